@@ -1,0 +1,64 @@
+#include "core/check.h"
+
+#include <algorithm>
+#include <climits>
+#include <numeric>
+
+namespace gpudl {
+
+namespace {
+
+int64_t size_of(const Array& array) {
+  return std::accumulate(array.shape, array.shape + array.rank, int64_t{1}, std::multiplies<>());
+}
+
+std::string list(const int64_t* values, int n) {
+  std::string text = "(";
+  for (int i = 0; i < n; ++i) text += (i ? ", " : "") + std::to_string(values[i]);
+  return text + ")";
+}
+
+// order: the axes from slowest to fastest
+bool is_dense(const Array& array, const int* order) {
+  int64_t expected = 1;
+  for (int i = array.rank - 1; i >= 0; --i) {
+    const int axis = order[i];
+    if (array.shape[axis] != 1 && array.stride[axis] != expected) return false;
+    expected *= array.shape[axis];
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string describe(const Array& array) {
+  return std::string(name_of(array.dtype)) + " of shape " + list(array.shape, array.rank) + " with strides " +
+         list(array.stride, array.rank);
+}
+
+void check_dense(const Array& array, const int* order, const std::string& argument, const char* layout) {
+  for (int axis = 0; axis < array.rank; ++axis)
+    check(array.shape[axis] <= INT_MAX, argument, "axis " + std::to_string(axis) + " has " +
+          std::to_string(array.shape[axis]) + " elements; a kernel takes at most 2147483647");
+  if (size_of(array) != 0 && !is_dense(array, order))
+    refuse(argument, "must be dense in " + std::string(layout) + " order, got " + describe(array));
+}
+
+int64_t check_any_dense(const Array& array, const std::string& argument) {
+  const int64_t size = size_of(array);
+  check(size <= INT_MAX, argument, "has " + std::to_string(size) + " elements; an elementwise kernel takes at most 2147483647");
+  int order[MAX_RANK];
+  std::iota(order, order + array.rank, 0);
+  std::stable_sort(order, order + array.rank, [&](int a, int b) { return array.stride[a] > array.stride[b]; });
+  if (size != 0 && !is_dense(array, order)) refuse(argument, "must be dense, got " + describe(array));
+  return size;
+}
+
+bool same_order(const Array& a, const Array& b) {
+  if (a.rank != b.rank || !std::equal(a.shape, a.shape + a.rank, b.shape)) return size_of(a) == 0 || a.rank != b.rank;
+  for (int axis = 0; axis < a.rank; ++axis)
+    if (a.shape[axis] != 1 && a.stride[axis] != b.stride[axis]) return size_of(a) == 0;
+  return true;
+}
+
+}  // namespace gpudl

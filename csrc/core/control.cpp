@@ -1,0 +1,9 @@
+// What Python may set on a device: its stream, its number, the emulator's schedule. Exported as launchers are.
+#include "core/export.h"
+#include "platform/control.h"
+
+namespace gpudl {
+GPUDL_EXPORT(set_stream, stream);
+GPUDL_EXPORT(set_device, device);
+GPUDL_EXPORT(set_schedule, seed);
+}  // namespace gpudl

@@ -1,0 +1,164 @@
+// GPUDL_EXPORT makes a launcher callable from Python. Its C++ signature is the schema: types give dtype, rank, layout and
+// constness of every argument, the macro gives the names, and what does not fit is refused by name before it runs.
+//
+//   void max_pool2d_forward_direct(View<const float, 4, nhwc> x, View<float, 4, nhwc> y, Pair kernel_size);
+//   GPUDL_EXPORT(max_pool2d_forward_direct, x, y, kernel_size);
+#pragma once
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "core/check.h"
+#include "core/registry.h"
+#include "core/view.h"
+#include "platform/types.h"
+
+namespace gpudl {
+
+template <class T>
+constexpr DType dtype_of() {
+  using U = std::remove_const_t<T>;
+  if constexpr (std::is_same_v<U, float>) return DType::f32;
+  else if constexpr (std::is_same_v<U, double>) return DType::f64;
+  else if constexpr (std::is_same_v<U, bfloat16>) return DType::bf16;
+  else if constexpr (std::is_same_v<U, int32_t>) return DType::i32;
+  else if constexpr (std::is_same_v<U, int64_t>) return DType::i64;
+  else if constexpr (std::is_same_v<U, uint8_t>) return DType::u8;
+  else {
+    static_assert(std::is_same_v<U, bool>, "a launcher takes float, double, bfloat16, int32_t, int64_t, uint8_t or bool");
+    return DType::boolean;
+  }
+}
+
+// How one parameter type is described (for the schema) and made from an Argument.
+template <class P>
+struct Bind;
+
+template <>
+struct Bind<bool> {
+  static Parameter describe() { return {.name = "", .kind = "bool"}; }
+  static bool make(const Argument& a, const Parameter& p) {
+    check(std::holds_alternative<bool>(a), p.name, "must be a bool");
+    return std::get<bool>(a);
+  }
+};
+
+template <class Int>
+  requires std::is_integral_v<Int>
+struct Bind<Int> {
+  static Parameter describe() { return {.name = "", .kind = "int"}; }
+  static Int make(const Argument& a, const Parameter& p) {
+    check(std::holds_alternative<int64_t>(a), p.name, "must be an integer");
+    const int64_t value = std::get<int64_t>(a);
+    check(std::in_range<Int>(value), p.name, std::to_string(value) + " does not fit the kernel's integer type");
+    return static_cast<Int>(value);
+  }
+};
+
+template <class Real>
+  requires std::is_floating_point_v<Real>
+struct Bind<Real> {
+  static Parameter describe() { return {.name = "", .kind = "float"}; }
+  static Real make(const Argument& a, const Parameter& p) {
+    if (std::holds_alternative<int64_t>(a)) return static_cast<Real>(std::get<int64_t>(a));
+    check(std::holds_alternative<double>(a), p.name, "must be a number");
+    return static_cast<Real>(std::get<double>(a));
+  }
+};
+
+template <>
+struct Bind<Pair> {
+  static Parameter describe() { return {.name = "", .kind = "pair"}; }
+  static Pair make(const Argument& a, const Parameter& p) {
+    check(std::holds_alternative<IntPair>(a), p.name, "must be a pair of integers");
+    const auto [first, second] = std::get<IntPair>(a);
+    check(std::in_range<int>(first) && std::in_range<int>(second), p.name, "does not fit a 32-bit integer");
+    return {static_cast<int>(first), static_cast<int>(second)};
+  }
+};
+
+template <class T, int RANK, Layout LAYOUT>
+struct Bind<View<T, RANK, LAYOUT>> {
+  static_assert(LAYOUT != Layout::any || RANK == 1, "a View of layout any is flat: its rank is 1");
+  static_assert(LAYOUT != Layout::nhwc || RANK == 4, "nhwc is a layout of rank 4");
+
+  static Parameter describe() {
+    constexpr const char* layout = LAYOUT == Layout::nchw ? "nchw" : LAYOUT == Layout::nhwc ? "nhwc" : "any";
+    return {"", "array", dtype_of<T>(), LAYOUT == Layout::any ? -1 : RANK, layout, !std::is_const_v<T>, false};
+  }
+  static View<T, RANK, LAYOUT> make(const Argument& a, const Parameter& p) {
+    check(std::holds_alternative<Array>(a), p.name, "must be an array");
+    const Array& array = std::get<Array>(a);
+    check(array.dtype == p.dtype, p.name, std::string("must be ") + name_of(p.dtype) + ", got " + describe_array(array));
+    check(array.writable || !p.writable, p.name, "is written by the kernel, but the array is read-only");
+    View<T, RANK, LAYOUT> view;
+    view.data = static_cast<T*>(array.data);
+    if constexpr (LAYOUT == Layout::any) {
+      view.dim[0] = static_cast<int>(check_any_dense(array, p.name));
+    } else {
+      check(array.rank == RANK, p.name, "must have " + std::to_string(RANK) + " axes, got " + describe_array(array));
+      constexpr int nhwc_order[] = {0, 2, 3, 1};
+      int order[RANK];
+      for (int axis = 0; axis < RANK; ++axis) order[axis] = LAYOUT == Layout::nhwc ? nhwc_order[axis] : axis;
+      check_dense(array, order, p.name, p.layout);
+      for (int axis = 0; axis < RANK; ++axis) view.dim[axis] = static_cast<int>(array.shape[order[axis]]);
+    }
+    return view;
+  }
+  static std::string describe_array(const Array& array) { return gpudl::describe(array); }
+};
+
+template <class V>
+struct Bind<Maybe<V>> {
+  static Parameter describe() {
+    Parameter p = Bind<V>::describe();
+    p.optional = true;
+    return p;
+  }
+  static Maybe<V> make(const Argument& a, const Parameter& p) {
+    if (std::holds_alternative<Absent>(a)) return {};
+    return {Bind<V>::make(a, p)};
+  }
+};
+
+// The names in "x, y, kernel_size".
+std::vector<std::string> split_names(std::string_view names);
+constexpr size_t count_names(std::string_view names) {
+  size_t n = names.empty() ? 0 : 1;
+  for (char c : names) n += c == ',';
+  return n;
+}
+
+// All arguments of layout `any` of one call must have the same order of axes; otherwise elements would be paired wrongly.
+void check_same_order(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments);
+
+template <auto LAUNCHER>
+struct Export;
+
+template <class... P, void (*LAUNCHER)(P...)>
+struct Export<LAUNCHER> {
+  static constexpr size_t arity = sizeof...(P);
+
+  static void call(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
+    if (arguments.size() != arity)
+      throw std::invalid_argument("expected " + std::to_string(arity) + " arguments, got " + std::to_string(arguments.size()));
+    check_same_order(parameters, arguments);
+    [&]<size_t... I>(std::index_sequence<I...>) {
+      LAUNCHER(Bind<P>::make(arguments[I], parameters[I])...);
+    }(std::index_sequence_for<P...>{});
+  }
+
+  static bool add(const char* name, const char* names) {
+    std::vector<Parameter> parameters{Bind<P>::describe()...};
+    const auto split = split_names(names);
+    for (size_t i = 0; i < parameters.size(); ++i) parameters[i].name = split[i];
+    registry().push_back({name, std::move(parameters), &call});
+    return true;
+  }
+};
+
+}  // namespace gpudl
+
+#define GPUDL_EXPORT(launcher, ...)                                                                              \
+  static_assert(::gpudl::count_names(#__VA_ARGS__) == ::gpudl::Export<&launcher>::arity, "one name per argument"); \
+  static const bool launcher##_exported = ::gpudl::Export<&launcher>::add(#launcher, #__VA_ARGS__)

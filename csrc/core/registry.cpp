@@ -1,0 +1,24 @@
+#include "core/registry.h"
+
+namespace gpudl {
+
+std::vector<Launcher>& registry() {
+  static std::vector<Launcher> launchers;
+  return launchers;
+}
+
+const char* name_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "float32";
+    case DType::f64: return "float64";
+    case DType::bf16: return "bfloat16";
+    case DType::f16: return "float16";
+    case DType::i32: return "int32";
+    case DType::i64: return "int64";
+    case DType::u8: return "uint8";
+    case DType::boolean: return "bool";
+  }
+  return "unknown";
+}
+
+}  // namespace gpudl

@@ -1,0 +1,51 @@
+// The registry of launchers: what the Python side can call, with the name and kind of every argument.
+// Plain C++, so that the binding needs neither the kernels nor a device.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace gpudl {
+
+enum class DType { f32, f64, bf16, f16, i32, i64, u8, boolean };
+const char* name_of(DType dtype);
+
+constexpr int MAX_RANK = 8;
+
+// An array as it comes from outside; strides count elements.
+struct Array {
+  void* data;
+  DType dtype;
+  int rank;
+  int64_t shape[MAX_RANK];
+  int64_t stride[MAX_RANK];
+  bool writable;
+};
+
+struct Absent {};
+struct IntPair {
+  int64_t first, second;
+};
+using Argument = std::variant<Absent, Array, bool, int64_t, double, IntPair>;
+
+// One argument of a launcher. kind: array, int, float, bool or pair; the rest describes arrays.
+struct Parameter {
+  std::string name;
+  const char* kind = "array";
+  DType dtype = DType::f32;
+  int rank = 0;
+  const char* layout = "";
+  bool writable = false;
+  bool optional = false;
+};
+
+struct Launcher {
+  std::string name;
+  std::vector<Parameter> parameters;
+  void (*call)(const std::vector<Parameter>&, const std::vector<Argument>&);
+};
+
+std::vector<Launcher>& registry();
+
+}  // namespace gpudl

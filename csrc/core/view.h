@@ -1,0 +1,50 @@
+// View: a typed pointer with its dimensions, the form in which a kernel sees a tensor.
+#pragma once
+#include <cstdint>
+
+#include "platform/host_device.h"
+
+namespace gpudl {
+
+// How the axes of a tensor lie in memory. nchw: the last logical axis is fastest (plain row-major, any rank).
+// nhwc: a logical (N,C,H,W) tensor stored as (N,H,W,C). any: dense in some order, which an elementwise kernel ignores.
+enum class Layout { nchw, nhwc, any };
+using enum Layout;
+
+// Dimensions stand in memory order: dim[RANK-1] is the fastest. An nhwc view of a (N,C,H,W) tensor has dim = {N,H,W,C}.
+template <class T, int RANK, Layout LAYOUT = Layout::nchw>
+struct View {
+  T* data = nullptr;
+  int dim[RANK] = {};
+
+  template <class... Index>
+  GPUDL_HD int64_t offset(Index... index) const {
+    static_assert(sizeof...(Index) == RANK, "one index per axis");
+    const int at[] = {static_cast<int>(index)...};
+    int64_t flat = at[0];
+    for (int axis = 1; axis < RANK; ++axis) flat = flat * dim[axis] + at[axis];
+    return flat;
+  }
+  template <class... Index>
+  GPUDL_HD T& operator()(Index... index) const {
+    return data[offset(index...)];
+  }
+  GPUDL_HD int64_t size() const {
+    int64_t n = 1;
+    for (int axis = 0; axis < RANK; ++axis) n *= dim[axis];
+    return n;
+  }
+};
+
+// An argument that may be absent: data is null then.
+template <class V>
+struct Maybe : V {
+  GPUDL_HD explicit operator bool() const { return this->data != nullptr; }
+};
+
+// A two-dimensional parameter: kernel size, stride, padding, dilation.
+struct Pair {
+  int h, w;
+};
+
+}  // namespace gpudl
