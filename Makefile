@@ -1,0 +1,89 @@
+# make train      trains LeNet-5 on handwritten digits        ARGS="lenet5 --data mnist --epochs 5"
+# make test       the quick suite                             ARGS="tests/ops -k conv2d"
+# `make help` lists the rest. Everything is installed into .venv, and only what changed is built again.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+EXTRAS ?= train
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+OUT ?= bench/results
+export GPUDL_JOBS := $(JOBS)
+
+# Development targets use the Python at hand if it has what they need (an activated environment), else .venv.
+HAS_TOOLS := $(shell python3 -c 'import hypothesis, ml_dtypes, numpy, pybind11, pytest, pytest_timeout, safetensors' 2>/dev/null && echo yes)
+ifeq ($(HAS_TOOLS),yes)
+  DEV := python3
+  DEV_READY :=
+else
+  DEV := $(VENV)/bin/python
+  DEV_READY := $(VENV)/.gpudl-dev
+endif
+
+BUILD := cmake/build.py
+CLANG_FORMAT = $$($(DEV) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/clang-format
+PYTEST := -m pytest -m "not cuda and not slow"
+# What runs kernels: the tests derived from the operators' declarations, and the emulator's own.
+KERNEL_TESTS ?= tests/ops tests/emulator
+ASAN_PRELOAD = $(shell $${CXX:-c++} -print-file-name=libasan.so) $(shell $${CXX:-c++} -print-file-name=libstdc++.so)
+SCHEDULES ?= 0 1 3 5 7 9 11 13 15 2 4 6 8 10 12 14 16
+
+CPP_FILES := find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'
+
+.PHONY: help train test emulator cuda test-schedules test-asan test-race test-sass lint format gpu clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+train: $(VENV)/.gpudl-$(EXTRAS) ## train a model: make train ARGS="lenet5 --data mnist --epochs 5"
+	@$(VENV)/bin/gpudl train $(or $(ARGS),lenet5)
+
+test: $(VENV)/.gpudl-dev ## the quick suite; ARGS are pytest's
+	@$(VENV)/bin/python $(BUILD) emulator
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
+
+emulator: $(DEV_READY) ## build gpudl._emulator in place
+	$(DEV) $(BUILD) emulator
+
+cuda: $(DEV_READY) ## build gpudl._cuda in place (needs nvcc; GPUDL_ARCHS="80;90a")
+	$(DEV) $(BUILD) cuda
+
+test-schedules: $(DEV_READY) ## all kernels in order, under 8 uniform and 8 priority schedules of threads
+	@$(DEV) $(BUILD) emulator
+	@for schedule in $(SCHEDULES); do echo "GPUDL_SCHEDULE=$$schedule"; \
+	  GPUDL_SCHEDULE=$$schedule PYTHONPATH=. $(DEV) $(PYTEST) -q $(KERNEL_TESTS) $(ARGS) || exit 1; done
+
+test-asan: $(DEV_READY) ## all kernels under AddressSanitizer and UBSan
+	module=$$($(DEV) $(BUILD) asan | tee /dev/stderr | tail -n 1) && \
+	GPUDL_EMULATOR_MODULE=$$PWD/$${module#$$PWD/} PYTHONPATH=. PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:$$ASAN_OPTIONS UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS \
+	LD_PRELOAD="$(ASAN_PRELOAD)" $(DEV) $(PYTEST) $(KERNEL_TESTS) $(ARGS)
+
+test-race: $(DEV_READY) ## all kernels under the race detector
+	module=$$($(DEV) $(BUILD) race | tee /dev/stderr | tail -n 1) && \
+	GPUDL_EMULATOR_MODULE=$$module PYTHONPATH=. $(DEV) $(PYTEST) $(KERNEL_TESTS) $(ARGS)
+
+test-sass: $(DEV_READY) ## machine code of all kernels: instructions, registers, spills
+	$(DEV) tests/sass/check.py
+
+lint: $(DEV_READY) ## formatting, style and types
+	$(DEV) -m ruff check .
+	$(DEV) -m ruff format --check .
+	$(DEV) -m mypy
+	$(CPP_FILES) | xargs $(CLANG_FORMAT) --dry-run -Werror
+
+format: $(DEV_READY) ## formats everything
+	$(DEV) -m ruff check --fix .
+	$(DEV) -m ruff format .
+	$(CPP_FILES) | xargs $(CLANG_FORMAT) -i
+
+gpu: ## on a machine with an NVIDIA GPU: build, test, compute-sanitizer, benchmarks; no network needed
+	bench/gpu.sh $(OUT)
+
+clean: ## removes what was built, .venv too
+	rm -rf build dist *.egg-info .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis gpudl/_emulator*.so gpudl/_cuda*.so
+
+$(VENV)/.gpudl-%: pyproject.toml setup.py scripts/venv.sh
+	@echo "installing gpudl[$*] into $(VENV) ..."
+	@VENV_EXTRAS="$*"; scripts/venv.sh $(VENV) "$$VENV_EXTRAS"
+	@touch $@

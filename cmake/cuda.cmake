@@ -1,0 +1,31 @@
+# gpudl._cuda: the kernels compiled by nvcc. It is called directly, once a file, because CMake's own CUDA language
+# does not find its way in toolkits that come as Python wheels.
+
+foreach(name GPUDL_NVCC GPUDL_CUDA_INCLUDE GPUDL_CUDART GPUDL_GENCODE)
+  if(NOT ${name})
+    message(FATAL_ERROR "${name} is not set; build with `make cuda` or pip, which find nvcc and pass it in.")
+  endif()
+endforeach()
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/platform/cuda/*.cpp)
+file(GLOB cuda_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/platform/cuda/*.cu)
+list(APPEND cuda_kernels ${GPUDL_KERNELS})
+
+set(objects)
+foreach(source ${cuda_kernels})
+  get_filename_component(stem ${source} NAME_WE)
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/${stem}.cu.o)
+  add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM
+    COMMENT "nvcc ${stem}.cu"
+    COMMAND ${GPUDL_NVCC} -c -std=c++20 -O3 -lineinfo -ccbin ${CMAKE_CXX_COMPILER}
+      -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wno-unknown-pragmas ${GPUDL_GENCODE}
+      -I${PROJECT_SOURCE_DIR}/csrc -MD -MF ${object}.d ${source} -o ${object})
+  list(APPEND objects ${object})
+endforeach()
+
+gpudl_add_module(_cuda ${cuda_sources} ${objects})
+target_compile_definitions(_cuda PRIVATE
+  "GPUDL_NVCC_VERSION=\"${GPUDL_NVCC_VERSION}\"" "GPUDL_ARCHS=\"${GPUDL_ARCHS}\"")
+target_include_directories(_cuda SYSTEM PRIVATE ${GPUDL_CUDA_INCLUDE})
+# After the objects, which need it. The module then loads without a driver or a toolkit.
+target_link_libraries(_cuda PRIVATE ${GPUDL_CUDART} rt pthread dl)

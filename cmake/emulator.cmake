@@ -1,0 +1,32 @@
+# gpudl._emulator: the kernels as C++ for the host.
+
+file(GLOB emulator_sources CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/csrc/platform/emulator/*.cpp ${PROJECT_SOURCE_DIR}/csrc/platform/emulator/*.cu)
+
+# `#pragma unroll` is nvcc's, and warnings about the passing of vector types concern old compilers only.
+set(kernel_options -xc++ -Wno-unknown-pragmas -Wno-psabi)
+if(GPUDL_SANITIZE STREQUAL "race")
+  # The compiler reports every access of the kernels to the platform's detector, which takes libtsan's place:
+  # nothing else may be instrumented, and libtsan is not linked.
+  list(APPEND kernel_options -fsanitize=thread)
+endif()
+
+gpudl_add_module(_emulator ${GPUDL_KERNELS} ${emulator_sources})
+target_compile_definitions(_emulator PRIVATE GPUDL_EMULATOR)
+set(cu_sources ${GPUDL_KERNELS} ${emulator_sources})
+list(FILTER cu_sources INCLUDE REGEX "\\.cu$")
+set_source_files_properties(${cu_sources} PROPERTIES LANGUAGE CXX)
+set_source_files_properties(${GPUDL_KERNELS} PROPERTIES COMPILE_OPTIONS "${kernel_options}")
+
+if(GPUDL_SANITIZE STREQUAL "asan")
+  target_compile_definitions(_emulator PRIVATE GPUDL_ASAN)
+  # pybind11's type information is not visible to other modules, which is what the vptr check looks at.
+  set(sanitizers -fsanitize=address,undefined -fno-sanitize=vptr)
+  target_compile_options(_emulator PRIVATE -g ${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(_emulator PRIVATE ${sanitizers})
+elseif(GPUDL_SANITIZE STREQUAL "race")
+  target_compile_definitions(_emulator PRIVATE GPUDL_RACE)
+  target_compile_options(_emulator PRIVATE -g)
+elseif(GPUDL_SANITIZE)
+  message(FATAL_ERROR "GPUDL_SANITIZE is '${GPUDL_SANITIZE}'; it must be asan, race or empty.")
+endif()

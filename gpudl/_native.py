@@ -1,0 +1,72 @@
+"""Loads the extension modules gpudl._emulator and gpudl._cuda, and explains what is missing."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+NAMES = ("emulator", "cuda")
+
+_REBUILD = "then install gpudl again (pip install --force-reinstall --no-deps .)"
+_ABSENT = {
+    "emulator": "it is built where a C++20 compiler and Python's headers are installed "
+    f"(apt-get install g++ python3-dev), {_REBUILD}",
+    "cuda": "it is built where CUDA's compiler nvcc, 12.0 or newer, and a C++20 compiler are "
+    f"installed (put nvcc on PATH or set CUDA_HOME), {_REBUILD}",
+}
+
+
+@cache
+def load(name: str) -> ModuleType:
+    """The extension module of the `emulator` or of the `cuda` device.
+
+    The environment variable GPUDL_EMULATOR_MODULE names another build of the emulator
+    (sanitizers, race detector).
+    Raises ImportError, whose message says what is missing and how to get it.
+    """
+    path = _path(name)
+    full_name = f"gpudl._{name}"
+    loader = importlib.machinery.ExtensionFileLoader(full_name, str(path))
+    spec = importlib.util.spec_from_file_location(full_name, path, loader=loader)
+    assert spec is not None
+    try:
+        module = importlib.util.module_from_spec(spec)
+        loader.exec_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{full_name} was built but does not load ({error}); {_REBUILD.removeprefix('then ')}."
+        ) from error
+    sys.modules[full_name] = module
+    return module
+
+
+def why_missing(name: str) -> str | None:
+    """One sentence on why the module is not usable and how to get it; None if it loads."""
+    try:
+        load(name)
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def _path(name: str) -> Path:
+    if name not in NAMES:
+        raise ValueError(f"unknown native module {name!r}; it must be one of {', '.join(NAMES)}")
+    asked = os.environ.get("GPUDL_EMULATOR_MODULE") if name == "emulator" else None
+    if asked:
+        if not Path(asked).is_file():
+            raise ImportError(
+                f"GPUDL_EMULATOR_MODULE names {asked}, which is not a file; "
+                "unset it or build it (make emulator)."
+            )
+        return Path(asked)
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(f"_{name}{suffix}")
+        if path.is_file():
+            return path
+    raise ImportError(f"gpudl._{name} is not part of this installation; {_ABSENT[name]}.")

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Makes the virtual environment $1 where it is missing and installs gpudl from the source tree with the extras $2.
+# Native modules are left to cmake/build.py, which compiles only what changed.
+set -euo pipefail
+venv=$1 extras=$2
+cd "$(dirname "$0")/.."
+
+if ! [ -x "$venv/bin/python" ]; then
+  python=$(scripts/python.sh)
+  "$python" -m venv "$venv" || {
+    rm -rf "$venv"
+    echo "gpudl: $python could not make a virtual environment in $venv (its message is above)." >&2
+    exit 1
+  }
+fi
+tools=(pybind11)
+command -v cmake >/dev/null 2>&1 || tools+=(cmake)
+command -v ninja >/dev/null 2>&1 || tools+=(ninja)
+GPUDL_EMULATOR=off GPUDL_CUDA=off "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  "${tools[@]}" -e ".[$extras]" || {
+  echo "gpudl: pip could not install gpudl[$extras] into $venv (its message is above); is the package index reachable?" >&2
+  exit 1
+}
