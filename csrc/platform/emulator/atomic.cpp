@@ -1,0 +1,13 @@
+#include "platform/emulator/atomic.h"
+
+#include "platform/emulator/engine.h"
+
+namespace gpudl::emulator {
+
+void before_atomic(const void* address, size_t bytes, const Site& site) {
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0)
+    fail(site, "address %p is misaligned: it must be a multiple of %zu", address, bytes);
+  engine.preempt();
+}
+
+}  // namespace gpudl::emulator

@@ -1,0 +1,96 @@
+#include "platform/emulator/barrier.h"
+
+#include <vector>
+
+#include "platform/emulator/engine.h"
+#include "platform/emulator/race.h"
+
+namespace gpudl::emulator {
+
+namespace {
+
+struct Arrival {
+  Thread* thread;
+  bool waits;
+  Site site;
+};
+
+struct Barrier {
+  unsigned expected = 0;  // threads; unused for barrier 0, which expects all live ones
+  unsigned trues = 0;     // predicates, of the block's votes
+  std::vector<Arrival> arrivals;
+};
+
+constexpr unsigned BARRIERS = 16;
+Barrier barriers[BARRIERS];
+unsigned last_trues;  // of the last vote: read by its threads before any of them can reach the next
+
+void release(Barrier& barrier) {
+  race::barrier_passed(barrier.arrivals.size(), [&](size_t i) { return barrier.arrivals[i].thread->linear; });
+  engine.scheduler.redraw(engine.threads, engine.thread_count);
+  for (const Arrival& arrival : barrier.arrivals)
+    if (arrival.waits) engine.wake(*arrival.thread);
+  last_trues = barrier.trues;
+  barrier.trues = 0;
+  barrier.arrivals.clear();
+}
+
+}  // namespace
+
+void begin_barriers() {
+  for (Barrier& barrier : barriers) {
+    barrier.arrivals.clear();
+    barrier.trues = 0;
+  }
+}
+
+void release_block_barrier() {
+  Barrier& barrier = barriers[0];
+  if (!barrier.arrivals.empty() && barrier.arrivals.size() == engine.live) release(barrier);
+}
+
+void block_barrier(const Site& site) { block_count(false, site); }
+
+unsigned block_count(bool predicate, const Site& site) {
+  Barrier& barrier = barriers[0];
+  Thread& me = engine.self();
+  if (!barrier.arrivals.empty()) {
+    const Arrival& first = barrier.arrivals.front();
+    if (!first.site.same_place(site))
+      fail(site, "the block diverged: thread %u waits in %s at %s:%d", first.thread->linear, first.site.word,
+           first.site.file, first.site.line);
+  }
+  barrier.arrivals.push_back({&me, true, site});
+  barrier.trues += predicate;
+  release_block_barrier();
+  engine.wait(site);
+  return last_trues;
+}
+
+void named_barrier(unsigned id, unsigned threads, bool waits, const Site& site) {
+  if (id == 0 || id >= BARRIERS) fail(site, "barrier %u; named barriers are 1 to 15 (0 is __syncthreads)", id);
+  if (threads == 0 || threads % 32 != 0 || threads > 1024)
+    fail(site, "barrier %u expects %u threads; it must be a multiple of 32, at most 1024", id, threads);
+  Barrier& barrier = barriers[id];
+  Thread& me = engine.self();
+  if (barrier.arrivals.empty()) barrier.expected = threads;
+  const Arrival* first = barrier.arrivals.data();
+  if (barrier.expected != threads)
+    fail(site, "barrier %u expects %u threads here, but %u at %s:%d, where thread %u came first", id, threads,
+         barrier.expected, first->site.file, first->site.line, first->thread->linear);
+  for (const Arrival& other : barrier.arrivals) {
+    if (other.thread == &me)
+      fail(site, "thread %u arrives twice at barrier %u before the others have come (first at %s:%d)", me.linear, id,
+           other.site.file, other.site.line);
+    if (other.thread->warp == me.warp && !other.site.same_place(site))
+      fail(site, "the warp diverged: lane %u is in %s at %s:%d", other.thread->lane, other.site.word, other.site.file,
+           other.site.line);
+  }
+  barrier.arrivals.push_back({&me, waits, site});
+  const bool complete = barrier.arrivals.size() == threads;
+  if (complete) release(barrier);  // wakes this thread too, if it waits
+  if (waits) engine.wait(site);
+  else engine.preempt();
+}
+
+}  // namespace gpudl::emulator

@@ -1,0 +1,95 @@
+// longjmp from one stack to another is what this file is for; glibc's fortified one takes it for an error.
+#undef _FORTIFY_SOURCE
+#include "platform/emulator/context.h"
+
+#include <sys/mman.h>
+
+#include <new>
+
+#include "platform/emulator/sanitizer.h"
+
+namespace gpudl::emulator {
+
+namespace {
+constexpr size_t GUARD_BYTES = 4096 * 16;  // a whole page also where pages have 64 KiB
+}
+
+Stack::Stack() {
+  void* mapped = mmap(nullptr, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) throw std::bad_alloc();
+  mprotect(mapped, GUARD_BYTES, PROT_NONE);
+  memory = static_cast<char*>(mapped) + GUARD_BYTES;
+}
+
+Stack::~Stack() {
+  unpoison(memory, STACK_BYTES);
+  munmap(memory - GUARD_BYTES, GUARD_BYTES + STACK_BYTES);
+}
+
+#if defined(GPUDL_PORTABLE_CONTEXT)
+
+void Stack::start_at(void (*entry)()) {
+  unpoison(memory, STACK_BYTES);
+  fake_stack = nullptr;
+  getcontext(&context.entry);
+  context.entry.uc_stack.ss_sp = memory;
+  context.entry.uc_stack.ss_size = STACK_BYTES;
+  context.entry.uc_link = nullptr;
+  makecontext(&context.entry, entry, 0);
+  context.entered = false;
+}
+
+__attribute__((noinline)) void switch_context(Context& from, Context& to) {
+  if (_setjmp(from.registers) != 0) return;
+  if (!to.entered) {
+    to.entered = true;
+    setcontext(&to.entry);
+  }
+  _longjmp(to.registers, 1);
+}
+
+#else
+
+// Saves what the ABI lets a callee keep, swaps the stack pointers, restores. endbr64 marks a target of indirect jumps.
+asm(R"(
+.text
+.globl gpudl_emulator_switch
+.hidden gpudl_emulator_switch
+.type gpudl_emulator_switch,@function
+gpudl_emulator_switch:
+  endbr64
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size gpudl_emulator_switch,.-gpudl_emulator_switch
+)");
+extern "C" void gpudl_emulator_switch(void** save, void* resume);
+
+void Stack::start_at(void (*entry)()) {
+  unpoison(memory, STACK_BYTES);
+  fake_stack = nullptr;
+  void** top = reinterpret_cast<void**>(memory + STACK_BYTES);
+  *--top = nullptr;  // entry's return address: it never returns, and the stack stays aligned as after a call
+  *--top = reinterpret_cast<void*>(entry);
+  for (int saved_register = 0; saved_register < 6; ++saved_register) *--top = nullptr;
+  context.stack_pointer = top;
+}
+
+void switch_context(Context& from, Context& to) { gpudl_emulator_switch(&from.stack_pointer, to.stack_pointer); }
+
+#endif
+
+}  // namespace gpudl::emulator

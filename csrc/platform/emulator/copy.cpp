@@ -1,0 +1,88 @@
+#include "platform/emulator/copy.h"
+
+#include <cstring>
+#include <deque>
+#include <vector>
+
+#include "platform/emulator/engine.h"
+#include "platform/emulator/memory.h"
+
+namespace gpudl::emulator {
+
+namespace {
+
+struct Copy {
+  uint32_t destination;
+  const char* source;
+  size_t bytes, source_bytes;
+  Site site;
+};
+
+// What one thread has in flight: groups of committed copies, oldest first, and those not committed yet.
+struct InFlight {
+  std::deque<std::vector<Copy>> groups;
+  std::vector<Copy> open;
+};
+
+std::vector<InFlight> in_flight;  // by linear thread index; touched only for threads that copy
+
+InFlight& mine() {
+  Thread& me = engine.self();
+  if (in_flight.empty()) in_flight.resize(engine.threads.size());
+  InFlight& copies = in_flight[me.linear];
+  if (!me.has_copies) {
+    me.has_copies = true;
+    copies.groups.clear();
+    copies.open.clear();
+  }
+  return copies;
+}
+
+void land(const Copy& copy) {
+  char* destination = shared_bytes(copy.destination, copy.bytes, copy.bytes, copy.site);
+  std::memcpy(destination, copy.source, copy.source_bytes);
+  std::memset(destination + copy.source_bytes, 0, copy.bytes - copy.source_bytes);
+}
+
+}  // namespace
+
+void begin_copies() {}
+
+void copy_async(uint32_t destination, const void* source, size_t bytes, size_t source_bytes, const Site& site) {
+  ++counted.copies;
+  if (source_bytes > bytes) fail(site, "%zu source bytes for a copy of %zu", source_bytes, bytes);
+  if (reinterpret_cast<uintptr_t>(source) % bytes != 0)
+    fail(site, "source %p is misaligned: it must be a multiple of %zu", source, bytes);
+  char* target = shared_bytes(destination, bytes, bytes, site);
+  const Copy copy{destination, static_cast<const char*>(source), bytes, source_bytes, site};
+  if (!options.lazy) return land(copy);
+  std::memset(target, 0xff, bytes);
+  mine().open.push_back(copy);
+}
+
+void commit_copies() {
+  InFlight& copies = mine();
+  copies.groups.push_back(std::move(copies.open));
+  copies.open.clear();
+}
+
+void wait_for_copies(size_t groups_left) {
+  InFlight& copies = mine();
+  while (copies.groups.size() > groups_left) {
+    for (const Copy& copy : copies.groups.front()) land(copy);
+    copies.groups.pop_front();
+  }
+}
+
+void check_copies_complete(Thread& thread) {
+  InFlight& copies = in_flight[thread.linear];
+  if (!copies.open.empty())
+    fail(copies.open.front().site, "the thread ended with copies that it never committed: call cp_async_commit()");
+  for (const auto& group : copies.groups)
+    if (!group.empty())
+      fail(group.front().site, "the thread ended with copies in flight: call cp_async_wait<0>() before");
+}
+
+bool land_one_copy() { return false; }
+
+}  // namespace gpudl::emulator

@@ -1,0 +1,41 @@
+// cp.async: copies from global to shared memory that land later. Here they land as late as they may, when the thread waits
+// for them, and until then their destination is NaN: a missing or too lax wait cannot go unnoticed.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "platform/emulator/error.h"
+
+namespace gpudl::emulator {
+
+struct Thread;
+
+void copy_async(uint32_t destination, const void* source, size_t bytes, size_t source_bytes, const Site& site);
+void commit_copies();
+void wait_for_copies(size_t groups_left);
+
+void begin_copies();  // a new block
+void check_copies_complete(Thread& thread);
+bool land_one_copy();  // of those that no thread waits for by itself; false if there is none
+
+}  // namespace gpudl::emulator
+
+namespace gpudl::device {
+
+using emulator::Site;
+
+// Copy BYTES bytes to a shared address; the last BYTES - source_bytes become zero without being read.
+template <int BYTES>
+inline void cp_async(uint32_t destination, const void* source, int source_bytes = BYTES,
+                     Site site = Site::here("cp_async")) {
+  static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async copies 4, 8 or 16 bytes");
+  emulator::copy_async(destination, source, BYTES, static_cast<size_t>(source_bytes), site);
+}
+inline void cp_async_commit() { emulator::commit_copies(); }
+// Wait until at most N of this thread's committed groups are in flight.
+template <int N>
+inline void cp_async_wait() {
+  emulator::wait_for_copies(N);
+}
+
+}  // namespace gpudl::device

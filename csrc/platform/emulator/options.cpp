@@ -1,0 +1,48 @@
+#include "platform/emulator/options.h"
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "platform/control.h"
+
+namespace gpudl::emulator {
+
+namespace {
+
+uint64_t from_environment(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  if (text == nullptr || *text == '\0') return otherwise;
+  char* end = nullptr;
+  const uint64_t value = std::strtoull(text, &end, 10);
+  return *end == '\0' ? value : otherwise;
+}
+
+}  // namespace
+
+Options options{from_environment("GPUDL_SCHEDULE", 0), from_environment("GPUDL_LAZY", 1) != 0,
+                from_environment("GPUDL_SHARED_LIMIT", 227 * 1024)};
+Statistics counted;
+
+void set_schedule(uint64_t seed) { options.schedule = seed; }
+void set_lazy(bool lazy) { options.lazy = lazy; }
+void set_shared_limit(size_t bytes) { options.shared_limit = bytes; }
+Statistics statistics() { return counted; }
+void reset_statistics() { counted = {}; }
+
+}  // namespace gpudl::emulator
+
+namespace gpudl {
+
+void set_stream(int64_t) {}  // launches end before they return: there is nothing to order
+
+void set_device(int device) {
+  if (device != 0) throw std::invalid_argument("the emulator is device 0 alone, got device " + std::to_string(device));
+}
+
+void set_schedule(int64_t seed) {
+  if (seed < 0) throw std::invalid_argument("a schedule's seed is 0 or positive, got " + std::to_string(seed));
+  emulator::set_schedule(static_cast<uint64_t>(seed));
+}
+
+}  // namespace gpudl

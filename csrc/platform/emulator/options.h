@@ -1,0 +1,37 @@
+// How the emulator runs kernels, and what it counted.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace gpudl::emulator {
+
+// 0: in order; odd: uniformly random; even: random priorities (see scheduler.h). Environment: GPUDL_SCHEDULE.
+void set_schedule(uint64_t seed);
+
+// Whether asynchronous copies land as late as they may (the default, which exposes missing waits) or at once.
+// Environment: GPUDL_LAZY=0 or 1.
+void set_lazy(bool lazy);
+
+// Bytes of shared memory that a block may take in all: 232448 (227 KiB, sm_90) unless set. A static array alone is held to
+// 48 KiB everywhere. Environment: GPUDL_SHARED_LIMIT.
+void set_shared_limit(size_t bytes);
+
+struct Statistics {
+  uint64_t launches = 0;
+  uint64_t blocks = 0;
+  uint64_t switches = 0;     // from one fiber to another
+  uint64_t collectives = 0;  // warp and warpgroup operations, counted once per warp or warpgroup
+  uint64_t copies = 0;       // asynchronous ones
+};
+Statistics statistics();
+void reset_statistics();
+
+struct Options {
+  uint64_t schedule = 0;
+  bool lazy = true;
+  size_t shared_limit = 227 * 1024;
+};
+extern Options options;
+extern Statistics counted;
+
+}  // namespace gpudl::emulator

@@ -1,0 +1,108 @@
+#include "platform/emulator/tensor_core.h"
+
+#include <cstring>
+
+#include "platform/emulator/collective.h"
+#include "platform/emulator/engine.h"
+#include "platform/emulator/memory.h"
+
+namespace gpudl::emulator {
+
+namespace {
+
+constexpr uint32_t ALL_LANES = ~0u;
+
+struct MatrixLoad {
+  uint32_t* fragment;
+  uint32_t row_address;
+  int count;
+  bool transposed;
+  Site site;
+};
+
+void load_for_warp(MatrixLoad* const* lanes, uint32_t) {
+  const int count = lanes[0]->count;
+  const bool transposed = lanes[0]->transposed;
+  for (int matrix = 0; matrix < count; ++matrix) {
+    uint16_t element[8][8];
+    for (int row = 0; row < 8; ++row) {
+      const MatrixLoad& lane = *lanes[matrix * 8 + row];
+      std::memcpy(element[row], shared_bytes(lane.row_address, 16, 16, lane.site), 16);
+    }
+    for (int lane = 0; lane < 32; ++lane) {
+      const int i = lane / 4, j = lane % 4 * 2;
+      const uint32_t low = transposed ? element[j][i] : element[i][j];
+      const uint32_t high = transposed ? element[j + 1][i] : element[i][j + 1];
+      lanes[lane]->fragment[matrix] = low | high << 16;
+    }
+  }
+}
+
+struct Mma {
+  float* d;
+  const uint32_t* a;
+  const uint32_t* b;
+};
+
+// d = d + the sum of the K products, added up one after the other. A GPU adds them in an order and precision of its own.
+template <int K>
+void multiply(Mma* const* lanes, const float (&a)[16][K], const float (&b)[8][K]) {
+  for (int lane = 0; lane < 32; ++lane)
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+      float sum = 0.0f;
+      for (int k = 0; k < K; ++k) sum += a[row][k] * b[column][k];
+      lanes[lane]->d[i] += sum;
+    }
+}
+
+float low_half(uint32_t pair) { return device::float_of(pair << 16); }
+float high_half(uint32_t pair) { return device::float_of(pair & 0xffff0000u); }
+
+void multiply_bf16(Mma* const* lanes, uint32_t) {
+  float a[16][16], b[8][16];
+  for (int lane = 0; lane < 32; ++lane) {
+    const int group = lane / 4, k = lane % 4 * 2;
+    for (int i = 0; i < 4; ++i) {
+      float* pair = &a[group + i % 2 * 8][k + i / 2 * 8];
+      pair[0] = low_half(lanes[lane]->a[i]);
+      pair[1] = high_half(lanes[lane]->a[i]);
+    }
+    for (int i = 0; i < 2; ++i) {
+      float* pair = &b[group][k + i * 8];
+      pair[0] = low_half(lanes[lane]->b[i]);
+      pair[1] = high_half(lanes[lane]->b[i]);
+    }
+  }
+  multiply(lanes, a, b);
+}
+
+void multiply_tf32(Mma* const* lanes, uint32_t) {
+  const auto value = [](uint32_t bits) { return device::float_of(bits & ~0x1fffu); };
+  float a[16][8], b[8][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    const int group = lane / 4, k = lane % 4;
+    for (int i = 0; i < 4; ++i) a[group + i % 2 * 8][k + i / 2 * 4] = value(lanes[lane]->a[i]);
+    for (int i = 0; i < 2; ++i) b[group][k + i * 4] = value(lanes[lane]->b[i]);
+  }
+  multiply(lanes, a, b);
+}
+
+}  // namespace
+
+void load_matrices(uint32_t* fragment, int count, bool transposed, uint32_t row_address, const Site& site) {
+  MatrixLoad mine{fragment, row_address, count, transposed, site};
+  warp_collective(ALL_LANES, mine, [](MatrixLoad* const* lanes, uint32_t mask) { load_for_warp(lanes, mask); }, site);
+}
+
+void mma_bf16(float* d, const uint32_t* a, const uint32_t* b, const Site& site) {
+  Mma mine{d, a, b};
+  warp_collective(ALL_LANES, mine, [](Mma* const* lanes, uint32_t mask) { multiply_bf16(lanes, mask); }, site);
+}
+
+void mma_tf32(float* d, const uint32_t* a, const uint32_t* b, const Site& site) {
+  Mma mine{d, a, b};
+  warp_collective(ALL_LANES, mine, [](Mma* const* lanes, uint32_t mask) { multiply_tf32(lanes, mask); }, site);
+}
+
+}  // namespace gpudl::emulator
