@@ -20,6 +20,7 @@ from pathlib import Path
 SWITCHES = ("on", "off", "auto")
 DEFAULT_ARCHS = ("80", "90a")
 ALL_ARCHS = ("75", "80", "86", "89", "90a", "100", "120")
+SYSTEM = Path("/usr/local")  # where CUDA's installer puts toolkits
 PTX = "80"  # forward compatible: the driver compiles it for GPUs that are newer than the list
 
 CXX_PROBE = """
@@ -90,11 +91,11 @@ class Plan:
         return [f"-D{name}={value}" for name, value in args.items()]
 
 
-def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Runs a command, never raises: a program that cannot start counts as failed."""
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=120, check=False
+            command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
         )
     except (OSError, subprocess.SubprocessError) as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))
@@ -171,8 +172,8 @@ def nvcc_candidates(env: Mapping[str, str]) -> Iterator[str]:
             yield str(Path(env[name], "bin", "nvcc"))
     for folder in sys.path:
         yield from map(str, sorted(Path(folder).glob("nvidia/cu1[0-9]/bin/nvcc"), reverse=True))
-    yield "/usr/local/cuda/bin/nvcc"
-    yield from map(str, sorted(Path("/usr/local").glob("cuda-*/bin/nvcc"), reverse=True))
+    yield from map(str, SYSTEM.glob("cuda/bin/nvcc"))
+    yield from map(str, sorted(SYSTEM.glob("cuda-*/bin/nvcc"), reverse=True))
 
 
 def describe_nvcc(path: str) -> Nvcc:

@@ -1,0 +1,102 @@
+"""The machine-code check reads compiler and disassembler as they really print."""
+
+from collections import Counter
+
+import pytest
+
+from tests.sass import check
+
+LOG = """
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function '_Z5gemmXv' for 'sm_80'
+ptxas info    : Function properties for _Z5gemmXv
+    16 bytes stack frame, 12 bytes spill stores, 8 bytes spill loads
+ptxas info    : Used 126 registers, used 1 barriers, 17408 bytes smem, 400 bytes cmem[0]
+ptxas info    : Compiling entry function '_Z4copyv' for 'sm_80'
+ptxas info    : Function properties for _Z4copyv
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 20 registers, used 0 barriers
+"""
+
+SASS = """
+\tcode for sm_80
+
+\t\tFunction : _Z5gemmXv
+\t.headerflags\t@"EF_CUDA_SM80"
+        /*0000*/                   LDC R1, c[0x0][0x28] ;        /* 0x00000a00ff017b82 */
+                                                                 /* 0x000fe20000000800 */
+        /*0090*/              @!P0 BRA 0x1f0 ;                   /* 0x0000000000540947 */
+        /*00a0*/                   HMMA.16816.F32.BF16 R4, R4 ;  /* 0x0000000000540947 */
+        /*00b0*/              @UP1 HMMA.16816.F32.BF16 R8, R4 ;  /* 0x0000000000540947 */
+
+\t\tFunction : _Z4copyv
+        /*0000*/                   EXIT ;                        /* 0x000000000000794d */
+"""
+
+
+def test_resources():
+    kernels = check.parse_resources(LOG, "80")
+    gemm, copy = kernels["_Z5gemmXv"], kernels["_Z4copyv"]
+    assert (gemm.registers, gemm.shared, gemm.stack, gemm.spills) == (126, 17408, 16, 20)
+    assert (copy.registers, copy.shared, copy.stack, copy.spills) == (20, 0, 0, 0)
+
+
+def test_opcodes():
+    counts = check.count_opcodes(SASS)
+    assert counts == {
+        "_Z5gemmXv": Counter(HMMA=2, LDC=1, BRA=1),
+        "_Z4copyv": Counter(EXIT=1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("demangled", "name", "base"),
+    [
+        ("void gpudl::(anonymous namespace)::f_kernel<128>(int)", "f_kernel<128>", "f_kernel"),
+        ("gpudl::f_kernel(gpudl::View<float, 2>, int)", "f_kernel", "f_kernel"),
+        (
+            "void gpudl::conv::f_kernel<void (*)(int)>(int)",
+            "conv::f_kernel<void (*)(int)>",
+            "f_kernel",
+        ),
+    ],
+)
+def test_names(demangled, name, base):
+    assert check.readable(demangled) == name
+    assert check.Kernel("", "80", name).base == base
+
+
+def kernel(arch="80", **changes):
+    return check.Kernel("", arch, "gemm_kernel<true>", **changes)
+
+
+@pytest.mark.parametrize(
+    ("comment", "found"),
+    [
+        ("gemm_kernel HMMA", "has no HMMA"),
+        ("gemm_kernel HMMA@80", "has no HMMA"),
+        ("gemm_kernel HMMA@90a", None),
+        ("gemm_kernel FFMA", None),
+        ("gemm_kernel !FFMA", "has FFMA, which it must not"),
+        ("gemm_kernel registers<=64", "uses 65 registers, more than 64"),
+        ("gemm_kernel registers<=65", None),
+        ("other_kernel HMMA", None),
+    ],
+)
+def test_expectations(comment, found):
+    expectations = check.parse_expectations(f"int x;\n// sass: {comment}\n")
+    problems = check.problems(kernel(registers=65, opcodes=Counter(FFMA=8)), expectations)
+    assert problems == ([f"gemm_kernel<true> (sm_80): {found}"] if found else [])
+
+
+@pytest.mark.parametrize("term", ["hmma", "HMMA@sm_80", "HMMA@75", "registers<64"])
+def test_terms_that_mean_nothing_are_refused(term):
+    with pytest.raises(ValueError, match="cannot understand"):
+        check.parse_expectations(f"// sass: gemm_kernel {term}")
+
+
+def test_local_memory_is_a_problem_without_any_comment():
+    assert check.problems(kernel(spills=4), []) != []
+    assert check.problems(kernel(stack=8), []) != []
+    assert check.problems(kernel(opcodes=Counter(STL=1)), []) != []
+    assert check.problems(kernel(), []) == []
