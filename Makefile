@@ -1,4 +1,5 @@
 # make train      trains LeNet-5 on handwritten digits        ARGS="lenet5 --data mnist --epochs 5"
+#                 with an NVIDIA GPU                          EXTRAS=train,cuda13
 # make test       the quick suite                             ARGS="tests/ops -k conv2d"
 # `make help` lists the rest. Everything is installed into .venv, and only what changed is built again.
 SHELL := /bin/bash
@@ -11,8 +12,8 @@ OUT ?= bench/results
 export GPUDL_JOBS := $(JOBS)
 
 # Development targets use the Python at hand if it has what they need (an activated environment), else .venv.
-HAS_TOOLS := $(shell python3 -c 'import hypothesis, ml_dtypes, numpy, pybind11, pytest, pytest_timeout, safetensors' 2>/dev/null && echo yes)
-ifeq ($(HAS_TOOLS),yes)
+TOOLS := hypothesis ml_dtypes numpy pybind11 pytest pytest_timeout safetensors
+ifeq ($(shell python3 -c 'import sys; from importlib.util import find_spec; print(all(map(find_spec, sys.argv[1:])))' $(TOOLS) 2>/dev/null),True)
   DEV := python3
   DEV_READY :=
 else
@@ -36,6 +37,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
 train: $(VENV)/.gpudl-$(EXTRAS) ## train a model: make train ARGS="lenet5 --data mnist --epochs 5"
+	@$(if $(findstring cuda,$(EXTRAS)),$(VENV)/bin/python $(BUILD) cuda)
 	@$(VENV)/bin/gpudl train $(or $(ARGS),lenet5)
 
 test: $(VENV)/.gpudl-dev ## the quick suite; ARGS are pytest's
@@ -85,5 +87,5 @@ clean: ## removes what was built, .venv too
 
 $(VENV)/.gpudl-%: pyproject.toml setup.py scripts/venv.sh
 	@echo "installing gpudl[$*] into $(VENV) ..."
-	@VENV_EXTRAS="$*"; scripts/venv.sh $(VENV) "$$VENV_EXTRAS"
+	@scripts/venv.sh $(VENV) "$*"
 	@touch $@

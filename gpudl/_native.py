@@ -12,12 +12,12 @@ from types import ModuleType
 
 NAMES = ("emulator", "cuda")
 
-_REBUILD = "then install gpudl again (pip install --force-reinstall --no-deps .)"
+_REBUILD = "install gpudl again (pip install --force-reinstall --no-deps .; in a clone: make {})"
 _ABSENT = {
     "emulator": "it is built where a C++20 compiler and Python's headers are installed "
-    f"(apt-get install g++ python3-dev), {_REBUILD}",
+    "(apt-get install g++ python3-dev)",
     "cuda": "it is built where CUDA's compiler nvcc, 12.0 or newer, and a C++20 compiler are "
-    f"installed (put nvcc on PATH or set CUDA_HOME), {_REBUILD}",
+    "installed (put nvcc on PATH or set CUDA_HOME)",
 }
 
 
@@ -39,7 +39,7 @@ def load(name: str) -> ModuleType:
         loader.exec_module(module)
     except ImportError as error:
         raise ImportError(
-            f"{full_name} was built but does not load ({error}); {_REBUILD.removeprefix('then ')}."
+            f"{full_name} was built but does not load ({error}); {_REBUILD.format(name)}."
         ) from error
     sys.modules[full_name] = module
     return module
@@ -69,4 +69,7 @@ def _path(name: str) -> Path:
         path = Path(__file__).with_name(f"_{name}{suffix}")
         if path.is_file():
             return path
-    raise ImportError(f"gpudl._{name} is not part of this installation; {_ABSENT[name]}.")
+    raise ImportError(
+        f"gpudl._{name} is not part of this installation; {_ABSENT[name]}, "
+        f"then {_REBUILD.format(name)}."
+    )

@@ -16,7 +16,7 @@ fi
 tools=(pybind11)
 command -v cmake >/dev/null 2>&1 || tools+=(cmake)
 command -v ninja >/dev/null 2>&1 || tools+=(ninja)
-GPUDL_EMULATOR=off GPUDL_CUDA=off "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+GPUDL_EMULATOR=off GPUDL_CUDA=off "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
   "${tools[@]}" -e ".[$extras]" || {
   echo "gpudl: pip could not install gpudl[$extras] into $venv (its message is above); is the package index reachable?" >&2
   exit 1
