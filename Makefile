@@ -80,7 +80,7 @@ format: $(DEV_READY) ## formats everything
 	$(CPP_FILES) | xargs $(CLANG_FORMAT) -i
 
 gpu: ## on a machine with an NVIDIA GPU: build, test, compute-sanitizer, benchmarks; no network needed
-	bench/gpu.sh $(OUT)
+	$(or $(PYTHON),python3) bench/gpu.py --out $(OUT) $(if $(STAGES),--stages $(STAGES)) -- $(ARGS)
 
 clean: ## removes what was built, .venv too
 	rm -rf build dist *.egg-info .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis gpudl/_emulator*.so gpudl/_cuda*.so

@@ -1,0 +1,103 @@
+"""pip installs gpudl from a source distribution, with and without compilers, and in place."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toolchain
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+# What is printed by an installed gpudl: the modules it has, and a product computed with NumPy.
+USE = """
+import gpudl
+from gpudl import _native
+print(gpudl.__file__)
+print(*(name for name in _native.NAMES if _native.why_missing(name) is None))
+print(gpudl.tensor([[1.0, 2.0]]) @ gpudl.tensor([[3.0], [4.0]]))
+"""
+
+
+def call(command, *, cwd, path=None, **variables):
+    """Runs a command; `path` replaces PATH. Returns its exit code and what it printed."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GPUDL_")}
+    env |= variables | ({"PATH": str(path)} if path else {})
+    result = subprocess.run(
+        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return result.returncode, result.stdout
+
+
+def pip(*arguments, cwd, path=None, **variables):
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    return call(command, cwd=cwd, path=path, **variables)
+
+
+def install(sdist, cwd, **options):
+    """Installs a source distribution into the folder `site`, without its dependencies."""
+    return pip("install", "--no-deps", "--target", "site", str(sdist), cwd=cwd, **options)
+
+
+def use(folder, cwd):
+    """What USE prints with the gpudl that lies in a folder."""
+    code, text = call([sys.executable, "-c", USE], cwd=cwd, PYTHONPATH=str(folder))
+    assert code == 0, text
+    file, modules, product = text.splitlines()
+    assert Path(file).is_relative_to(folder)
+    assert "11" in product
+    return set(modules.split())
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """A source distribution of the tree as it is."""
+    out = tmp_path_factory.mktemp("sdist")
+    code, text = call([sys.executable, "-m", "build", "--sdist", "-o", str(out)], cwd=ROOT)
+    assert code == 0, text
+    return next(out.glob("gpudl-*.tar.gz"))
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A folder with nothing in it, to be all of PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return folder
+
+
+def test_without_compilers_it_installs_and_runs_on_numpy(sdist, bare, tmp_path):
+    code, text = install(sdist, tmp_path, path=bare)
+    assert code == 0, text
+    assert use(tmp_path / "site", tmp_path) == set()
+
+
+def test_asking_for_what_cannot_be_built_fails_with_one_sentence(sdist, bare, tmp_path):
+    code, text = install(sdist, tmp_path, path=bare, GPUDL_EMULATOR="on")
+    assert code != 0
+    assert "gpudl: GPUDL_EMULATOR=on, but no C++20 compiler works" in text
+    assert "Traceback" not in text
+
+
+def test_what_the_compilers_allow_is_built_and_loads_together(sdist, tmp_path):
+    plan = toolchain.plan({**os.environ, "GPUDL_ARCHS": "80"})
+    expected = {"emulator"} | ({"cuda"} if plan.nvcc else set())
+    code, text = install(sdist, tmp_path, GPUDL_ARCHS="80")
+    assert code == 0, text
+    assert use(tmp_path / "site", tmp_path) == expected
+
+
+def test_editable_installation_builds_into_the_tree(sdist, tmp_path):
+    shutil.unpack_archive(sdist, tmp_path)
+    tree = tmp_path / sdist.name.removesuffix(".tar.gz")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    arguments = ["--python", str(python), "install", "--no-deps", "-e", "."]
+    code, text = pip(*arguments, cwd=tree, GPUDL_CUDA="off")
+    assert code == 0, text
+    code, text = call([python, "-c", "import gpudl._native as n; print(n.__file__)"], cwd=tmp_path)
+    assert Path(text.strip()).parent == tree / "gpudl"
+    assert list((tree / "gpudl").glob("_emulator*.so"))

@@ -1,0 +1,102 @@
+"""Imports go downward only, and only csrc/platform/ knows which device it is compiled for."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Parts of the package, lowest first; parts of one line do not know each other.
+PYTHON_LAYERS = [
+    ("_native", "random"),
+    ("device",),
+    ("op",),
+    ("tensor",),
+    ("ops",),
+    ("nn",),
+    ("models", "optim", "data", "interop"),
+    ("train", "distributed"),
+    ("cli",),
+    ("__main__",),
+]
+PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part in layer}
+
+CPP_LAYERS = ["platform", "core", "prim", "ops"]
+
+DEVICE_MACROS = re.compile(r"CUDA|NVCC|GPUDL_EMULATOR|GPUDL_ASAN|GPUDL_RACE|SANITIZE|__x86|__aarch")
+
+
+def part_of(path: Path) -> str:
+    """The top-level module or folder of gpudl that a file belongs to."""
+    return path.relative_to(ROOT / "gpudl").parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    """Parts of gpudl that a file imports, at its top or later."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*base, *filter(None, [node.module])])
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    inside = {tuple(name.split(".")) for name in names if name.startswith("gpudl.")}
+    return {name[1] for name in inside}
+
+
+python_files = sorted(p for p in (ROOT / "gpudl").rglob("*.py") if part_of(p) != "__init__")
+
+
+@pytest.mark.parametrize("path", python_files, ids=lambda p: str(p.relative_to(ROOT)))
+def test_python_imports_go_downward(path):
+    here = part_of(path)
+    assert here in PYTHON_RANK, f"say in PYTHON_LAYERS where gpudl.{here} stands"
+    upward = {
+        part
+        for part in imported_parts(path) - {here}
+        if PYTHON_RANK.get(part, -1) >= PYTHON_RANK[here]
+    }
+    assert not upward, f"{here} may not import {', '.join(sorted(upward))}"
+
+
+cpp_files = sorted(
+    p for p in (ROOT / "csrc").rglob("*") if p.suffix in {".h", ".cuh", ".cpp", ".cu"}
+)
+
+
+def code_lines(path: Path) -> list[tuple[int, str]]:
+    """Numbered lines without their `//` comments."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [(number, re.sub(r"//.*", "", line)) for number, line in enumerate(lines, 1)]
+
+
+@pytest.mark.parametrize("path", cpp_files, ids=lambda p: str(p.relative_to(ROOT)))
+def test_cpp_includes_go_downward(path):
+    here = path.relative_to(ROOT / "csrc").parts[0]
+    includes = re.findall(r'^\s*#\s*include "([^"]+)"', path.read_text(encoding="utf-8"), re.M)
+    for include in includes:
+        layer = include.split("/")[0]
+        assert (ROOT / "csrc" / include).is_file(), f'"{include}" is not a path from csrc/'
+        if here == "binding.cpp":
+            assert layer == "core", f"binding.cpp may include core/ only, not {include}"
+        else:
+            assert CPP_LAYERS.index(layer) <= CPP_LAYERS.index(here), f"{here}/ below {include}"
+        if here != "platform":
+            assert not re.match(r"platform/(cuda|emulator)/", include), (
+                f"{include} is one device's; include platform/device.h"
+            )
+
+
+@pytest.mark.parametrize("path", cpp_files, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_the_platform_knows_the_device(path):
+    if path.relative_to(ROOT / "csrc").parts[0] == "platform":
+        return
+    for number, line in code_lines(path):
+        where = f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        if re.match(r"\s*#\s*(if|ifdef|ifndef|elif)\b", line):
+            assert not DEVICE_MACROS.search(line), f"device macro outside platform/: {where}"
+        assert not re.search(r"\basm\b", line), f"inline assembly outside platform/: {where}"
