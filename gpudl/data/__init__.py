@@ -1,0 +1,41 @@
+"""Data sets, loaders and transforms.
+
+    from gpudl.data import Loader, load
+    train, test = load("mnist")
+    for images, labels in Loader(train, batch_size=64, shuffle=True, seed=0):
+        ...
+"""
+
+from . import transforms
+from .dataset import (
+    ArrayDataset,
+    Dataset,
+    ImageDataset,
+    Subset,
+    channel_statistics,
+    random_split,
+    stratified_split,
+)
+from .errors import DataError
+from .loader import Loader
+from .registry import Info, Request, Split, info, load, names, register
+
+__all__ = [
+    "ArrayDataset",
+    "DataError",
+    "Dataset",
+    "ImageDataset",
+    "Info",
+    "Loader",
+    "Request",
+    "Split",
+    "Subset",
+    "channel_statistics",
+    "info",
+    "load",
+    "names",
+    "random_split",
+    "register",
+    "stratified_split",
+    "transforms",
+]

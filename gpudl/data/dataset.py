@@ -1,0 +1,255 @@
+"""Data sets: arrays in memory, parts of other data sets, and how to split them.
+
+A data set has a length and gives a batch for an array of indices at once, so that no loop over samples is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .shuffle import permutation
+
+Array = npt.NDArray[Any]
+Indices = npt.NDArray[np.int64]
+
+
+class Dataset:
+    """Base of the data sets. A subclass gives `__len__` and either `batch` or, sample by sample, `sample`.
+
+    classes: names of the labels 0, 1, …; empty where there are none.
+    mean, std: per channel, of images in [0, 1]; None where unknown.
+    """
+
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __len__(self) -> int:
+        raise TypeError(f"{type(self).__name__} has to define __len__")
+
+    def sample(self, index: int) -> tuple[Array, ...]:
+        """Sample number `index`, 0 <= index < len: a tuple of arrays."""
+        return tuple(array[0] for array in self.batch(np.array([index])))
+
+    def batch(self, indices: Indices) -> tuple[Array, ...]:
+        """The samples of `indices`, each array with a leading axis of their number."""
+        return tuple(np.stack(column) for column in zip(*map(self.sample, indices.tolist())))
+
+    def __getitem__(self, index: Any) -> tuple[Array, ...]:
+        """One sample for a number, a batch for a slice, a list or an array of numbers or of booleans.
+
+        Raises IndexError for a number outside the data set, TypeError for what is no index.
+        """
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            return self.sample(int(check_indices(np.array([index]), len(self))[0]))
+        if isinstance(index, slice):
+            return self.batch(np.arange(len(self))[index])
+        return self.batch(check_indices(np.asarray(index), len(self)))
+
+    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        return (self.sample(index) for index in range(len(self)))
+
+    @property
+    def images(self) -> Array:
+        """All images, (N, C, H, W)."""
+        return self.batch(np.arange(len(self)))[0]
+
+    @property
+    def labels(self) -> Indices:
+        """All labels, (N,) int64."""
+        return self.batch(np.arange(len(self)))[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one image, (C, H, W)."""
+        return self.sample(0)[0].shape
+
+
+class ArrayDataset(Dataset):
+    """Arrays whose first axes go together: sample i is the tuple of their i-th entries.
+
+    Raises ValueError without arrays or where their lengths differ.
+    """
+
+    def __init__(self, *arrays: npt.ArrayLike) -> None:
+        self.arrays = tuple(np.asarray(array) for array in arrays)
+        if not self.arrays or any(array.ndim == 0 for array in self.arrays):
+            raise ValueError("ArrayDataset: arrays: expected one or more with a first axis")
+        lengths = {len(array) for array in self.arrays}
+        if len(lengths) > 1:
+            shapes = ", ".join(str(array.shape) for array in self.arrays)
+            raise ValueError(f"ArrayDataset: arrays: lengths differ, shapes are {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def batch(self, indices: Indices) -> tuple[Array, ...]:
+        return tuple(array[indices] for array in self.arrays)
+
+
+class ImageDataset(ArrayDataset):
+    """Labelled images in memory.
+
+    images: (N, C, H, W) uint8, or float32 in [0, 1]. labels: (N,) integers, kept as int64, 0 <= label < len(classes).
+    uint8 stays uint8: a loader converts batch by batch.
+    Raises ValueError where shapes, types or labels do not fit.
+    """
+
+    def __init__(
+        self,
+        images: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        classes: Sequence[str] = (),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        images, labels = np.asarray(images), np.asarray(labels)
+        _check_images(images, labels, len(classes))
+        super().__init__(images, labels.astype(np.int64))
+        self.classes = tuple(classes)
+        self.mean = None if mean is None else tuple(map(float, mean))
+        self.std = None if std is None else tuple(map(float, std))
+
+    @property
+    def images(self) -> Array:
+        return self.arrays[0]
+
+    @property
+    def labels(self) -> Indices:
+        return self.arrays[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape[1:]
+
+    def __repr__(self) -> str:
+        return (
+            f"ImageDataset({len(self)} images {self.shape} {self.images.dtype}, "
+            f"{len(self.classes)} classes)"
+        )
+
+
+class Subset(Dataset):
+    """The samples `indices` of another data set, in that order. Raises IndexError for one that is not in it."""
+
+    def __init__(self, dataset: Dataset, indices: npt.ArrayLike) -> None:
+        self.dataset = dataset
+        self.indices = check_indices(np.asarray(indices), len(dataset))
+        self.classes, self.mean, self.std = dataset.classes, dataset.mean, dataset.std
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Indices) -> tuple[Array, ...]:
+        return self.dataset.batch(self.indices[indices])
+
+    @property
+    def labels(self) -> Indices:
+        return self.dataset.labels[self.indices]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.dataset.shape
+
+    def __repr__(self) -> str:
+        return f"Subset({len(self)} of {self.dataset!r})"
+
+
+def check_indices(indices: Array, length: int) -> Indices:
+    """`indices` of `length` samples as a row of numbers from 0 up; booleans select, negative ones count from the end."""
+    if indices.dtype == bool and indices.shape == (length,):
+        return np.flatnonzero(indices)
+    if indices.size == 0:
+        indices = indices.astype(np.int64)
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        raise TypeError(
+            f"a data set takes a number, a slice, a row of numbers or {length} booleans as its index, "
+            f"not {indices.dtype} of shape {indices.shape}"
+        )
+    indices = indices.astype(np.int64)
+    wrong = indices[(indices < -length) | (indices >= length)]
+    if wrong.size:
+        raise IndexError(f"index {wrong[0]} is out of range: the data set has {length} samples")
+    return np.where(indices < 0, indices + length, indices)
+
+
+def random_split(
+    dataset: Dataset, lengths: Sequence[int] | Sequence[float], seed: int = 0
+) -> list[Subset]:
+    """Random parts without overlap, the same for the same seed.
+
+    lengths: numbers of samples that add up to the data set's, or fractions that add up to 1 (what rounding leaves is
+    dealt out from the first part on). Raises ValueError where they do not add up.
+    """
+    total = len(dataset)
+    sizes = [int(length) for length in lengths]
+    if any(length < 0 for length in lengths):
+        raise ValueError(f"random_split: lengths: {list(lengths)} has a negative one")
+    if sum(sizes) != total or any(isinstance(length, float) for length in lengths):
+        if abs(sum(lengths) - 1) > 1e-6:
+            raise ValueError(
+                f"random_split: lengths: {list(lengths)} add up to {sum(lengths)}, "
+                f"expected {total} (the samples) or 1 (fractions)"
+            )
+        sizes = [int(total * length) for length in lengths]
+        for part in range(total - sum(sizes)):
+            sizes[part % len(sizes)] += 1
+    order = permutation(total, seed)
+    return [Subset(dataset, part) for part in np.split(order, np.cumsum(sizes)[:-1])]
+
+
+def stratified_split(
+    labels: npt.ArrayLike, fraction: float = 0.2, seed: int = 0
+) -> tuple[Indices, Indices]:
+    """Indices (rest, held out), both ascending: `fraction` of each class, rounded, is held out, chosen by `seed`.
+
+    At least one sample of each class that has two. Raises ValueError where no class has.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"stratified_split: fraction: {fraction} is not between 0 and 1")
+    labels = np.asarray(labels)
+    order = permutation(len(labels), seed)
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    _, counts = np.unique(labels, return_counts=True)
+    if counts.max(initial=0) < 2:
+        raise ValueError("stratified_split: labels: no class has two samples, so none can be held out")
+    take = np.clip(np.rint(counts * fraction), counts > 1, counts - 1)
+    rank = np.concatenate([np.arange(count) for count in counts])
+    held = rank < np.repeat(take, counts)
+    return np.sort(by_class[~held]), np.sort(by_class[held])
+
+
+def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of images (N, C, H, W), scaled to [0, 1] where they are uint8.
+
+    A channel of one value alone gets the standard deviation 1, so that dividing by it does no harm.
+    """
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    axes = (0, 2, 3)
+    mean = images.mean(axes, dtype=np.float64) / scale
+    std = images.std(axes, dtype=np.float64) / scale
+    std[std < 1e-6] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _check_images(images: Array, labels: Array, classes: int) -> None:
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+        raise ValueError(
+            f"ImageDataset: images: {images.dtype} of shape {images.shape}, "
+            "expected uint8 or float32 of shape (N, C, H, W)"
+        )
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"ImageDataset: labels: {labels.dtype} of shape {labels.shape}, expected (N,) integers"
+        )
+    if len(images) != len(labels):
+        raise ValueError(f"ImageDataset: {len(images)} images but {len(labels)} labels")
+    if classes and len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(
+            f"ImageDataset: labels: from {labels.min()} to {labels.max()}, "
+            f"expected 0 to {classes - 1} for {classes} classes"
+        )

@@ -1,0 +1,161 @@
+"""A folder of images, one subfolder for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .dataset import Dataset, Indices, Subset, channel_statistics, stratified_split
+from .errors import DataError, damaged
+from .files import regular_size
+from .registry import Split
+from .transforms import Size
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
+MOST_PIXELS = 1 << 27  # of one image as it is stored
+HELD_OUT = 0.2
+SAMPLE = 1000  # images that the statistics are taken from
+GREY = ("1", "L", "LA", "I", "I;16", "F")  # Pillow's modes of one channel
+
+
+class ImageFolder(Dataset):
+    """Images in `root/<class>/…`, read from disk when asked for; classes are numbered by their sorted names.
+
+    size: (height, width) that all are resized to, None for that of the first image.
+    channels: 1 (grey) or 3 (colour), None for what the first image has.
+    classes: expected names, in their order; None for those of the subfolders.
+    Images are uint8 (C, H, W). Needs Pillow. Raises DataError for a folder without images and, when it comes to it, for
+    an image that cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        size: Size | None = None,
+        channels: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        self.root = root
+        self.classes = tuple(classes) if classes is not None else tuple(_subfolders(root))
+        self.paths, self._labels = _list_images(root, self.classes)
+        if size is None or channels is None:
+            own_size, own_channels = _measure(self.paths[0])
+            size, channels = size or own_size, channels or own_channels
+        height, width = (size, size) if isinstance(size, int) else size
+        if channels not in (1, 3) or height < 1 or width < 1:
+            raise ValueError(
+                f"ImageFolder: size {size}, channels {channels}: expected positive sizes and 1 or 3 channels"
+            )
+        self._shape = (channels, height, width)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def sample(self, index: int) -> tuple[npt.NDArray[Any], ...]:
+        return _read_image(self.paths[index], self._shape), self._labels[index]
+
+    @property
+    def labels(self) -> Indices:
+        return self._labels
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    def __repr__(self) -> str:
+        return f"ImageFolder({self.root}: {len(self)} images {self.shape}, {len(self.classes)} classes)"
+
+
+def load_folder(root: Path, size: Size | None = None, seed: int = 0) -> Split:
+    """`root/train/<class>` and `root/test/<class>` (or val), or `root/<class>` with a fifth of each class held out."""
+    parts = {path.name.lower(): path for path in _subfolders(root).values()}
+    train_path = next((parts[name] for name in TRAIN if name in parts), None)
+    test_path = next((parts[name] for name in TEST if name in parts), None)
+    train: Dataset
+    test: Dataset
+    if train_path and test_path:
+        folder = ImageFolder(train_path, size)
+        train = folder
+        test = ImageFolder(test_path, folder.shape[1:], folder.shape[0], folder.classes)  # type: ignore[arg-type]
+    else:
+        folder = ImageFolder(train_path or root, size)
+        train, test = (
+            Subset(folder, part) for part in stratified_split(folder.labels, HELD_OUT, seed)
+        )
+    chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(np.int64))
+    mean, std = channel_statistics(train.batch(chosen)[0])
+    for part in (train, test):
+        part.mean, part.std = mean, std
+    return Split(train, test)
+
+
+def _subfolders(root: Path) -> dict[str, Path]:
+    try:
+        entries = sorted(root.iterdir())
+    except OSError as error:
+        raise DataError(f"{root}: cannot be read ({error.strerror}); check its name") from None
+    return {path.name: path for path in entries if path.is_dir() and path.name[0] != "."}
+
+
+def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indices]:
+    subfolders = _subfolders(root)
+    if unknown := sorted(set(subfolders) - set(classes)):
+        raise DataError(
+            f"{root}: has the class {unknown[0]}, which the training part lacks; "
+            "give both the same classes"
+        )
+    paths, labels = [], []
+    for label, name in enumerate(classes):
+        files = sorted(subfolders[name].rglob("*")) if name in subfolders else []
+        images = [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
+        paths += images
+        labels += [label] * len(images)
+    if not paths:
+        raise DataError(
+            f"{root}: has no images; put those of each class into a subfolder of its name "
+            f"(known are {' '.join(SUFFIXES)})"
+        )
+    return paths, np.array(labels, np.int64)
+
+
+def _open(path: Path) -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise DataError(f"{path}: reading images needs Pillow; pip install pillow") from None
+    regular_size(path)
+    try:
+        image = Image.open(path)
+    # Pillow's readers of the many formats raise all kinds for damage.
+    except Exception as error:
+        raise damaged(path, f"is no readable image ({str(error)[:80]})") from None
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise damaged(path, f"has {image.width}x{image.height} pixels", "store it smaller")
+    return image
+
+
+def _measure(path: Path) -> tuple[tuple[int, int], int]:
+    """((height, width), channels) of an image."""
+    with _open(path) as image:
+        return (image.height, image.width), 1 if image.mode in GREY else 3
+
+
+def _read_image(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    channels, height, width = shape
+    with _open(path) as image:
+        try:
+            converted = image.convert("L" if channels == 1 else "RGB")
+            if converted.size != (width, height):
+                converted = converted.resize((width, height), Image.Resampling.BILINEAR)
+            pixels = np.asarray(converted).reshape(height, width, channels)
+        except Exception as error:
+            raise damaged(path, f"is a damaged image ({str(error)[:80]})") from None
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,0 +1,145 @@
+"""Images and labels of one's own in an .npz file."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .dataset import ImageDataset, channel_statistics, stratified_split
+from .errors import DataError, damaged
+from .files import DEFLATE_RATIO, check_labels, regular_size
+from .registry import Split
+
+LIMIT = 1 << 32  # bytes of one array
+HELD_OUT = 0.2
+# The names of the arrays: (train images, train labels, test images, test labels).
+NAMES = (
+    ("train_images", "train_labels", "test_images", "test_labels"),
+    ("x_train", "y_train", "x_test", "y_test"),
+)
+Array = npt.NDArray[Any]
+
+
+def load_npz(path: Path, seed: int = 0) -> Split:
+    """The data set in an .npz file.
+
+    It holds `train_images`, `train_labels`, `test_images`, `test_labels` (or `x_train`, `y_train`, `x_test`, `y_test`), or
+    `images` and `labels`, of which a fifth of each class is then held out by seed. Images: (N, H, W), (N, H, W, C) or
+    (N, C, H, W) with C of 1 or 3, uint8 or floating in [0, 1]. Labels: (N,) or (N, 1) whole numbers from 0. `classes`, if
+    there, names them. Raises DataError where something is missing or does not fit; arrays of objects are refused.
+    """
+    arrays = _read_arrays(path)
+    names: tuple[str, ...]
+    for names in NAMES:
+        if all(name in arrays for name in names):
+            train, test = _part(path, arrays, names[:2]), _part(path, arrays, names[2:])
+            break
+    else:
+        if "images" not in arrays or "labels" not in arrays:
+            raise damaged(
+                path,
+                f"has the arrays {', '.join(arrays) or 'none'}",
+                f"store {', '.join(NAMES[0])}, or images and labels",
+            )
+        whole = _part(path, arrays, ("images", "labels"))
+        train, test = (
+            (whole[0][part], whole[1][part])
+            for part in stratified_split(whole[1], HELD_OUT, seed)
+        )
+    count = int(max(labels.max() for _, labels in (train, test) if len(labels))) + 1
+    classes = _classes(path, arrays.get("classes"), count)
+    mean, std = channel_statistics(train[0])
+    return Split(*(ImageDataset(*part, classes, mean, std) for part in (train, test)))
+
+
+def _read_arrays(path: Path) -> dict[str, Array]:
+    size = regular_size(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            return {
+                member.filename[:-4]: _read_array(path, archive, member, size) for member in members
+            }
+    except DataError:
+        raise
+    # The zip reader raises many kinds for damage: BadZipFile, zlib's, EOFError, NotImplementedError, RuntimeError, …
+    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError) as error:
+        raise damaged(path, f"is not a readable .npz file ({str(error)[:80]})") from None
+
+
+def _read_array(
+    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int
+) -> Array:
+    if member.file_size > min(LIMIT, size * DEFLATE_RATIO):
+        raise damaged(path, f"{member.filename} promises {member.file_size} bytes, more than can be")
+    stream = io.BytesIO(archive.read(member))
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise damaged(path, f"{member.filename} is of the .npy version {version}, expected 1 or 2")
+    read = np.lib.format.read_array_header_1_0
+    if version == (2, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if dtype.hasobject:
+        raise damaged(path, f"{member.filename} holds objects", "store plain numbers")
+    content = stream.getbuffer()[stream.tell() :]
+    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(content):
+        raise damaged(
+            path, f"{member.filename} promises shape {shape} of {dtype} but has {len(content)} bytes"
+        )
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _part(path: Path, arrays: dict[str, Array], names: tuple[str, ...]) -> tuple[Array, Array]:
+    images, labels = _images(path, names[0], arrays[names[0]]), arrays[names[1]]
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or len(labels) != len(images):
+        raise damaged(
+            path,
+            f"{names[1]} has shape {labels.shape}, expected ({len(images)},) as {names[0]}",
+            "store one label an image",
+        )
+    check_labels(path, labels, 1 << 16)
+    return images, labels.astype(np.int64)
+
+
+def _images(path: Path, name: str, images: Array) -> Array:
+    """(N, C, H, W), uint8 or float32."""
+    original = images.shape
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or 0 in images.shape or images.shape[1] not in (1, 3):
+        raise damaged(
+            path,
+            f"{name} has shape {original}",
+            "store (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels",
+        )
+    if images.dtype.kind == "f" and (images >= 0).all() and (images <= 1).all():
+        return np.ascontiguousarray(images, np.float32)
+    if images.dtype != np.uint8:
+        raise damaged(
+            path, f"{name} is of type {images.dtype}", "store uint8, or floating numbers in [0, 1]"
+        )
+    return np.ascontiguousarray(images)
+
+
+def _classes(path: Path, names: Array | None, count: int) -> tuple[str, ...]:
+    if names is None:
+        return tuple(map(str, range(count)))
+    if names.ndim != 1 or names.dtype.kind != "U" or len(names) < count:
+        raise damaged(
+            path,
+            f"classes is {names.dtype} of shape {names.shape}, but there are labels up to {count - 1}",
+            f"store at least {count} names",
+        )
+    return tuple(names.tolist())

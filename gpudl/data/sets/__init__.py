@@ -1,0 +1,1 @@
+"""The data sets that `gpudl.data.load` knows by name: each module here registers its own."""

@@ -1,0 +1,43 @@
+"""The 1,797 handwritten digits that come with scikit-learn: real scans, there without any download."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..dataset import ImageDataset, channel_statistics, stratified_split
+from ..errors import DataError
+from ..registry import Info, Request, Split, register
+from ..transforms import resize
+
+GREATEST = 16  # of the 8x8 pixels: each counts the dark ones in a 4x4 block of the scan
+HELD_OUT = 0.2
+SIZE = 28  # that of MNIST, so that models fit both
+
+
+@register(
+    "digits",
+    title="Handwritten digits, 8x8, from scikit-learn",
+    shape=(1, SIZE, SIZE),
+    classes=tuple("0123456789"),
+    origin="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, CC BY 4.0",
+)
+def read_digits(info: Info, request: Request) -> Split:
+    """Resized to 28x28 unless asked otherwise, scaled to [0, 1]; a fifth of each class is held out by seed."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise DataError(
+            "the data set digits comes with scikit-learn, which is not installed; "
+            "pip install scikit-learn"
+        ) from None
+    scans, labels = load_digits(return_X_y=True)
+    images = scans.reshape(-1, 1, 8, 8).astype(np.float32) / np.float32(GREATEST)
+    images = resize(images, SIZE if request.size is None else request.size)
+    train, test = stratified_split(labels, HELD_OUT, request.seed)
+    mean, std = channel_statistics(images[train])
+    return Split(
+        *(
+            ImageDataset(images[part], labels[part], info.classes, mean, std)
+            for part in (train, test)
+        )
+    )
