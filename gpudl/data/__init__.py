@@ -1,9 +1,10 @@
 """Data sets, loaders and transforms.
 
-    from gpudl.data import Loader, load
-    train, test = load("mnist")
-    for images, labels in Loader(train, batch_size=64, shuffle=True, seed=0):
-        ...
+>>> from gpudl.data import Loader, load
+>>> train, test = load("digits")
+>>> images, labels = next(iter(Loader(train, batch_size=64, shuffle=True, seed=0)))
+>>> images.shape
+(64, 1, 28, 28)
 """
 
 from . import transforms

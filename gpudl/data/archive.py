@@ -1,4 +1,4 @@
-"""Files out of a .tar.gz, straight into memory: nothing is unpacked to disk, so no name in it can do harm."""
+"""Files out of a .tar.gz, straight into memory: no name in it can do harm."""
 
 from __future__ import annotations
 

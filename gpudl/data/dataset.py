@@ -1,6 +1,7 @@
 """Data sets: arrays in memory, parts of other data sets, and how to split them.
 
-A data set has a length and gives a batch for an array of indices at once, so that no loop over samples is needed.
+A data set has a length and gives a batch for an array of indices at once, so that no loop over
+samples is needed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Indices = npt.NDArray[np.int64]
 
 
 class Dataset:
-    """Base of the data sets. A subclass gives `__len__` and either `batch` or, sample by sample, `sample`.
+    """Base of the data sets. A subclass gives `__len__` and `batch`, or `__len__` and `sample`.
 
     classes: names of the labels 0, 1, …; empty where there are none.
     mean, std: per channel, of images in [0, 1]; None where unknown.
@@ -37,10 +38,12 @@ class Dataset:
 
     def batch(self, indices: Indices) -> tuple[Array, ...]:
         """The samples of `indices`, each array with a leading axis of their number."""
-        return tuple(np.stack(column) for column in zip(*map(self.sample, indices.tolist())))
+        return tuple(
+            np.stack(column) for column in zip(*map(self.sample, indices.tolist()), strict=True)
+        )
 
     def __getitem__(self, index: Any) -> tuple[Array, ...]:
-        """One sample for a number, a batch for a slice, a list or an array of numbers or of booleans.
+        """One sample for a number, a batch for a slice or a row of numbers or of booleans.
 
         Raises IndexError for a number outside the data set, TypeError for what is no index.
         """
@@ -94,8 +97,8 @@ class ArrayDataset(Dataset):
 class ImageDataset(ArrayDataset):
     """Labelled images in memory.
 
-    images: (N, C, H, W) uint8, or float32 in [0, 1]. labels: (N,) integers, kept as int64, 0 <= label < len(classes).
-    uint8 stays uint8: a loader converts batch by batch.
+    images: (N, C, H, W) uint8, or float32 in [0, 1]. uint8 stays uint8: convert batch by batch.
+    labels: (N,) integers, 0 <= label < len(classes), kept as int64.
     Raises ValueError where shapes, types or labels do not fit.
     """
 
@@ -134,7 +137,10 @@ class ImageDataset(ArrayDataset):
 
 
 class Subset(Dataset):
-    """The samples `indices` of another data set, in that order. Raises IndexError for one that is not in it."""
+    """The samples `indices` of another data set, in that order.
+
+    Raises IndexError for an index that is not in it.
+    """
 
     def __init__(self, dataset: Dataset, indices: npt.ArrayLike) -> None:
         self.dataset = dataset
@@ -160,14 +166,17 @@ class Subset(Dataset):
 
 
 def check_indices(indices: Array, length: int) -> Indices:
-    """`indices` of `length` samples as a row of numbers from 0 up; booleans select, negative ones count from the end."""
+    """`indices` of `length` samples as a row of numbers from 0 up.
+
+    Booleans select; negative numbers count from the end. Raises IndexError or TypeError.
+    """
     if indices.dtype == bool and indices.shape == (length,):
         return np.flatnonzero(indices)
     if indices.size == 0:
         indices = indices.astype(np.int64)
     if indices.ndim != 1 or indices.dtype.kind not in "iu":
         raise TypeError(
-            f"a data set takes a number, a slice, a row of numbers or {length} booleans as its index, "
+            f"a data set takes a number, a slice, a row of numbers or {length} booleans, "
             f"not {indices.dtype} of shape {indices.shape}"
         )
     indices = indices.astype(np.int64)
@@ -182,8 +191,9 @@ def random_split(
 ) -> list[Subset]:
     """Random parts without overlap, the same for the same seed.
 
-    lengths: numbers of samples that add up to the data set's, or fractions that add up to 1 (what rounding leaves is
-    dealt out from the first part on). Raises ValueError where they do not add up.
+    lengths: numbers of samples that add up to the data set's, or fractions that add up to 1 (what
+    rounding leaves is dealt out from the first part on). Raises ValueError where they do not add
+    up.
     """
     total = len(dataset)
     sizes = [int(length) for length in lengths]
@@ -205,9 +215,10 @@ def random_split(
 def stratified_split(
     labels: npt.ArrayLike, fraction: float = 0.2, seed: int = 0
 ) -> tuple[Indices, Indices]:
-    """Indices (rest, held out), both ascending: `fraction` of each class, rounded, is held out, chosen by `seed`.
+    """Indices (rest, held out), both ascending; what is held out is chosen by `seed`.
 
-    At least one sample of each class that has two. Raises ValueError where no class has.
+    `fraction` of each class, rounded, but at least one sample of each class that has two.
+    Raises ValueError where no class has.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"stratified_split: fraction: {fraction} is not between 0 and 1")
@@ -216,7 +227,9 @@ def stratified_split(
     by_class = order[np.argsort(labels[order], kind="stable")]
     _, counts = np.unique(labels, return_counts=True)
     if counts.max(initial=0) < 2:
-        raise ValueError("stratified_split: labels: no class has two samples, so none can be held out")
+        raise ValueError(
+            "stratified_split: labels: no class has two samples, so none can be held out"
+        )
     take = np.clip(np.rint(counts * fraction), counts > 1, counts - 1)
     rank = np.concatenate([np.arange(count) for count in counts])
     held = rank < np.repeat(take, counts)
@@ -224,9 +237,10 @@ def stratified_split(
 
 
 def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of images (N, C, H, W), scaled to [0, 1] where they are uint8.
+    """Mean and standard deviation of each channel of images (N, C, H, W).
 
-    A channel of one value alone gets the standard deviation 1, so that dividing by it does no harm.
+    Scaled to [0, 1] where the images are uint8. A channel of one value alone gets the standard
+    deviation 1, so that dividing by it does no harm.
     """
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     axes = (0, 2, 3)

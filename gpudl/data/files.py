@@ -1,7 +1,8 @@
 """Reading files that may be damaged: every length is checked before memory is taken for it.
 
-A header can promise anything. What a file can really hold is bounded by its size on disk, times deflate's best ratio
-where it is compressed, and no read here goes beyond that or beyond the caller's limit.
+A header can promise anything. What a file can really hold is bounded by its size on disk, times
+deflate's best ratio where it is compressed, and no read here goes beyond that or beyond the
+caller's limit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,13 @@ import numpy.typing as npt
 from .errors import DataError, damaged
 
 GZIP_MAGIC = b"\x1f\x8b"
-# Deflate spends at least two bits on a match of 258 bytes (RFC 1951, 3.2.5), hence never shrinks more than this.
+# Deflate spends at least two bits on a match of 258 bytes (RFC 1951, 3.2.5), hence never shrinks
+# more than this.
 DEFLATE_RATIO = 1032
 CHUNK = 1 << 22  # bytes read at a time
 
 
-Stream = Union[BufferedReader, gzip.GzipFile]
+Stream = BufferedReader | gzip.GzipFile
 
 
 class DataFile:
@@ -42,7 +44,7 @@ class DataFile:
         """The next `count` bytes. Raises DataError, naming `what`, where the file ends before."""
         self.expect(count, what)
         data = np.empty(count, np.uint8)
-        view, filled = memoryview(data), 0
+        view, filled = data.data, 0
         while filled < count:
             got = self._stream.readinto(view[filled : filled + CHUNK])
             if not got:
@@ -59,7 +61,8 @@ class DataFile:
             can = "can hold at most" if self.compressed else "holds"
             raise damaged(
                 self.path,
-                f"truncated or damaged: {what} takes {count} bytes, the file {can} {self.capacity} more",
+                f"truncated or damaged: {what} takes {count} bytes, "
+                f"the file {can} {self.capacity} more",
             )
 
     def some(self, count: int) -> bytes:
@@ -84,9 +87,10 @@ class DataFile:
 
 @contextmanager
 def opened(path: Path) -> Iterator[DataFile]:
-    """Opens a data file; every failure to read it inside the block becomes a DataError that names it.
+    """Opens a data file; whatever goes wrong inside the block becomes a DataError that names it.
 
-    A name that ends in .gz must hold gzip data and another name must not: a mismatch is refused with the fix.
+    A name that ends in .gz must hold gzip data and another name must not: a mismatch is refused
+    with the fix.
     """
     size = regular_size(path)
     try:
@@ -107,7 +111,7 @@ def opened(path: Path) -> Iterator[DataFile]:
 
 
 def regular_size(path: Path) -> int:
-    """Size in bytes of the file at `path`. Raises DataError where it is missing, empty or no regular file."""
+    """Size in bytes. Raises DataError where the file is missing, empty or no regular file."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -122,7 +126,7 @@ def regular_size(path: Path) -> int:
 
 
 def check_labels(path: Path, labels: npt.NDArray[Any], classes: int) -> None:
-    """Raises DataError where the labels of a file are none, no integers or not all in 0 … classes - 1."""
+    """Raises DataError where there are no labels, or not whole numbers from 0 to classes - 1."""
     if labels.size == 0:
         raise damaged(path, "has no samples")
     if labels.dtype.kind not in "iu":
@@ -131,7 +135,8 @@ def check_labels(path: Path, labels: npt.NDArray[Any], classes: int) -> None:
     if wrong.size:
         raise damaged(
             path,
-            f"label {labels[wrong[0]]} of sample {wrong[0]} is out of range, expected 0 to {classes - 1}",
+            f"label {labels[wrong[0]]} of sample {wrong[0]} is out of range, "
+            f"expected 0 to {classes - 1}",
         )
 
 
@@ -143,9 +148,7 @@ def _check_suffix(path: Path, compressed: bool) -> None:
             f"rename it to {path.stem} if it holds the plain data, else fetch it again",
         )
     if compressed and path.suffix != ".gz":
-        raise damaged(
-            path, "holds gzip data but is not named .gz", f"rename it to {path.name}.gz"
-        )
+        raise damaged(path, "holds gzip data but is not named .gz", f"rename it to {path.name}.gz")
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -24,13 +24,13 @@ GREY = ("1", "L", "LA", "I", "I;16", "F")  # Pillow's modes of one channel
 
 
 class ImageFolder(Dataset):
-    """Images in `root/<class>/…`, read from disk when asked for; classes are numbered by their sorted names.
+    """Images in `root/<class>/…`, read from disk when asked for; classes in the order of names.
 
     size: (height, width) that all are resized to, None for that of the first image.
     channels: 1 (grey) or 3 (colour), None for what the first image has.
     classes: expected names, in their order; None for those of the subfolders.
-    Images are uint8 (C, H, W). Needs Pillow. Raises DataError for a folder without images and, when it comes to it, for
-    an image that cannot be read.
+    Images are uint8 (C, H, W). Needs Pillow. Raises DataError for a folder without images and,
+    when it comes to it, for an image that cannot be read.
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class ImageFolder(Dataset):
         height, width = (size, size) if isinstance(size, int) else size
         if channels not in (1, 3) or height < 1 or width < 1:
             raise ValueError(
-                f"ImageFolder: size {size}, channels {channels}: expected positive sizes and 1 or 3 channels"
+                f"ImageFolder: size {size}, channels {channels}: "
+                "expected positive sizes and 1 or 3 channels"
             )
         self._shape = (channels, height, width)
 
@@ -68,11 +69,17 @@ class ImageFolder(Dataset):
         return self._shape
 
     def __repr__(self) -> str:
-        return f"ImageFolder({self.root}: {len(self)} images {self.shape}, {len(self.classes)} classes)"
+        return (
+            f"ImageFolder({self.root}: {len(self)} images {self.shape}, "
+            f"{len(self.classes)} classes)"
+        )
 
 
 def load_folder(root: Path, size: Size | None = None, seed: int = 0) -> Split:
-    """`root/train/<class>` and `root/test/<class>` (or val), or `root/<class>` with a fifth of each class held out."""
+    """The data set in `root/train/<class>/…` and `root/test/<class>/…` (or val).
+
+    Without the latter, or with `root/<class>/…` alone, a fifth of each class is held out by seed.
+    """
     parts = {path.name.lower(): path for path in _subfolders(root).values()}
     train_path = next((parts[name] for name in TRAIN if name in parts), None)
     test_path = next((parts[name] for name in TEST if name in parts), None)

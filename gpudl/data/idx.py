@@ -1,7 +1,8 @@
 """The IDX format of MNIST and its relatives.
 
-Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits": two zero bytes, a byte for the type,
-a byte for the number of dimensions, the dimensions as big-endian 32-bit numbers, then the values, big-endian.
+Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits": two zero bytes,
+a byte for the type, a byte for the number of dimensions, the dimensions as big-endian 32-bit
+numbers, then the values, big-endian.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ LIMIT = 1 << 31  # bytes of values
 def read_idx(path: Path, ndim: int, limit: int = LIMIT) -> npt.NDArray[Any]:
     """The array in an IDX file, plain or gzip (.gz), in the machine's byte order.
 
-    `ndim` is the number of dimensions it must have. Raises DataError for a file that is missing, damaged, truncated,
-    too long, of another format or dimension, or whose header promises more than `limit` bytes or than it can hold.
+    `ndim` is the number of dimensions it must have. Raises DataError for a file that is missing,
+    damaged, truncated, too long, of another format or dimension, or whose header promises more
+    than `limit` bytes or than it can hold.
     """
     with opened(path) as file:
         magic = file.read(4, "the IDX magic number")
@@ -42,7 +44,8 @@ def read_idx(path: Path, ndim: int, limit: int = LIMIT) -> npt.NDArray[Any]:
         size = math.prod(shape) * dtype.itemsize
         if size > limit:
             raise damaged(
-                path, f"its header promises shape {shape}, {size} bytes; at most {limit} are expected"
+                path,
+                f"its header promises shape {shape}, {size} bytes; at most {limit} are expected",
             )
         values = file.read(size, f"shape {shape}").view(dtype)
         file.finish()

@@ -1,4 +1,4 @@
-"""Batches of a data set, shuffled by seed, augmented, prefetched, and resumable in the middle of an epoch."""
+"""Batches of a data set: shuffled by seed, augmented, prefetched, resumable inside an epoch."""
 
 from __future__ import annotations
 
@@ -17,18 +17,23 @@ Batch = tuple[Any, ...]
 
 
 class Loader:
-    """Iterates over a data set in batches, once per `iter`: a tuple of arrays with a leading axis of batch_size.
+    """Iterates over a data set in batches: tuples of arrays with a leading axis of batch_size.
 
-    dataset: a `Dataset`, or any object with a length whose `[i]` gives a sample (an array or a tuple of them).
-    batch_size: samples a batch; the last batch of an epoch is smaller unless `drop_last` leaves it away.
+    dataset: a `Dataset`, or any object with a length whose `[i]` gives a sample (an array or a
+        tuple of them).
+    batch_size: samples a batch; the last batch of an epoch is smaller unless `drop_last` leaves it
+        away.
     shuffle: a new order in every epoch, drawn from (seed, epoch).
-    transform: called as transform(first array of the batch, rng); rng is drawn from (seed, epoch, batch).
-    num_workers: threads that prepare batches, each up to `prefetch_factor` ahead; 0 prepares them when asked.
-        Data set and transform are then called from these threads. The batches do not depend on their number.
+    transform: called as transform(first array of the batch, rng); rng is drawn from (seed, epoch,
+        batch).
+    num_workers: threads that prepare batches, each up to `prefetch_factor` ahead; 0 prepares them
+        when asked. Data set and transform are called from these threads. The batches do not
+        depend on their number.
     device: None gives NumPy arrays, otherwise Tensors on that device.
 
-    Every finished pass counts `epoch` up, so the next one has another order; a pass that was broken off is begun again.
-    `state_dict` is the place behind the last batch handed out; after `load_state_dict` the next pass goes on there.
+    Every finished pass counts `epoch` up, so the next one has another order; a pass that was
+    broken off is begun again. `state_dict` is the place behind the last batch handed out; after
+    `load_state_dict` the next pass goes on there.
     Raises ValueError for an empty data set and for arguments out of range.
     """
 
@@ -121,18 +126,19 @@ class Loader:
     def load_state_dict(self, state: dict[str, int | bool]) -> None:
         """Goes on at the place that `state_dict` gave.
 
-        Raises ValueError where it is from a loader whose batches are others: other data, batch size, seed or order.
+        Raises ValueError where it is from a loader whose batches are others: other data, batch
+        size, seed or order.
         """
         for key, value in self._identity().items():
             if state.get(key) != value:
                 raise ValueError(
-                    f"Loader.load_state_dict: {key} is {value} here but {state.get(key)} in the state; "
+                    f"Loader.load_state_dict: {key} is {value}, in the state {state.get(key)}; "
                     "build the loader as it was"
                 )
         epoch, batch = state.get("epoch"), state.get("batch")
         if type(epoch) is not int or type(batch) is not int or not 0 <= batch <= len(self):
             raise ValueError(
-                f"Loader.load_state_dict: epoch {epoch!r}, batch {batch!r}: expected whole numbers, "
+                f"Loader.load_state_dict: epoch {epoch!r}, batch {batch!r}: expected numbers, "
                 f"batch from 0 to {len(self)}"
             )
         self.set_epoch(epoch)
@@ -154,7 +160,7 @@ def _collect(dataset: Any, indices: Indices) -> tuple[npt.NDArray[Any], ...]:
         return dataset.batch(indices)
     samples = [dataset[index] for index in indices.tolist()]
     samples = [sample if isinstance(sample, tuple) else (sample,) for sample in samples]
-    return tuple(np.stack(column) for column in zip(*samples))
+    return tuple(np.stack(column) for column in zip(*samples, strict=True))
 
 
 def _check_arguments(

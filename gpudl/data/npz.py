@@ -30,10 +30,12 @@ Array = npt.NDArray[Any]
 def load_npz(path: Path, seed: int = 0) -> Split:
     """The data set in an .npz file.
 
-    It holds `train_images`, `train_labels`, `test_images`, `test_labels` (or `x_train`, `y_train`, `x_test`, `y_test`), or
-    `images` and `labels`, of which a fifth of each class is then held out by seed. Images: (N, H, W), (N, H, W, C) or
-    (N, C, H, W) with C of 1 or 3, uint8 or floating in [0, 1]. Labels: (N,) or (N, 1) whole numbers from 0. `classes`, if
-    there, names them. Raises DataError where something is missing or does not fit; arrays of objects are refused.
+    It holds `train_images`, `train_labels`, `test_images`, `test_labels` (or `x_train`, `y_train`,
+    `x_test`, `y_test`), or `images` and `labels`, of which a fifth of each class is then held out
+    by seed.
+    Images: (N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1 or 3, uint8 or floating in
+    [0, 1]. Labels: (N,) or (N, 1) whole numbers from 0. `classes`, if there, names them. Raises
+    DataError where something is missing or does not fit; arrays of objects are refused.
     """
     arrays = _read_arrays(path)
     names: tuple[str, ...]
@@ -50,8 +52,7 @@ def load_npz(path: Path, seed: int = 0) -> Split:
             )
         whole = _part(path, arrays, ("images", "labels"))
         train, test = (
-            (whole[0][part], whole[1][part])
-            for part in stratified_split(whole[1], HELD_OUT, seed)
+            (whole[0][part], whole[1][part]) for part in stratified_split(whole[1], HELD_OUT, seed)
         )
     count = int(max(labels.max() for _, labels in (train, test) if len(labels))) + 1
     classes = _classes(path, arrays.get("classes"), count)
@@ -69,16 +70,17 @@ def _read_arrays(path: Path) -> dict[str, Array]:
             }
     except DataError:
         raise
-    # The zip reader raises many kinds for damage: BadZipFile, zlib's, EOFError, NotImplementedError, RuntimeError, …
+    # The zip reader has many words for damage.
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError) as error:
         raise damaged(path, f"is not a readable .npz file ({str(error)[:80]})") from None
 
 
-def _read_array(
-    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int
-) -> Array:
+def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int) -> Array:
     if member.file_size > min(LIMIT, size * DEFLATE_RATIO):
-        raise damaged(path, f"{member.filename} promises {member.file_size} bytes, more than can be")
+        raise damaged(
+            path,
+            f"{member.filename} promises {member.file_size} bytes, more than the file can hold",
+        )
     stream = io.BytesIO(archive.read(member))
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
@@ -92,7 +94,8 @@ def _read_array(
     content = stream.getbuffer()[stream.tell() :]
     if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(content):
         raise damaged(
-            path, f"{member.filename} promises shape {shape} of {dtype} but has {len(content)} bytes"
+            path,
+            f"{member.filename} promises shape {shape} of {dtype} but has {len(content)} bytes",
         )
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
@@ -139,7 +142,7 @@ def _classes(path: Path, names: Array | None, count: int) -> tuple[str, ...]:
     if names.ndim != 1 or names.dtype.kind != "U" or len(names) < count:
         raise damaged(
             path,
-            f"classes is {names.dtype} of shape {names.shape}, but there are labels up to {count - 1}",
+            f"classes is {names.dtype} of shape {names.shape}, but labels go up to {count - 1}",
             f"store at least {count} names",
         )
     return tuple(names.tolist())

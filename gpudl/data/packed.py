@@ -1,11 +1,11 @@
 """CIFAR images packed without loss, half as large as the published files: NAME.med.xz.
 
-An xz stream of the labels, a byte each, then for each image three planes of 32x32 residuals: of green, red - green and
-blue - green, modulo 256. A residual is 128 more than the difference between the value and its median edge prediction from
-the left, upper and upper left neighbours.
+An xz stream of the labels, a byte each, then for each image three planes of 32x32 residuals: of
+green, red - green and blue - green, modulo 256. A residual is 128 more than the difference between
+the value and its median edge prediction from the left, upper and upper left neighbours.
 
-Source of the prediction: M. Weinberger, G. Seroussi, G. Sapiro, "The LOCO-I lossless image compression algorithm",
-IEEE Trans. Image Processing 9, 2000, equation 1.
+Source of the prediction: M. Weinberger, G. Seroussi, G. Sapiro, "The LOCO-I lossless image
+compression algorithm", IEEE Trans. Image Processing 9, 2000, equation 1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Plane = npt.NDArray[np.int16]
 
 
 def unpack_images(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Images (N, 3072) as red, green and blue planes, and labels (N,). Raises DataError for a damaged file."""
+    """Images (N, 3072), red, green, blue, and labels (N,). Raises DataError for damage."""
     data = _decompress(path)
     if len(data) % RECORD or not 0 < len(data) <= MOST * RECORD:
         raise damaged(
@@ -68,7 +68,7 @@ def _undo_prediction(residuals: npt.NDArray[np.uint8]) -> Plane:
 
 
 def _predict(values: Plane, y: int, x: int) -> Any:
-    """The larger neighbour above an edge, the smaller one below it, and left + up - upper left where there is none."""
+    """The smaller or larger neighbour at an edge, left + up - upper left where there is none."""
     if y == 0 or x == 0:
         return values[0, x - 1] if x else values[y - 1, 0] if y else 0
     left, up, corner = values[y, x - 1], values[y - 1, x], values[y - 1, x - 1]
@@ -80,4 +80,5 @@ def _predict(values: Plane, y: int, x: int) -> Any:
 def _planes_to_rgb(values: Plane) -> npt.NDArray[np.uint8]:
     green = values[:, :, 0]
     rgb = np.stack([values[:, :, 1] + green, green, values[:, :, 2] + green]) & 255
-    return rgb.astype(np.uint8).transpose(3, 0, 1, 2).reshape(-1, 3 * SIDE * SIDE)
+    images: npt.NDArray[np.uint8] = rgb.astype(np.uint8).transpose(3, 0, 1, 2)
+    return images.reshape(-1, 3 * SIDE * SIDE)

@@ -1,8 +1,9 @@
 """Reads the values in a pickle without ever running it.
 
-Loading a pickle executes what it says. Here a small machine of our own takes it apart instead: it knows the few
-instructions that the published CIFAR batches are made of, calls nothing, and refuses the rest. NumPy's arrays, which a
-pickle stores as calls, are recognised by their pattern and built by us.
+Loading a pickle executes what it says. Here a small machine of our own takes it apart instead: it
+knows the few instructions that the published CIFAR batches are made of, calls nothing, and refuses
+the rest. NumPy's arrays, which a pickle stores as calls, are recognised by their pattern and built
+by us.
 
 Source of the instructions: the comments in Python's module pickletools.
 """
@@ -19,8 +20,8 @@ import numpy as np
 
 from .errors import damaged
 
-# Byte of the instruction: its name, and the form of its argument, as in module struct. "s" before the form of a length:
-# that many bytes follow. "lines": two lines of text.
+# Byte of the instruction: its name, and the form of its argument, as in module struct. "s" before
+# the form of a length: that many bytes follow. "lines": two lines of text.
 INSTRUCTIONS = {
     b"\x80": ("proto", "B"),
     b".": ("stop", ""),
@@ -58,7 +59,7 @@ EMPTY = {"empty_dict": dict, "empty_list": list, "empty_tuple": tuple}
 MARK = object()
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The pickle holds what the machine does not know, or is damaged."""
 
 
@@ -89,7 +90,7 @@ class _Machine:
         while True:
             code = self.take(1)
             if code not in INSTRUCTIONS:
-                raise _Refused(f"instruction {code!r}")
+                raise _RefusedError(f"instruction {code!r}")
             name, form = INSTRUCTIONS[code]
             argument = self.argument(form)
             if name == "stop":
@@ -99,7 +100,7 @@ class _Machine:
     def take(self, count: int) -> bytes:
         taken = self.data[self.position : self.position + count]
         if count < 0 or len(taken) < count:
-            raise _Refused("an end in the middle of an instruction")
+            raise _RefusedError("an end in the middle of an instruction")
         self.position += count
         return taken
 
@@ -114,12 +115,12 @@ class _Machine:
     def line(self) -> str:
         end = self.data.find(b"\n", self.position, self.position + 100)
         if end < 0:
-            raise _Refused("an end in the middle of a line")
+            raise _RefusedError("an end in the middle of a line")
         return self.take(end + 1 - self.position)[:-1].decode("ascii", "replace")
 
     def pop(self, kind: type) -> Any:
         if not self.stack or self.stack[-1] is MARK or not isinstance(self.stack[-1], kind):
-            raise _Refused("an instruction whose operands do not fit")
+            raise _RefusedError("an instruction whose operands do not fit")
         return self.stack.pop()
 
     def pop_to_mark(self) -> list[Any]:
@@ -127,7 +128,7 @@ class _Machine:
         while self.stack and self.stack[-1] is not MARK:
             taken.append(self.stack.pop())
         if not self.stack:
-            raise _Refused("an instruction whose operands do not fit")
+            raise _RefusedError("an instruction whose operands do not fit")
         self.stack.pop()
         return taken[::-1]
 
@@ -145,7 +146,7 @@ class _Machine:
             self.stack.append(self.memo[argument])
         elif name == "get":
             if argument not in self.memo:
-                raise _Refused("a reference to nothing")
+                raise _RefusedError("a reference to nothing")
             self.stack.append(self.memo[argument])
         elif name in ("reduce", "build", "global"):
             self.call(name, argument)
@@ -166,16 +167,16 @@ class _Machine:
         if isinstance(target, list):
             target.extend(values)
         elif len(values) % 2 or not all(isinstance(key, bytes) for key in values[::2]):
-            raise _Refused("a dictionary whose keys are no strings")
+            raise _RefusedError("a dictionary whose keys are no strings")
         else:
-            target.update(zip(values[::2], values[1::2]))
+            target.update(zip(values[::2], values[1::2], strict=True))
         self.stack.append(target)
 
     def call(self, name: str, argument: Any) -> None:
         """Notes a function, a call of it or the state of its result; makes no call."""
         if name == "global":
             if argument not in (RECONSTRUCT, NDARRAY, DTYPE):
-                raise _Refused(f"the function {argument.replace(' ', '.')}")
+                raise _RefusedError(f"the function {argument.replace(' ', '.')}")
             self.stack.append(_Global(argument))
         elif name == "reduce":
             arguments, function = self.pop(tuple), self.pop(_Global)
@@ -189,15 +190,15 @@ class _Machine:
 def read_pickle(path: Path, data: bytes) -> dict[bytes, Any]:
     """The dictionary of strings (bytes), numbers, lists and uint8 arrays in a pickle of Python 2.
 
-    `data` is the content of the file `path`. Raises DataError for everything else, above all for whatever would run
-    code when loaded with Python's own module.
+    `data` is the content of the file `path`. Raises DataError for everything else, above all for
+    whatever would run code when loaded with Python's own module.
     """
     try:
         result = _Machine(data).run()
         if not isinstance(result, dict):
-            raise _Refused("no dictionary")
+            raise _RefusedError("no dictionary")
         return {key: _array(value) for key, value in result.items()}
-    except _Refused as refused:
+    except _RefusedError as refused:
         raise damaged(path, f"is not as it was published: its pickle holds {refused}") from None
 
 
@@ -207,12 +208,16 @@ def _array(value: Any) -> Any:
         return value
     state = value.state
     if value.function.name != RECONSTRUCT or not isinstance(state, tuple) or len(state) != 5:
-        raise _Refused("an object that is no array")
+        raise _RefusedError("an object that is no array")
     _, shape, dtype, fortran, content = state
-    if not isinstance(dtype, _Call) or dtype.function.name != DTYPE or dtype.arguments[:1] != (b"u1",):
-        raise _Refused("an array that is not of uint8")
+    if (
+        not isinstance(dtype, _Call)
+        or dtype.function.name != DTYPE
+        or dtype.arguments[:1] != (b"u1",)
+    ):
+        raise _RefusedError("an array that is not of uint8")
     if not isinstance(content, bytes) or not _fits(shape, len(content)):
-        raise _Refused("an array whose shape does not fit its content")
+        raise _RefusedError("an array whose shape does not fit its content")
     return np.frombuffer(content, np.uint8).reshape(shape, order="F" if fortran else "C")
 
 

@@ -12,7 +12,7 @@ WATCH = 5.0  # seconds between looks whether the threads still live
 
 
 class _Window(Generic[T]):
-    """What the consumer and the threads share; it knows nothing of the consumer, so that this can be collected."""
+    """What consumer and threads share. It does not hold the consumer, which can be collected."""
 
     def __init__(self, make: Callable[[int], T], start: int, stop: int, ahead: int) -> None:
         self.make, self.stop, self.ahead = make, stop, ahead
@@ -23,7 +23,7 @@ class _Window(Generic[T]):
         self.changed = threading.Condition()
 
     def work(self) -> None:
-        """Body of a thread: makes the lowest number not yet taken, while it is within the window."""
+        """Body of a thread: makes the lowest number not yet taken, inside the window."""
         while (number := self._claim()) is not None:
             try:
                 result: T | _Failure = self.make(number)
@@ -65,10 +65,10 @@ class _Failure:
 
 
 class Prefetch(Generic[T]):
-    """Iterates over make(start), …, make(stop - 1), made by `workers` threads at most `ahead` in advance.
+    """Iterates over make(start), …, make(stop - 1), made by threads, at most `ahead` in advance.
 
-    The order is that of the numbers, whichever thread is faster. An exception in `make` is raised where its result
-    would have come. `close`, the end, or dropping the iterator ends the threads.
+    The order is that of the numbers, whichever thread is faster. An exception in `make` is raised
+    where its result would have come. `close`, the end, or dropping the iterator ends the threads.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """The data sets by name, and `load`.
 
-A module in `gpudl/data/sets` registers its data sets with a decorator; nothing else has to know of them.
+A module in `gpudl/data/sets` registers its data sets with a decorator; nothing else has to know of
+them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .dataset import Dataset, ImageDataset, Subset
+from .dataset import Dataset, ImageDataset
 from .errors import DataError
 from .shuffle import check_seed
 from .transforms import Size, resize
@@ -47,7 +48,8 @@ class Request:
 class Info:
     """A data set that `load` knows by name.
 
-    mean, std: per channel, of the training images scaled to [0, 1]; None where they depend on the request.
+    mean, std: per channel, of the training images scaled to [0, 1]; None where they depend on the
+        request.
     origin: whose it is, where it is described, its licence.
     """
 
@@ -113,11 +115,12 @@ def load(
 ) -> Split:
     """The training and the test part of a data set.
 
-    name: one of `names()` (upper case, '-' and '_' do not matter), or the path of a folder of images by class or of
-        an .npz file.
-    data_dir: where the files are looked for first; then the environment variable GPUDL_DATA, then the user's cache.
-        `<dir>/<name>/`, torchvision's folders and `<dir>` itself are looked through. What is nowhere is downloaded to
-        `<data_dir>/<name>`, or to the cache without data_dir, unless `download` is False.
+    name: one of `names()` (upper case, '-' and '_' do not matter), or the path of a folder of
+        images by class or of an .npz file.
+    data_dir: where the files are looked for first; then the environment variable GPUDL_DATA, then
+        the user's cache. `<dir>/<name>/`, torchvision's folders and `<dir>` itself are looked
+        through. What is nowhere is downloaded to `<data_dir>/<name>`, or to the cache without
+        data_dir, unless `download` is False.
     size: resizes the images, (height, width) or one number for both.
     seed: draws the held-out fifth, class by class, where there is no published test part.
     Raises DataError, which names the file, where something is missing or damaged.

@@ -1,11 +1,12 @@
-"""Random streams of the data: a function of (seed, epoch, batch) alone, never of the time or of other threads."""
+"""Random streams of the data: functions of (seed, epoch, batch), not of time or threads."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-# The purposes of the streams: the last word of Philox's 256-bit counter, so that streams of one key never meet.
+# The purposes of the streams: the last word of Philox's 256-bit counter, so that streams of one
+# key never meet.
 SHUFFLE, AUGMENT = 0, 1
 
 
@@ -19,8 +20,8 @@ def check_seed(seed: int) -> int:
 def permutation(count: int, seed: int, epoch: int = 0) -> npt.NDArray[np.int64]:
     """The numbers 0 … count - 1 in an order drawn from (seed, epoch).
 
-    Sorts by 64 random bits each rather than asking a NumPy generator for a permutation: NumPy keeps the raw bits of
-    Philox the same in all versions, but not what its generators make of them.
+    Sorts by 64 random bits each rather than asking a NumPy generator for a permutation: NumPy
+    keeps the raw bits of Philox the same in all versions, but not what its generators make of them.
     """
     bits = _philox(seed, epoch, 0, SHUFFLE).random_raw(count)
     return np.argsort(bits, kind="stable")

@@ -1,7 +1,8 @@
 """Where the files of a data set lie, and how they are fetched when they lie nowhere.
 
-Looked through in turn: the folder asked for, the one that the environment variable GPUDL_DATA names, the user's cache.
-What is in none of them is downloaded, checksum and all, with the optional package pooch.
+Looked through in turn: the folder asked for, the one that the environment variable GPUDL_DATA
+names, the user's cache. What is in none of them is downloaded, checksum and all, with the optional
+package pooch.
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ class Source:
     def find(self, data_dir: Path | None, download: bool = True) -> Found:
         """The files, downloaded where they are nowhere.
 
-        Raises DataError where a folder that was asked for is missing or has only some of the files, and where a
-        download is needed but not possible; the message says what to fetch and where to put it.
+        Raises DataError where a folder that was asked for is missing or has only some of the
+        files, and where a download is needed but not possible; the message says what to fetch and
+        where to put it.
         """
         roots = list(_roots(data_dir))
         for root in roots:
@@ -104,10 +106,14 @@ class Source:
         for folder in self._folders(root):
             for layout in self.layouts:
                 paths = layout.find(folder)
-                absent = [names[0] for names, path in zip(layout.files, paths) if path is None]
+                absent = [
+                    names[0]
+                    for names, path in zip(layout.files, paths, strict=True)
+                    if path is None
+                ]
                 if len(absent) < len(paths):
                     raise DataError(
-                        f"{folder}: a part of {self.name} is missing: {', '.join(absent)}; put it there"
+                        f"{folder}: has only a part of {self.name}; put {', '.join(absent)} there"
                     )
 
     def _fetch(self, roots: Sequence[Path], target: Path) -> None:
@@ -126,7 +132,7 @@ class Source:
                     path=target,
                     progressbar=sys.stderr.isatty(),
                 )
-            # No narrower class covers pooch's several back ends, their time-outs and its checksum error.
+            # No narrower class covers pooch's back ends, their time-outs and its checksum error.
             except Exception as error:
                 reason = f"and downloading {remote.url} failed ({_first_line(error)})"
                 raise self._missing(roots, target, reason) from None
@@ -152,7 +158,7 @@ def cache_folder() -> Path:
 
 
 def _roots(data_dir: Path | None) -> Iterator[Path]:
-    """The data folders in the order in which they count. Raises DataError where one that was named is none."""
+    """The data folders, the first one first. Raises DataError where one that was named is none."""
     named = os.environ.get(ENVIRONMENT)
     if data_dir is not None:
         yield _existing(data_dir, "data_dir")

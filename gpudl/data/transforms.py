@@ -1,8 +1,9 @@
 """What happens to a batch of images before the model sees it; NumPy, whole batches at once.
 
-The functions take images (N, C, H, W), uint8 or float32, and return new ones. The classes hold their parameters, under
-torchvision's names, and are called by the loader as `transform(images, rng)`, with a generator drawn from (seed, epoch,
-batch). Any function of (images, rng) can stand in for them.
+The functions take images (N, C, H, W), uint8 or float32, and return new ones. The classes hold
+their parameters, under torchvision's names, and are called by the loader as `transform(images,
+rng)`, with a generator drawn from (seed, epoch, batch). Any function of (images, rng) can stand in
+for them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ def to_float(images: Images) -> Images:
     """float32 in [0, 1] from uint8; float32 stays as it is."""
     _check("to_float", images)
     if images.dtype == np.uint8:
-        return np.divide(images, np.float32(255), dtype=np.float32)
-    return images.astype(np.float32, copy=False)
+        scaled: Images = np.divide(images, np.float32(255), dtype=np.float32)
+        return scaled
+    return images
 
 
 def normalize(images: Images, mean: Sequence[float], std: Sequence[float]) -> Images:
@@ -45,7 +47,7 @@ def normalize(images: Images, mean: Sequence[float], std: Sequence[float]) -> Im
 
 
 def pad(images: Images, padding: Size, value: float = 0) -> Images:
-    """`padding` pixels of `value` on every side: one number, or one for rows and one for columns."""
+    """`padding` pixels of `value` on every side; two numbers: above and below, left and right."""
     _check("pad", images)
     rows, columns = _pair("pad", "padding", padding, least=0)
     n, c, h, w = images.shape
@@ -57,7 +59,7 @@ def pad(images: Images, padding: Size, value: float = 0) -> Images:
 def random_crop(
     images: Images, rng: np.random.Generator, size: Size, padding: Size = 0, value: float = 0
 ) -> Images:
-    """A window of `size` (height, width) at a place of its own for each image, after padding with `value`.
+    """A window of `size` (height, width) at a random place of each image, padded before.
 
     Raises ValueError where the padded images are smaller than the window.
     """
@@ -77,17 +79,17 @@ def random_crop(
 def random_horizontal_flip(images: Images, rng: np.random.Generator, p: float = 0.5) -> Images:
     """Each image mirrored left to right with probability `p`."""
     _check("random_horizontal_flip", images)
-    flipped = images.copy()
+    flipped: Images = images.copy()
     chosen = rng.random(len(images)) < p
     flipped[chosen] = images[chosen, :, :, ::-1]
     return flipped
 
 
 def resize(images: Images, size: Size) -> Images:
-    """Bilinear interpolation to `size` (height, width), as PyTorch's `interpolate` with align_corners=False.
+    """Bilinear interpolation to `size` (height, width): PyTorch's, with align_corners=False.
 
-    Output pixel i looks at the input position (i + 1/2)·in/out - 1/2, held inside the image: pixels are little squares
-    whose outer edges stay where they are. uint8 is rounded to uint8.
+    Output pixel i looks at the input position (i + 1/2)·in/out - 1/2, held inside the image:
+    pixels are little squares whose outer edges stay where they are. uint8 is rounded to uint8.
     """
     _check("resize", images)
     height, width = _pair("resize", "size", size)
@@ -106,7 +108,8 @@ def _interpolate(images: Images, length: int, axis: int) -> Images:
     below = np.minimum(position.astype(np.int64), available - 1)
     above = np.minimum(below + 1, available - 1)
     weight = (position - below).astype(np.float32).reshape((-1, 1) if axis == 2 else (-1,))
-    return images.take(below, axis) * (1 - weight) + images.take(above, axis) * weight
+    mixed: Images = images.take(below, axis) * (1 - weight) + images.take(above, axis) * weight
+    return mixed
 
 
 @dataclass(frozen=True)

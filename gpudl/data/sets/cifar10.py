@@ -1,8 +1,8 @@
 """CIFAR-10: 60,000 photographs of 32x32 pixels in ten classes.
 
-Source of the formats: A. Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html. The binary version has, for each image,
-a label byte, then 1024 red, 1024 green and 1024 blue values, row by row. The Python version is a pickle with the same
-values in `data` and `labels`.
+Source of the formats: A. Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html. The binary
+version has, for each image, a label byte, then 1024 red, 1024 green and 1024 blue values, row by
+row. The Python version is a pickle with the same values in `data` and `labels`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLASSES = 10
 RECORD = 1 + VALUES
 MOST = 10000  # images in one file
 LIMIT = MOST * RECORD + (1 << 20)  # bytes of one file: the Python version adds file names
-BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")  # fmt: skip
+BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 
 Part = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer[Any]]]  # images (N, 3072), labels
 
@@ -93,7 +93,7 @@ def _join(info: Info, parts: list[Part]) -> ImageDataset:
 
 
 def parse_binary(path: Path, data: bytes) -> Part:
-    """The records in the content of `path`. Raises DataError where they are not whole, or too many."""
+    """The records in the content of `path`. Raises DataError where they are not whole."""
     if len(data) % RECORD or not 0 < len(data) <= MOST * RECORD:
         raise damaged(
             path,
@@ -135,10 +135,10 @@ def _read_archive(parse: Callable[[Path, bytes], Part], suffix: str, path: Path)
 
 
 def _read_packed(paths: list[Path]) -> Iterable[Part]:
-    # Decompression and NumPy let go of the interpreter, so that two threads are nearly twice as fast.
+    # Decompression and NumPy let go of the interpreter: two threads are nearly twice as fast.
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(unpack_images, paths))
-    for path, (_, labels) in zip(paths, parts):
+    for path, (_, labels) in zip(paths, parts, strict=True):
         check_labels(path, labels, CLASSES)
     return parts
 

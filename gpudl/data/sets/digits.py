@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that come with scikit-learn: real scans, there without any download."""
+"""The 1,797 handwritten digits that come with scikit-learn: real scans without a download."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE = 28  # that of MNIST, so that models fit both
     origin="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, CC BY 4.0",
 )
 def read_digits(info: Info, request: Request) -> Split:
-    """Resized to 28x28 unless asked otherwise, scaled to [0, 1]; a fifth of each class is held out by seed."""
+    """Resized to 28x28 or the size asked for, in [0, 1]; a fifth is held out by class and seed."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -18,7 +18,8 @@ SIDE = 28
 MOST = 60000  # images in one file
 FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
-# Of the training labels, unpacked: the two sets have files of the same names, so their contents have to tell them apart.
+# Of the training labels, unpacked: the two sets have files of the same names, so their contents
+# have to tell them apart.
 LABELS_MD5 = {
     "mnist": "a25bea736e30d166cdddb491f175f624",
     "fashion-mnist": "9018921c3c673c538a1fc5bad174d6f9",
@@ -33,7 +34,7 @@ def _source(name: str, torchvision: str, mirror: str, checksums: str) -> Source:
     )
     remotes = tuple(
         Remote(f"{mirror}/{file}-ubyte.gz", f"md5:{checksum}")
-        for file, checksum in zip(FILES, checksums.split())
+        for file, checksum in zip(FILES, checksums.split(), strict=True)
     )
     subfolders = (name, f"{torchvision}/raw", torchvision)
     return Source(name, subfolders, (Layout("idx", files),), remotes)
@@ -110,7 +111,9 @@ def _part(info: Info, image_path: Path, label_path: Path) -> ImageDataset:
             f"holds {images.dtype} images of {images.shape[1:]}, expected uint8 of {(SIDE, SIDE)}",
         )
     if len(images) != len(labels):
-        raise damaged(image_path, f"has {len(images)} images, but {label_path} {len(labels)} labels")
+        raise damaged(
+            image_path, f"has {len(images)} images, but {label_path} {len(labels)} labels"
+        )
     return info.images(images[:, None], labels)
 
 
@@ -118,4 +121,6 @@ def _refuse_other_set(name: str, path: Path, labels: bytes) -> None:
     digest = md5(labels, usedforsecurity=False).hexdigest()
     for other, known in LABELS_MD5.items():
         if other != name and digest == known:
-            raise damaged(path, f"is a file of {other}, not of {name}", f"move it to a folder {other}")
+            raise damaged(
+                path, f"is a file of {other}, not of {name}", f"move it to a folder {other}"
+            )

@@ -1,6 +1,7 @@
-"""USPS: 16x16 digits from envelopes of the U.S. Postal Service, in the text form of "The Elements of Statistical Learning".
+"""USPS: 16x16 digits from the envelopes of the U.S. Postal Service, as text.
 
-A line of zip.train or zip.test is the digit, then 256 grey values from -1 (paper) to 1 (ink), in steps of 0.001.
+A line of zip.train or zip.test is the digit, then 256 grey values from -1 (paper) to 1 (ink), in
+steps of 0.001.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ SOURCE = Source(
     ),
 )
 
-# SHA-256 by the number of lines: of the labels as bytes, then of the grey values in thousandths as little-endian int16.
-# Not of the files: the same numbers are in use in more than one spelling, and gzip adds the date.
+# SHA-256 by the number of lines: of the labels as bytes, then of the grey values in thousandths as
+# little-endian int16. Not of the files: the same numbers are in use in more than one spelling, and
+# gzip adds the date.
 VALUES_SHA256 = {
     7291: "bb8c5577af2800d9a092a9516d927235e3eb00a05bf99fe8b76b432f12f748ae",
     2007: "ea677dd5aa43643ea8a81f2fd0f1e24ea2a8bfdd4613a16fc075ae9cf2b4760b",
@@ -48,7 +50,8 @@ VALUES_SHA256 = {
     classes=tuple("0123456789"),
     mean=(0.2545,),
     std=(0.3846,),
-    origin="Y. Le Cun et al., 1990; T. Hastie, R. Tibshirani, J. Friedman, The Elements of Statistical Learning",
+    origin="Y. Le Cun et al., 1990; T. Hastie, R. Tibshirani, J. Friedman, "
+    "The Elements of Statistical Learning",
 )
 def read_usps(info: Info, request: Request) -> Split:
     """7,291 and 2,007 images, float32 scaled to [0, 1]."""
