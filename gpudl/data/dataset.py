@@ -227,9 +227,7 @@ def stratified_split(
     by_class = order[np.argsort(labels[order], kind="stable")]
     _, counts = np.unique(labels, return_counts=True)
     if counts.max(initial=0) < 2:
-        raise ValueError(
-            "stratified_split: labels: no class has two samples, so none can be held out"
-        )
+        raise ValueError("no class has two samples, so none can be held out")
     take = np.clip(np.rint(counts * fraction), counts > 1, counts - 1)
     rank = np.concatenate([np.arange(count) for count in counts])
     held = rank < np.repeat(take, counts)

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .dataset import Dataset, Indices, Subset, channel_statistics, stratified_split
+from .dataset import Dataset, Indices, Subset, channel_statistics
 from .errors import DataError, damaged
 from .files import regular_size
-from .registry import Split
+from .registry import Split, hold_out
 from .transforms import Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
 MOST_PIXELS = 1 << 27  # of one image as it is stored
-HELD_OUT = 0.2
 SAMPLE = 1000  # images that the statistics are taken from
 GREY = ("1", "L", "LA", "I", "I;16", "F")  # Pillow's modes of one channel
 
@@ -91,9 +90,7 @@ def load_folder(root: Path, size: Size | None = None, seed: int = 0) -> Split:
         test = ImageFolder(test_path, folder.shape[1:], folder.shape[0], folder.classes)  # type: ignore[arg-type]
     else:
         folder = ImageFolder(train_path or root, size)
-        train, test = (
-            Subset(folder, part) for part in stratified_split(folder.labels, HELD_OUT, seed)
-        )
+        train, test = (Subset(folder, part) for part in hold_out(str(root), folder.labels, seed))
     chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(np.int64))
     mean, std = channel_statistics(train.batch(chosen)[0])
     for part in (train, test):

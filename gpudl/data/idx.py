@@ -42,6 +42,8 @@ def read_idx(path: Path, ndim: int, limit: int = LIMIT) -> npt.NDArray[Any]:
         shape = tuple(int(n) for n in file.read(4 * dims, "the IDX header").view(">u4"))
         dtype = np.dtype(TYPES[code])
         size = math.prod(shape) * dtype.itemsize
+        if size == 0:
+            raise damaged(path, f"holds no values, its shape is {shape}")
         if size > limit:
             raise damaged(
                 path,

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .dataset import ImageDataset, channel_statistics, stratified_split
+from .dataset import ImageDataset, channel_statistics
 from .errors import DataError, damaged
 from .files import DEFLATE_RATIO, check_labels, regular_size
-from .registry import Split
+from .registry import Split, hold_out
 
 LIMIT = 1 << 32  # bytes of one array
-HELD_OUT = 0.2
 # The names of the arrays: (train images, train labels, test images, test labels).
 NAMES = (
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -52,7 +51,7 @@ def load_npz(path: Path, seed: int = 0) -> Split:
             )
         whole = _part(path, arrays, ("images", "labels"))
         train, test = (
-            (whole[0][part], whole[1][part]) for part in stratified_split(whole[1], HELD_OUT, seed)
+            (whole[0][part], whole[1][part]) for part in hold_out(str(path), whole[1], seed)
         )
     count = int(max(labels.max() for _, labels in (train, test) if len(labels))) + 1
     classes = _classes(path, arrays.get("classes"), count)

@@ -17,10 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .dataset import Dataset, ImageDataset
+from .dataset import Dataset, ImageDataset, Indices, stratified_split
 from .errors import DataError
 from .shuffle import check_seed
 from .transforms import Size, resize
+
+HELD_OUT = 0.2  # of each class, where there is no published test part
 
 
 class Split(NamedTuple):
@@ -135,17 +137,28 @@ def load(
         from .npz import load_npz
 
         return _resized(load_npz(path, seed=request.seed), size)
-    if path.is_dir():
+    if str(name) and path.is_dir():
         from .folder import load_folder
 
         return load_folder(path, size=size, seed=request.seed)
-    if path.exists() or path.name != str(name):
+    if str(name) and (path.exists() or path.name != str(name)):
         wrong = "is neither a folder nor an .npz file" if path.exists() else "is not there"
         raise DataError(
             f"{path}: {wrong}; give a folder of images by class, an .npz file "
             f"or one of {', '.join(names())}"
         )
     raise _unknown(str(name))
+
+
+def hold_out(origin: str, labels: Indices, seed: int) -> tuple[Indices, Indices]:
+    """Indices (train, test) of a data set without a test part of its own: a fifth of each class.
+
+    origin: what the DataError names where no class has two samples.
+    """
+    try:
+        return stratified_split(labels, HELD_OUT, seed)
+    except ValueError as error:
+        raise DataError(f"{origin}: {error}; add more or a test part of its own") from None
 
 
 def _resized(split: Split, size: Size | None) -> Split:
@@ -183,4 +196,5 @@ def _unknown(name: str) -> DataError:
 
 
 def _key(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
+    """Spellings of one name have one key; what may be a path, with dots or slashes, keeps them."""
+    return name.lower().replace("-", "").replace("_", "")

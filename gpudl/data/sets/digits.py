@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dataset import ImageDataset, channel_statistics, stratified_split
+from ..dataset import ImageDataset, channel_statistics
 from ..errors import DataError
-from ..registry import Info, Request, Split, register
+from ..registry import Info, Request, Split, hold_out, register
 from ..transforms import resize
 
 GREATEST = 16  # of the 8x8 pixels: each counts the dark ones in a 4x4 block of the scan
-HELD_OUT = 0.2
 SIZE = 28  # that of MNIST, so that models fit both
 
 
@@ -33,7 +32,7 @@ def read_digits(info: Info, request: Request) -> Split:
     scans, labels = load_digits(return_X_y=True)
     images = scans.reshape(-1, 1, 8, 8).astype(np.float32) / np.float32(GREATEST)
     images = resize(images, SIZE if request.size is None else request.size)
-    train, test = stratified_split(labels, HELD_OUT, request.seed)
+    train, test = hold_out("digits", labels, request.seed)
     mean, std = channel_statistics(images[train])
     return Split(
         *(

@@ -18,11 +18,11 @@ SIDE = 28
 MOST = 60000  # images in one file
 FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
-# Of the training labels, unpacked: the two sets have files of the same names, so their contents
+# Of the values of the training labels: the two sets have files of the same names, so their contents
 # have to tell them apart.
 LABELS_MD5 = {
-    "mnist": "a25bea736e30d166cdddb491f175f624",
-    "fashion-mnist": "9018921c3c673c538a1fc5bad174d6f9",
+    "mnist": "e86ee40d66677c011a9abda399ec8c4d",
+    "fashion-mnist": "3236f6424fc25388b2834cb19942cf7e",
 }
 
 

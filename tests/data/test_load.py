@@ -1,0 +1,104 @@
+"""`load`: names, paths, sizes, the registry."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_files import mnist_files
+
+from gpudl.data import DataError, ImageDataset, Split, info, load, names, register, registry
+
+
+def test_names():
+    assert names() == ["cifar-10", "digits", "fashion-mnist", "mnist", "usps"]
+    assert info("CIFAR10").shape == (3, 32, 32)
+    for name in names():
+        assert len(info(name).classes) == 10
+        assert info(name).origin
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnits", "there is no data set 'mnits'; did you mean mnist\\?; known are cifar-10"),
+        ("", "there is no data set"),
+        ("imagenet", "otherwise give a folder of images by class"),
+        ("./mnist", "is not there"),
+        ("absent/folder", "absent/folder: is not there"),
+        ("absent.npz", "absent.npz: cannot be read"),
+        ("nul\0", "there is no data set"),
+    ],
+)
+def test_refuses_unknown_names(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=message):
+        load(name)
+
+
+def test_refuses_a_file_that_is_no_data(write):
+    with pytest.raises(DataError, match="is neither a folder nor an"):
+        load(write("notes.txt", b"text"))
+
+
+def test_a_registered_function_is_loaded(monkeypatch):
+    monkeypatch.setattr(registry, "_INFOS", dict(registry._INFOS))
+
+    @register("two-pixels", title="", shape=(1, 1, 2), classes=("a",), origin="")
+    def read(about, request):
+        part = about.images(np.full((1, 1, 1, 2), request.seed, np.uint8), [0])
+        return Split(part, part)
+
+    assert load("Two_Pixels", seed=3).train.images.tolist() == [[[[3, 3]]]]
+    with pytest.raises(ValueError, match="'TWO-pixels' is taken"):
+        register("TWO-pixels", title="", shape=(1, 1, 2), classes=("a",), origin="")(read)
+
+
+def test_size_resizes_and_keeps_the_type(tmp_path):
+    mnist_files(tmp_path)
+    split = load("mnist", data_dir=tmp_path, size=32)
+    assert split.train.shape == (1, 32, 32)
+    assert split.train.images.dtype == np.uint8
+    assert isinstance(split.test, ImageDataset)
+    assert load("mnist", data_dir=tmp_path, size=(28, 28)).train.shape == (1, 28, 28)
+    assert load("mnist", data_dir=tmp_path, size=(7, 14)).train.shape == (1, 7, 14)
+    with pytest.raises(ValueError, match="resize: size: 0"):
+        load("mnist", data_dir=tmp_path, size=0)
+    with pytest.raises(ValueError, match="seed: -1"):
+        load("mnist", data_dir=tmp_path, seed=-1)
+
+
+def test_digits():
+    train, test = load("digits")
+    assert train.shape == (1, 28, 28)
+    assert len(train) + len(test) == 1797
+    assert train.images.dtype == np.float32
+    assert train.images.min() == 0
+    assert 0.99 < train.images.max() <= 1
+    share = np.bincount(test.labels) / (np.bincount(train.labels) + np.bincount(test.labels))
+    assert (abs(share - 0.2) < 0.004).all()
+    np.testing.assert_allclose(train.images.mean(), train.mean, rtol=1e-5)
+    np.testing.assert_allclose(train.images.std(), train.std, rtol=1e-5)
+    assert test.mean == train.mean
+
+
+def test_digits_depend_on_the_seed_alone():
+    first, again, other = load("digits"), load("digits"), load("digits", seed=1, size=8)
+    np.testing.assert_array_equal(first.test.images, again.test.images)
+    assert other.train.shape == (1, 8, 8)
+    assert (first.test.labels[:100] != other.test.labels[:100]).any()
+    grey = np.unique(other.train.images * 16)
+    np.testing.assert_array_equal(grey, np.arange(17))
+
+
+def test_digits_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(DataError, match="pip install scikit-learn"):
+        load("digits")
+
+
+def test_importing_is_light():
+    heavy = "sklearn PIL pooch scipy pandas torch"
+    code = f"import gpudl.data, sys; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "[]", loaded.stderr

@@ -1,0 +1,229 @@
+"""Batches: order, augmentation, prefetching, and going on in the middle of an epoch."""
+
+import itertools
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from gpudl.data import ArrayDataset, Loader, Subset
+
+ORDER_0 = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
+ORDER_1 = [5, 3, 7, 8, 2, 4, 1, 0, 6, 9]
+DATA = ArrayDataset(np.arange(10) * 10, np.arange(10))
+
+
+def batches(loader):
+    return [labels.tolist() for _, labels in loader]
+
+
+def test_in_order():
+    loader = Loader(DATA, batch_size=4)
+    assert batches(loader) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert len(loader) == 3
+    loader = Loader(DATA, batch_size=4, drop_last=True)
+    assert batches(loader) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert len(loader) == 2
+    assert batches(Loader(DATA, batch_size=99)) == [list(range(10))]
+    assert [values.tolist() for values, _ in Loader(Subset(DATA, [3, 1]))] == [[30], [10]]
+
+
+def test_shuffles_by_seed_and_epoch():
+    loader = Loader(DATA, batch_size=4, shuffle=True, seed=1)
+    first, second = batches(loader), batches(loader)
+    assert sorted(itertools.chain(*first)) == list(range(10))
+    assert first != second
+    assert loader.epoch == 2
+    again = Loader(DATA, batch_size=4, shuffle=True, seed=1)
+    again.set_epoch(1)
+    assert batches(again) == second
+    assert batches(Loader(DATA, batch_size=4, shuffle=True, seed=2)) != first
+    assert loader.order(0).tolist() == list(itertools.chain(*first))
+
+
+def test_the_order_is_the_same_in_every_version():
+    """Written down: a run that is resumed with another NumPy has to find the same order."""
+    assert Loader(DATA, shuffle=True, seed=0).order(0).tolist() == ORDER_0
+    assert Loader(DATA, shuffle=True, seed=0).order(1).tolist() == ORDER_1
+
+
+def noise(images, rng):
+    return images + rng.random(images.shape)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2, 5])
+def test_batches_do_not_depend_on_threads_or_timing(num_workers):
+    def slow_noise(images, rng):
+        if num_workers:
+            time.sleep(0.003 * (images[0] % 3))
+        return noise(images, rng)
+
+    options = {"batch_size": 3, "shuffle": True, "seed": 5}
+    loader = Loader(DATA, **options, num_workers=num_workers, transform=slow_noise)
+    plain = Loader(DATA, **options, num_workers=0, transform=noise)
+    for _ in range(2):
+        for (images, labels), (expected, order) in zip(loader, plain, strict=True):
+            np.testing.assert_array_equal(images, expected)
+            np.testing.assert_array_equal(labels, order)
+
+
+def test_augmentation_changes_with_the_epoch():
+    loader = Loader(DATA, batch_size=10, transform=noise)
+    (first, _), (second, _) = *loader, *loader
+    assert (first != second).all()
+
+
+@pytest.mark.parametrize("stop", range(4))
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_resumes_in_the_middle(stop, num_workers):
+    def build():
+        return Loader(
+            DATA, batch_size=4, shuffle=True, seed=7, transform=noise, num_workers=num_workers
+        )
+
+    whole = build()
+    expected = [images for _ in range(3) for images, _ in whole]
+
+    broken = build()
+    for _ in range(2):
+        seen = []
+        passing = iter(broken)
+        if broken.epoch == 1:
+            seen = [next(passing) for _ in range(stop)]
+        else:
+            list(passing)
+    state = json.loads(json.dumps(broken.state_dict()))
+    assert (state["epoch"], state["batch"], len(seen)) == (1, stop, stop)
+
+    resumed = build()
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    rest = [images for images, _ in resumed] + [images for images, _ in resumed]
+    assert len(rest) == 6 - stop
+    for images, wanted in zip(rest, expected[3 + stop :], strict=True):
+        np.testing.assert_array_equal(images, wanted)
+    assert resumed.epoch == 3
+
+
+def test_the_state_counts_what_was_handed_out_not_what_was_prepared():
+    loader = Loader(DATA, prefetch_factor=5)
+    passing = iter(loader)
+    next(passing)
+    time.sleep(0.05)
+    assert loader.state_dict()["batch"] == 1
+
+
+def test_a_broken_pass_begins_again():
+    loader = Loader(DATA, batch_size=4, shuffle=True)
+    first = next(iter(loader))[1].tolist()
+    assert next(iter(loader))[1].tolist() == first
+    assert loader.epoch == 0
+
+
+def test_only_the_latest_pass_counts():
+    loader = Loader(DATA, batch_size=5)
+    old = iter(loader)
+    next(old)
+    new = iter(loader)
+    next(new)
+    list(old)
+    assert loader.state_dict()["batch"] == 1
+    assert loader.epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"samples": 11}, "samples is 10, in the state 11; build the loader as it was"),
+        ({"seed": 1}, "seed is 0"),
+        ({"batch_size": 2}, "batch_size is 4"),
+        ({"shuffle": True}, "shuffle is False"),
+        ({"batch": 4}, "expected numbers, batch from 0 to 3"),
+        ({"batch": -1}, "batch -1"),
+        ({"epoch": None}, "epoch None"),
+        ({"epoch": -1}, "epoch: -1"),
+    ],
+)
+def test_refuses_the_state_of_another_loader(changes, message):
+    loader = Loader(DATA, batch_size=4)
+    with pytest.raises(ValueError, match=message):
+        loader.load_state_dict({**loader.state_dict(), **changes})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "Loader: batch_size: 0, expected a whole number from 1 up"),
+        ({"batch_size": 2.0}, "batch_size: 2.0"),
+        ({"batch_size": True}, "batch_size: True"),
+        ({"num_workers": -1}, "num_workers: -1"),
+        ({"prefetch_factor": 0}, "prefetch_factor: 0"),
+        ({"seed": -1}, "seed: -1"),
+        ({"seed": "a"}, "seed: 'a'"),
+        ({"batch_size": 11, "drop_last": True}, "drop_last leaves no batch"),
+        ({"dataset": ArrayDataset([])}, "Loader: dataset: is empty"),
+    ],
+)
+def test_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        Loader(**{"dataset": DATA, **options})
+
+
+def test_set_epoch_refuses():
+    with pytest.raises(ValueError, match="set_epoch: epoch: -1"):
+        Loader(DATA).set_epoch(-1)
+
+
+def test_any_object_with_a_length_and_an_index_is_a_data_set():
+    samples = [(np.full(2, n), n) for n in range(3)]
+    images, labels = next(iter(Loader(samples, batch_size=3)))
+    assert images.tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert labels.tolist() == [0, 1, 2]
+    (values,) = next(iter(Loader([1.5, 2.5], batch_size=2)))
+    assert values.tolist() == [1.5, 2.5]
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if "gpudl-prefetch" in thread.name]
+
+
+def test_no_thread_is_left_after_the_end_or_an_early_one():
+    loader = Loader(DATA, num_workers=3)
+    list(loader)
+    assert not threads()
+    for _ in loader:
+        assert threads()
+        break
+    assert not threads()
+
+
+@pytest.mark.parametrize("error", [KeyError, StopIteration, KeyboardInterrupt])
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_errors_surface_where_their_batch_would_have_come(error, num_workers):
+    def fail(images, rng):
+        if images[0] == 40:
+            raise error("in the transform")
+        return images
+
+    loader = Loader(DATA, transform=fail, num_workers=num_workers)
+    passing = iter(loader)
+    assert [next(passing)[1].item() for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(RuntimeError if error is StopIteration else error):
+        next(passing)
+    assert not threads()
+    assert loader.state_dict()["batch"] == 4
+
+
+def test_memory_is_bounded():
+    """A slow consumer: never more than the batches ahead that were asked for."""
+    made = []
+
+    def count(images, rng):
+        made.append(images)
+        return images
+
+    for number, _ in enumerate(Loader(DATA, transform=count, num_workers=2, prefetch_factor=2)):
+        time.sleep(0.005)
+        assert len(made) <= number + 1 + 4

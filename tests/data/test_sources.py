@@ -1,0 +1,157 @@
+"""Where files are looked for, and what is said when they are nowhere."""
+
+import gzip
+import hashlib
+import http.server
+import sys
+import threading
+import types
+
+import pytest
+from small_files import idx_bytes, mnist_files
+
+from gpudl.data import DataError, load
+from gpudl.data.sources import Layout, Remote, Source
+
+CONTENT = gzip.compress(b"content", mtime=0)
+
+
+def first_label(split) -> int:
+    return int(split.train.images[0, 0, 0, 0])
+
+
+def test_order_of_the_folders(tmp_path, monkeypatch, no_data_folders):
+    """data_dir counts before GPUDL_DATA, and that before the cache."""
+    asked, named, cache = tmp_path / "asked", tmp_path / "named", no_data_folders
+    for seed, root in enumerate((asked, named, cache)):
+        mnist_files(root / "mnist", seed)
+    pixels = [first_label(load("mnist", data_dir=root)) for root in (asked, named, cache)]
+    assert len(set(pixels)) == 3
+    assert first_label(load("mnist")) == pixels[2]
+    monkeypatch.setenv("GPUDL_DATA", str(named))
+    assert first_label(load("mnist")) == pixels[1]
+    assert first_label(load("mnist", data_dir=asked)) == pixels[0]
+
+
+def test_falls_through_to_the_next_folder(tmp_path, monkeypatch):
+    mnist_files(tmp_path / "named/mnist")
+    (tmp_path / "asked").mkdir()
+    monkeypatch.setenv("GPUDL_DATA", str(tmp_path / "named"))
+    assert len(load("mnist", data_dir=tmp_path / "asked").train) == 20
+
+
+def test_a_part_is_refused_and_what_lacks_is_named(tmp_path):
+    mnist_files(tmp_path / "mnist")
+    (tmp_path / "mnist/t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"mnist: has only a part of mnist; put t10k-labels-idx1"):
+        load("mnist", data_dir=tmp_path)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="absent: is not there, but data_dir names it"):
+        load("mnist", data_dir=tmp_path / "absent")
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(DataError, match="file: is not a folder"):
+        load("mnist", data_dir=tmp_path / "file")
+    monkeypatch.setenv("GPUDL_DATA", str(tmp_path / "absent"))
+    with pytest.raises(DataError, match="but the environment variable GPUDL_DATA names it"):
+        load("mnist")
+
+
+def test_download_switched_off(tmp_path):
+    with pytest.raises(DataError, match=r"downloading is switched off; fetch https.*--data-dir"):
+        load("mnist", data_dir=tmp_path, download=False)
+
+
+def test_without_pooch(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(DataError, match=r"needs pooch \(pip install pooch\); fetch https.*by hand"):
+        load("cifar-10", data_dir=tmp_path)
+
+
+def fake_pooch(retrieve):
+    logger = types.SimpleNamespace(setLevel=lambda level: None)
+    return types.SimpleNamespace(retrieve=retrieve, get_logger=lambda: logger)
+
+
+def test_offline(tmp_path, monkeypatch):
+    def retrieve(url, known_hash, **options):
+        raise ConnectionError("Name or service not known\nmore")
+
+    monkeypatch.setitem(sys.modules, "pooch", fake_pooch(retrieve))
+    with pytest.raises(
+        DataError, match=r"downloading https\S+ failed \(ConnectionError: Name"
+    ) as e:
+        load("usps", data_dir=tmp_path)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_downloads_into_data_dir_else_the_cache(tmp_path, monkeypatch, no_data_folders, given):
+    fetched = {}
+
+    def retrieve(url, known_hash, fname, path, progressbar):
+        fetched[fname] = known_hash
+        mnist_files(path)
+
+    monkeypatch.setitem(sys.modules, "pooch", fake_pooch(retrieve))
+    (tmp_path / "asked").mkdir()
+    split = load("mnist", data_dir=tmp_path / "asked" if given else None)
+    assert len(split.train) == 20
+    assert fetched["train-images-idx3-ubyte.gz"] == "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873"
+    assert ((tmp_path / "asked" if given else no_data_folders) / "mnist").is_dir()
+    fetched.clear()
+    load("mnist", data_dir=tmp_path / "asked" if given else None)
+    assert not fetched
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The address of a server of the folder tmp_path/served."""
+    (tmp_path / "served").mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path / "served"))
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http_server.server_port}"
+        http_server.shutdown()
+        thread.join()
+
+
+def source(address: str, checksum: str) -> Source:
+    return Source(
+        "tiny", ("tiny",), (Layout("gz", (("a.gz",),)),), (Remote(f"{address}/a.gz", checksum),)
+    )
+
+
+def test_a_real_download(tmp_path, server):
+    (tmp_path / "served/a.gz").write_bytes(CONTENT)
+    digest = hashlib.md5(CONTENT).hexdigest()
+    found = source(server, f"md5:{digest}").find(tmp_path)
+    assert found.paths == [tmp_path / "tiny/a.gz"]
+    assert found.paths[0].read_bytes() == CONTENT
+
+
+def test_a_download_with_another_checksum_is_refused_and_not_kept(tmp_path, server):
+    (tmp_path / "served/a.gz").write_bytes(CONTENT)
+    with pytest.raises(DataError, match=r"failed \(ValueError: .*hash"):
+        source(server, "md5:" + 32 * "0").find(tmp_path)
+    assert not (tmp_path / "tiny/a.gz").exists()
+
+
+def test_a_download_that_is_not_there(tmp_path, server):
+    with pytest.raises(DataError, match="404"):
+        source(server, "md5:" + 32 * "0").find(tmp_path)
+
+
+def test_idx_bytes_are_what_the_module_says():
+    import numpy as np
+
+    assert idx_bytes(np.zeros(2, np.uint8)) == b"\0\0\x08\x01\0\0\0\2\0\0"
