@@ -3,6 +3,7 @@
 # make test       the quick suite                             ARGS="tests/ops -k conv2d"
 # `make help` lists the rest. Everything is installed into .venv, and only what changed is built again.
 SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
 VENV ?= .venv
@@ -13,10 +14,9 @@ export GPUDL_JOBS := $(JOBS)
 
 # Development targets use the Python at hand if it has what they need (an activated environment), else .venv.
 TOOLS := hypothesis ml_dtypes numpy pybind11 pytest pytest_timeout safetensors
-ifeq ($(shell python3 -c 'import sys; from importlib.util import find_spec; print(all(map(find_spec, sys.argv[1:])))' $(TOOLS) 2>/dev/null),True)
-  DEV := python3
-  DEV_READY :=
-else
+FIND_TOOLS := import sys; from importlib.util import find_spec; print(sys.executable if all(map(find_spec, sys.argv[1:])) else "")
+DEV := $(shell python3 -c '$(FIND_TOOLS)' $(TOOLS) 2>/dev/null)
+ifeq ($(DEV),)
   DEV := $(VENV)/bin/python
   DEV_READY := $(VENV)/.gpudl-dev
 endif
@@ -56,13 +56,13 @@ test-schedules: $(DEV_READY) ## all kernels in order, under 8 uniform and 8 prio
 	  GPUDL_SCHEDULE=$$schedule PYTHONPATH=. $(DEV) $(PYTEST) -q $(KERNEL_TESTS) $(ARGS) || exit 1; done
 
 test-asan: $(DEV_READY) ## all kernels under AddressSanitizer and UBSan
-	module=$$($(DEV) $(BUILD) asan | tee /dev/stderr | tail -n 1) && \
-	GPUDL_EMULATOR_MODULE=$$PWD/$${module#$$PWD/} PYTHONPATH=. PYTHONMALLOC=malloc \
-	ASAN_OPTIONS=detect_leaks=0:$$ASAN_OPTIONS UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS \
+	module=$$($(DEV) $(BUILD) asan) && \
+	GPUDL_EMULATOR_MODULE=$$module PYTHONPATH=. PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:$${ASAN_OPTIONS:-} UBSAN_OPTIONS=print_stacktrace=1:$${UBSAN_OPTIONS:-} \
 	LD_PRELOAD="$(ASAN_PRELOAD)" $(DEV) $(PYTEST) $(KERNEL_TESTS) $(ARGS)
 
 test-race: $(DEV_READY) ## all kernels under the race detector
-	module=$$($(DEV) $(BUILD) race | tee /dev/stderr | tail -n 1) && \
+	module=$$($(DEV) $(BUILD) race) && \
 	GPUDL_EMULATOR_MODULE=$$module PYTHONPATH=. $(DEV) $(PYTEST) $(KERNEL_TESTS) $(ARGS)
 
 test-sass: $(DEV_READY) ## machine code of all kernels: instructions, registers, spills

@@ -2,9 +2,9 @@
 
     python cmake/build.py emulator|cuda|asan|race
 
-`emulator` and `cuda` leave their module in gpudl/, the others in build/<variant>/. The last line
-printed is its path. GPUDL_ARCHS, CXX, CUDA_HOME and the like count as in `pip install`; GPUDL_JOBS
-limits the parallel compilers.
+`emulator` and `cuda` leave their module in gpudl/, the others in build/<variant>/; its path is
+printed on standard output. GPUDL_ARCHS, CXX, CUDA_HOME and the like count as in `pip install`;
+GPUDL_JOBS limits the parallel compilers.
 """
 
 from __future__ import annotations
@@ -69,10 +69,11 @@ def build(variant: str) -> Path:
     if not stamp.is_file() or json.loads(stamp.read_text(encoding="utf-8")) != command:
         shutil.rmtree(folder, ignore_errors=True)  # another Python or compiler: start afresh
         folder.mkdir(parents=True)
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, stdout=sys.stderr)
         stamp.write_text(json.dumps(command), encoding="utf-8")
     jobs = os.environ.get("GPUDL_JOBS") or str(os.cpu_count() or 1)
-    subprocess.run([command[0], "--build", str(folder), "--parallel", jobs], check=True)
+    compile_all = [command[0], "--build", str(folder), "--parallel", jobs]
+    subprocess.run(compile_all, check=True, stdout=sys.stderr)
     home = folder if sanitize else ROOT / "gpudl"
     return home / f"_{module}{sysconfig.get_config_var('EXT_SUFFIX')}"
 

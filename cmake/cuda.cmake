@@ -24,8 +24,6 @@ foreach(source ${cuda_kernels})
 endforeach()
 
 gpudl_add_module(_cuda ${cuda_sources} ${objects})
-target_compile_definitions(_cuda PRIVATE
-  "GPUDL_NVCC_VERSION=\"${GPUDL_NVCC_VERSION}\"" "GPUDL_ARCHS=\"${GPUDL_ARCHS}\"")
 target_include_directories(_cuda SYSTEM PRIVATE ${GPUDL_CUDA_INCLUDE})
 # After the objects, which need it. The module then loads without a driver or a toolkit.
 target_link_libraries(_cuda PRIVATE ${GPUDL_CUDART} rt pthread dl)
