@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_files import python_batch
 
 from gpudl.data import DataError, load
 from gpudl.data.packed import unpack_images
 from gpudl.data.sets.cifar10 import BATCHES, RECORD, parse_binary, parse_python
+from tests.data.small_files import python_batch
 
 COUNT = 4
 FILE = Path("data_batch_1.bin")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_files import CODES, idx_bytes
 
 from gpudl.data import DataError
 from gpudl.data.idx import read_idx
+from tests.data.small_files import CODES, idx_bytes
 
 GOOD = idx_bytes(np.arange(24, dtype=np.uint8).reshape(4, 3, 2))
 

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from small_files import mnist_files
 
 from gpudl.data import DataError, ImageDataset, Split, info, load, names, register, registry
+from tests.data.small_files import mnist_files
 
 
 def test_names():

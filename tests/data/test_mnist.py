@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_files import idx_bytes, mnist_files
 
 from gpudl.data import DataError, load
+from tests.data.small_files import idx_bytes, mnist_files
 
 TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"

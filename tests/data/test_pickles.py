@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_files import python_batch
 
 from gpudl.data import DataError
 from gpudl.data.pickles import read_pickle
+from tests.data.small_files import python_batch
 
 PATH = Path("data_batch_1")
 IMAGES = np.arange(300 * 2, dtype=np.uint32).astype(np.uint8).reshape(2, 300)

@@ -8,10 +8,10 @@ import threading
 import types
 
 import pytest
-from small_files import idx_bytes, mnist_files
 
 from gpudl.data import DataError, load
 from gpudl.data.sources import Layout, Remote, Source
+from tests.data.small_files import idx_bytes, mnist_files
 
 CONTENT = gzip.compress(b"content", mtime=0)
 
