@@ -72,7 +72,8 @@ Argument from_python(const py::handle& value) {
     return IntPair{pair.first, pair.second};
   }
   if (py::hasattr(value, "__cuda_array_interface__")) return from_cupy(value);
-  throw py::type_error("a launcher takes arrays, numbers and pairs, not " + py::str(py::type::of(value)).cast<std::string>());
+  throw py::type_error("a launcher takes arrays, numbers and pairs, not " +
+                       py::str(py::type::of(value)).cast<std::string>());
 }
 
 void call(const Launcher& launcher, const py::args& values) {
@@ -113,4 +114,7 @@ PYBIND11_MODULE(GPUDL_MODULE_NAME, m) {
     m.def(launcher.name.c_str(), [entry](const py::args& values) { call(*entry, values); });
   }
   m.attr("schema") = schema;
+  m.attr("compiler") = GPUDL_COMPILER;
+  m.attr("nvcc") = GPUDL_NVCC_VERSION;
+  m.attr("archs") = GPUDL_ARCHS;
 }

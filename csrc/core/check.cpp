@@ -38,15 +38,17 @@ std::string describe(const Array& array) {
 
 void check_dense(const Array& array, const int* order, const std::string& argument, const char* layout) {
   for (int axis = 0; axis < array.rank; ++axis)
-    check(array.shape[axis] <= INT_MAX, argument, "axis " + std::to_string(axis) + " has " +
-          std::to_string(array.shape[axis]) + " elements; a kernel takes at most 2147483647");
+    check(array.shape[axis] <= INT_MAX, argument,
+          "axis " + std::to_string(axis) + " has " + std::to_string(array.shape[axis]) +
+              " elements; a kernel takes at most 2147483647");
   if (size_of(array) != 0 && !is_dense(array, order))
     refuse(argument, "must be dense in " + std::string(layout) + " order, got " + describe(array));
 }
 
 int64_t check_any_dense(const Array& array, const std::string& argument) {
   const int64_t size = size_of(array);
-  check(size <= INT_MAX, argument, "has " + std::to_string(size) + " elements; an elementwise kernel takes at most 2147483647");
+  check(size <= INT_MAX, argument,
+        "has " + std::to_string(size) + " elements; an elementwise kernel takes at most 2147483647");
   int order[MAX_RANK];
   std::iota(order, order + array.rank, 0);
   std::stable_sort(order, order + array.rank, [&](int a, int b) { return array.stride[a] > array.stride[b]; });

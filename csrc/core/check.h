@@ -1,4 +1,5 @@
-// Checks of launcher arguments. A failed check is an exception that names the argument; nothing has been launched by then.
+// Checks of launcher arguments. A failed check is an exception that names the argument; nothing has been launched by
+// then.
 #pragma once
 #include <stdexcept>
 #include <string>

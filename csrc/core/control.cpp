@@ -1,6 +1,6 @@
 // What Python may set on a device: its stream, its number, the emulator's schedule. Exported as launchers are.
-#include "core/export.h"
 #include "platform/control.h"
+#include "core/export.h"
 
 namespace gpudl {
 GPUDL_EXPORT(set_stream, stream);

@@ -20,7 +20,8 @@ void check_same_order(const std::vector<Parameter>& parameters, const std::vecto
     const Array& array = std::get<Array>(arguments[i]);
     if (!first) first = &array;
     else if (!same_order(*first, array))
-      refuse(parameters[i].name, "must lie in memory as the other arguments do, got " + describe(array) + " beside " + describe(*first));
+      refuse(parameters[i].name,
+             "must lie in memory as the other arguments do, got " + describe(array) + " beside " + describe(*first));
   }
 }
 

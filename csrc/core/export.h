@@ -1,5 +1,5 @@
-// GPUDL_EXPORT makes a launcher callable from Python. Its C++ signature is the schema: types give dtype, rank, layout and
-// constness of every argument, the macro gives the names, and what does not fit is refused by name before it runs.
+// GPUDL_EXPORT makes a launcher callable from Python. Its C++ signature is the schema: types give dtype, rank, layout
+// and constness of every argument, the macro gives the names, and what does not fit is refused by name before it runs.
 //
 //   void max_pool2d_forward_direct(View<const float, 4, nhwc> x, View<float, 4, nhwc> y, Pair kernel_size);
 //   GPUDL_EXPORT(max_pool2d_forward_direct, x, y, kernel_size);
@@ -25,7 +25,8 @@ constexpr DType dtype_of() {
   else if constexpr (std::is_same_v<U, int64_t>) return DType::i64;
   else if constexpr (std::is_same_v<U, uint8_t>) return DType::u8;
   else {
-    static_assert(std::is_same_v<U, bool>, "a launcher takes float, double, bfloat16, int32_t, int64_t, uint8_t or bool");
+    static_assert(std::is_same_v<U, bool>,
+                  "a launcher takes float, double, bfloat16, int32_t, int64_t, uint8_t or bool");
     return DType::boolean;
   }
 }
@@ -89,7 +90,8 @@ struct Bind<View<T, RANK, LAYOUT>> {
   static View<T, RANK, LAYOUT> make(const Argument& a, const Parameter& p) {
     check(std::holds_alternative<Array>(a), p.name, "must be an array");
     const Array& array = std::get<Array>(a);
-    check(array.dtype == p.dtype, p.name, std::string("must be ") + name_of(p.dtype) + ", got " + describe_array(array));
+    check(array.dtype == p.dtype, p.name,
+          std::string("must be ") + name_of(p.dtype) + ", got " + describe_array(array));
     check(array.writable || !p.writable, p.name, "is written by the kernel, but the array is read-only");
     View<T, RANK, LAYOUT> view;
     view.data = static_cast<T*>(array.data);
@@ -129,7 +131,8 @@ constexpr size_t count_names(std::string_view names) {
   return n;
 }
 
-// All arguments of layout `any` of one call must have the same order of axes; otherwise elements would be paired wrongly.
+// All arguments of layout `any` of one call must have the same order of axes; otherwise elements would be paired
+// wrongly.
 void check_same_order(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments);
 
 template <auto LAUNCHER>
@@ -141,7 +144,8 @@ struct Export<LAUNCHER> {
 
   static void call(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
     if (arguments.size() != arity)
-      throw std::invalid_argument("expected " + std::to_string(arity) + " arguments, got " + std::to_string(arguments.size()));
+      throw std::invalid_argument("expected " + std::to_string(arity) + " arguments, got " +
+                                  std::to_string(arguments.size()));
     check_same_order(parameters, arguments);
     [&]<size_t... I>(std::index_sequence<I...>) {
       LAUNCHER(Bind<P>::make(arguments[I], parameters[I])...);
@@ -159,6 +163,6 @@ struct Export<LAUNCHER> {
 
 }  // namespace gpudl
 
-#define GPUDL_EXPORT(launcher, ...)                                                                              \
+#define GPUDL_EXPORT(launcher, ...)                                                                                \
   static_assert(::gpudl::count_names(#__VA_ARGS__) == ::gpudl::Export<&launcher>::arity, "one name per argument"); \
   static const bool launcher##_exported = ::gpudl::Export<&launcher>::add(#launcher, #__VA_ARGS__)
