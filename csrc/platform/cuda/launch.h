@@ -20,6 +20,7 @@ void allow_shared_bytes(const void* kernel, size_t bytes);
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument per parameter of the kernel");
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // an empty tensor: nothing to do
   cuda::allow_shared_bytes(reinterpret_cast<const void*>(kernel), shared_bytes);
   cudaLaunchConfig_t config{};
   config.gridDim = grid;

@@ -18,6 +18,7 @@ void run(dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(void*), void*
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument per parameter of the kernel");
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // an empty tensor: nothing to do
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<std::decay_t<Parameters>...> arguments;

@@ -1,0 +1,386 @@
+"""The tape: which operator made which array, and the walk back along it.
+
+Nodes are numbered as they are made, so a node's consumers have larger numbers than itself. Backward
+takes nodes by falling number and thus sees every gradient of an output before it needs their sum.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpudl.device import Device
+from gpudl.op import Array, Op, is_floating
+
+if TYPE_CHECKING:
+    from gpudl.tensor import Tensor
+
+_numbers = itertools.count()
+Version = list[int]  # one counter, shared by all tensors that share memory
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    return _mode.recording
+
+
+@contextmanager
+def set_grad_enabled(mode: bool) -> Iterator[None]:
+    before, _mode.recording = _mode.recording, mode
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+def no_grad() -> Any:
+    """Nothing inside is recorded on the tape. A context manager, and a decorator: `@no_grad()`."""
+    return set_grad_enabled(False)
+
+
+def enable_grad() -> Any:
+    return set_grad_enabled(True)
+
+
+class Node:
+    """One operator that ran: where its inputs came from and how to turn output gradients into input
+    gradients. edges: for each input a (Node, output number), a leaf Tensor, or None."""
+
+    __slots__ = ("edges", "hooks", "name", "number", "outputs", "retained")
+
+    def __init__(self, name: str, edges: tuple[Any, ...], outputs: int) -> None:
+        self.name = name
+        self.edges = edges
+        self.outputs = outputs
+        self.number = next(_numbers)
+        self.hooks: dict[int, list[Callable[[Any], Any]]] = {}
+        self.retained: dict[int, Tensor] = {}
+
+    def __lt__(self, other: Node) -> bool:  # for the heap: newest first
+        return self.number > other.number
+
+    @property
+    def needs(self) -> tuple[bool, ...]:
+        return tuple(edge is not None for edge in self.edges)
+
+    def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
+        raise TypeError(f"{self.name} has no gradient")
+
+    def release(self) -> None:
+        """Forget the saved arrays."""
+
+
+class OpNode(Node):
+    """A node that runs `op.backward` on its device."""
+
+    __slots__ = ("device", "op", "saved", "versions")
+
+    def __init__(
+        self,
+        op: Op,
+        device: Device,
+        edges: tuple[Any, ...],
+        saved: Any,
+        versions: tuple[tuple[str, Version, int], ...],
+    ) -> None:
+        super().__init__(op.name, edges, len(op.outputs))
+        self.op = op
+        self.device = device
+        self.saved = saved
+        self.versions = versions
+
+    def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
+        if self.saved is None:
+            raise RuntimeError(
+                f"{self.name}: backward went through here already and freed the saved arrays; "
+                "call backward(retain_graph=True) the first time"
+            )
+        for name, version, then in self.versions:
+            if version[0] != then:
+                raise RuntimeError(
+                    f"{self.name}: {name} is needed for the gradient but was changed in place since "
+                    f"(version {version[0]}, was {then}); use an operation that makes a new tensor"
+                )
+        return self.device.backward(self.op, dys, self.saved, self.needs)
+
+    def release(self) -> None:
+        self.saved = None
+        self.versions = ()
+
+
+def run_backward(
+    roots: Sequence[tuple[Tensor, Array]],
+    retain_graph: bool,
+    only: Iterable[Tensor] | None = None,
+) -> dict[int, Array]:
+    """Walk back from `roots` (tensor, its gradient). Leaves accumulate into `.grad`; with `only`,
+    nothing is accumulated and the gradients of those tensors are returned by their id."""
+    pending: dict[Node, list[Array | None]] = {}
+    heap: list[Node] = []
+    leaf_grads: dict[int, tuple[Tensor, Array]] = {}
+    found: dict[int, Array] = {}
+    watched = _watched(only or ())
+
+    def send(edge: Any, gradient: Array) -> None:
+        if isinstance(edge, tuple):
+            node, index = edge
+            slots = pending.get(node)
+            if slots is None:
+                slots = pending[node] = [None] * node.outputs
+                heapq.heappush(heap, node)
+            old = slots[index]
+            slots[index] = gradient if old is None else old + gradient
+        else:
+            known = leaf_grads.get(id(edge))
+            leaf_grads[id(edge)] = (edge, gradient if known is None else known[1] + gradient)
+
+    for tensor, gradient in roots:
+        edge = tensor._edge()
+        if edge is not None:
+            send(edge, gradient)
+    while heap:
+        node = heapq.heappop(heap)
+        dys = _deliver(node, pending.pop(node), watched, found, accumulate=only is None)
+        gradients = node.run(dys)
+        edges = node.edges
+        if not retain_graph:
+            node.release()
+        for edge, gradient in zip(edges, gradients, strict=True):
+            if edge is not None and gradient is not None:
+                send(edge, gradient)
+    for leaf, gradient in leaf_grads.values():
+        gradient = _through_hooks(leaf._hooks, gradient, leaf)
+        if only is None:
+            leaf._accumulate(gradient)
+        else:
+            found[id(leaf)] = gradient
+    return found
+
+
+def _watched(tensors: Iterable[Tensor]) -> dict[tuple[Node, int], int]:
+    """Non-leaf tensors whose gradients are asked for, by the node and output that made them."""
+    return {t._edge(): id(t) for t in tensors if t._node is not None}
+
+
+def _deliver(
+    node: Node,
+    slots: list[Array | None],
+    watched: dict[tuple[Node, int], int],
+    found: dict[int, Array],
+    accumulate: bool,
+) -> tuple[Array | None, ...]:
+    """Gradients of the node's outputs after their hooks; keeps those that were asked for."""
+    for index, gradient in enumerate(slots):
+        if gradient is None:
+            continue
+        if index in node.hooks:
+            gradient = slots[index] = _through_hooks(node.hooks[index], gradient, None)
+        if accumulate and index in node.retained:
+            node.retained[index]._accumulate(gradient)
+        key = watched.get((node, index))
+        if key is not None:
+            found[key] = gradient
+    return tuple(slots)
+
+
+def _through_hooks(
+    hooks: list[Callable[[Any], Any]] | None, gradient: Array, leaf: Tensor | None
+) -> Array:
+    if not hooks:
+        return gradient
+    from gpudl.tensor import Tensor
+
+    for hook in hooks:
+        result = hook(Tensor._wrap(gradient, device=leaf.device if leaf is not None else None))
+        if result is not None:
+            gradient = result.data
+    return gradient
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Accumulate gradients of `tensors` into `.grad` of all leaves that require them."""
+    roots = _roots(tensors, grad_tensors, create_graph)
+    run_backward(roots, bool(retain_graph))
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of `outputs` with respect to `inputs`, returned; no `.grad` changes.
+
+    Raises RuntimeError if an input does not require gradients, or is not part of the graph and
+    `allow_unused` is false.
+    """
+    from gpudl.tensor import Tensor
+
+    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for number, tensor in enumerate(wanted):
+        if not tensor.requires_grad:
+            raise RuntimeError(f"autograd.grad: input {number} does not require gradients")
+    found = run_backward(_roots(outputs, grad_outputs, create_graph), bool(retain_graph), wanted)
+    results: list[Tensor | None] = []
+    for number, tensor in enumerate(wanted):
+        array = found.get(id(tensor))
+        if array is None and not allow_unused:
+            raise RuntimeError(
+                f"autograd.grad: input {number} was not used to make the outputs; "
+                "pass allow_unused=True to get None for it"
+            )
+        results.append(None if array is None else Tensor._wrap(array, device=tensor.device))
+    return tuple(results)
+
+
+def _roots(tensors: Any, gradients: Any, create_graph: bool) -> list[tuple[Tensor, Array]]:
+    from gpudl.tensor import Tensor
+
+    many = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    given = gradients if isinstance(gradients, (list, tuple)) else (gradients,) * len(many)
+    if len(given) != len(many):
+        raise ValueError(f"backward: {len(many)} tensors but {len(given)} gradients")
+    roots = []
+    for tensor, gradient in zip(many, given, strict=True):
+        edge = tensor._edge()
+        if edge is None:
+            raise RuntimeError(
+                "backward: the tensor does not require gradients and nothing recorded made it; "
+                "set requires_grad=True on what it is computed from, outside no_grad()"
+            )
+        if create_graph:
+            name = edge[0].name if isinstance(edge, tuple) else "a leaf"
+            raise RuntimeError(
+                f"backward: create_graph=True asks for gradients of gradients, which {name} does not "
+                "have; gpudl differentiates once"
+            )
+        roots.append((tensor, _root_gradient(tensor, gradient)))
+    return roots
+
+
+def _root_gradient(tensor: Tensor, gradient: Any) -> Array:
+    if gradient is None:
+        if tensor.numel() != 1:
+            raise RuntimeError(
+                f"backward: the tensor has shape {tuple(tensor.shape)}; only a scalar has an implicit "
+                "gradient, so pass gradient= or reduce it first, as in loss.mean()"
+            )
+        return tensor.device.xp.ones(tensor.shape, tensor.dtype)
+    array = gradient.data if hasattr(gradient, "requires_grad") else gradient
+    if tuple(array.shape) != tuple(tensor.shape):
+        raise ValueError(
+            f"backward: the gradient has shape {tuple(array.shape)}, the tensor {tuple(tensor.shape)}"
+        )
+    return array
+
+
+class Context:
+    """What a user's Function keeps from forward for backward."""
+
+    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
+        self.needs_input_grad = needs_input_grad
+        self._saved: tuple[Tensor, ...] = ()
+        self._versions: tuple[int, ...] = ()
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        self._saved = tensors
+        self._versions = tuple(t._version for t in tensors)
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        for tensor, then in zip(self._saved, self._versions, strict=True):
+            if tensor._version != then:
+                raise RuntimeError(
+                    "a tensor saved for backward was changed in place since; clone it before"
+                )
+        return self._saved
+
+
+class _FunctionNode(Node):
+    __slots__ = ("context", "device", "function")
+
+    def __init__(
+        self,
+        function: type[Function],
+        context: Context,
+        edges: tuple[Any, ...],
+        n: int,
+        device: Device,
+    ) -> None:
+        super().__init__(function.__name__, edges, n)
+        self.function = function
+        self.context: Context | None = context
+        self.device = device
+
+    def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
+        from gpudl.tensor import Tensor
+
+        if self.context is None:
+            raise RuntimeError(
+                f"{self.name}: backward went through here already; use retain_graph=True"
+            )
+        wrapped = [None if dy is None else Tensor._wrap(dy, device=self.device) for dy in dys]
+        with no_grad():
+            result = self.function.backward(self.context, *wrapped)
+        gradients = result if isinstance(result, tuple) else (result,)
+        if len(gradients) != len(self.edges):
+            raise RuntimeError(
+                f"{self.name}.backward returned {len(gradients)} gradients for "
+                f"{len(self.edges)} arguments of forward"
+            )
+        return [None if g is None else g.data for g in gradients]
+
+    def release(self) -> None:
+        self.context = None
+
+
+class Function:
+    """A user's own differentiable function, as in PyTorch: subclass it with static methods
+    `forward(ctx, *args)` and `backward(ctx, *grads)` and call `apply`."""
+
+    @staticmethod
+    def forward(ctx: Context, *args: Any) -> Any:
+        raise TypeError("a Function must define forward(ctx, *args)")
+
+    @staticmethod
+    def backward(ctx: Context, *grads: Any) -> Any:
+        raise TypeError("a Function must define backward(ctx, *grads)")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        from gpudl.tensor import Tensor
+
+        edges = tuple(a._edge() if isinstance(a, Tensor) else None for a in args)
+        context = Context(tuple(edge is not None for edge in edges))
+        with no_grad():
+            result = cls.forward(context, *args)
+        outputs = result if isinstance(result, tuple) else (result,)
+        if is_grad_enabled() and any(edge is not None for edge in edges):
+            node = _FunctionNode(cls, context, edges, len(outputs), outputs[0].device)
+            # An output that is an input unchanged must still get its own place on the tape.
+            outputs = tuple(
+                Tensor._wrap(o.data, device=o.device, node=node, index=i, version=o._cell)
+                if is_floating(np.dtype(o.dtype))
+                else o
+                for i, o in enumerate(outputs)
+            )
+        return outputs if isinstance(result, tuple) else outputs[0]

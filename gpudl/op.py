@@ -1,0 +1,246 @@
+"""How an operator is declared: once, in one class, which tests, benchmarks and devices read.
+
+A subclass of `Op` whose name ends in `Op` says everything about an operator: its inputs and outputs,
+the checks of their shapes, a NumPy definition of forward and backward, its hand-written kernels, its
+cost, and the cases it is tested on. Declaring it registers it in `OPS`; nothing else is edited.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray: definitions are written over their common interface
+
+OPS: dict[str, type[Op]] = {}
+
+
+class Spec(NamedTuple):
+    """What is known of an array without its values. Shapes are logical (N, C, H, W) in every layout."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    layout: str = "nchw"
+
+    @property
+    def size(self) -> int:
+        n = 1
+        for extent in self.shape:
+            n *= extent
+        return n
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}{list(self.shape)}"
+
+
+class Cost(NamedTuple):
+    """Floating-point operations, and the fewest bytes that must move through memory."""
+
+    flops: int
+    bytes: int
+
+
+class Case(NamedTuple):
+    """One example of an operator, with inputs drawn by `make(rng)`.
+
+    golden: the expected outputs, numbers from outside this code. error: a regular expression that the
+    refusal of these inputs must match (then nothing else of the case is tested).
+    """
+
+    name: str
+    op: Op
+    make: Callable[[np.random.Generator], tuple[Array | None, ...]]
+    golden: tuple[Array, ...] | None = None
+    error: str | None = None
+
+
+class Op:
+    """Base of all operators; see the module's docstring. A subclass becomes a frozen dataclass of its fields."""
+
+    name: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]] = ("x",)  # "bias?" may be absent (None)
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
+    saves: ClassVar[tuple[str, ...]] = ()  # inputs and outputs that backward reads
+    mutates: ClassVar[tuple[str, ...]] = ()  # inputs that forward changes in place
+    kernels: ClassVar[tuple[str, ...]] = ()  # hand-written algorithms, the preferred one first
+    cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms beside the definition, likewise
+    view: ClassVar[bool] = False  # the output may share memory with the first input
+    differentiable: ClassVar[bool]
+
+    optional: ClassVar[tuple[bool, ...]]
+    saved_type: ClassVar[type[tuple[Any, ...]]]
+    _saved_from: ClassVar[tuple[tuple[bool, int], ...]]
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
+        if not cls.__name__.endswith("Op"):
+            return  # a shared base of several operators
+        cls.name = snake_case(cls.__name__.removesuffix("Op"))
+        if cls.name in OPS and OPS[cls.name].__qualname__ != cls.__qualname__:
+            raise TypeError(f"operator {cls.name!r} is declared twice")
+        cls.optional = tuple(name.endswith("?") for name in cls.inputs)
+        cls.inputs = tuple(name.removesuffix("?") for name in cls.inputs)
+        cls.differentiable = cls.backward is not None
+        cls.saved_type = namedtuple(f"{cls.__name__}Saved", (*cls.saves, "specs"))
+        cls._saved_from = tuple(
+            (name in cls.inputs, (cls.inputs if name in cls.inputs else cls.outputs).index(name))
+            for name in cls.saves
+        )
+        OPS[cls.name] = cls
+
+    @classmethod
+    @lru_cache(maxsize=4096)
+    def of(cls: type[O], *values: Any) -> O:
+        """The operator with these fields, made once: what is cached on it is found again."""
+        return cls(*values)
+
+    def parameters(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+    # ---------------------------------------------------------------- what a subclass declares
+
+    def infer(self, *specs: Any) -> tuple[Spec, ...]:
+        """Specs of the outputs. The only place that checks shapes, dtypes and layouts."""
+        raise TypeError(f"{type(self).__name__} declares no infer")
+
+    def forward(self, xp: Any, *inputs: Any) -> tuple[Array, ...]:
+        """The definition, over xp = numpy or cupy. Absent optional inputs are None."""
+        raise TypeError(f"{type(self).__name__} declares no forward")
+
+    def backward(
+        self, xp: Any, dys: tuple[Any, ...], saved: Any, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        """Gradients of the inputs. dys: gradients of the outputs, None where absent. saved: the arrays
+        named in `saves`, by attribute, and `saved.specs`, the Spec of each input. needs: which inputs
+        want a gradient; the others may be None. `backward = None` declares that there is none."""
+        raise TypeError(f"{type(self).__name__} declares no backward")
+
+    def supports(self, algorithm: str, *specs: Any) -> bool:
+        """Can this kernel run on such inputs? Its dtypes are checked apart from this."""
+        return True
+
+    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
+        """How many float32 elements of scratch memory the kernel wants. direction: forward or backward."""
+        return 0
+
+    def cost(self, *specs: Any) -> Cost:
+        """Of one forward pass. Without a declaration: each array moved once, one operation an output."""
+        present = [s for s in (*specs, *self.infer(*specs)) if s is not None]
+        moved = sum(s.size * s.dtype.itemsize for s in present)
+        return Cost(sum(s.size for s in self.infer(*specs)), moved)
+
+    def reduction(self, *specs: Any) -> int:
+        """Length of the longest sum, which decides how much rounding error a test allows."""
+        return 1
+
+    twin: ClassVar[Callable[..., Any] | None] = (
+        None  # def twin(self, torch, *inputs): PyTorch's outputs
+    )
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        """Examples that all tests of the operator run on."""
+        raise TypeError(f"{cls.__name__} declares no cases")
+
+    # ---------------------------------------------------------------- what is derived
+
+    def infer_cached(self, specs: tuple[Spec | None, ...]) -> tuple[Spec, ...]:
+        cache = self.cache("infer")
+        found = cache.get(specs)
+        if found is None:
+            self._check_present(specs)
+            found = cache[specs] = self.infer(*specs)
+        return found  # type: ignore[no-any-return]
+
+    def cache(self, what: str) -> dict[Any, Any]:
+        """A dictionary that lives as long as this operator; not part of its value."""
+        caches = self.__dict__.get("_caches")
+        if caches is None:
+            caches = {}
+            object.__setattr__(self, "_caches", caches)
+        return caches.setdefault(what, {})  # type: ignore[no-any-return]
+
+    def save(
+        self, inputs: tuple[Any, ...], outputs: tuple[Any, ...], specs: tuple[Spec | None, ...]
+    ) -> tuple[Any, ...]:
+        kept = [inputs[i] if is_input else outputs[i] for is_input, i in self._saved_from]
+        return self.saved_type(*kept, specs)
+
+    def _check_present(self, specs: tuple[Spec | None, ...]) -> None:
+        if len(specs) != len(self.inputs):
+            raise TypeError(f"{self.name}: takes {len(self.inputs)} inputs, got {len(specs)}")
+        for name, spec, optional in zip(self.inputs, specs, self.optional, strict=True):
+            if spec is None and not optional:
+                raise TypeError(f"{self.name}: {name} is None; it must be a tensor")
+
+
+O = TypeVar("O", bound=Op)
+
+
+def snake_case(name: str) -> str:
+    """MaxPool2d -> max_pool2d, LogSumExp -> log_sum_exp."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def require(condition: bool, op: Op, argument: str, message: str) -> None:
+    """Refuse inputs: the error names operator and argument; `message` says what came and what fits."""
+    if not condition:
+        raise ValueError(f"{op.name}: {argument} {message}")
+
+
+def require_float(op: Op, **specs: Spec | None) -> None:
+    """All given inputs must be floating point, and of one dtype."""
+    first: tuple[str, Spec] | None = None
+    for argument, spec in specs.items():
+        if spec is None:
+            continue
+        if not is_floating(spec.dtype):
+            raise TypeError(
+                f"{op.name}: {argument} is {spec.dtype.name}; it must be floating point (use .float())"
+            )
+        if first is None:
+            first = argument, spec
+        elif spec.dtype != first[1].dtype:
+            raise TypeError(
+                f"{op.name}: {argument} is {spec.dtype.name}, but {first[0]} is {first[1].dtype.name}; "
+                f"convert one of them, as in {argument}.to({first[1].dtype.name})"
+            )
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+# -------------------------------------------------------------------- public functions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Public(NamedTuple):
+    function: Callable[..., Any]
+    places: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+PUBLIC: list[Public] = []
+PLACES = ("gpudl", "Tensor", "functional")
+
+
+def public(*places: str, names: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Offer a function as `gpudl.f`, `Tensor.f` and `gpudl.nn.functional.f` (places "gpudl", "Tensor",
+    "functional"), under its own name or under `names`."""
+    unknown = set(places) - set(PLACES)
+    if unknown:
+        raise ValueError(f"public: unknown places {sorted(unknown)}; they are {PLACES}")
+
+    def mark(function: F) -> F:
+        PUBLIC.append(Public(function, places, names or (function.__name__,)))
+        return function
+
+    return mark

@@ -1,0 +1,27 @@
+"""All operators. Importing this package imports every module in it, binds Tensor's methods and collects
+the functions of gpudl and gpudl.nn.functional; a new operator is a new module and edits nothing here."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from gpudl.op import PUBLIC
+from gpudl.tensor import Tensor
+
+for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
+    import_module(f"{__name__}.{_module}")
+
+for _entry in PUBLIC:
+    if "Tensor" in _entry.places:
+        for _name in _entry.names:
+            setattr(Tensor, _name, _entry.function)
+
+
+def functions(place: str) -> dict[str, Callable[..., Any]]:
+    """What the operators' modules offer in a place ("gpudl" or "functional"), by name."""
+    return {
+        name: entry.function for entry in PUBLIC if place in entry.places for name in entry.names
+    }

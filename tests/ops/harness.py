@@ -1,0 +1,116 @@
+"""What the tests of all operators share: the list of cases, and running one on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import gpudl  # noqa: F401 (registers all operators)
+from gpudl.device import NHWC, Device, NativeDevice, cpu, device, why_missing
+from gpudl.op import OPS, Case, Op, Spec, is_floating
+
+EMULATOR_MISSING = why_missing("emulator")
+CUDA_MISSING = why_missing("cuda")
+
+CASES = [(case.op, case) for op in OPS.values() for case in op.cases()]
+GOOD = [c for _, c in CASES if c.error is None]
+BAD = [c for _, c in CASES if c.error is not None]
+
+
+def label(case: Case) -> str:
+    return f"{case.op.name}-{case.name.replace(' ', '_')}"
+
+
+def draw(case: Case, dtype: str | None = None) -> tuple:
+    """Fresh inputs of a case, the same each time; floating ones in `dtype` if it is given."""
+    arrays = case.make(np.random.default_rng(abs(hash_name(label(case)))))
+    if dtype is None:
+        return arrays
+    return tuple(a if a is None or not is_floating(a.dtype) else a.astype(dtype) for a in arrays)
+
+
+def hash_name(name: str) -> int:
+    return sum((i + 1) * ord(c) for i, c in enumerate(name))
+
+
+def specs_of(arrays: tuple) -> tuple[Spec | None, ...]:
+    return tuple(None if a is None else Spec(a.shape, a.dtype) for a in arrays)
+
+
+def copies(where: Device, op: Op, arrays: tuple) -> tuple:
+    """The arrays on a device; those the operator changes in place as copies."""
+    return tuple(
+        None if a is None else where.asarray(a.copy() if n in op.mutates else a)
+        for n, a in zip(op.inputs, arrays, strict=True)
+    )
+
+
+def reference(case: Case, dtype: str | None = "float64") -> tuple[tuple, tuple]:
+    """(inputs after the run, outputs) of the definition, in float64."""
+    arrays = copies(cpu, case.op, draw(case, dtype))
+    return arrays, cpu.forward(case.op, specs_of(arrays), arrays, "definition")
+
+
+def native_devices() -> list:
+    return [
+        pytest.param(
+            "emulator",
+            marks=[] if EMULATOR_MISSING is None else [pytest.mark.skip(reason=EMULATOR_MISSING)],
+        ),
+        pytest.param("cuda", marks=[pytest.mark.cuda]),
+    ]
+
+
+def needs_of(case: Case, arrays: tuple) -> tuple[bool, ...]:
+    return tuple(
+        a is not None and is_floating(a.dtype) and n not in case.op.mutates
+        for n, a in zip(case.op.inputs, arrays, strict=True)
+    )
+
+
+def output_gradients(outputs: tuple, seed: int = 1) -> tuple:
+    rng = np.random.default_rng(seed)
+    return tuple(
+        rng.standard_normal(y.shape).astype(y.dtype) if is_floating(y.dtype) else None
+        for y in outputs
+    )
+
+
+GUARD = 64  # bytes round every array that a kernel writes
+
+
+@contextmanager
+def guarded(where: NativeDevice) -> Iterator[list]:
+    """Kernels write into arrays that were filled with NaN (or -1) and have guard bands round them.
+
+    Yields the list of (array, buffer); on leaving, every guard band must be untouched.
+    """
+    made: list = []
+
+    def allocate(spec: Spec):
+        buffer = where.xp.full(spec.size * spec.dtype.itemsize + 2 * GUARD, 0xFF, np.uint8)
+        body = buffer[GUARD : buffer.size - GUARD].view(spec.dtype)
+        if spec.layout == "nhwc" and len(spec.shape) == 4:
+            array = body.reshape([spec.shape[a] for a in NHWC]).transpose(0, 3, 1, 2)
+        else:
+            array = body.reshape(spec.shape)
+        made.append((array, buffer))
+        return array
+
+    before, where.allocate = where.allocate, allocate
+    try:
+        yield made
+    finally:
+        where.allocate = before
+    for array, buffer in made:
+        for band in (buffer[:GUARD], buffer[buffer.size - GUARD :]):
+            assert (band == 0xFF).all(), f"a kernel wrote outside its output of shape {array.shape}"
+
+
+def native(name: str) -> NativeDevice:
+    where = device(name)
+    assert isinstance(where, NativeDevice)
+    return where

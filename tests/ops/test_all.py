@@ -1,0 +1,256 @@
+"""What holds for every operator, every algorithm, every device; derived from the declarations alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpudl.device import cpu
+from gpudl.op import OPS
+from gpudl.tensor import Tensor, apply
+from tests.ops import harness as h
+from tests.tolerance import assert_close
+
+good = pytest.mark.parametrize("case", h.GOOD, ids=h.label)
+native = pytest.mark.parametrize("where", h.native_devices())
+
+
+def product_kind(op, algorithm: str) -> str:
+    """The dtype that an algorithm rounds its operands to."""
+    return getattr(op, "precision", {}).get(algorithm, "float32")
+
+
+@good
+def test_golden_values(case):
+    if case.golden is None:
+        return
+    _, outputs = h.reference(case, None)
+    for name, got, want in zip(case.op.outputs, outputs, case.golden, strict=False):
+        assert_close(got, np.asarray(want), reduction=1, what=name)
+
+
+def test_every_operator_has_cases():
+    covered = {case.op.name for case in h.GOOD}
+    assert covered == OPS.keys()
+
+
+@pytest.mark.parametrize("case", h.BAD, ids=h.label)
+def test_bad_inputs_are_refused(case):
+    tensors = [None if a is None else Tensor(a) for a in h.draw(case)]
+    with pytest.raises((ValueError, TypeError, IndexError), match=case.error):
+        apply(case.op, *tensors)
+
+
+@good
+def test_infer_tells_shapes_and_dtypes(case):
+    arrays = h.copies(cpu, case.op, h.draw(case))
+    outputs = cpu.forward(case.op, h.specs_of(arrays), arrays, "definition")
+    specs = case.op.infer(*h.specs_of(arrays))
+    assert [(y.shape, y.dtype) for y in outputs] == [(s.shape, s.dtype) for s in specs]
+
+
+@good
+def test_gradient_by_central_differences(case):
+    """In float64 along random directions: J·v from the definition against vᵀ·backward."""
+    op = case.op
+    if not op.differentiable:
+        return
+    arrays, outputs = h.reference(case)
+    specs = h.specs_of(arrays)
+    needs = h.needs_of(case, arrays)
+    dys = h.output_gradients(outputs)
+    if not any(needs) or all(dy is None or dy.size == 0 for dy in dys):
+        return
+    if any(a is not None and a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
+        return
+    saved = op.save(h.draw(case, "float64") if op.mutates else arrays, outputs, specs)
+    grads = cpu.backward(op, dys, saved, needs, "definition")
+    rng = np.random.default_rng(2)
+    for i, needed in enumerate(needs):
+        if not needed or arrays[i].size == 0:
+            continue
+        assert grads[i] is not None, f"no gradient of {op.inputs[i]}"
+        assert grads[i].shape == arrays[i].shape
+        v = rng.standard_normal(arrays[i].shape)
+        eps = 1e-6
+
+        def along(step, i=i, v=v):
+            moved = list(h.copies(cpu, op, h.draw(case, "float64")))
+            moved[i] = moved[i] + step * v
+            ys = cpu.forward(op, specs, tuple(moved), "definition")
+            return sum((y * dy).sum() for y, dy in zip(ys, dys, strict=True) if dy is not None)
+
+        numeric = (along(eps) - along(-eps)) / (2 * eps)
+        analytic = (grads[i] * v).sum()
+        scale = max(1.0, np.abs(grads[i] * v).sum())
+        assert abs(numeric - analytic) <= 1e-6 * scale, (op.inputs[i], numeric, analytic)
+
+
+@good
+def test_faster_numpy_forms_equal_the_definition(case):
+    op = case.op
+    for form in op.cpu:
+        if hasattr(op, f"forward_{form}"):
+            arrays, want = h.reference(case)
+            fast = h.copies(cpu, op, h.draw(case))
+            got = cpu.forward(op, h.specs_of(fast), fast, form)
+            compare_outputs(case, got, want, "float32")
+        if hasattr(op, f"backward_{form}"):
+            check_backward(case, lambda *a, f=form: cpu.backward(*a, f), cpu, "float32")
+
+
+@native
+@good
+def test_native_forward(case, where):
+    where = h.native(where)
+    op = case.op
+    if op.kernels:
+        assert where.algorithms(op, "forward"), f"{op.name}: no forward kernel is exported"
+    for algorithm in where.algorithms(op, "forward") or (None,):
+        arrays = h.draw(case)
+        specs = h.specs_of(arrays)
+        if algorithm and not supported(where, op, "forward", algorithm, specs):
+            continue
+        expected_inputs, want = h.reference(case)
+        placed = h.copies(where, op, arrays)
+        with h.guarded(where):
+            got = where.forward(op, specs, placed, algorithm)
+            where.synchronize()
+        kind = product_kind(op, algorithm or "")
+        compare_outputs(case, [where.to_numpy(y) for y in got], want, kind, algorithm or "")
+        for name, now, then in zip(op.inputs, placed, expected_inputs, strict=True):
+            if name in op.mutates and now is not None:
+                close(case, where.to_numpy(now), then, kind, f"{name} after")
+
+
+@native
+@good
+def test_native_backward(case, where):
+    where = h.native(where)
+    op = case.op
+    if not op.differentiable:
+        return
+    if op.kernels:
+        assert where.algorithms(op, "backward"), f"{op.name}: no backward kernel is exported"
+    for algorithm in where.algorithms(op, "backward") or (None,):
+        specs = h.specs_of(h.draw(case))
+        if algorithm and not supported(where, op, "backward", algorithm, specs):
+            continue
+
+        def run(*arguments, algorithm=algorithm):
+            with h.guarded(where):
+                result = where.backward(*arguments, algorithm)
+                where.synchronize()
+            return result
+
+        check_backward(case, run, where, product_kind(op, algorithm or ""))
+
+
+@native
+@good
+def test_native_repeats_bit_for_bit(case, where):
+    where = h.native(where)
+    op = case.op
+    for algorithm in where.algorithms(op, "forward"):
+        arrays = h.draw(case)
+        specs = h.specs_of(arrays)
+        if not supported(where, op, "forward", algorithm, specs):
+            continue
+        runs = [where.forward(op, specs, h.copies(where, op, arrays), algorithm) for _ in range(2)]
+        for a, b in zip(*runs, strict=True):
+            np.testing.assert_array_equal(where.to_numpy(a), where.to_numpy(b))
+
+
+@good
+def test_pytorch_agrees(case):
+    """The peer as an oracle, forward and gradients, in float64; only where it is installed."""
+    op = case.op
+    if op.twin is None:
+        return
+    torch = pytest.importorskip("torch")
+    arrays, outputs = h.reference(case)
+    needs = h.needs_of(case, arrays)
+    inputs = [
+        None if a is None else torch.tensor(a, requires_grad=n)
+        for a, n in zip(h.draw(case, "float64"), needs, strict=True)
+    ]
+    twins = op.twin(torch, *inputs)
+    twins = twins if isinstance(twins, tuple) else (twins,)
+    for name, ours, theirs in zip(op.outputs, outputs, twins, strict=False):
+        assert_close(
+            ours, theirs.detach().numpy(), "float64", op.reduction(*h.specs_of(arrays)), name
+        )
+    if not op.differentiable or not any(needs):
+        return
+    dys = h.output_gradients(outputs)
+    pairs = [
+        (y, torch.tensor(dy))
+        for y, dy in zip(twins, dys, strict=False)
+        if dy is not None and y.requires_grad
+    ]
+    if not pairs:
+        return
+    torch.autograd.backward([y for y, _ in pairs], [dy for _, dy in pairs])
+    used = tuple(dy if i < len(twins) else None for i, dy in enumerate(dys))
+    saved = op.save(arrays, outputs, h.specs_of(arrays))
+    grads = cpu.backward(op, used, saved, needs, "definition")
+    for name, ours, x in zip(op.inputs, grads, inputs, strict=True):
+        if x is not None and x.grad is not None:
+            reduction = op.reduction(*h.specs_of(arrays))
+            assert_close(ours, x.grad.numpy(), "float64", reduction, f"d{name}")
+
+
+def supported(where, op, direction, algorithm, specs) -> bool:
+    from gpudl.device import takes
+
+    return takes(where.module, op, direction, algorithm, specs)
+
+
+def compare_outputs(case, got, want, kind, what="") -> None:
+    for name, g, w in zip(case.op.outputs, got, want, strict=True):
+        close(case, g, w, kind, f"{what} {name}")
+
+
+def close(case, got, want, kind, what) -> None:
+    """Values of a size other than one are compared relative to the largest expected value."""
+    want = np.asarray(want)
+    if want.dtype.kind != "f":
+        assert_close(got, want, kind, what=what)
+        return
+    reduction = case.op.reduction(*h.specs_of(h.draw(case)))
+    finite = np.abs(want[np.isfinite(want)])
+    scale = max(1.0, float(finite.max())) if finite.size else 1.0
+    assert_close(got / scale, want / scale, kind, reduction, what)
+
+
+def check_backward(case, run, where, kind) -> None:
+    """`run` (a device's backward) against the definition's backward in float64."""
+    op = case.op
+    arrays, outputs = h.reference(case)
+    needs = h.needs_of(case, arrays)
+    dys = h.output_gradients(outputs)
+    if not any(needs):
+        return
+    saved = op.save(arrays, outputs, h.specs_of(arrays))
+    want = cpu.backward(op, dys, saved, needs, "definition")
+
+    def narrow(a):
+        return (
+            None if a is None else where.asarray(a.astype("float32") if a.dtype == "float64" else a)
+        )
+
+    own = h.copies(where, op, h.draw(case))
+    own_specs = h.specs_of(own)
+    own_outputs = tuple(narrow(y) for y in outputs)
+    own_saved = op.save(own, own_outputs, own_specs)
+    for wanted in {needs, *only_one(needs)}:
+        got = run(op, tuple(narrow(dy) for dy in dys), own_saved, wanted)
+        for name, g, w, n in zip(op.inputs, got, want, wanted, strict=True):
+            if n and w is not None:
+                assert g is not None, f"d{name} is missing"
+                close(case, where.to_numpy(g), w, kind, f"d{name}")
+
+
+def only_one(needs: tuple[bool, ...]) -> list[tuple[bool, ...]]:
+    """Gradients of one input alone, as a frozen layer asks for."""
+    return [tuple(i == j for j in range(len(needs))) for i, need in enumerate(needs) if need]
