@@ -10,7 +10,7 @@ of a kernel stands beside it in its .cu file, one comment line each:
 
 A term is an instruction that must occur in every instantiation of the kernel, or must not (`!`), or
 a limit of registers a thread; `@80` and `@90a` hold for that architecture only. Where no nvcc or
-cuobjdump is installed, pinned wheels of them are put into build/sass/tools.
+cuobjdump is installed, pinned wheels of them are put into build/sass/.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "sass"
-TOOLS = OUT / "tools"
-sys.path[:0] = [str(ROOT / "cmake"), str(TOOLS)]
+COMPILER = OUT / "compiler"  # wheels, where the machine has none
+DISASSEMBLER = OUT / "disassembler"
+sys.path[:0] = [str(ROOT / "cmake"), str(COMPILER), str(DISASSEMBLER)]
 
 import toolchain  # noqa: E402
 
@@ -153,11 +154,11 @@ def problems(kernel: Kernel, expectations: Iterable[Expectation]) -> list[str]:
     return [f"{kernel.name} (sm_{kernel.arch}): {text}" for text in found if text]
 
 
-def install(wheels: Sequence[str]) -> None:
-    """Puts wheels into build/sass/tools."""
-    print(f"installing {' '.join(wheels)} into {TOOLS.relative_to(ROOT)}", flush=True)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-deps", "--upgrade", "--target", str(TOOLS), *wheels]
+def install(wheels: Sequence[str], folder: Path) -> None:
+    """Puts wheels into a folder under build/sass."""
+    print(f"installing {' '.join(wheels)} into {folder.relative_to(ROOT)}", flush=True)
+    command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    command += ["--no-deps", "--upgrade", "--target", str(folder), *wheels]
     if subprocess.run(command, check=False).returncode:
         sys.exit(
             "gpudl: the compiler's wheels cannot be installed; put nvcc and cuobjdump on PATH."
@@ -170,11 +171,11 @@ def find_tools() -> tuple[toolchain.Nvcc, toolchain.Compiler, str]:
     try:
         nvcc = toolchain.find_nvcc(os.environ, compiler)
     except toolchain.ToolchainError:
-        install(COMPILER_WHEELS)
+        install(COMPILER_WHEELS, COMPILER)
         nvcc = toolchain.find_nvcc(os.environ, compiler)
     cuobjdump = find_cuobjdump(nvcc)
     if cuobjdump is None:
-        install(DISASSEMBLER_WHEELS)
+        install(DISASSEMBLER_WHEELS, DISASSEMBLER)
         cuobjdump = find_cuobjdump(nvcc)
     if cuobjdump is None:
         sys.exit("gpudl: cuobjdump is missing; install CUDA's binary utilities.")
