@@ -110,8 +110,9 @@ class OpNode(Node):
         for name, version, then in self.versions:
             if version[0] != then:
                 raise RuntimeError(
-                    f"{self.name}: {name} is needed for the gradient but was changed in place since "
-                    f"(version {version[0]}, was {then}); use an operation that makes a new tensor"
+                    f"{self.name}: {name} is needed for the gradient but was changed in place "
+                    f"since (version {version[0]}, was {then}); use an operation that makes a new "
+                    "tensor"
                 )
         return self.device.backward(self.op, dys, self.saved, self.needs)
 
@@ -270,8 +271,8 @@ def _roots(tensors: Any, gradients: Any, create_graph: bool) -> list[tuple[Tenso
         if create_graph:
             name = edge[0].name if isinstance(edge, tuple) else "a leaf"
             raise RuntimeError(
-                f"backward: create_graph=True asks for gradients of gradients, which {name} does not "
-                "have; gpudl differentiates once"
+                "backward: create_graph=True asks for gradients of gradients, which "
+                f"{name} does not have; gpudl differentiates once"
             )
         roots.append((tensor, _root_gradient(tensor, gradient)))
     return roots
@@ -281,14 +282,15 @@ def _root_gradient(tensor: Tensor, gradient: Any) -> Array:
     if gradient is None:
         if tensor.numel() != 1:
             raise RuntimeError(
-                f"backward: the tensor has shape {tuple(tensor.shape)}; only a scalar has an implicit "
-                "gradient, so pass gradient= or reduce it first, as in loss.mean()"
+                f"backward: the tensor has shape {tuple(tensor.shape)}; only a scalar has an "
+                "implicit gradient, so pass gradient= or reduce it first, as in loss.mean()"
             )
         return tensor.device.xp.ones(tensor.shape, tensor.dtype)
     array = gradient.data if hasattr(gradient, "requires_grad") else gradient
     if tuple(array.shape) != tuple(tensor.shape):
         raise ValueError(
-            f"backward: the gradient has shape {tuple(array.shape)}, the tensor {tuple(tensor.shape)}"
+            f"backward: the gradient has shape {tuple(array.shape)}, "
+            f"the tensor {tuple(tensor.shape)}"
         )
     return array
 

@@ -1,7 +1,7 @@
 """Devices: where arrays live and how an operator runs there, behind one protocol.
 
-cpu runs an operator's NumPy definition (or a faster NumPy form beside it), emulator and cuda run its
-hand-written kernels (one source, built twice), meta only infers shapes.
+cpu runs an operator's NumPy definition (or a faster NumPy form beside it), emulator and cuda run
+its hand-written kernels (one source, built twice), meta only infers shapes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Device:
         arrays: tuple[Array | None, ...],
         algorithm: str | None = None,
     ) -> tuple[Array, ...]:
-        """Outputs of the operator. `algorithm` asks for one of its forms; None leaves the choice here."""
+        """Outputs of the operator. `algorithm` asks for one of its forms; None leaves it open."""
         raise TypeError
 
     def backward(
@@ -239,10 +239,10 @@ class NativeDevice(Device):
             name = algorithm or self._choose(op, direction, specs)
             plan = KernelCall(self.module, op, direction, name, specs)
             plans[direction, algorithm, specs] = plan
-        return plan  # type: ignore[no-any-return]
+        return plan
 
     def _choose(self, op: Op, direction: str, specs: tuple[Spec | None, ...]) -> str:
-        """The first declared kernel that takes these inputs. There is no silent way to other code."""
+        """The first declared kernel that takes these inputs; there is no silent way to others."""
         for name in self.algorithms(op, direction):
             if takes(self.module, op, direction, name, specs):
                 return name
@@ -256,7 +256,7 @@ class NativeDevice(Device):
 def takes(
     module: ModuleType, op: Op, direction: str, algorithm: str, specs: tuple[Spec | None, ...]
 ) -> bool:
-    """Does the kernel take inputs of these dtypes, and does the operator say that it supports them?"""
+    """Does the kernel take inputs of these dtypes, and does the operator say it supports them?"""
     kinds = {p["name"]: p for p in module.schema[f"{op.name}_{direction}_{algorithm}"]}
     for name, spec in zip(op.inputs, specs, strict=True):
         p = kinds.get(name)
@@ -287,7 +287,7 @@ class KernelCall:
     def __call__(
         self, device: NativeDevice, values: dict[str, Any], results: dict[str, Spec]
     ) -> dict[str, Array]:
-        """values: arrays by name; results: what the kernel must write, by name. Returns the latter."""
+        """values: arrays by name. results: what the kernel must write, by name; returned."""
         made: dict[str, Array] = {}
         arguments = []
         like: Array | None = None  # the array whose memory order all arguments of layout "any" take
@@ -328,8 +328,8 @@ class KernelCall:
         if arranged is not array:
             if p["writable"]:
                 raise ValueError(
-                    f"{self.name}: {p['name']} is changed in place, so it must lie in {p['layout']} "
-                    "order already; pass a contiguous tensor"
+                    f"{self.name}: {p['name']} is changed in place, so it must lie in "
+                    f"{p['layout']} order already; pass a contiguous tensor"
                 )
             device.copies += 1
         return arranged
@@ -342,7 +342,7 @@ def memory_order(array: Array) -> tuple[int, ...]:
 
 
 def arrange(xp: Any, array: Array, layout: str, like: Array | None = None) -> Array:
-    """The array with its elements in the memory order that a kernel wants; itself if they are so already."""
+    """The array with its elements in the memory order that a kernel wants; itself if they are."""
     if layout == "nhwc" and array.ndim == 4:
         if is_dense(array, NHWC):
             return array
@@ -372,7 +372,7 @@ def is_dense(array: Array, order: tuple[int, ...]) -> bool:
 
 
 class Emulator(NativeDevice):
-    """The CUDA kernels, built for the host. GPUDL_SCHEDULE chooses the order in which threads run."""
+    """The CUDA kernels, built for the host. GPUDL_SCHEDULE chooses the order of threads."""
 
     name = "emulator"
 

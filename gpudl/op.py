@@ -1,8 +1,9 @@
 """How an operator is declared: once, in one class, which tests, benchmarks and devices read.
 
-A subclass of `Op` whose name ends in `Op` says everything about an operator: its inputs and outputs,
-the checks of their shapes, a NumPy definition of forward and backward, its hand-written kernels, its
-cost, and the cases it is tested on. Declaring it registers it in `OPS`; nothing else is edited.
+A subclass of `Op` whose name ends in `Op` says everything about an operator: its inputs and
+outputs, the checks of their shapes, a NumPy definition of forward and backward, its hand-written
+kernels, its cost, and the cases it is tested on. Declaring it registers it in `OPS`; nothing else
+is edited.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ OPS: dict[str, type[Op]] = {}
 
 
 class Spec(NamedTuple):
-    """What is known of an array without its values. Shapes are logical (N, C, H, W) in every layout."""
+    """What is known of an array without its values. Shapes are logical (N, C, H, W) always."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -49,19 +50,19 @@ class Cost(NamedTuple):
 class Case(NamedTuple):
     """One example of an operator, with inputs drawn by `make(rng)`.
 
-    golden: the expected outputs, numbers from outside this code. error: a regular expression that the
-    refusal of these inputs must match (then nothing else of the case is tested).
+    golden: the expected outputs, numbers from outside this code. error: a regular expression that
+    the refusal of these inputs must match (then nothing else of the case is tested).
     """
 
     name: str
     op: Op
-    make: Callable[[np.random.Generator], tuple[Array | None, ...]]
+    make: Callable[..., tuple[Array | None, ...]]
     golden: tuple[Array, ...] | None = None
     error: str | None = None
 
 
 class Op:
-    """Base of all operators; see the module's docstring. A subclass becomes a frozen dataclass of its fields."""
+    """Base of all operators; see the module's docstring. A subclass becomes a frozen dataclass."""
 
     name: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]] = ("x",)  # "bias?" may be absent (None)
@@ -74,7 +75,7 @@ class Op:
     differentiable: ClassVar[bool]
 
     optional: ClassVar[tuple[bool, ...]]
-    saved_type: ClassVar[type[tuple[Any, ...]]]
+    saved_type: ClassVar[Any]  # a named tuple of `saves` and specs
     _saved_from: ClassVar[tuple[tuple[bool, int], ...]]
 
     def __init_subclass__(cls) -> None:
@@ -87,7 +88,8 @@ class Op:
         cls.optional = tuple(name.endswith("?") for name in cls.inputs)
         cls.inputs = tuple(name.removesuffix("?") for name in cls.inputs)
         cls.differentiable = cls.backward is not None
-        cls.saved_type = namedtuple(f"{cls.__name__}Saved", (*cls.saves, "specs"))
+        record: Any = namedtuple
+        cls.saved_type = record(f"{cls.__name__}Saved", (*cls.saves, "specs"))
         cls._saved_from = tuple(
             (name in cls.inputs, (cls.inputs if name in cls.inputs else cls.outputs).index(name))
             for name in cls.saves
@@ -116,9 +118,10 @@ class Op:
     def backward(
         self, xp: Any, dys: tuple[Any, ...], saved: Any, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
-        """Gradients of the inputs. dys: gradients of the outputs, None where absent. saved: the arrays
-        named in `saves`, by attribute, and `saved.specs`, the Spec of each input. needs: which inputs
-        want a gradient; the others may be None. `backward = None` declares that there is none."""
+        """Gradients of the inputs. dys: gradients of the outputs, None where absent. saved: the
+        arrays named in `saves`, by attribute, and `saved.specs`, the Spec of each input. needs:
+        which inputs want a gradient; the others may be None. `backward = None` declares that there
+        is none."""
         raise TypeError(f"{type(self).__name__} declares no backward")
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
@@ -126,11 +129,11 @@ class Op:
         return True
 
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        """How many float32 elements of scratch memory the kernel wants. direction: forward or backward."""
+        """How many float32 elements of scratch memory the kernel wants, forward or backward."""
         return 0
 
     def cost(self, *specs: Any) -> Cost:
-        """Of one forward pass. Without a declaration: each array moved once, one operation an output."""
+        """Of one forward pass. By default: each array moved once, one operation an output."""
         present = [s for s in (*specs, *self.infer(*specs)) if s is not None]
         moved = sum(s.size * s.dtype.itemsize for s in present)
         return Cost(sum(s.size for s in self.infer(*specs)), moved)
@@ -156,7 +159,7 @@ class Op:
         if found is None:
             self._check_present(specs)
             found = cache[specs] = self.infer(*specs)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def cache(self, what: str) -> dict[Any, Any]:
         """A dictionary that lives as long as this operator; not part of its value."""
@@ -170,7 +173,7 @@ class Op:
         self, inputs: tuple[Any, ...], outputs: tuple[Any, ...], specs: tuple[Spec | None, ...]
     ) -> tuple[Any, ...]:
         kept = [inputs[i] if is_input else outputs[i] for is_input, i in self._saved_from]
-        return self.saved_type(*kept, specs)
+        return self.saved_type(*kept, specs)  # type: ignore[no-any-return]
 
     def _check_present(self, specs: tuple[Spec | None, ...]) -> None:
         if len(specs) != len(self.inputs):
@@ -189,7 +192,7 @@ def snake_case(name: str) -> str:
 
 
 def require(condition: bool, op: Op, argument: str, message: str) -> None:
-    """Refuse inputs: the error names operator and argument; `message` says what came and what fits."""
+    """Refuse inputs: the error names operator and argument; `message` says what came and fits."""
     if not condition:
         raise ValueError(f"{op.name}: {argument} {message}")
 
@@ -202,14 +205,16 @@ def require_float(op: Op, **specs: Spec | None) -> None:
             continue
         if not is_floating(spec.dtype):
             raise TypeError(
-                f"{op.name}: {argument} is {spec.dtype.name}; it must be floating point (use .float())"
+                f"{op.name}: {argument} is {spec.dtype.name}; "
+                "it must be floating point (use .float())"
             )
         if first is None:
             first = argument, spec
         elif spec.dtype != first[1].dtype:
             raise TypeError(
-                f"{op.name}: {argument} is {spec.dtype.name}, but {first[0]} is {first[1].dtype.name}; "
-                f"convert one of them, as in {argument}.to({first[1].dtype.name})"
+                f"{op.name}: {argument} is {spec.dtype.name}, but {first[0]} is "
+                f"{first[1].dtype.name}; convert one of them, as in "
+                f"{argument}.to({first[1].dtype.name})"
             )
 
 
@@ -233,8 +238,8 @@ PLACES = ("gpudl", "Tensor", "functional")
 
 
 def public(*places: str, names: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """Offer a function as `gpudl.f`, `Tensor.f` and `gpudl.nn.functional.f` (places "gpudl", "Tensor",
-    "functional"), under its own name or under `names`."""
+    """Offer a function as `gpudl.f`, `Tensor.f` and `gpudl.nn.functional.f` (places "gpudl",
+    "Tensor", "functional"), under its own name or under `names`."""
     unknown = set(places) - set(PLACES)
     if unknown:
         raise ValueError(f"public: unknown places {sorted(unknown)}; they are {PLACES}")

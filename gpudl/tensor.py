@@ -1,7 +1,7 @@
 """Tensor: an array on a device with its place on the tape.
 
-Arithmetic and all other functions are bound to the class by gpudl.ops, which reads what each operator's
-module offers.
+Arithmetic and all other functions are bound to the class by gpudl.ops, which reads what each
+operator's module offers.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ FLOAT32 = np.dtype(np.float32)
 class Tensor:
     """An n-dimensional array with automatic differentiation.
 
-    data: nested numbers, a NumPy or CuPy array, a Tensor or anything with __dlpack__. Python floats and
-    their lists become float32, integers int64, as in PyTorch; NumPy arrays keep their dtype.
+    data: nested numbers, a NumPy or CuPy array, a Tensor or anything with __dlpack__. Python floats
+    and their lists become float32, integers int64, as in PyTorch; NumPy arrays keep their dtype.
     """
 
     __slots__ = (
-        "__weakref__", "_cell", "_grad", "_grad_slot", "_hooks", "_index", "_node", "_requires_grad",
-        "data", "device",
+        "__weakref__", "_cell", "_grad", "_grad_slot", "_hooks", "_index", "_node",
+        "_requires_grad", "data", "device",
     )  # fmt: skip
     __array_priority__ = 1000  # NumPy leaves `array + tensor` to us
 
@@ -111,7 +111,8 @@ class Tensor:
     def requires_grad(self, value: bool) -> None:
         if value and not is_floating(self.dtype):
             raise RuntimeError(
-                f"requires_grad: only floating-point tensors have gradients, this is {self.dtype.name}"
+                "requires_grad: only floating-point tensors have gradients, "
+                f"this is {self.dtype.name}"
             )
         if not value and self._node is not None:
             raise RuntimeError(
@@ -150,8 +151,8 @@ class Tensor:
         return self if self._requires_grad else None
 
     def _accumulate(self, gradient: Array) -> None:
-        """Add to `.grad`. A first gradient is copied: it may be another tensor's memory too. Parameters of
-        an optimizer have a slot in its flat arena, which then holds the gradient."""
+        """Add to `.grad`. A first gradient is copied: it may be another tensor's memory too.
+        Parameters of an optimizer have a slot in its flat arena, which then holds the gradient."""
         if self._grad is not None:
             self._grad.data += gradient
             self._grad._cell[0] += 1
@@ -177,7 +178,7 @@ class Tensor:
         return Tensor._wrap(self.data, device=self.device, version=self._cell)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call `hook(gradient)` when backward has this tensor's gradient; what it returns replaces it.
+        """Call `hook(gradient)` when backward has this tensor's gradient; its result replaces it.
 
         Returns a function that removes the hook.
         """
@@ -199,7 +200,8 @@ class Tensor:
         """This tensor takes over a new value and its place on the tape."""
         if autograd.is_grad_enabled() and self.is_leaf and self._requires_grad:
             raise RuntimeError(
-                "in-place update of a leaf that requires gradients; do it under no_grad(), or on a clone"
+                "in-place update of a leaf that requires gradients; "
+                "do it under no_grad(), or on a clone"
             )
         if result.shape != self.shape:
             raise ValueError(
@@ -307,7 +309,7 @@ class Tensor:
 
 
 def apply(op: Op, *tensors: Tensor | None) -> Any:
-    """Run an operator on tensors and record it. Returns a Tensor, or a tuple for several outputs."""
+    """Run an operator on tensors and record it. Returns a Tensor, or a tuple of outputs."""
     arrays: list[Array | None] = []
     specs: list[Spec | None] = []
     where: Device | None = None

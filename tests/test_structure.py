@@ -1,18 +1,23 @@
 """Imports go downward only, and only csrc/platform/ knows which device it is compiled for."""
 
 import ast
+import inspect
 import re
+import textwrap
 from pathlib import Path
+from types import FunctionType
 
 import pytest
+
+import gpudl  # noqa: F401 (registers all operators)
+from gpudl.op import OPS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Parts of the package, lowest first; parts of one line do not know each other.
 PYTHON_LAYERS = [
-    ("_native", "random"),
+    ("_native", "random", "op"),
     ("device",),
-    ("op",),
     ("tensor",),
     ("ops",),
     ("nn",),
@@ -23,6 +28,8 @@ PYTHON_LAYERS = [
 ]
 PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part in layer}
 
+ONE_PART = {"autograd": "tensor"}  # a tape records tensors, a tensor starts the tape
+
 CPP_LAYERS = ["platform", "core", "prim", "ops"]
 
 DEVICE_MACROS = re.compile(r"CUDA|NVCC|GPUDL_EMULATOR|GPUDL_ASAN|GPUDL_RACE|SANITIZE|__x86|__aarch")
@@ -30,7 +37,8 @@ DEVICE_MACROS = re.compile(r"CUDA|NVCC|GPUDL_EMULATOR|GPUDL_ASAN|GPUDL_RACE|SANI
 
 def part_of(path: Path) -> str:
     """The top-level module or folder of gpudl that a file belongs to."""
-    return path.relative_to(ROOT / "gpudl").parts[0].removesuffix(".py")
+    name = path.relative_to(ROOT / "gpudl").parts[0].removesuffix(".py")
+    return ONE_PART.get(name, name)
 
 
 def imported_parts(path: Path) -> set[str]:
@@ -45,7 +53,7 @@ def imported_parts(path: Path) -> set[str]:
             module = ".".join([*base, *filter(None, [node.module])])
             names |= {f"{module}.{alias.name}" for alias in node.names}
     inside = {tuple(name.split(".")) for name in names if name.startswith("gpudl.")}
-    return {name[1] for name in inside}
+    return {ONE_PART.get(name[1], name[1]) for name in inside}
 
 
 python_files = sorted(p for p in (ROOT / "gpudl").rglob("*.py") if part_of(p) != "__init__")
@@ -100,3 +108,37 @@ def test_only_the_platform_knows_the_device(path):
         if re.match(r"\s*#\s*(if|ifdef|ifndef|elif)\b", line):
             assert not DEVICE_MACROS.search(line), f"device macro outside platform/: {where}"
         assert not re.search(r"\basm\b", line), f"inline assembly outside platform/: {where}"
+
+
+PRODUCTS = {"matmul", "einsum", "tensordot", "dot", "inner", "outer", "vdot"}
+
+
+def library_calls(function: FunctionType, seen: set[FunctionType]) -> set[str]:
+    """Vendor products and atomic updates in a definition and the gpudl functions it calls."""
+    if function in seen:
+        return set()
+    seen.add(function)
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+            found.add("@")
+        elif isinstance(node, ast.Attribute):
+            if node.attr in PRODUCTS:
+                found.add(node.attr)
+            elif node.attr == "at" and isinstance(node.value, ast.Attribute):
+                found.add(f"{node.value.attr}.at")
+        elif isinstance(node, ast.Name):
+            called = function.__globals__.get(node.id)
+            if isinstance(called, FunctionType) and called.__module__.startswith("gpudl.ops"):
+                found |= library_calls(called, seen)
+    return found
+
+
+@pytest.mark.parametrize(
+    "op", [op for op in OPS.values() if not op.kernels], ids=lambda op: op.name
+)
+def test_definitions_that_run_on_gpus_use_no_library_products(op):
+    """On CuPy these are the vendor's GEMM, and atomics whose sums change from run to run."""
+    for function in filter(None, (op.forward, op.backward)):
+        found = library_calls(function, set())
+        assert not found, f"{op.name}.{function.__name__} uses {', '.join(sorted(found))}"

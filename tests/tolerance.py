@@ -1,4 +1,4 @@
-"""How far results may be apart: one table, by the dtype of the products and the length of the sums."""
+"""How far results may be apart: one table, by dtype of the products and length of the sums."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "bfloat16": 
 
 
 def tolerance(kind: str, reduction: int) -> tuple[float, float]:
-    """(rtol, atol): errors of a sum grow with the square root of its length, for terms of size one."""
+    """(rtol, atol): errors of a sum of terms of size one grow as the square root of its length."""
     unit = UNIT[kind]
     return 16 * unit, 8 * unit * (4 + np.sqrt(reduction))
 

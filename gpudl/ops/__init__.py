@@ -1,5 +1,6 @@
-"""All operators. Importing this package imports every module in it, binds Tensor's methods and collects
-the functions of gpudl and gpudl.nn.functional; a new operator is a new module and edits nothing here."""
+"""All operators. Importing this package imports every module in it, binds Tensor's methods and
+collects the functions of gpudl and gpudl.nn.functional; a new operator is a new module and edits
+nothing here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every operator, every algorithm, every device; derived from the declarations alone."""
+"""What holds for every operator, algorithm and device; derived from the declarations alone."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_faster_numpy_forms_equal_the_definition(case):
     op = case.op
     for form in op.cpu:
         if hasattr(op, f"forward_{form}"):
-            arrays, want = h.reference(case)
+            _, want = h.reference(case)
             fast = h.copies(cpu, op, h.draw(case))
             got = cpu.forward(op, h.specs_of(fast), fast, form)
             compare_outputs(case, got, want, "float32")
