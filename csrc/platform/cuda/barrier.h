@@ -4,7 +4,8 @@
 
 namespace gpudl::device {
 
-// Named barrier id (1 to 15): wait until `threads` threads, whole warps, have arrived in all; arrive counts without waiting.
+// Named barrier id (1 to 15): wait until `threads` threads, whole warps, have arrived in all; arrive counts without
+// waiting.
 GPUDL_DEVICE void named_barrier_sync(int id, int threads) {
   asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }

@@ -2,13 +2,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include "platform/bfloat16.h"
-#include "platform/cuda/barrier.h"
-#include "platform/cuda/copy.h"
-#include "platform/cuda/launch.h"
-#include "platform/cuda/memory.h"
-#include "platform/cuda/tensor_core.h"
-
 // What the code being compiled may use. Both are 1 on the host's side, where bodies of kernels are only parsed.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 #define GPUDL_HAS_SM80 1
@@ -20,3 +13,13 @@
 #else
 #define GPUDL_HAS_SM90A 0
 #endif
+
+#include "platform/bfloat16.h"
+#include "platform/cuda/barrier.h"
+#include "platform/cuda/copy.h"
+#include "platform/cuda/launch.h"
+#include "platform/cuda/mbarrier.h"
+#include "platform/cuda/memory.h"
+#include "platform/cuda/tensor_core.h"
+#include "platform/cuda/tma.h"
+#include "platform/cuda/wgmma.h"

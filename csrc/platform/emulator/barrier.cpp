@@ -19,29 +19,36 @@ struct Barrier {
   unsigned expected = 0;  // threads; unused for barrier 0, which expects all live ones
   unsigned trues = 0;     // predicates, of the block's votes
   std::vector<Arrival> arrivals;
+  race::Knowledge arrived;  // what those knew who arrived without waiting
 };
 
 constexpr unsigned BARRIERS = 16;
 Barrier barriers[BARRIERS];
 unsigned last_trues;  // of the last vote: read by its threads before any of them can reach the next
 
+void clear(Barrier& barrier) {
+  barrier.trues = 0;
+  barrier.arrivals.clear();
+  barrier.arrived.times.clear();
+}
+
 void release(Barrier& barrier) {
-  race::barrier_passed(barrier.arrivals.size(), [&](size_t i) { return barrier.arrivals[i].thread->linear; });
+  unsigned waiting[1024];
+  size_t count = 0;
+  for (const Arrival& arrival : barrier.arrivals)
+    if (arrival.waits) waiting[count++] = arrival.thread->linear;
+  race::threads_met(waiting, count, barrier.arrived);
   engine.scheduler.redraw(engine.threads, engine.thread_count);
   for (const Arrival& arrival : barrier.arrivals)
     if (arrival.waits) engine.wake(*arrival.thread);
   last_trues = barrier.trues;
-  barrier.trues = 0;
-  barrier.arrivals.clear();
+  clear(barrier);
 }
 
 }  // namespace
 
 void begin_barriers() {
-  for (Barrier& barrier : barriers) {
-    barrier.arrivals.clear();
-    barrier.trues = 0;
-  }
+  for (Barrier& barrier : barriers) clear(barrier);
 }
 
 void release_block_barrier() {
@@ -87,10 +94,13 @@ void named_barrier(unsigned id, unsigned threads, bool waits, const Site& site) 
            other.site.line);
   }
   barrier.arrivals.push_back({&me, waits, site});
+  if (!waits) race::release(me.linear, barrier.arrived);
   const bool complete = barrier.arrivals.size() == threads;
   if (complete) release(barrier);  // wakes this thread too, if it waits
-  if (waits) engine.wait(site);
-  else engine.preempt();
+  if (waits)
+    engine.wait(site);
+  else
+    engine.preempt();
 }
 
 }  // namespace gpudl::emulator

@@ -34,7 +34,8 @@ namespace gpudl::device {
 
 using emulator::Site;
 
-// Named barrier id (1 to 15): wait until `threads` threads, whole warps, have arrived in all; arrive counts without waiting.
+// Named barrier id (1 to 15): wait until `threads` threads, whole warps, have arrived in all; arrive counts without
+// waiting.
 inline void named_barrier_sync(int id, int threads, Site site = Site::here("named_barrier_sync")) {
   emulator::named_barrier(static_cast<unsigned>(id), static_cast<unsigned>(threads), true, site);
 }

@@ -90,7 +90,8 @@ void warp_collective(uint32_t mask, void* argument, CollectiveWork work, const S
   if (mask & ~warp.lanes)
     fail(site, "mask 0x%08x names lane %d, which %s: every lane of the mask must come", mask,
          lowest_lane(mask & ~warp.lanes),
-         me.warp * 32 + lowest_lane(mask & ~warp.lanes) < engine.thread_count ? "has ended" : "this block does not have");
+         me.warp * 32 + lowest_lane(mask & ~warp.lanes) < engine.thread_count ? "has ended"
+                                                                              : "this block does not have");
   Meeting& meeting = find_meeting(warp, mask, work, site);
   meeting.arrived |= bit;
   meeting.arguments[me.lane] = argument;

@@ -1,5 +1,5 @@
-// A collective: the named lanes of a warp, or the 128 threads of a warpgroup, meet, and the last one to come does the work
-// for all of them. Shuffles, votes, ldmatrix, mma and wgmma are all made of this.
+// A collective: the named lanes of a warp, or the 128 threads of a warpgroup, meet, and the last one to come does the
+// work for all of them. Shuffles, votes, ldmatrix, mma and wgmma are all made of this.
 #pragma once
 #include <cstdint>
 

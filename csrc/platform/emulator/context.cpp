@@ -10,22 +10,33 @@
 
 namespace gpudl::emulator {
 
+const char* stacks_begin = nullptr;
+const char* stacks_end = nullptr;
+
 namespace {
-constexpr size_t GUARD_BYTES = 4096 * 16;  // a whole page also where pages have 64 KiB
+
+constexpr size_t STACK_GUARD_BYTES = 64 * 1024;  // a whole page also where pages are as large
+constexpr size_t SLOT_BYTES = STACK_GUARD_BYTES + STACK_BYTES;
+size_t stacks_made = 0;
+
+char* next_slot() {
+  if (stacks_begin == nullptr) {
+    void* region =
+        mmap(nullptr, MAX_STACKS * SLOT_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (region == MAP_FAILED) throw std::bad_alloc();
+    stacks_begin = static_cast<const char*>(region);
+    stacks_end = stacks_begin + MAX_STACKS * SLOT_BYTES;
+  }
+  if (stacks_made == MAX_STACKS) throw std::bad_alloc();
+  char* usable = const_cast<char*>(stacks_begin) + stacks_made * SLOT_BYTES + STACK_GUARD_BYTES;
+  if (mprotect(usable, STACK_BYTES, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+  ++stacks_made;
+  return usable;
 }
 
-Stack::Stack() {
-  void* mapped = mmap(nullptr, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) throw std::bad_alloc();
-  mprotect(mapped, GUARD_BYTES, PROT_NONE);
-  memory = static_cast<char*>(mapped) + GUARD_BYTES;
-}
+}  // namespace
 
-Stack::~Stack() {
-  unpoison(memory, STACK_BYTES);
-  munmap(memory - GUARD_BYTES, GUARD_BYTES + STACK_BYTES);
-}
+Stack::Stack() : memory(next_slot()) {}
 
 #if defined(GPUDL_PORTABLE_CONTEXT)
 

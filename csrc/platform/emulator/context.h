@@ -30,10 +30,10 @@ struct Context {
 #endif
 };
 
-// A stack of its own with the context that runs on it. The page below it is not accessible, so that an overflow faults.
+// A stack with the context that runs on it. What lies below it is not accessible, so that an overflow faults. Stacks
+// are never given back: there are at most as many as a block has threads.
 struct Stack {
   Stack();
-  ~Stack();
   Stack(const Stack&) = delete;
   Stack& operator=(const Stack&) = delete;
 
@@ -43,6 +43,12 @@ struct Stack {
   char* memory = nullptr;
   void* fake_stack = nullptr;  // AddressSanitizer's own bookkeeping of this stack
 };
+
+// All stacks lie in one region: memory private to a thread is told apart by two comparisons.
+constexpr size_t MAX_STACKS = 1024;
+extern const char* stacks_begin;
+extern const char* stacks_end;
+inline bool on_a_stack(const void* pointer) { return pointer >= stacks_begin && pointer < stacks_end; }
 
 // Save the running context in from and go on in to. Both functions return when somebody switches back.
 void switch_context(Context& from, Context& to);

@@ -6,6 +6,7 @@
 
 #include "platform/emulator/engine.h"
 #include "platform/emulator/memory.h"
+#include "platform/emulator/race.h"
 
 namespace gpudl::emulator {
 
@@ -26,7 +27,7 @@ struct InFlight {
 
 std::vector<InFlight> in_flight;  // by linear thread index; touched only for threads that copy
 
-InFlight& mine() {
+InFlight& own_copies() {
   Thread& me = engine.self();
   if (in_flight.empty()) in_flight.resize(engine.threads.size());
   InFlight& copies = in_flight[me.linear];
@@ -40,13 +41,12 @@ InFlight& mine() {
 
 void land(const Copy& copy) {
   char* destination = shared_bytes(copy.destination, copy.bytes, copy.bytes, copy.site);
+  race::access(destination, copy.bytes, true, copy.site);
   std::memcpy(destination, copy.source, copy.source_bytes);
   std::memset(destination + copy.source_bytes, 0, copy.bytes - copy.source_bytes);
 }
 
 }  // namespace
-
-void begin_copies() {}
 
 void copy_async(uint32_t destination, const void* source, size_t bytes, size_t source_bytes, const Site& site) {
   ++counted.copies;
@@ -55,34 +55,34 @@ void copy_async(uint32_t destination, const void* source, size_t bytes, size_t s
     fail(site, "source %p is misaligned: it must be a multiple of %zu", source, bytes);
   char* target = shared_bytes(destination, bytes, bytes, site);
   const Copy copy{destination, static_cast<const char*>(source), bytes, source_bytes, site};
+  race::access(source, source_bytes, false, site);
+  race::access(target, bytes, true, site);
   if (!options.lazy) return land(copy);
   std::memset(target, 0xff, bytes);
-  mine().open.push_back(copy);
+  own_copies().open.push_back(copy);
 }
 
 void commit_copies() {
-  InFlight& copies = mine();
+  InFlight& copies = own_copies();
   copies.groups.push_back(std::move(copies.open));
   copies.open.clear();
 }
 
 void wait_for_copies(size_t groups_left) {
-  InFlight& copies = mine();
+  InFlight& copies = own_copies();
   while (copies.groups.size() > groups_left) {
     for (const Copy& copy : copies.groups.front()) land(copy);
     copies.groups.pop_front();
   }
 }
 
-void check_copies_complete(Thread& thread) {
-  InFlight& copies = in_flight[thread.linear];
+void check_copies_complete(const Thread& thread) {
+  const InFlight& copies = in_flight[thread.linear];
   if (!copies.open.empty())
     fail(copies.open.front().site, "the thread ended with copies that it never committed: call cp_async_commit()");
   for (const auto& group : copies.groups)
     if (!group.empty())
       fail(group.front().site, "the thread ended with copies in flight: call cp_async_wait<0>() before");
 }
-
-bool land_one_copy() { return false; }
 
 }  // namespace gpudl::emulator

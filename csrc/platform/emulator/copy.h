@@ -1,5 +1,5 @@
-// cp.async: copies from global to shared memory that land later. Here they land as late as they may, when the thread waits
-// for them, and until then their destination is NaN: a missing or too lax wait cannot go unnoticed.
+// cp.async: copies from global to shared memory that land later. Here they land as late as they may, when the thread
+// waits for them, and until then their destination is NaN: a missing or too lax wait cannot go unnoticed.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,9 +14,7 @@ void copy_async(uint32_t destination, const void* source, size_t bytes, size_t s
 void commit_copies();
 void wait_for_copies(size_t groups_left);
 
-void begin_copies();  // a new block
-void check_copies_complete(Thread& thread);
-bool land_one_copy();  // of those that no thread waits for by itself; false if there is none
+void check_copies_complete(const Thread& thread);
 
 }  // namespace gpudl::emulator
 

@@ -6,11 +6,14 @@
 #include "platform/emulator/copy.h"
 #include "platform/emulator/launch.h"
 #include "platform/emulator/math.h"
+#include "platform/emulator/mbarrier.h"
 #include "platform/emulator/memory.h"
 #include "platform/emulator/options.h"
 #include "platform/emulator/tensor_core.h"
 #include "platform/emulator/thread.h"
+#include "platform/emulator/tma.h"
 #include "platform/emulator/warp.h"
+#include "platform/emulator/wgmma.h"
 #include "platform/emulator/words.h"
 
 #define GPUDL_HAS_SM80 1

@@ -7,8 +7,13 @@
 #include "platform/emulator/barrier.h"
 #include "platform/emulator/collective.h"
 #include "platform/emulator/copy.h"
+#include "platform/emulator/fault.h"
+#include "platform/emulator/mbarrier.h"
 #include "platform/emulator/memory.h"
+#include "platform/emulator/race.h"
 #include "platform/emulator/sanitizer.h"
+#include "platform/emulator/tma.h"
+#include "platform/emulator/wgmma.h"
 
 namespace gpudl::emulator {
 
@@ -27,8 +32,8 @@ void check_extents(dim3 grid, dim3 block) {
          grid.y, grid.z);
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > MAX_THREADS || block.z > 64)
-    fail(site, "a block of (%u,%u,%u) threads; at least 1 and at most 1024 can be launched, 64 of them along z", block.x,
-         block.y, block.z);
+    fail(site, "a block of (%u,%u,%u) threads; at least 1 and at most 1024 can be launched, 64 of them along z",
+         block.x, block.y, block.z);
 }
 
 }  // namespace
@@ -41,7 +46,11 @@ void run(dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(void*), void*
   const std::lock_guard lock(one_at_a_time);
   inside = true;
   struct Leave {
-    ~Leave() { inside = false, current = nullptr, engine.live = 0; }
+    ~Leave() {
+      inside = false;
+      current = nullptr;
+      engine.live = 0;
+    }
   } leave;
   engine.run(grid, block, dynamic_bytes, body, arguments);
 }
@@ -56,6 +65,8 @@ void Engine::run(dim3 grid, dim3 block, size_t bytes, void (*body)(void*), void*
   dynamic_bytes = bytes;
   thread_count = block.x * block.y * block.z;
   scheduler.begin_launch(options.schedule, thread_count);
+  race::begin_launch();
+  const FaultGuard guard(host_);
 
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
   if (scheduler.in_order()) {
@@ -77,14 +88,33 @@ void Engine::run_block(uint64_t linear) {
   block_index = {static_cast<unsigned>(linear % grid_extent.x), static_cast<unsigned>(row % grid_extent.y),
                  static_cast<unsigned>(row / grid_extent.y)};
   begin_block();
+  race::begin_block(linear, thread_count);
   left_host_ = true;
   switch_to(nullptr, next_to_run());
+  if (FaultGuard::caught()) {
+    abandon_stacks();
+    FaultGuard::fail_for_caught();
+  }
   current = nullptr;
   if (error_) {
     abandon_stacks();
-    std::rethrow_exception(std::exchange(error_, nullptr));
+    rethrow_error();
   }
+  race::end_block();
+  end_tma();
   end_shared_memory();
+}
+
+// A race is often the cause of what went wrong later, so it is told too.
+void Engine::rethrow_error() {
+  const std::exception_ptr error = std::exchange(error_, nullptr);
+  const std::string races = race::take_report();
+  if (races.empty()) std::rethrow_exception(error);
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& what) {
+    throw Error(std::string(what.what()) + "; before that, a data race: " + races);
+  }
 }
 
 void Engine::begin_block() {
@@ -95,7 +125,9 @@ void Engine::begin_block() {
   begin_shared_memory(dynamic_bytes);
   begin_barriers();
   begin_collectives(thread_count);
-  begin_copies();
+  begin_mbarriers();
+  begin_tma();
+  begin_wgmma();
   if (scheduler.in_order()) return;
   while (begun_ < thread_count) scheduler.push(begin_next_thread());
   scheduler.redraw(threads, thread_count);
@@ -108,7 +140,7 @@ Thread* Engine::begin_next_thread() {
   thread.warp = begun_ / 32;
   thread.lane = begun_ % 32;
   thread.finished = false;
-  thread.has_copies = false;
+  thread.has_copies = thread.has_stores = thread.has_products = false;
   thread.stack = nullptr;
   ++begun_;
   if (++next_index_.x == block_extent.x) {
@@ -123,8 +155,11 @@ Thread* Engine::begin_next_thread() {
 
 Thread* Engine::next_to_run() {
   if (begun_ < thread_count) return begin_next_thread();
+  // Loads land when nothing else can happen; under a random schedule now and then before.
+  constexpr uint32_t LAND_ONE_IN = 64;
+  if (loads_in_flight() && !scheduler.in_order() && scheduler.random_below(LAND_ONE_IN) == 0) land_one_load();
   while (scheduler.empty())
-    if (!land_one_copy()) fail_deadlock();
+    if (!land_one_load()) fail_deadlock();
   return scheduler.pop();
 }
 
@@ -145,6 +180,8 @@ void Engine::preempt() {
 
 Thread* Engine::thread_ended(Thread& thread) {
   if (thread.has_copies) check_copies_complete(thread);
+  if (thread.has_stores) check_stores_complete(thread);
+  if (thread.has_products) check_products_complete(thread);
   thread.finished = true;
   lane_ended(thread);
   if (--live == 0) return nullptr;
@@ -202,7 +239,8 @@ void Engine::switch_to(Stack* from, Thread* to) {
   arrive(from ? from->fake_stack : host_fake_stack_);
 }
 
-// The sanitizer is told where the host's stack lies whenever a fiber is entered from there; it may be another OS thread's.
+// The sanitizer is told where the host's stack lies whenever a fiber is entered from there; it may be another OS
+// thread's.
 void Engine::arrive(void* fake_stack) {
   const void* bottom = nullptr;
   size_t bytes = 0;
@@ -235,8 +273,8 @@ void Engine::fail_deadlock() const {
             (count == 1 ? ")" : " is the first)");
   }
   current = nullptr;  // no single thread is to blame
-  fail(first.front()->waiting, "deadlock, no thread of the block can run; of %u threads %u have ended; %s", thread_count,
-       thread_count - live, text.c_str());
+  fail(first.front()->waiting, "deadlock, no thread of the block can run; of %u threads %u have ended; %s",
+       thread_count, thread_count - live, text.c_str());
 }
 
 }  // namespace gpudl::emulator

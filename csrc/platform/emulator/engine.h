@@ -1,5 +1,5 @@
-// The engine: runs a grid on one CPU core, one block at a time, each thread of the block a fiber that runs until it must
-// wait. Only the emulator's own files include this; kernels see emulator/device.h.
+// The engine: runs a grid on one CPU core, one block at a time, each thread of the block a fiber that runs until it
+// must wait. Only the emulator's own files include this; kernels see emulator/device.h.
 #pragma once
 #include <cstdint>
 #include <exception>
@@ -20,7 +20,8 @@ struct Thread : ThreadIndex {
   unsigned linear = 0, warp = 0, lane = 0;
   uint32_t priority = 0;
   bool finished = true;
-  bool has_copies = false;  // it issued asynchronous work, which must be complete when it ends
+  // It issued asynchronous work, which must be complete when it ends.
+  bool has_copies = false, has_stores = false, has_products = false;
   Stack* stack = nullptr;
   Site waiting;
 };
@@ -40,7 +41,7 @@ class Engine {
   Scheduler scheduler;
   std::vector<Thread> threads;  // of the running block
   unsigned thread_count = 0;
-  unsigned live = 0;            // threads that have not ended; 0 while no block runs
+  unsigned live = 0;  // threads that have not ended; 0 while no block runs
   size_t dynamic_bytes = 0;
 
  private:
@@ -52,6 +53,7 @@ class Engine {
   void switch_to(Stack* from, Thread* to);  // null: the host
   void arrive(void* fake_stack);
   void abandon_stacks();
+  [[noreturn]] void rethrow_error();
   Stack* take_stack();
   [[noreturn]] void fail_deadlock() const;
   [[noreturn]] void run_fiber();

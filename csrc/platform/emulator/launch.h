@@ -10,7 +10,8 @@
 namespace gpudl {
 
 namespace emulator {
-// Calls body(arguments) once per thread of the grid. Throws what a thread throws; the engine can be used again after that.
+// Calls body(arguments) once per thread of the grid. Throws what a thread throws; the engine can be used again after
+// that.
 void run(dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(void*), void* arguments);
 }  // namespace emulator
 

@@ -1,5 +1,6 @@
 // CUDA's arithmetic words for the host. The correctly rounded ones give the same bits as on a GPU, provided that the
-// compiler does not fuse (-ffp-contract=off); expf, tanhf … are the C library's and differ from CUDA's in the last bits.
+// compiler does not fuse (-ffp-contract=off); expf, tanhf … are the C library's and differ from CUDA's in the last
+// bits.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -52,9 +53,7 @@ inline unsigned __brev(unsigned a) {
   for (int bit = 0; bit < 32; ++bit) reversed |= (a >> bit & 1u) << (31 - bit);
   return reversed;
 }
-inline unsigned __umulhi(unsigned a, unsigned b) {
-  return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32);
-}
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32); }
 inline int __mulhi(int a, int b) { return static_cast<int>(static_cast<int64_t>(a) * b >> 32); }
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((static_cast<uint64_t>(high) << 32 | low) >> (shift & 31));

@@ -1,5 +1,6 @@
 #include "platform/emulator/memory.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -103,6 +104,18 @@ bool is_shared(const void* pointer) {
   return byte >= arena && byte < arena + ARENA_BYTES;
 }
 
+std::string describe_address(const void* pointer) {
+  char text[200];
+  const size_t address = static_cast<size_t>(static_cast<const char*>(pointer) - arena);
+  for (const Placed& array : arrays)
+    if (address >= array.offset && address < array.offset + array.bytes) {
+      snprintf(text, sizeof text, "byte %zu of shared array '%s'", address - array.offset, array.name);
+      return text;
+    }
+  snprintf(text, sizeof text, "%s at %p", is_shared(pointer) ? "shared memory" : "global memory", pointer);
+  return text;
+}
+
 uint32_t shared_address(const void* pointer, const Site& site) {
   if (!is_shared(pointer)) fail(site, "%p does not point into shared memory", pointer);
   return static_cast<uint32_t>(static_cast<const char*>(pointer) - arena);
@@ -117,8 +130,8 @@ char* shared_bytes(uint32_t address, size_t bytes, size_t alignment, const Site&
     if (address >= array.offset && (below == nullptr || array.offset > below->offset)) below = &array;
   }
   if (below == nullptr) fail(site, "shared address 0x%x lies in no shared array", address);
-  fail(site, "shared address 0x%x, %zu bytes: not inside shared array '%s' of %zu bytes, %zu bytes from its start", address,
-       bytes, below->name, below->bytes, address - below->offset);
+  fail(site, "shared address 0x%x, %zu bytes: not inside shared array '%s' of %zu bytes, %zu bytes from its start",
+       address, bytes, below->name, below->bytes, address - below->offset);
 }
 
 }  // namespace gpudl::emulator

@@ -12,8 +12,8 @@ void set_schedule(uint64_t seed);
 // Environment: GPUDL_LAZY=0 or 1.
 void set_lazy(bool lazy);
 
-// Bytes of shared memory that a block may take in all: 232448 (227 KiB, sm_90) unless set. A static array alone is held to
-// 48 KiB everywhere. Environment: GPUDL_SHARED_LIMIT.
+// Bytes of shared memory that a block may take in all: 232448 (227 KiB, sm_90) unless set. A static array alone is held
+// to 48 KiB everywhere. Environment: GPUDL_SHARED_LIMIT.
 void set_shared_limit(size_t bytes);
 
 struct Statistics {

@@ -1,18 +1,48 @@
-// Race detection: see race.cpp. Everything here costs one test of a flag in builds whose kernels are not instrumented.
+// The race detector, as the rest of the emulator sees it. It keeps for every agent (a thread of the block, or a unit
+// that works for one asynchronously) what it knows of the others' past, by barriers alone: two accesses to one place,
+// at least one of them a write, that neither knows of the other are a race, however this run happened to order them.
+//
+// It works where kernels are compiled with -fsanitize=thread: the compiler then reports every access to race_hooks.cpp.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "platform/emulator/error.h"
 
 namespace gpudl::emulator::race {
 
-constexpr bool enabled = false;
+extern bool enabled;  // set when instrumented code is loaded
 
-// `count` threads met, and all know now what each of them had done: thread(i) is the linear index of the i-th.
-template <class ThreadOf>
-void barrier_passed(size_t count, ThreadOf&& thread) {
-  (void)count, (void)thread;
-}
+// What somebody knows: of every agent, the time up to which its past is known.
+struct Knowledge {
+  std::vector<uint32_t> times;
+  void join(const Knowledge& other);
+};
+
+void begin_launch();
+void begin_block(uint64_t linear_block, unsigned threads);
+void end_block();           // throws an Error if there were races
+std::string take_report();  // what end_block would say, where the block failed for another reason
+
+// Accesses by the running thread that the compiler does not see.
+void access(const void* address, size_t bytes, bool write, const Site& site);
+void thread_access(unsigned thread, const void* address, size_t bytes, bool write, const Site& site);
+void atomic_access(const void* address, size_t bytes, const Site& site);
+
+// Synchronisation. earlier: what those knew who arrived without waiting.
+void threads_met(const unsigned* threads, size_t count, const Knowledge& earlier);
+void release(unsigned agent, Knowledge& into);
+void acquire(unsigned agent, const Knowledge& from);
+void block_fence();  // __threadfence
+
+// Asynchronous units. start: it begins work that `thread` has issued. finish: `thread` knows that the work is done.
+unsigned tma_agent();
+unsigned product_agent(unsigned warp, size_t group);
+void start(unsigned agent, unsigned thread);
+void finish(unsigned agent, unsigned thread);
+void agent_access(unsigned agent, const void* address, size_t bytes, bool write, const Site& site);
+void proxy_fence();  // the running thread's writes to shared memory may be read by such units from now on
 
 }  // namespace gpudl::emulator::race

@@ -1,4 +1,5 @@
-// The parts of AddressSanitizer that the emulator tells about its stacks and its shared memory. Nothing in other builds.
+// The parts of AddressSanitizer that the emulator tells about its stacks and its shared memory. Nothing in other
+// builds.
 #pragma once
 #include <cstddef>
 

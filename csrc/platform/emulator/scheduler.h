@@ -1,7 +1,8 @@
 // Which of the threads that can run runs next. Three disciplines, chosen by the seed:
 //   0     in order: first ready, first run. Quick, and failures repeat.
 //   odd   uniform: any ready thread, all equally likely.
-//   even  priority: every warp draws a random priority, redrawn at each barrier; the highest runs as long as it can. Finds
+//   even  priority: every warp draws a random priority, redrawn at each barrier; the highest runs as long as it can.
+//   Finds
 //         what uniform choice cannot: one warp a whole phase ahead of another (a missing barrier after a read).
 #pragma once
 #include <cstddef>

@@ -5,6 +5,7 @@
 #include "platform/emulator/collective.h"
 #include "platform/emulator/engine.h"
 #include "platform/emulator/memory.h"
+#include "platform/emulator/race.h"
 
 namespace gpudl::emulator {
 
@@ -17,6 +18,7 @@ struct MatrixLoad {
   uint32_t row_address;
   int count;
   bool transposed;
+  unsigned thread;
   Site site;
 };
 
@@ -27,7 +29,9 @@ void load_for_warp(MatrixLoad* const* lanes, uint32_t) {
     uint16_t element[8][8];
     for (int row = 0; row < 8; ++row) {
       const MatrixLoad& lane = *lanes[matrix * 8 + row];
-      std::memcpy(element[row], shared_bytes(lane.row_address, 16, 16, lane.site), 16);
+      const char* bytes = shared_bytes(lane.row_address, 16, 16, lane.site);
+      race::thread_access(lane.thread, bytes, 16, false, lane.site);
+      std::memcpy(element[row], bytes, 16);
     }
     for (int lane = 0; lane < 32; ++lane) {
       const int i = lane / 4, j = lane % 4 * 2;
@@ -44,7 +48,8 @@ struct Mma {
   const uint32_t* b;
 };
 
-// d = d + the sum of the K products, added up one after the other. A GPU adds them in an order and precision of its own.
+// d = d + the sum of the K products, added up one after the other. A GPU adds them in an order and precision of its
+// own.
 template <int K>
 void multiply(Mma* const* lanes, const float (&a)[16][K], const float (&b)[8][K]) {
   for (int lane = 0; lane < 32; ++lane)
@@ -91,7 +96,7 @@ void multiply_tf32(Mma* const* lanes, uint32_t) {
 }  // namespace
 
 void load_matrices(uint32_t* fragment, int count, bool transposed, uint32_t row_address, const Site& site) {
-  MatrixLoad mine{fragment, row_address, count, transposed, site};
+  MatrixLoad mine{fragment, row_address, count, transposed, engine.self().linear, site};
   warp_collective(ALL_LANES, mine, [](MatrixLoad* const* lanes, uint32_t mask) { load_for_warp(lanes, mask); }, site);
 }
 

@@ -17,8 +17,8 @@ namespace gpudl::device {
 
 using emulator::Site;
 
-// 8x8 matrices of 16-bit elements. Lanes 8i to 8i+7 give the addresses of the rows of matrix i. Afterwards lane l holds of
-// each matrix the elements [l/4][l%4*2] and [l/4][l%4*2 + 1], of its transpose with _trans.
+// 8x8 matrices of 16-bit elements. Lanes 8i to 8i+7 give the addresses of the rows of matrix i. Afterwards lane l holds
+// of each matrix the elements [l/4][l%4*2] and [l/4][l%4*2 + 1], of its transpose with _trans.
 inline void ldmatrix_x4(uint32_t (&fragment)[4], uint32_t row_address, Site site = Site::here("ldmatrix_x4")) {
   emulator::load_matrices(fragment, 4, false, row_address, site);
 }

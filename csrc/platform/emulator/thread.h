@@ -8,7 +8,8 @@ struct ThreadIndex {
   dim3 index;
 };
 
-// Plain variables, not thread_local: the engine runs one launch at a time, and fibers would outlive a cached TLS address.
+// Plain variables, not thread_local: the engine runs one launch at a time, and fibers would outlive a cached TLS
+// address.
 extern ThreadIndex* current;  // the running thread; null while no kernel runs
 extern dim3 block_index, block_extent, grid_extent;
 

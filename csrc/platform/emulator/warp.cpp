@@ -13,7 +13,7 @@ void warp_barrier(uint32_t mask, const Site& site) {
         unsigned linear[32], count = 0;
         for (int lane = 0; lane < 32; ++lane)
           if (mask >> lane & 1) linear[count++] = lanes[lane]->linear;
-        race::barrier_passed(count, [&](size_t i) { return linear[i]; });
+        race::threads_met(linear, count, {});
       },
       site);
 }

@@ -20,14 +20,10 @@ using uint3 = dim3;
 
 constexpr int warpSize = 32;
 
-#define GPUDL_VECTOR_TYPES(name, T)                                             \
-  struct alignas(2 * sizeof(T)) name##2 {                                       \
-    T x, y;                                                                     \
-  };                                                                            \
-  struct alignas(4 * sizeof(T) < 16 ? 4 * sizeof(T) : 16) name##4 {             \
-    T x, y, z, w;                                                               \
-  };                                                                            \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }                    \
+#define GPUDL_VECTOR_TYPES(name, T)                                                  \
+  struct alignas(2 * sizeof(T)) name##2 { T x, y; };                                 \
+  struct alignas(4 * sizeof(T) < 16 ? 4 * sizeof(T) : 16) name##4 { T x, y, z, w; }; \
+  inline name##2 make_##name##2(T x, T y) { return {x, y}; }                         \
   inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 GPUDL_VECTOR_TYPES(char, signed char)
 GPUDL_VECTOR_TYPES(uchar, unsigned char)

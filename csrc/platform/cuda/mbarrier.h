@@ -1,0 +1,47 @@
+// mbarrier (sm_90): a barrier object in shared memory. Its phase completes when its count of arrivals and all bytes
+// that were announced have come; then the next phase begins. Threads wait for the phase of a parity (0 is the first
+// phase's).
+#pragma once
+#include <cstdint>
+
+#include "platform/host_device.h"
+
+namespace gpudl::device {
+
+#if GPUDL_HAS_SM90A
+
+// All take the shared address of 8 bytes, a multiple of 8. count: arrivals per phase.
+GPUDL_DEVICE void mbarrier_init(uint32_t mbarrier, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(mbarrier), "r"(count) : "memory");
+}
+// Makes initialisations visible to TMA; then a __syncthreads() makes them visible to the other threads.
+GPUDL_DEVICE void mbarrier_fence_init() {
+  asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async.shared::cta;" ::: "memory");
+}
+// Ends the object's life: only then may its memory be used for something else.
+GPUDL_DEVICE void mbarrier_invalidate(uint32_t mbarrier) {
+  asm volatile("mbarrier.inval.shared::cta.b64 [%0];" ::"r"(mbarrier) : "memory");
+}
+GPUDL_DEVICE void mbarrier_arrive(uint32_t mbarrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(mbarrier) : "memory");
+}
+// Arrive, and announce bytes that copies will bring in this phase.
+GPUDL_DEVICE void mbarrier_arrive_expect_tx(uint32_t mbarrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(mbarrier), "r"(bytes) : "memory");
+}
+// try_wait sleeps for a while at most, so it stands in a loop.
+GPUDL_DEVICE void mbarrier_wait_parity(uint32_t mbarrier, unsigned parity) {
+  asm volatile(
+      "{\n\t"
+      ".reg .pred complete;\n"
+      "wait:\n\t"
+      "mbarrier.try_wait.parity.shared::cta.b64 complete, [%0], %1;\n\t"
+      "@!complete bra wait;\n\t"
+      "}" ::"r"(mbarrier),
+      "r"(parity)
+      : "memory");
+}
+
+#endif
+
+}  // namespace gpudl::device

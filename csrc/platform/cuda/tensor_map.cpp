@@ -1,0 +1,78 @@
+// Tensor maps are encoded by the driver. Its function is looked up at run time: the module must load without a driver.
+#include <cuda.h>
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "platform/cuda/launch.h"
+#include "platform/cuda/tma.h"
+#include "platform/tensor_map_check.h"
+
+namespace gpudl::device {
+
+namespace {
+
+using Encode = decltype(&cuTensorMapEncodeTiled);
+
+Encode find_encode() {
+  constexpr unsigned SINCE = 12000;  // the version of CUDA that brought it
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found{};
+  cuda::check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, SINCE, cudaEnableDefault, &found),
+              "look up cuTensorMapEncodeTiled in the driver");
+  if (found != cudaDriverEntryPointSuccess || function == nullptr)
+    throw std::runtime_error("the NVIDIA driver is too old for tensor maps (TMA): it must support CUDA 12.0 or later");
+  return reinterpret_cast<Encode>(function);
+}
+
+CUtensorMapDataType type_code(ElementType type) {
+  switch (type) {
+    case ElementType::bfloat16:
+      return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    case ElementType::float32:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    case ElementType::int32:
+      return CU_TENSOR_MAP_DATA_TYPE_INT32;
+    default:
+      return CU_TENSOR_MAP_DATA_TYPE_UINT8;
+  }
+}
+
+CUtensorMapSwizzle swizzle_code(Swizzle swizzle) {
+  switch (swizzle) {
+    case Swizzle::bytes32:
+      return CU_TENSOR_MAP_SWIZZLE_32B;
+    case Swizzle::bytes64:
+      return CU_TENSOR_MAP_SWIZZLE_64B;
+    case Swizzle::bytes128:
+      return CU_TENSOR_MAP_SWIZZLE_128B;
+    default:
+      return CU_TENSOR_MAP_SWIZZLE_NONE;
+  }
+}
+
+}  // namespace
+
+TensorMap encode_tensor_map(const TensorBox& tensor) {
+  check_tensor_box(tensor);
+  static const Encode encode = find_encode();
+  cuuint64_t extent[5], stride[4];
+  cuuint32_t box[5], every[5];
+  for (int axis = 0; axis < tensor.rank; ++axis) {
+    extent[axis] = static_cast<cuuint64_t>(tensor.extent[axis]);
+    if (axis > 0) stride[axis - 1] = static_cast<cuuint64_t>(tensor.stride[axis]);  // the innermost is implied
+    box[axis] = static_cast<cuuint32_t>(tensor.box[axis]);
+    every[axis] = 1;
+  }
+  TensorMap map;
+  const CUresult status =
+      encode(&map, type_code(tensor.type), static_cast<cuuint32_t>(tensor.rank), const_cast<void*>(tensor.data), extent,
+             stride, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_code(tensor.swizzle),
+             CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS)
+    throw std::runtime_error("make_tensor_map: the driver refused it with code " + std::to_string(status));
+  return map;
+}
+
+}  // namespace gpudl::device

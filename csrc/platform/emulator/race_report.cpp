@@ -1,0 +1,102 @@
+// From races to messages. Hooks cannot throw, so a block's races are kept and thrown when it has ended.
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "platform/emulator/engine.h"
+#include "platform/emulator/memory.h"
+#include "platform/emulator/race.h"
+#include "platform/emulator/race_clock.h"
+#include "platform/emulator/race_shadow.h"
+#include "platform/emulator/symbol.h"
+
+namespace gpudl::emulator::race {
+
+namespace {
+
+std::vector<Site> sites;
+std::map<std::tuple<const char*, int, const char*>, size_t> site_numbers;
+
+std::vector<Race> races;  // the first of each pair of places
+size_t races_seen = 0;
+constexpr size_t MAX_SHOWN = 3;
+
+std::string text_of(Place place) {
+  if (place.is_code()) return source_line(place.program_counter());
+  const Site& site = place.site();
+  return std::string(site.word) + " at " + site.file + ":" + std::to_string(site.line);
+}
+
+std::string index_text(dim3 extent, uint64_t linear) {
+  const uint64_t row = linear / extent.x;
+  return "(" + std::to_string(linear % extent.x) + "," + std::to_string(row % extent.y) + "," +
+         std::to_string(row / extent.y) + ")";
+}
+
+std::string agent_text(unsigned agent, uint64_t block, bool name_block) {
+  std::string text = agent < clocks.threads() ? "thread " + index_text(block_extent, agent) : "an asynchronous unit";
+  if (name_block) text += " of block " + index_text(grid_extent, block);
+  return text;
+}
+
+std::string describe(const Race& race) {
+  const bool two_blocks = race.first_block != race.second_block;
+  std::string text = describe_address(race.address) + " was ";
+  if (race.first == race.second && race.first_agent == race.second_agent && !two_blocks)  // read before any write
+    return text + race.second_verb + " by " + agent_text(race.second_agent, race.second_block, false) + " in " +
+           text_of(race.second) + ", but " + race.what;
+  text += std::string(race.first_verb) + " by " + agent_text(race.first_agent, race.first_block, two_blocks) + " in " +
+          text_of(race.first) + " and " + race.second_verb + " by " +
+          agent_text(race.second_agent, race.second_block, two_blocks) + " in " + text_of(race.second);
+  if (two_blocks) return text + ": blocks of one launch run in any order";
+  return text + (*race.what != '\0' ? std::string(": ") + race.what : ", and no barrier orders the two");
+}
+
+}  // namespace
+
+Place Place::of_code(const void* program_counter) {
+  Place place;
+  place.value_ = reinterpret_cast<uint64_t>(program_counter) << 1;
+  return place;
+}
+
+Place Place::of_site(const Site& site) {
+  static Site last;
+  static Place last_place;
+  if (last.line == site.line && last.file == site.file && last.word == site.word) return last_place;
+  const auto [entry, added] = site_numbers.try_emplace({site.file, site.line, site.word}, sites.size());
+  if (added) sites.push_back(site);
+  last = site;
+  last_place.value_ = uint64_t{entry->second} << 1 | 1;
+  return last_place;
+}
+
+const Site& Place::site() const { return sites[value_ >> 1]; }
+
+void report(const Race& race) {
+  ++races_seen;
+  for (const Race& known : races)
+    if (known.first == race.first && known.second == race.second) return;
+  if (races.size() < MAX_SHOWN) races.push_back(race);
+}
+
+std::string take_report() {
+  std::string text;
+  for (const Race& race : races) text += (text.empty() ? "" : "; ") + describe(race);
+  if (races_seen > races.size() && !races.empty())
+    text += " (" + std::to_string(races_seen) + " such accesses in this block)";
+  races.clear();
+  races_seen = 0;
+  return text;
+}
+
+void end_block() {
+  if (races.empty()) return;
+  const Race first = races.front();
+  const Site site{"", 0, "data race"};
+  fail(first.second.is_code() ? site : Site{first.second.site().file, first.second.site().line, "data race"}, "%s",
+       take_report().c_str());
+}
+
+}  // namespace gpudl::emulator::race

@@ -1,0 +1,254 @@
+#include "platform/emulator/race_shadow.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <tuple>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "platform/emulator/memory.h"
+#include "platform/emulator/race_clock.h"
+
+namespace gpudl::emulator::race {
+
+namespace {
+
+constexpr uint16_t NOBODY = 0xffff;
+constexpr uint64_t NO_BLOCK = ~0ull;
+constexpr uint32_t PAGE_BYTES = 4096;
+
+// The state of one granule. Accesses of earlier blocks matter too: blocks of one launch are not ordered.
+struct Cell {
+  uint64_t write_block = NO_BLOCK, read_block = NO_BLOCK;
+  uint64_t earlier_read_block = NO_BLOCK;  // some other block that read it before read_block did
+  uint32_t write_time = 0, read_time = 0;
+  uint16_t writer = NOBODY, reader = NOBODY;
+  bool atomic_write = false;
+  int32_t readers = -1;  // several in read_block: a row of read_rows, one time per agent
+  Place written, read;
+};
+
+// Granules are as fine as the page's finest access: 4, 2 or 1 bytes.
+struct Page {
+  uint64_t block = NO_BLOCK;  // shared memory starts anew with each block
+  unsigned shift = 2;
+  std::vector<Cell> cells = std::vector<Cell>(PAGE_BYTES >> 2);
+
+  void refine(unsigned finer) {
+    std::vector<Cell> split(PAGE_BYTES >> finer);
+    for (size_t i = 0; i < split.size(); ++i) split[i] = cells[i >> (shift - finer)];
+    cells = std::move(split);
+    shift = finer;
+  }
+};
+
+std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
+uintptr_t last_number[4];  // a small cache in front of the map
+Page* last_page[4];
+
+uint64_t this_block = 0;
+std::unordered_set<uint64_t> seen_blocks;  // earlier blocks that told this one, by atomics, what they had done
+std::unordered_map<const void*, std::unordered_set<uint64_t>> told;  // by address of the atomic: which blocks
+bool fenced = false;
+
+// Sets of readers, of this block only.
+constexpr size_t MAX_READ_ROWS = 1 << 16;
+std::vector<uint32_t> read_rows;
+std::vector<int32_t> free_rows;
+size_t rows_used = 0;
+
+int32_t take_row() {
+  if (!free_rows.empty()) {
+    const int32_t row = free_rows.back();
+    free_rows.pop_back();
+    return row;
+  }
+  if (rows_used == MAX_READ_ROWS) return -1;
+  if (read_rows.size() < (rows_used + 1) * clocks.agents())
+    read_rows.resize(std::max<size_t>(read_rows.size() * 2, (rows_used + 64) * clocks.agents()));
+  return static_cast<int32_t>(rows_used++);
+}
+
+uint32_t* row_of(const Cell& cell) { return read_rows.data() + static_cast<size_t>(cell.readers) * clocks.agents(); }
+
+void forget_readers(Cell& cell) {
+  if (cell.readers >= 0) {
+    std::fill_n(row_of(cell), clocks.agents(), 0);
+    free_rows.push_back(cell.readers);
+  }
+  cell.readers = -1;
+  cell.reader = NOBODY;
+}
+
+Page& page_at(uintptr_t number, bool shared) {
+  const size_t slot = number & 3;
+  if (last_page[slot] == nullptr || last_number[slot] != number) {
+    auto& page = pages[number];
+    if (page == nullptr) page = std::make_unique<Page>();
+    last_number[slot] = number;
+    last_page[slot] = page.get();
+  }
+  Page& page = *last_page[slot];
+  if (shared && page.block != this_block) {
+    page.block = this_block;
+    std::fill(page.cells.begin(), page.cells.end(), Cell{});
+  }
+  return page;
+}
+
+bool ordered_block(uint64_t block) { return block == this_block || seen_blocks.contains(block); }
+
+struct Access {
+  unsigned agent;
+  const void* address;
+  Kind kind;
+  Place place;
+  bool shared;
+
+  const char* verb() const {
+    return kind == Kind::read ? "read" : kind == Kind::write ? "written" : "changed atomically";
+  }
+  void conflict(const char* what, uint64_t block, unsigned other, const char* other_verb, Place other_place) const {
+    report({what, address, block, this_block, other, agent, other_verb, verb(), other_place, place});
+  }
+};
+
+void check_against_write(const Cell& cell, const Access& access) {
+  if (cell.writer == NOBODY || (cell.atomic_write && access.kind == Kind::atomic)) return;
+  const char* verb = cell.atomic_write ? "changed atomically" : "written";
+  if (cell.write_block != this_block) {
+    if (!ordered_block(cell.write_block))
+      access.conflict("between blocks", cell.write_block, cell.writer, verb, cell.written);
+  } else if (!clocks.knows(access.agent, cell.writer, cell.write_time)) {
+    access.conflict("", this_block, cell.writer, verb, cell.written);
+  } else if (access.shared && access.agent >= clocks.threads() && access.kind == Kind::read &&
+             cell.writer < clocks.threads() && clocks.fenced(cell.writer) < cell.write_time) {
+    access.conflict("the writer did not call fence_async_shared()", this_block, cell.writer, verb, cell.written);
+  }
+}
+
+void check_against_reads(Cell& cell, const Access& access) {
+  for (const uint64_t block : {cell.earlier_read_block, cell.read_block})
+    if (block != NO_BLOCK && !ordered_block(block)) {
+      access.conflict("between blocks", block, cell.reader, "read", cell.read);
+      return;
+    }
+  if (cell.read_block != this_block || cell.reader == NOBODY) return;
+  if (cell.readers < 0) {
+    if (!clocks.knows(access.agent, cell.reader, cell.read_time))
+      access.conflict("", this_block, cell.reader, "read", cell.read);
+    return;
+  }
+  const uint32_t* row = row_of(cell);
+  const uint32_t* known = clocks.known(access.agent);
+  for (unsigned other = 0; other < clocks.agents(); ++other)
+    if (row[other] > known[other] && other != access.agent) {
+      access.conflict("", this_block, other, "read", cell.read);
+      return;
+    }
+}
+
+void note_read(Cell& cell, const Access& access) {
+  const uint32_t time = clocks.time(access.agent);
+  if (cell.read_block != this_block) {
+    cell.earlier_read_block = cell.read_block;
+    cell.read_block = this_block;
+    cell.readers = -1;  // its row was another block's
+    cell.reader = NOBODY;
+  }
+  cell.read = access.place;
+  if (cell.readers >= 0) {
+    // All threads know of all readers, so this one stands for them all.
+    const bool all_known = cell.read_time <= clocks.last_full_barrier() && cell.reader < clocks.threads();
+    if (all_known)
+      forget_readers(cell);
+    else
+      row_of(cell)[access.agent] = time;
+  }
+  if (cell.readers < 0 && cell.reader != NOBODY && !clocks.knows(access.agent, cell.reader, cell.read_time)) {
+    cell.readers = take_row();
+    if (cell.readers >= 0) {
+      row_of(cell)[cell.reader] = cell.read_time;
+      row_of(cell)[access.agent] = time;
+    }
+  }
+  // With several readers, the last asynchronous one stays named: no barrier covers it.
+  if (cell.readers < 0 || cell.reader < clocks.threads()) cell.reader = static_cast<uint16_t>(access.agent);
+  cell.read_time = std::max(cell.readers >= 0 ? cell.read_time : 0, time);
+}
+
+void note_write(Cell& cell, const Access& access) {
+  forget_readers(cell);
+  cell.read_block = cell.earlier_read_block = NO_BLOCK;
+  cell.writer = static_cast<uint16_t>(access.agent);
+  cell.write_time = clocks.time(access.agent);
+  cell.write_block = this_block;
+  cell.atomic_write = access.kind == Kind::atomic;
+  cell.written = access.place;
+}
+
+void visit(Cell& cell, const Access& access) {
+  if (access.kind == Kind::read) {
+    if (cell.reader == access.agent && cell.read_block == this_block && cell.readers < 0 &&
+        cell.read_time == clocks.time(access.agent) && cell.read == access.place)
+      return;  // a loop reads it again
+    if (access.shared && cell.writer == NOBODY)
+      access.conflict("never written in this block", this_block, access.agent, "read", access.place);
+    check_against_write(cell, access);
+    note_read(cell, access);
+  } else {
+    check_against_write(cell, access);
+    check_against_reads(cell, access);
+    note_write(cell, access);
+  }
+}
+
+// An atomic operation tells later ones on the same address, from other blocks, what its block has done before the
+// fence.
+void exchange_blocks(const void* address) {
+  auto& blocks = told[address];
+  seen_blocks.insert(blocks.begin(), blocks.end());
+  if (!fenced) return;
+  blocks.insert(seen_blocks.begin(), seen_blocks.end());
+  blocks.insert(this_block);
+}
+
+}  // namespace
+
+void shadow_begin_launch() {
+  pages.clear();
+  std::fill(std::begin(last_page), std::end(last_page), nullptr);
+  told.clear();
+}
+
+void shadow_begin_block(uint64_t linear_block) {
+  this_block = linear_block;
+  seen_blocks.clear();
+  fenced = false;
+  rows_used = 0;
+  free_rows.clear();
+  std::fill(read_rows.begin(), read_rows.end(), 0);
+}
+
+void shadow_fence() { fenced = true; }
+
+void shadow_access(unsigned agent, const void* address, size_t bytes, Kind kind, Place place) {
+  if (bytes == 0) return;
+  const bool shared = is_shared(address);
+  if (kind == Kind::atomic && !shared) exchange_blocks(address);
+  uintptr_t at = reinterpret_cast<uintptr_t>(address);
+  const uintptr_t end = at + bytes;
+  const unsigned needed = ((at | end) & 1) != 0 ? 0 : ((at | end) & 2) != 0 ? 1 : 2;
+  while (at < end) {
+    Page& page = page_at(at / PAGE_BYTES, shared);
+    if (needed < page.shift) page.refine(needed);
+    const uintptr_t page_end = std::min(end, (at / PAGE_BYTES + 1) * PAGE_BYTES);
+    for (; at < page_end; at += uintptr_t{1} << page.shift)
+      visit(page.cells[(at % PAGE_BYTES) >> page.shift],
+            {agent, reinterpret_cast<const void*>(at), kind, place, shared});
+  }
+}
+
+}  // namespace gpudl::emulator::race

@@ -1,0 +1,43 @@
+// Of every byte that kernels touch: who wrote it last, and who has read it since.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "platform/emulator/error.h"
+
+namespace gpudl::emulator::race {
+
+// Where an access stands in the source: the program counter in instrumented code, or a Site that the emulator knows.
+class Place {
+ public:
+  Place() = default;
+  static Place of_code(const void* program_counter);
+  static Place of_site(const Site& site);
+  bool is_code() const { return !(value_ & 1); }
+  const void* program_counter() const { return reinterpret_cast<const void*>(value_ >> 1); }
+  const Site& site() const;
+  bool operator==(const Place&) const = default;
+
+ private:
+  uint64_t value_ = 0;
+};
+
+enum class Kind { read, write, atomic };
+
+void shadow_begin_launch();
+void shadow_begin_block(uint64_t linear_block);
+void shadow_access(unsigned agent, const void* address, size_t bytes, Kind kind, Place place);
+void shadow_fence();
+
+// What stands in a report.
+struct Race {
+  const char* what;
+  const void* address;
+  uint64_t first_block, second_block;
+  unsigned first_agent, second_agent;
+  const char *first_verb, *second_verb;
+  Place first, second;
+};
+void report(const Race& race);
+
+}  // namespace gpudl::emulator::race

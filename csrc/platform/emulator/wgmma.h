@@ -1,0 +1,88 @@
+// wgmma: matrix products of a warpgroup (four warps, from a multiple of four) with operands in shared memory. They run
+// asynchronously; here each warp computes its 16 rows when it waits, and until then the accumulators are NaN.
+#pragma once
+#include <cstdint>
+
+#include "platform/bfloat16.h"
+#include "platform/emulator/error.h"
+#include "platform/wgmma_descriptor.h"
+
+namespace gpudl::emulator {
+
+struct Thread;
+
+struct WgmmaShape {
+  int n, k;
+  bool tf32;
+  bool a_m_major, b_n_major;
+};
+
+// One product d[64,n] = a[64,k] * b[k,n] + (scale_d ? d : 0). a_fragment is null where A lies in shared memory.
+struct WgmmaOperands {
+  uint64_t a_descriptor;
+  const uint32_t* a_fragment;
+  uint64_t b_descriptor;
+  int scale_d;
+};
+
+void wgmma(float* d, const WgmmaShape& shape, const WgmmaOperands& operands, const Site& site);
+void wgmma_fence();
+void wgmma_commit();
+void wgmma_wait(size_t groups_left, const Site& site);
+
+void begin_wgmma();  // a new block
+void check_products_complete(const Thread& thread);
+
+}  // namespace gpudl::emulator
+
+namespace gpudl::device {
+
+using emulator::Site;
+
+// Before the first wgmma, and again after other instructions have touched its registers.
+inline void wgmma_fence() { emulator::wgmma_fence(); }
+inline void wgmma_commit() { emulator::wgmma_commit(); }
+// Wait until at most N committed groups are in flight.
+template <int N>
+inline void wgmma_wait(Site site = Site::here("wgmma_wait")) {
+  emulator::wgmma_wait(N, site);
+}
+
+// d[64,N] = a * b + (scale_d ? d : 0). Of warp w of the four, lane l holds d[16w + l/4 + i/2%2*8][i/4*8 + l%4*2 + i%2]
+// in d[i]. Operands are K-major (rows of K elements) unless the template says otherwise. A may come from registers, in
+// the layout of mma_m16n8k16_bf16 (mma_m16n8k8_tf32) for the warp's 16 rows.
+#define GPUDL_WGMMA(N)                                                                                    \
+  template <bool A_M_MAJOR = false, bool B_N_MAJOR = false>                                               \
+  inline void wgmma_m64n##N##k16_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,             \
+                                      Site site = Site::here("wgmma_m64n" #N "k16_bf16")) {               \
+    emulator::wgmma(d, {N, 16, false, A_M_MAJOR, B_N_MAJOR}, {a, nullptr, b, scale_d}, site);             \
+  }                                                                                                       \
+  template <bool B_N_MAJOR = false>                                                                       \
+  inline void wgmma_m64n##N##k16_bf16(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d, \
+                                      Site site = Site::here("wgmma_m64n" #N "k16_bf16")) {               \
+    emulator::wgmma(d, {N, 16, false, false, B_N_MAJOR}, {0, a, b, scale_d}, site);                       \
+  }                                                                                                       \
+  inline void wgmma_m64n##N##k8_tf32(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,              \
+                                     Site site = Site::here("wgmma_m64n" #N "k8_tf32")) {                 \
+    emulator::wgmma(d, {N, 8, true, false, false}, {a, nullptr, b, scale_d}, site);                       \
+  }                                                                                                       \
+  inline void wgmma_m64n##N##k8_tf32(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d,  \
+                                     Site site = Site::here("wgmma_m64n" #N "k8_tf32")) {                 \
+    emulator::wgmma(d, {N, 8, true, false, false}, {0, a, b, scale_d}, site);                             \
+  }
+GPUDL_WGMMA(64)
+GPUDL_WGMMA(128)
+GPUDL_WGMMA(256)
+#undef GPUDL_WGMMA
+
+// Move registers between warpgroups: all 128 threads, REGISTERS a multiple of 8 from 24 to 256. No effect here.
+template <int REGISTERS>
+inline void warpgroup_increase_registers() {
+  static_assert(REGISTERS >= 24 && REGISTERS <= 256 && REGISTERS % 8 == 0, "a multiple of 8 from 24 to 256");
+}
+template <int REGISTERS>
+inline void warpgroup_decrease_registers() {
+  static_assert(REGISTERS >= 24 && REGISTERS <= 256 && REGISTERS % 8 == 0, "a multiple of 8 from 24 to 256");
+}
+
+}  // namespace gpudl::device

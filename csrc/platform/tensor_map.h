@@ -1,0 +1,67 @@
+// What the host says of a tensor in global memory so that TMA can copy boxes of it, and what the hardware demands of
+// it.
+#pragma once
+#include <cstdint>
+
+#include "platform/types.h"
+
+namespace gpudl::device {
+
+// How TMA permutes a tile in shared memory, so that the elements of a column lie in different banks: the index of a
+// 16-byte chunk in its row of 32, 64 or 128 bytes is XORed with the index of the 128-byte line, modulo the chunks of a
+// row.
+enum class Swizzle { none, bytes32, bytes64, bytes128 };
+
+enum class ElementType { bfloat16, float32, int32, uint8 };
+
+// Axes stand innermost first. Strides count bytes. A copy moves `box` elements; those outside the extents read as zero.
+struct TensorBox {
+  const void* data;
+  ElementType type;
+  int rank;
+  int64_t extent[5];
+  int64_t stride[5];
+  int box[5];
+  Swizzle swizzle;
+};
+
+int element_bytes(ElementType type);
+int swizzle_bytes(Swizzle swizzle);  // 0 for none
+
+// Throws std::invalid_argument that says which demand of the hardware is not met.
+void check_tensor_box(const TensorBox& tensor);
+
+template <class T>
+constexpr ElementType element_type_of();
+template <>
+constexpr ElementType element_type_of<bfloat16>() {
+  return ElementType::bfloat16;
+}
+template <>
+constexpr ElementType element_type_of<float>() {
+  return ElementType::float32;
+}
+template <>
+constexpr ElementType element_type_of<int>() {
+  return ElementType::int32;
+}
+template <>
+constexpr ElementType element_type_of<unsigned char>() {
+  return ElementType::uint8;
+}
+
+// Strides count elements here, as they do in a View; the innermost must be 1.
+template <class T, int RANK>
+TensorBox tensor_box(const T* data, const int64_t (&extent)[RANK], const int64_t (&stride)[RANK],
+                     const int (&box)[RANK], Swizzle swizzle) {
+  static_assert(RANK >= 1 && RANK <= 5, "TMA copies tensors of 1 to 5 axes");
+  TensorBox tensor{data, element_type_of<T>(), RANK, {}, {}, {}, swizzle};
+  for (int axis = 0; axis < RANK; ++axis) {
+    tensor.extent[axis] = extent[axis];
+    tensor.stride[axis] = stride[axis] * static_cast<int64_t>(sizeof(T));
+    tensor.box[axis] = box[axis];
+  }
+  return tensor;
+}
+
+}  // namespace gpudl::device

@@ -1,0 +1,119 @@
+// A program of named cases. `program NAME` runs one case and prints "ok", or what went wrong, with exit status 1;
+// without a name it lists them. Built against the emulator it runs anywhere, built by nvcc it runs the same cases on a
+// GPU.
+#pragma once
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "platform/device.h"
+
+namespace harness {
+
+struct Case {
+  const char* name;
+  void (*run)();
+};
+
+inline std::vector<Case>& cases() {
+  static std::vector<Case> all;
+  return all;
+}
+
+#define CASE(name)                                                                    \
+  static void name();                                                                 \
+  static const bool name##_added = (harness::cases().push_back({#name, name}), true); \
+  static void name()
+
+#if defined(__CUDACC__)
+inline void check(cudaError_t status) {
+  if (status != cudaSuccess) throw std::runtime_error(cudaGetErrorString(status));
+}
+inline void* allocate(size_t bytes) {
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, bytes));
+  return memory;
+}
+inline void release(void* memory) { cudaFree(memory); }
+inline void copy(void* to, const void* from, size_t bytes) {
+  check(cudaDeviceSynchronize());
+  check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault));
+}
+#else
+// Exactly as large as asked for, so that AddressSanitizer sees the first byte too much.
+inline void* allocate(size_t bytes) { return ::operator new(bytes, std::align_val_t{16}); }
+inline void release(void* memory) { ::operator delete(memory, std::align_val_t{16}); }
+inline void copy(void* to, const void* from, size_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, bytes);
+}
+#endif
+
+// An array in the device's memory.
+template <class T>
+class Buffer {
+ public:
+  explicit Buffer(const std::vector<T>& values) : size_(values.size()), data_(allocate(size_ * sizeof(T))) {
+    copy(data_, values.data(), size_ * sizeof(T));
+  }
+  explicit Buffer(size_t size, T value = T()) : Buffer(std::vector<T>(size, value)) {}
+  ~Buffer() { release(data_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  T* data() const { return static_cast<T*>(data_); }
+  std::vector<T> get() const {
+    std::vector<T> values(size_);
+    copy(values.data(), data_, size_ * sizeof(T));
+    return values;
+  }
+
+ private:
+  size_t size_;
+  void* data_;
+};
+
+template <class T>
+void expect_equal(const std::vector<T>& got, const std::vector<T>& expected) {
+  if (got.size() != expected.size()) throw std::runtime_error("WRONG: a different number of values");
+  for (size_t i = 0; i < got.size(); ++i)
+    if (!(got[i] == expected[i]))
+      throw std::runtime_error("WRONG: value " + std::to_string(i) + " is " + std::to_string(got[i]) + ", expected " +
+                               std::to_string(expected[i]));
+}
+
+// Small whole numbers: bfloat16 and tf32 hold them, and their sums of products are exact in any order.
+inline std::vector<float> whole_numbers(size_t count, unsigned seed) {
+  std::vector<float> values(count);
+  for (float& value : values) {
+    seed = seed * 1664525u + 1013904223u;
+    value = static_cast<float>(static_cast<int>(seed >> 24) % 9 - 4);
+  }
+  return values;
+}
+
+inline std::vector<gpudl::bfloat16> to_bfloat16(const std::vector<float>& values) {
+  std::vector<gpudl::bfloat16> rounded;
+  for (const float value : values) rounded.push_back(gpudl::device::to_bfloat16(value));
+  return rounded;
+}
+
+// c[m,n] = sum over k of a[m,k] * b[k,n]
+inline std::vector<float> product(const std::vector<float>& a, const std::vector<float>& b, int m, int n, int k) {
+  std::vector<float> c(static_cast<size_t>(m) * n, 0.0f);
+  for (int i = 0; i < m; ++i)
+    for (int x = 0; x < k; ++x)
+      for (int j = 0; j < n; ++j) c[i * n + j] += a[i * k + x] * b[x * n + j];
+  return c;
+}
+
+inline std::vector<float> transposed(const std::vector<float>& a, int rows, int columns) {
+  std::vector<float> t(a.size());
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < columns; ++j) t[j * rows + i] = a[i * columns + j];
+  return t;
+}
+
+}  // namespace harness

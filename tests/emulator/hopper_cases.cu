@@ -1,0 +1,312 @@
+// mbarrier, TMA and wgmma (sm_90a) against plain loops.
+#include <numeric>
+
+#include "harness.h"
+
+using namespace gpudl;
+using device::Swizzle;
+using device::TensorMap;
+using harness::Buffer;
+using harness::expect_equal;
+using harness::product;
+using harness::transposed;
+using harness::whole_numbers;
+
+namespace {
+
+// What a shared tile's element i must be found at, after a swizzle of `width` bytes; elements of 2 bytes.
+int swizzled_element(int i, int width) {
+  const int byte = i * 2, line = byte / 128, chunks = width / 16;
+  return width == 0 ? i : (byte ^ (line % chunks * 16)) / 2;
+}
+
+// Load one box of a tensor of RANK axes and write the tile out as it lies in shared memory.
+template <int RANK>
+__global__ void load_box_kernel(const __grid_constant__ TensorMap map, int4 at, int last, bfloat16* out, int elements) {
+#if GPUDL_HAS_SM90A
+  GPUDL_DYNAMIC_SHARED(bytes);
+  GPUDL_SHARED(uint64_t, barrier, [1]);
+  const uint32_t tile = device::shared_address(bytes), mbarrier = device::shared_address(barrier);
+  if (threadIdx.x == 0) {
+    device::tma_prefetch(&map);
+    device::mbarrier_init(mbarrier, 1);
+    device::mbarrier_fence_init();
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    device::mbarrier_arrive_expect_tx(mbarrier, elements * 2);
+    if constexpr (RANK == 1) device::tma_load_1d(tile, &map, at.x, mbarrier);
+    if constexpr (RANK == 2) device::tma_load_2d(tile, &map, at.x, at.y, mbarrier);
+    if constexpr (RANK == 3) device::tma_load_3d(tile, &map, at.x, at.y, at.z, mbarrier);
+    if constexpr (RANK == 4) device::tma_load_4d(tile, &map, at.x, at.y, at.z, at.w, mbarrier);
+    if constexpr (RANK == 5) device::tma_load_5d(tile, &map, at.x, at.y, at.z, at.w, last, mbarrier);
+  }
+  device::mbarrier_wait_parity(mbarrier, 0);
+  const bfloat16* element = reinterpret_cast<const bfloat16*>(bytes);
+  for (int i = threadIdx.x; i < elements; i += blockDim.x) out[i] = element[i];
+#endif
+}
+
+// The tensor's element [..., i1, i0] is its position in memory, plus one; outside it is zero.
+template <int RANK>
+void check_load_box(const int64_t (&extent)[RANK], const int (&box)[RANK], const int (&at)[5], Swizzle swizzle) {
+  int64_t stride[RANK], size = 1;
+  int elements = 1;
+  for (int axis = 0; axis < RANK; ++axis) {
+    stride[axis] = size;
+    size *= extent[axis];
+    elements *= box[axis];
+  }
+  std::vector<float> values(size);
+  for (int64_t i = 0; i < size; ++i) values[i] = static_cast<float>(i % 250 + 1);
+  Buffer<bfloat16> x(harness::to_bfloat16(values)), out(elements);
+  launch(load_box_kernel<RANK>, 1, 32, elements * 2,
+         device::make_tensor_map(static_cast<const bfloat16*>(x.data()), extent, stride, box, swizzle),
+         make_int4(at[0], at[1], at[2], at[3]), at[4], out.data(), elements);
+
+  const int width = swizzle == Swizzle::none ? 0 : box[0] * 2;
+  std::vector<float> expected(elements), got;
+  for (int i = 0; i < elements; ++i) {
+    int64_t rest = i, position = 0;
+    bool inside = true;
+    for (int axis = 0; axis < RANK; ++axis) {
+      const int64_t index = at[axis] + rest % box[axis];
+      rest /= box[axis];
+      inside = inside && index >= 0 && index < extent[axis];
+      position += index * stride[axis];
+    }
+    expected[swizzled_element(i, width)] = inside ? values[position] : 0.0f;
+  }
+  for (const bfloat16 value : out.get()) got.push_back(device::to_float(value));
+  expect_equal(got, expected);
+}
+
+CASE(tma_loads) {
+  check_load_box<1>({40}, {64}, {-8}, Swizzle::none);
+  check_load_box<2>({48, 10}, {16, 6}, {40, 7}, Swizzle::none);
+  check_load_box<2>({80, 20}, {64, 16}, {32, -3}, Swizzle::bytes128);
+  check_load_box<2>({80, 20}, {32, 12}, {48, 15}, Swizzle::bytes64);
+  check_load_box<2>({80, 20}, {16, 20}, {-8, 0}, Swizzle::bytes32);
+  check_load_box<3>({16, 5, 4}, {8, 3, 2}, {8, 3, 3}, Swizzle::none);
+  check_load_box<4>({64, 5, 4, 3}, {64, 3, 4, 2}, {0, -1, 2, 1}, Swizzle::bytes128);
+  check_load_box<5>({8, 3, 4, 3, 2}, {8, 2, 2, 2, 2}, {0, 2, -1, 1, 1}, Swizzle::none);
+}
+
+__global__ void load_bytes_kernel(const float* x, float* y, int n) {
+#if GPUDL_HAS_SM90A
+  GPUDL_SHARED(float, tile, [64]);
+  GPUDL_SHARED(uint64_t, barrier, [1]);
+  const uint32_t mbarrier = device::shared_address(barrier);
+  if (threadIdx.x == 0) {
+    device::mbarrier_init(mbarrier, 1);
+    device::mbarrier_fence_init();
+    device::mbarrier_arrive_expect_tx(mbarrier, n * 4);
+    device::tma_load_bytes(device::shared_address(tile), x, n * 4, mbarrier);
+  }
+  __syncthreads();
+  device::mbarrier_wait_parity(mbarrier, 0);
+  for (int i = threadIdx.x; i < n; i += blockDim.x) y[i] = tile[n - 1 - i];
+#endif
+}
+
+CASE(bulk_loads) {
+  const auto x = whole_numbers(60, 6);
+  Buffer<float> input(x), output(60);
+  launch(load_bytes_kernel, 1, 32, 0, input.data(), output.data(), 60);
+  expect_equal(output.get(), {x.rbegin(), x.rend()});
+}
+
+// Write a 20x32 tile of numbers and store it where it hangs over the tensor's edge.
+__global__ void store_box_kernel(const __grid_constant__ TensorMap map, int x, int y) {
+#if GPUDL_HAS_SM90A
+  GPUDL_DYNAMIC_SHARED(bytes);
+  float* tile = reinterpret_cast<float*>(bytes);
+  for (int i = threadIdx.x; i < 20 * 32; i += blockDim.x) {  // 128-byte rows, 128-byte swizzle
+    const int row = i / 32, chunk = i % 32 / 4;
+    tile[row * 32 + (chunk ^ row % 8) * 4 + i % 4] = static_cast<float>(i);
+  }
+  device::fence_async_shared();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    device::tma_store_2d(&map, device::shared_address(bytes), x, y);
+    device::tma_store_commit();
+    device::tma_store_wait<0>();
+  }
+#endif
+}
+
+CASE(tma_stores) {
+  Buffer<float> out(40 * 24, -1.0f);
+  const auto map =
+      device::make_tensor_map(static_cast<const float*>(out.data()), {40, 24}, {1, 40}, {32, 20}, Swizzle::bytes128);
+  launch(store_box_kernel, 1, 64, 20 * 128, map, 16, -2);
+  std::vector<float> expected(40 * 24, -1.0f);
+  for (int row = 2; row < 20; ++row)
+    for (int column = 0; column < 24; ++column) expected[(row - 2) * 40 + 16 + column] = row * 32.0f + column;
+  expect_equal(out.get(), expected);
+}
+
+__global__ void ring_kernel(const int* x, int* y, int rounds) {  // a warp fills slots, another empties them
+#if GPUDL_HAS_SM90A
+  constexpr int SLOTS = 3;
+  GPUDL_SHARED(int, slot, [SLOTS][32]);
+  GPUDL_SHARED(uint64_t, barriers, [2 * SLOTS]);
+  const int lane = threadIdx.x % 32;
+  const auto full = [&](int s) { return device::shared_address(&barriers[s]); };
+  const auto empty = [&](int s) { return device::shared_address(&barriers[SLOTS + s]); };
+  if (threadIdx.x == 0)
+    for (int i = 0; i < 2 * SLOTS; ++i) device::mbarrier_init(device::shared_address(&barriers[i]), 32);
+  __syncthreads();
+  for (int i = 0; i < rounds; ++i) {
+    const int s = i % SLOTS, lap = i / SLOTS;
+    if (threadIdx.x < 32) {
+      device::mbarrier_wait_parity(empty(s), (lap & 1) ^ 1);  // passes at once in the first lap
+      slot[s][lane] = x[i * 32 + lane];
+      device::mbarrier_arrive(full(s));
+    } else {
+      device::mbarrier_wait_parity(full(s), lap & 1);
+      y[i * 32 + lane] = slot[s][31 - lane];
+      device::mbarrier_arrive(empty(s));
+    }
+  }
+#endif
+}
+
+CASE(mbarrier_ring) {
+  std::vector<int> x(10 * 32), expected;
+  std::iota(x.begin(), x.end(), 1);
+  for (int i = 0; i < 10; ++i)
+    for (int lane = 0; lane < 32; ++lane) expected.push_back(x[i * 32 + 31 - lane]);
+  Buffer<int> input(x), output(x.size());
+  launch(ring_kernel, 1, 64, 0, input.data(), output.data(), 10);
+  expect_equal(output.get(), expected);
+}
+
+// c[64,N] = a * b + c, K = 64. Tiles arrive by TMA: K-major boxes {64, rows}, or MN-major boxes {64, k}, several side
+// by side. FROM_REGISTERS: A's fragments are read from global memory (K-major) instead.
+template <int N, bool A_M_MAJOR, bool B_N_MAJOR, bool FROM_REGISTERS>
+__global__ void __launch_bounds__(128)
+    wgmma_kernel(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorMap map_b, const bfloat16* a,
+                 float* c) {
+#if GPUDL_HAS_SM90A
+  constexpr int BOX = 64 * 64 * 2;  // bytes of a box {64, 64}
+  GPUDL_DYNAMIC_SHARED(bytes);
+  GPUDL_SHARED(uint64_t, barrier, [1]);
+  const uint32_t tile_a = device::shared_address(bytes), tile_b = tile_a + BOX;
+  const uint32_t mbarrier = device::shared_address(barrier);
+  if (threadIdx.x == 0) {
+    device::mbarrier_init(mbarrier, 1);
+    device::mbarrier_fence_init();
+    device::mbarrier_arrive_expect_tx(mbarrier, BOX + N / 64 * BOX);
+    device::tma_load_2d(tile_a, &map_a, 0, 0, mbarrier);
+    for (int i = 0; i < N / 64; ++i)
+      device::tma_load_2d(tile_b + i * BOX, &map_b, B_N_MAJOR ? i * 64 : 0, B_N_MAJOR ? 0 : i * 64, mbarrier);
+  }
+  __syncthreads();
+  device::mbarrier_wait_parity(mbarrier, 0);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const auto row = [&](int i) { return warp * 16 + lane / 4 + i / 2 % 2 * 8; };
+  const auto column = [&](int i) { return i / 4 * 8 + lane % 4 * 2 + i % 2; };
+  float d[N / 2];
+  for (int i = 0; i < N / 2; ++i) d[i] = c[row(i) * N + column(i)];
+  device::wgmma_fence();
+  for (int k = 0; k < 4; ++k) {
+    const uint64_t b = B_N_MAJOR ? device::wgmma_descriptor_mn_major_128b(tile_b + k * 2048, BOX)
+                                 : device::wgmma_descriptor_k_major_128b(tile_b + k * 32);
+    if constexpr (FROM_REGISTERS) {
+      uint32_t fragment[4];
+      for (int i = 0; i < 4; ++i) {
+        const bfloat16* at = a + (warp * 16 + lane / 4 + i % 2 * 8) * 64 + k * 16 + lane % 4 * 2 + i / 2 * 8;
+        fragment[i] = device::pack(at[0], at[1]);
+      }
+      device::wgmma_fence();
+      if constexpr (N == 64) device::wgmma_m64n64k16_bf16<B_N_MAJOR>(d, fragment, b, 1);
+      if constexpr (N == 128) device::wgmma_m64n128k16_bf16<B_N_MAJOR>(d, fragment, b, 1);
+      if constexpr (N == 256) device::wgmma_m64n256k16_bf16<B_N_MAJOR>(d, fragment, b, 1);
+      device::wgmma_commit();
+      device::wgmma_wait<0>();  // the fragment's registers are needed again
+    } else {
+      const uint64_t a_words = A_M_MAJOR ? device::wgmma_descriptor_mn_major_128b(tile_a + k * 2048, BOX)
+                                         : device::wgmma_descriptor_k_major_128b(tile_a + k * 32);
+      if constexpr (N == 64) device::wgmma_m64n64k16_bf16<A_M_MAJOR, B_N_MAJOR>(d, a_words, b, 1);
+      if constexpr (N == 128) device::wgmma_m64n128k16_bf16<A_M_MAJOR, B_N_MAJOR>(d, a_words, b, 1);
+      if constexpr (N == 256) device::wgmma_m64n256k16_bf16<A_M_MAJOR, B_N_MAJOR>(d, a_words, b, 1);
+    }
+  }
+  device::wgmma_commit();
+  device::wgmma_wait<0>();
+  for (int i = 0; i < N / 2; ++i) c[row(i) * N + column(i)] = d[i];
+#endif
+}
+
+template <int N, bool A_M_MAJOR, bool B_N_MAJOR, bool FROM_REGISTERS>
+void check_wgmma() {
+  const auto a = whole_numbers(64 * 64, 7), b = whole_numbers(64 * N, 8), c = whole_numbers(64 * N, 9);
+  auto expected = product(a, b, 64, N, 64);
+  for (size_t i = 0; i < c.size(); ++i) expected[i] += c[i];
+  Buffer<bfloat16> a16(harness::to_bfloat16(A_M_MAJOR ? transposed(a, 64, 64) : a));
+  Buffer<bfloat16> b16(harness::to_bfloat16(B_N_MAJOR ? b : transposed(b, 64, N)));
+  Buffer<float> d(c);
+  const int64_t inner = B_N_MAJOR ? N : 64, outer = B_N_MAJOR ? 64 : N;
+  const auto map_a =
+      device::make_tensor_map(static_cast<const bfloat16*>(a16.data()), {64, 64}, {1, 64}, {64, 64}, Swizzle::bytes128);
+  const auto map_b = device::make_tensor_map(static_cast<const bfloat16*>(b16.data()), {inner, outer}, {1, inner},
+                                             {64, 64}, Swizzle::bytes128);
+  launch(wgmma_kernel<N, A_M_MAJOR, B_N_MAJOR, FROM_REGISTERS>, 1, 128, 8192 + N / 64 * 8192, map_a, map_b,
+         static_cast<const bfloat16*>(a16.data()), d.data());
+  expect_equal(d.get(), expected);
+}
+
+CASE(wgmma_k_major) {
+  check_wgmma<64, false, false, false>();
+  check_wgmma<128, false, false, false>();
+  check_wgmma<256, false, false, false>();
+}
+
+CASE(wgmma_mn_major) {
+  check_wgmma<64, true, true, false>();
+  check_wgmma<128, false, true, false>();
+  check_wgmma<256, true, false, false>();
+}
+
+CASE(wgmma_from_registers) {
+  check_wgmma<64, false, false, true>();
+  check_wgmma<128, false, true, true>();
+}
+
+// c[64,64] = a[64,32] * b[32,64] in tf32; no swizzle: cores of 8 rows of 16 bytes, 128 bytes each.
+__global__ void __launch_bounds__(128) wgmma_tf32_kernel(const float* a, const float* b_transposed, float* c) {
+#if GPUDL_HAS_SM90A
+  constexpr int ROWS = 64, K = 32, CORE = 128, ALONG_K = ROWS / 8 * CORE;
+  GPUDL_SHARED(float, tile_a, [ROWS * K]);
+  GPUDL_SHARED(float, tile_b, [ROWS * K]);
+  for (int i = threadIdx.x; i < ROWS * K; i += blockDim.x) {
+    const int row = i / K, k = i % K;
+    const int at = k / 4 * (ALONG_K / 4) + row / 8 * (CORE / 4) + row % 8 * 4 + k % 4;
+    tile_a[at] = a[i];
+    tile_b[at] = b_transposed[i];
+  }
+  device::fence_async_shared();
+  __syncthreads();
+  float d[32];
+  device::wgmma_fence();
+  for (int k = 0; k < K / 8; ++k) {
+    const uint32_t at = static_cast<uint32_t>(k) * 2 * ALONG_K;
+    device::wgmma_m64n64k8_tf32(d, device::wgmma_descriptor(device::shared_address(tile_a) + at, ALONG_K, CORE, 0),
+                                device::wgmma_descriptor(device::shared_address(tile_b) + at, ALONG_K, CORE, 0), k > 0);
+  }
+  device::wgmma_commit();
+  device::wgmma_wait<0>();
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  for (int i = 0; i < 32; ++i) c[(warp * 16 + lane / 4 + i / 2 % 2 * 8) * 64 + i / 4 * 8 + lane % 4 * 2 + i % 2] = d[i];
+#endif
+}
+
+CASE(wgmma_tf32) {
+  const auto a = whole_numbers(64 * 32, 10), b = whole_numbers(32 * 64, 11);
+  Buffer<float> input_a(a), input_b(transposed(b, 32, 64)), c(64 * 64);
+  launch(wgmma_tf32_kernel, 1, 128, 0, input_a.data(), input_b.data(), c.data());
+  expect_equal(c.get(), product(a, b, 64, 64, 32));
+}
+
+}  // namespace
