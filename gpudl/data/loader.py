@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..device import device as find_device
+from ..tensor import Tensor
 from .dataset import Dataset, Indices
 from .prefetch import Prefetch
 from .shuffle import augmentation_rng, check_seed, permutation
@@ -54,7 +56,8 @@ class Loader:
         self.dataset, self.batch_size, self.shuffle = dataset, int(batch_size), bool(shuffle)
         self.num_workers, self.drop_last = num_workers, bool(drop_last)
         self.prefetch_factor, self.transform = prefetch_factor, transform
-        self.seed, self.device = check_seed(seed), device
+        self.seed = check_seed(seed)
+        self.device = None if device is None else find_device(device)
         self._epoch = 0
         self._next = 0  # the batch behind the last one handed out
         self._resume = False  # the next pass starts at self._next, not at 0
@@ -117,7 +120,10 @@ class Loader:
         return (self.transform(arrays[0], rng), *arrays[1:])
 
     def _place(self, arrays: tuple[npt.NDArray[Any], ...]) -> Batch:
-        return arrays
+        """The batch as the consumer gets it; runs in the consumer's thread, and on its stream."""
+        if self.device is None:
+            return arrays
+        return tuple(Tensor(array, device=self.device) for array in arrays)
 
     def state_dict(self) -> dict[str, int | bool]:
         """The place in the data, and what it is the place in; only plain numbers."""

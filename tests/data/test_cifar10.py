@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpudl.data import DataError, load
+from gpudl.data.archive import read_members
 from gpudl.data.packed import unpack_images
 from gpudl.data.sets.cifar10 import BATCHES, RECORD, parse_binary, parse_python
 from tests.data.small_files import python_batch
@@ -148,6 +149,17 @@ def test_archive_refuses(write, tmp_path):
         path.write_bytes(content)
         with pytest.raises(DataError, match=message):
             load("cifar-10", data_dir=tmp_path)
+
+
+def test_archive_refuses_a_bomb(tmp_path):
+    """Members that nobody asked for are not read for ever either."""
+    path = tmp_path / "bomb.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        other = tarfile.TarInfo("other")
+        other.size = 1 << 22
+        tar.addfile(other, io.BytesIO(bytes(other.size)))
+    with pytest.raises(DataError, match="unpacks to far more than is expected"):
+        read_members(path, ["wanted"], limit=100)
 
 
 def test_archive_never_follows_a_link(tmp_path):

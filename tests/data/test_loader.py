@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+import gpudl
 from gpudl.data import ArrayDataset, Loader, Subset
 
 ORDER_0 = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
@@ -183,6 +184,19 @@ def test_any_object_with_a_length_and_an_index_is_a_data_set():
     assert labels.tolist() == [0, 1, 2]
     (values,) = next(iter(Loader([1.5, 2.5], batch_size=2)))
     assert values.tolist() == [1.5, 2.5]
+
+
+@pytest.mark.parametrize("device", ["cpu", gpudl.device("cpu"), "meta"])
+def test_tensors_on_a_device(device):
+    images, labels = next(iter(Loader(DATA, batch_size=3, device=device)))
+    assert str(images.device) == str(device)
+    assert images.shape == (3,)
+    assert str(device) == "meta" or labels.tolist() == [0, 1, 2]
+
+
+def test_a_device_that_is_none_is_refused_at_once():
+    with pytest.raises(ValueError, match="abacus"):
+        Loader(DATA, device="abacus")
 
 
 def threads():
