@@ -71,7 +71,8 @@ def command(stage: str, out: Path, pytest_args: Sequence[str]) -> list[str] | No
     if sanitizer is None:
         return None
     options = ["--tool", stage, "--error-exitcode", "42", "--print-limit", "20"]
-    return [sanitizer, *options, *pytest, "--timeout=0", *QUICK_TESTS, *pytest_args]
+    pytest += ["-p", "bench.no_pool", "--timeout=0"]
+    return [sanitizer, *options, *pytest, *QUICK_TESTS, *pytest_args]
 
 
 def run(words: Sequence[str], log: Path, limit: float) -> int:
