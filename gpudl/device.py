@@ -129,9 +129,13 @@ class MetaArray(NamedTuple):
 
 
 class Meta(Device):
-    """Shapes only: VGG's summary without VGG's memory."""
+    """Shapes only: VGG's summary without VGG's memory.
+
+    multiply_adds: how many the operators that ran here would have done, counted up for ever.
+    """
 
     name = "meta"
+    multiply_adds = 0
 
     def asarray(self, array: Any) -> Array:
         return MetaArray(tuple(array.shape), array.dtype)
@@ -148,7 +152,9 @@ class Meta(Device):
         arrays: tuple[Array | None, ...],
         algorithm: str | None = None,
     ) -> tuple[Array, ...]:
-        return tuple(MetaArray(s.shape, s.dtype) for s in op.infer_cached(specs))
+        outputs = op.infer_cached(specs)
+        self.multiply_adds += op.cost(*specs).multiply_adds
+        return tuple(MetaArray(s.shape, s.dtype) for s in outputs)
 
     def backward(
         self,

@@ -41,10 +41,12 @@ class Spec(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Floating-point operations, and the fewest bytes that must move through memory."""
+    """Floating-point operations, the fewest bytes that must move through memory, and how many of the
+    operations are pairs of a product and a sum (counted in a model's summary)."""
 
     flops: int
     bytes: int
+    multiply_adds: int = 0
 
 
 class Case(NamedTuple):
