@@ -1,0 +1,62 @@
+"""The function conv2d: what it adds to its operator, which is tested from its declaration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpudl.nn.functional import conv2d
+from gpudl.tensor import Tensor
+
+
+def tensors(x=(2, 4, 7, 8), weight=(6, 4, 3, 3), bias=True):
+    rng = np.random.default_rng(0)
+    shapes = [x, weight, weight[:1]][: 2 + bias]
+    return [Tensor(rng.standard_normal(s).astype(np.float32), requires_grad=True) for s in shapes]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"stride": 2, "padding": 1},
+        {"stride": (1, 2), "padding": (0, 1), "dilation": (2, 1)},
+        {"padding": "valid"},
+        {"padding": "same"},
+        {"padding": "same", "dilation": (1, 3)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("window", [(3, 3), (2, 3), (4, 2)], ids=str)
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+def test_agrees_with_pytorch(arguments, window):
+    torch = pytest.importorskip("torch")
+    mine = tensors(weight=(6, 4, *window))
+    theirs = [torch.tensor(t.numpy(), requires_grad=True) for t in map(Tensor.detach, mine)]
+    y = conv2d(*mine, **arguments)
+    expected = torch.nn.functional.conv2d(*theirs, **arguments)
+    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), atol=2e-5)
+    dy = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    y.backward(Tensor(dy))
+    expected.backward(torch.tensor(dy))
+    for ours, other in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(ours.grad.numpy(), other.grad.numpy(), atol=1e-4)
+
+
+def test_without_bias():
+    x, weight = tensors(bias=False)
+    assert conv2d(x, weight).shape == (2, 6, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"stride": (1, 2, 3)}, r"conv2d: stride is \(1, 2, 3\); it must be an int or a pair"),
+        ({"dilation": 1.5}, "conv2d: dilation is 1.5"),
+        ({"padding": "full"}, 'conv2d: padding is \'full\'; it must be .* "same" or "valid"'),
+        ({"padding": "same", "stride": 2}, 'padding="same" needs stride 1'),
+    ],
+)
+def test_refuses(arguments, error):
+    with pytest.raises(ValueError, match=error):
+        conv2d(*tensors(), **arguments)
