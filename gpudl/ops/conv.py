@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.ops import conv_im2col as im2col
 from gpudl.tensor import Tensor, apply
 
 Pair = tuple[int, int]
@@ -25,6 +26,7 @@ class Conv2dOp(Op):
     inputs = ("x", "weight", "bias?")
     saves = ("x", "weight")
     kernels = ("direct",)
+    cpu = ("im2col",)
 
     stride: Pair
     padding: Pair
@@ -158,6 +160,19 @@ class Conv2dOp(Op):
         rows = slice(top, top + (p - 1) * stride_h + 1, stride_h)
         return grouped[..., rows, left : left + (q - 1) * stride_w + 1 : stride_w]
 
+    # ------------------------------------------------------------------ the faster NumPy form
+
+    def forward_im2col(self, xp: Any, x: Any, weight: Any, bias: Any = None) -> tuple[Any, ...]:
+        return (im2col.forward(self, x, weight, bias),)
+
+    def backward_im2col(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        (dy,), (x, weight) = dys, saved[:2]
+        return (
+            im2col.data_gradient(self, dy, weight, x.shape) if needs[0] else None,
+            im2col.weight_gradient(self, dy, x, weight) if needs[1] else None,
+            im2col.bias_gradient(dy) if needs[2] else None,
+        )
+
     # ------------------------------------------------------------------ kernels
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
@@ -179,7 +194,7 @@ class Conv2dOp(Op):
         (y,) = self.infer(x, weight, bias)
         present = [s for s in (x, weight, bias, y) if s is not None]
         flops = 2 * y.size * Spec(weight.shape[1:], weight.dtype).size
-        return Cost(flops, sum(s.size * s.dtype.itemsize for s in present))
+        return Cost(flops, sum(s.size * s.dtype.itemsize for s in present), flops // 2)
 
     def reduction(self, x: Spec, weight: Spec, bias: Spec | None = None) -> int:
         n, k, p, q = self.infer(x, weight, bias)[0].shape
