@@ -28,6 +28,16 @@ inline std::vector<Case>& cases() {
   static const bool name##_added = (harness::cases().push_back({#name, name}), true); \
   static void name()
 
+// A kernel with a mistake that PLANTED switches on: one case with it, which must be found, and one without. A comment
+// "planted: name" marks the line that a report must name.
+#define BUG(name)                             \
+  template <bool PLANTED>                     \
+  static void name##_run();                   \
+  CASE(name) { name##_run<true>(); }          \
+  CASE(name##_clean) { name##_run<false>(); } \
+  template <bool PLANTED>                     \
+  static void name##_run()
+
 #if defined(__CUDACC__)
 inline void check(cudaError_t status) {
   if (status != cudaSuccess) throw std::runtime_error(cudaGetErrorString(status));

@@ -30,6 +30,12 @@ CASE(indices) {
   expect_equal(out.get(), expected);
 }
 
+CASE(empty_grid) {  // an empty tensor: nothing runs
+  Buffer<int> out(1, -1);
+  launch(indices_kernel, dim3(0, 2, 2), dim3(4, 3, 2), 0, out.data());
+  expect_equal(out.get(), {-1});
+}
+
 __global__ void shuffle_kernel(int* out) {
   const int lane = threadIdx.x;
   out[lane] = __shfl_xor_sync(ALL, lane, 5);

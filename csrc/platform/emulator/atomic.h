@@ -1,43 +1,35 @@
 // Atomic operations on integers. There is none on floating-point numbers on purpose: the order of additions, and with
 // it the bits of the result, would change from run to run.
 #pragma once
-#include <cstdint>
-
 #include "platform/emulator/error.h"
 
 namespace gpudl::emulator {
 
-// Before an atomic operation: others may run first, and the race detector takes note.
-void before_atomic(const void* address, size_t bytes, const Site& site);
+enum class Atomic { add, min, max, exchange, compare, bit_and, bit_or, bit_xor };
+
+// Returns the old value. Others may run first, and the race detector takes note. expected: of compare alone.
+template <class T>
+T atomic(Atomic operation, T* address, T value, T expected, const Site& site);
 
 void fence();
 
-template <class T, class Change>
-T atomic(T* address, Change change, const Site& site) {
-  before_atomic(address, sizeof(T), site);
-  const T old = *address;
-  *address = change(old);
-  return old;
-}
-
 }  // namespace gpudl::emulator
 
-#define GPUDL_ATOMIC(name, T, expression)                                                                   \
+#define GPUDL_ATOMIC(T, name, operation)                                                                    \
   inline T name(T* address, T value, ::gpudl::emulator::Site site = ::gpudl::emulator::Site::here(#name)) { \
-    return ::gpudl::emulator::atomic(address, [value](T old) { return static_cast<T>(expression); }, site); \
+    return ::gpudl::emulator::atomic<T>(::gpudl::emulator::Atomic::operation, address, value, {}, site);    \
   }
-#define GPUDL_ATOMICS(T)                                                                          \
-  GPUDL_ATOMIC(atomicAdd, T, old + value)                                                         \
-  GPUDL_ATOMIC(atomicMin, T, value < old ? value : old)                                           \
-  GPUDL_ATOMIC(atomicMax, T, value > old ? value : old)                                           \
-  GPUDL_ATOMIC(atomicExch, T, (static_cast<void>(old), value))                                    \
-  GPUDL_ATOMIC(atomicAnd, T, old& value)                                                          \
-  GPUDL_ATOMIC(atomicOr, T, old | value)                                                          \
-  GPUDL_ATOMIC(atomicXor, T, old ^ value)                                                         \
-  inline T atomicCAS(T* address, T expected, T value,                                             \
-                     ::gpudl::emulator::Site site = ::gpudl::emulator::Site::here("atomicCAS")) { \
-    return ::gpudl::emulator::atomic(                                                             \
-        address, [expected, value](T old) { return old == expected ? value : old; }, site);       \
+#define GPUDL_ATOMICS(T)                                                                                     \
+  GPUDL_ATOMIC(T, atomicAdd, add)                                                                            \
+  GPUDL_ATOMIC(T, atomicMin, min)                                                                            \
+  GPUDL_ATOMIC(T, atomicMax, max)                                                                            \
+  GPUDL_ATOMIC(T, atomicExch, exchange)                                                                      \
+  GPUDL_ATOMIC(T, atomicAnd, bit_and)                                                                        \
+  GPUDL_ATOMIC(T, atomicOr, bit_or)                                                                          \
+  GPUDL_ATOMIC(T, atomicXor, bit_xor)                                                                        \
+  inline T atomicCAS(T* address, T expected, T value,                                                        \
+                     ::gpudl::emulator::Site site = ::gpudl::emulator::Site::here("atomicCAS")) {            \
+    return ::gpudl::emulator::atomic<T>(::gpudl::emulator::Atomic::compare, address, value, expected, site); \
   }
 GPUDL_ATOMICS(int)
 GPUDL_ATOMICS(unsigned)

@@ -97,10 +97,8 @@ void named_barrier(unsigned id, unsigned threads, bool waits, const Site& site) 
   if (!waits) race::release(me.linear, barrier.arrived);
   const bool complete = barrier.arrivals.size() == threads;
   if (complete) release(barrier);  // wakes this thread too, if it waits
-  if (waits)
-    engine.wait(site);
-  else
-    engine.preempt();
+  if (waits) engine.wait(site);
+  else engine.preempt();
 }
 
 }  // namespace gpudl::emulator

@@ -272,6 +272,7 @@ void Engine::fail_deadlock() const {
             thread.waiting.file + ":" + std::to_string(thread.waiting.line) + " (thread " + std::to_string(i) +
             (count == 1 ? ")" : " is the first)");
   }
+  text += describe_awaited_mbarriers();
   current = nullptr;  // no single thread is to blame
   fail(first.front()->waiting, "deadlock, no thread of the block can run; of %u threads %u have ended; %s",
        thread_count, thread_count - live, text.c_str());

@@ -2,17 +2,29 @@
 
 #include <ucontext.h>
 
-#include <cstring>
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "platform/emulator/engine.h"
+#include "platform/emulator/sanitizer.h"
 #include "platform/emulator/symbol.h"
 
 namespace gpudl::emulator {
 
 #if defined(__SANITIZE_ADDRESS__)
 
-FaultGuard::FaultGuard(Context&) {}
+namespace {
+// The last words of a process that a sanitizer ends: which thread of the kernel it was.
+void name_thread() {
+  if (current == nullptr) return;
+  const dim3& thread = current->index;
+  fprintf(stderr, "gpudl: this was block (%u,%u,%u), thread (%u,%u,%u) of the running kernel\n", block_index.x,
+          block_index.y, block_index.z, thread.x, thread.y, thread.z);
+}
+}  // namespace
+
+FaultGuard::FaultGuard(Context&) { __sanitizer_set_death_callback(name_thread); }
 FaultGuard::~FaultGuard() {}
 bool FaultGuard::caught() { return false; }
 void FaultGuard::fail_for_caught() { std::abort(); }

@@ -1,6 +1,7 @@
 #include "platform/emulator/mbarrier.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -45,7 +46,7 @@ Mbarrier& existing(uint32_t address, const Site& site, bool used_by_thread = tru
   if (mark != mark_of(address))
     fail(site, "the mbarrier at shared address 0x%x (initialised at %s:%d) was overwritten by data", address,
          mbarrier->site.file, mbarrier->site.line);
-  if (used_by_thread) race::atomic_access(bytes, 8, site);
+  if (used_by_thread) race::access(bytes, 8, false, site);  // its initialisation was a write
   return *mbarrier;
 }
 
@@ -104,8 +105,9 @@ void mbarrier_fence(const Site&) {
 void mbarrier_arrive(uint32_t address, int64_t expected_bytes, const Site& site) {
   Mbarrier& mbarrier = existing(address, site);
   if (mbarrier.pending == 0)
-    fail(site, "one arrival more than the %d that the mbarrier expects in a phase (initialised at %s:%d)",
-         mbarrier.count, mbarrier.site.file, mbarrier.site.line);
+    fail(site,
+         "all %d arrivals of this phase have come and it waits for %lld bytes: arrive again in the next phase only",
+         mbarrier.count, static_cast<long long>(mbarrier.bytes));
   announce(mbarrier, expected_bytes, site);
   race::release(engine.self().linear, mbarrier.arriving);
   --mbarrier.pending;
@@ -124,6 +126,19 @@ void mbarrier_wait(uint32_t address, unsigned parity, const Site& site) {
     mbarrier.waiting.push_back(&engine.self());
     engine.wait(site);
   }
+}
+
+std::string describe_awaited_mbarriers() {
+  std::string text;
+  for (const Mbarrier& mbarrier : mbarriers) {
+    if (mbarrier.waiting.empty()) continue;
+    char line[200];
+    snprintf(line, sizeof line,
+             "; the phase of the mbarrier at shared address 0x%x lacks %d of %d arrivals and %lld bytes",
+             mbarrier.address, mbarrier.pending, mbarrier.count, static_cast<long long>(mbarrier.bytes));
+    text += line;
+  }
+  return text;
 }
 
 void mbarrier_check_for_copy(uint32_t address, const Site& site) {

@@ -2,6 +2,7 @@
 // announced have come; then the next phase begins. Threads wait for the phase of a parity (0 is the first phase's).
 #pragma once
 #include <cstdint>
+#include <string>
 
 #include "platform/emulator/error.h"
 
@@ -18,7 +19,8 @@ void mbarrier_fence(const Site& site);
 void mbarrier_check_for_copy(uint32_t address, const Site& site);
 void mbarrier_complete(uint32_t address, int64_t bytes, unsigned agent, const Site& site);
 
-void begin_mbarriers();  // a new block
+void begin_mbarriers();                    // a new block
+std::string describe_awaited_mbarriers();  // what they lack, for messages
 
 }  // namespace gpudl::emulator
 

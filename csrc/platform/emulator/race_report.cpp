@@ -42,15 +42,17 @@ std::string agent_text(unsigned agent, uint64_t block, bool name_block) {
 
 std::string describe(const Race& race) {
   const bool two_blocks = race.first_block != race.second_block;
-  std::string text = describe_address(race.address) + " was ";
-  if (race.first == race.second && race.first_agent == race.second_agent && !two_blocks)  // read before any write
-    return text + race.second_verb + " by " + agent_text(race.second_agent, race.second_block, false) + " in " +
-           text_of(race.second) + ", but " + race.what;
-  text += std::string(race.first_verb) + " by " + agent_text(race.first_agent, race.first_block, two_blocks) + " in " +
-          text_of(race.first) + " and " + race.second_verb + " by " +
-          agent_text(race.second_agent, race.second_block, two_blocks) + " in " + text_of(race.second);
+  const std::string second = std::string(race.second_verb) + " by " +
+                             agent_text(race.second_agent, race.second_block, two_blocks) + " in " +
+                             text_of(race.second);
+  if (race.first_verb == nullptr)
+    return describe_address(race.address) + " was " + second + " before anything wrote it";
+  std::string text = describe_address(race.address) + " was " + race.first_verb + " by " +
+                     agent_text(race.first_agent, race.first_block, two_blocks) + " in " + text_of(race.first) +
+                     " and " + second;
   if (two_blocks) return text + ": blocks of one launch run in any order";
-  return text + (*race.what != '\0' ? std::string(": ") + race.what : ", and no barrier orders the two");
+  return text +
+         (race.fence_missing ? ": the writer did not call fence_async_shared()" : ", and no barrier orders the two");
 }
 
 }  // namespace
@@ -85,7 +87,7 @@ std::string take_report() {
   std::string text;
   for (const Race& race : races) text += (text.empty() ? "" : "; ") + describe(race);
   if (races_seen > races.size() && !races.empty())
-    text += " (" + std::to_string(races_seen) + " such accesses in this block)";
+    text += " (" + std::to_string(races_seen) + " racing accesses in this block)";
   races.clear();
   races_seen = 0;
   return text;
@@ -93,10 +95,11 @@ std::string take_report() {
 
 void end_block() {
   if (races.empty()) return;
-  const Race first = races.front();
-  const Site site{"", 0, "data race"};
-  fail(first.second.is_code() ? site : Site{first.second.site().file, first.second.site().line, "data race"}, "%s",
-       take_report().c_str());
+  const Place place = races.front().second;
+  const std::string line = place.is_code() ? source_line(place.program_counter()) : std::string();
+  const Site site =
+      place.is_code() ? Site{"", 0, line.c_str()} : Site{place.site().file, place.site().line, "data race"};
+  fail(site, "%s%s", place.is_code() ? "data race: " : "", take_report().c_str());
 }
 
 }  // namespace gpudl::emulator::race

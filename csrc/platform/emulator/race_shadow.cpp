@@ -110,8 +110,9 @@ struct Access {
   const char* verb() const {
     return kind == Kind::read ? "read" : kind == Kind::write ? "written" : "changed atomically";
   }
-  void conflict(const char* what, uint64_t block, unsigned other, const char* other_verb, Place other_place) const {
-    report({what, address, block, this_block, other, agent, other_verb, verb(), other_place, place});
+  void conflict(uint64_t block, unsigned other, const char* other_verb, Place other_place,
+                bool fence_missing = false) const {
+    report({address, block, this_block, other, agent, other_verb, verb(), other_place, place, fence_missing});
   }
 };
 
@@ -119,33 +120,32 @@ void check_against_write(const Cell& cell, const Access& access) {
   if (cell.writer == NOBODY || (cell.atomic_write && access.kind == Kind::atomic)) return;
   const char* verb = cell.atomic_write ? "changed atomically" : "written";
   if (cell.write_block != this_block) {
-    if (!ordered_block(cell.write_block))
-      access.conflict("between blocks", cell.write_block, cell.writer, verb, cell.written);
+    if (!ordered_block(cell.write_block)) access.conflict(cell.write_block, cell.writer, verb, cell.written);
   } else if (!clocks.knows(access.agent, cell.writer, cell.write_time)) {
-    access.conflict("", this_block, cell.writer, verb, cell.written);
+    access.conflict(this_block, cell.writer, verb, cell.written);
   } else if (access.shared && access.agent >= clocks.threads() && access.kind == Kind::read &&
              cell.writer < clocks.threads() && clocks.fenced(cell.writer) < cell.write_time) {
-    access.conflict("the writer did not call fence_async_shared()", this_block, cell.writer, verb, cell.written);
+    access.conflict(this_block, cell.writer, verb, cell.written, true);
   }
 }
 
 void check_against_reads(Cell& cell, const Access& access) {
   for (const uint64_t block : {cell.earlier_read_block, cell.read_block})
     if (block != NO_BLOCK && !ordered_block(block)) {
-      access.conflict("between blocks", block, cell.reader, "read", cell.read);
+      access.conflict(block, cell.reader, "read", cell.read);
       return;
     }
   if (cell.read_block != this_block || cell.reader == NOBODY) return;
   if (cell.readers < 0) {
     if (!clocks.knows(access.agent, cell.reader, cell.read_time))
-      access.conflict("", this_block, cell.reader, "read", cell.read);
+      access.conflict(this_block, cell.reader, "read", cell.read);
     return;
   }
   const uint32_t* row = row_of(cell);
   const uint32_t* known = clocks.known(access.agent);
   for (unsigned other = 0; other < clocks.agents(); ++other)
     if (row[other] > known[other] && other != access.agent) {
-      access.conflict("", this_block, other, "read", cell.read);
+      access.conflict(this_block, other, "read", cell.read);
       return;
     }
 }
@@ -162,10 +162,8 @@ void note_read(Cell& cell, const Access& access) {
   if (cell.readers >= 0) {
     // All threads know of all readers, so this one stands for them all.
     const bool all_known = cell.read_time <= clocks.last_full_barrier() && cell.reader < clocks.threads();
-    if (all_known)
-      forget_readers(cell);
-    else
-      row_of(cell)[access.agent] = time;
+    if (all_known) forget_readers(cell);
+    else row_of(cell)[access.agent] = time;
   }
   if (cell.readers < 0 && cell.reader != NOBODY && !clocks.knows(access.agent, cell.reader, cell.read_time)) {
     cell.readers = take_row();
@@ -194,8 +192,7 @@ void visit(Cell& cell, const Access& access) {
     if (cell.reader == access.agent && cell.read_block == this_block && cell.readers < 0 &&
         cell.read_time == clocks.time(access.agent) && cell.read == access.place)
       return;  // a loop reads it again
-    if (access.shared && cell.writer == NOBODY)
-      access.conflict("never written in this block", this_block, access.agent, "read", access.place);
+    if (access.shared && cell.writer == NOBODY) access.conflict(this_block, access.agent, nullptr, access.place);
     check_against_write(cell, access);
     note_read(cell, access);
   } else {

@@ -31,12 +31,12 @@ void shadow_fence();
 
 // What stands in a report.
 struct Race {
-  const char* what;
   const void* address;
   uint64_t first_block, second_block;
   unsigned first_agent, second_agent;
-  const char *first_verb, *second_verb;
+  const char *first_verb, *second_verb;  // no first: memory was read that nothing had written
   Place first, second;
+  bool fence_missing;  // a barrier orders the two, but the writer's fence for asynchronous units is missing
 };
 void report(const Race& race);
 

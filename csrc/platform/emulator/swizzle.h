@@ -7,14 +7,10 @@ namespace gpudl::emulator {
 
 inline uint32_t swizzled(uint32_t address, int width) {
   switch (width) {
-    case 128:
-      return address ^ ((address >> 7 & 7) << 4);
-    case 64:
-      return address ^ ((address >> 7 & 3) << 4);
-    case 32:
-      return address ^ ((address >> 7 & 1) << 4);
-    default:
-      return address;
+    case 128: return address ^ ((address >> 7 & 7) << 4);
+    case 64: return address ^ ((address >> 7 & 3) << 4);
+    case 32: return address ^ ((address >> 7 & 1) << 4);
+    default: return address;
   }
 }
 

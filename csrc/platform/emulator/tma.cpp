@@ -110,10 +110,8 @@ void land(const BoxCopy& copy) {
     std::memcpy(tile, copy.tensor.data, copy.bytes);
   } else {
     for_each_element(copy, tile, [](char* shared, const char* global, size_t bytes) {
-      if (global != nullptr)
-        std::memcpy(shared, global, bytes);
-      else
-        std::memset(shared, 0, bytes);
+      if (global != nullptr) std::memcpy(shared, global, bytes);
+      else std::memset(shared, 0, bytes);
     });
   }
   mbarrier_complete(copy.mbarrier, static_cast<int64_t>(copy.bytes), copy.agent, copy.site);
