@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -178,6 +178,7 @@ class NativeDevice(Device):
     """
 
     copies = 0
+    precision: ClassVar[str] = "highest"  # of float32 products, on all devices alike
     module: ModuleType
 
     def __init__(self) -> None:
@@ -240,22 +241,24 @@ class NativeDevice(Device):
         self, op: Op, direction: str, algorithm: str | None, specs: tuple[Spec | None, ...]
     ) -> KernelCall:
         plans = op.cache(self.name)
-        plan = plans.get((direction, algorithm, specs))
+        key = (direction, algorithm, specs, NativeDevice.precision)
+        plan = plans.get(key)
         if plan is None:
             name = algorithm or self._choose(op, direction, specs)
             plan = KernelCall(self.module, op, direction, name, specs)
-            plans[direction, algorithm, specs] = plan
+            plans[key] = plan
         return plan
 
     def _choose(self, op: Op, direction: str, specs: tuple[Spec | None, ...]) -> str:
-        """The first declared kernel that takes these inputs; there is no silent way to others."""
-        for name in self.algorithms(op, direction):
+        """The kernel that the operator prefers of those that take these inputs."""
+        known = self.algorithms(op, direction)
+        for name in op.prefer(self.name, NativeDevice.precision, known, *specs):
             if takes(self.module, op, direction, name, specs):
                 return name
         came = ", ".join(f"{n} {s}" for n, s in zip(op.inputs, specs, strict=True) if s is not None)
         raise TypeError(
             f"{op.name}: no {direction} kernel on {self.name} takes {came}; it has "
-            f"{self.algorithms(op, direction) or 'none'} (use float32, or device='cpu')"
+            f"{known or 'none'} (use float32, or device='cpu')"
         )
 
 

@@ -130,6 +130,14 @@ class Op:
         """Can this kernel run on such inputs? Its dtypes are checked apart from this."""
         return True
 
+    def prefer(
+        self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
+    ) -> tuple[str, ...]:
+        """The kernels to choose from, the best first; the first that takes the inputs runs.
+
+        precision: of float32 products, "highest", "high" or "medium"."""
+        return algorithms
+
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
         """How many float32 elements of scratch memory the kernel wants, forward or backward."""
         return 0

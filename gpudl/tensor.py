@@ -369,7 +369,11 @@ def _note_versions(node: OpNode, op: Op, inputs: Any, outputs: Any) -> None:
         (name, (inputs if is_input else outputs)[i])
         for name, (is_input, i) in zip(op.saves, op._saved_from, strict=True)
     ]
-    node.versions = tuple((name, t._cell, t._cell[0]) for name, t in saved if t is not None)
+    node.versions = tuple(
+        (name, t._cell, t._cell[0])
+        for name, t in saved
+        if t is not None and getattr(node.saved, name) is not None
+    )
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -4,6 +4,7 @@
 //   void max_pool2d_forward_direct(View<const float, 4, nhwc> x, View<float, 4, nhwc> y, Pair kernel_size);
 //   GPUDL_EXPORT(max_pool2d_forward_direct, x, y, kernel_size);
 #pragma once
+#include <algorithm>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -108,6 +109,30 @@ struct Bind<View<T, RANK, LAYOUT>> {
     return view;
   }
   static std::string describe_array(const Array& array) { return gpudl::describe(array); }
+};
+
+template <class T>
+struct Bind<Matrices<T>> {
+  static Parameter describe() { return {"", "array", dtype_of<T>(), -1, "nchw", !std::is_const_v<T>, false}; }
+  static Matrices<T> make(const Argument& a, const Parameter& p) {
+    check(std::holds_alternative<Array>(a), p.name, "must be an array");
+    const Array& array = std::get<Array>(a);
+    check(array.dtype == p.dtype, p.name,
+          std::string("must be ") + name_of(p.dtype) + ", got " + gpudl::describe(array));
+    check(array.writable || !p.writable, p.name, "is written by the kernel, but the array is read-only");
+    int order[MAX_RANK];
+    for (int axis = 0; axis < array.rank; ++axis) order[axis] = axis;
+    check_dense(array, order, p.name, p.layout);
+    int64_t dim[3] = {1, 1, 1};
+    for (int axis = 0; axis < array.rank; ++axis) dim[std::max(0, axis + 3 - array.rank)] *= array.shape[axis];
+    Matrices<T> view;
+    view.data = static_cast<T*>(array.data);
+    for (int axis = 0; axis < 3; ++axis) {
+      check(std::in_range<int>(dim[axis]), p.name, "is too large: " + gpudl::describe(array));
+      view.dim[axis] = static_cast<int>(dim[axis]);
+    }
+    return view;
+  }
 };
 
 template <class V>

@@ -36,6 +36,11 @@ struct View {
   }
 };
 
+// A stack of matrices: an array of any rank in plain row-major order, dim = {product of the leading axes, rows,
+// columns}. One axis is one row.
+template <class T>
+struct Matrices : View<T, 3> {};
+
 // An argument that may be absent: data is null then.
 template <class V>
 struct Maybe : V {

@@ -1,0 +1,154 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpudl.op import Array, Case, Spec, public, require, require_float
+from gpudl.ops.matmul import Product, draw, gemm_workspace
+from gpudl.tensor import Tensor, apply
+
+ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm.h
+
+
+class LinearOp(Product):
+    """y = activation(x · weightᵀ + bias).
+
+    x: (…, inputs), weight: (outputs, inputs), bias: (outputs). activation: one of ACTIVATIONS,
+    applied as the product leaves the registers.
+    """
+
+    inputs = ("x", "weight", "bias?")
+    saves = ("x", "weight", "y")
+    activation: str = "none"
+
+    def parameters(self) -> dict[str, Any]:
+        return {"activation": ACTIVATIONS.index(self.activation)}
+
+    def infer(self, x: Spec, weight: Spec, bias: Spec | None) -> tuple[Spec, ...]:
+        require_float(self, x=x, weight=weight, bias=bias)
+        known = self.activation in ACTIVATIONS
+        require(known, self, "activation", f"{self.activation!r} must be one of {ACTIVATIONS}")
+        require(len(weight.shape) == 2, self, "weight", f"{weight} must be (outputs, inputs)")
+        outputs, inputs = weight.shape
+        require(
+            len(x.shape) >= 1 and x.shape[-1] == inputs,
+            self,
+            "x",
+            f"{x} does not fit weight {weight}: its last axis must have {inputs} elements",
+        )
+        if bias is not None:
+            require(bias.shape == (outputs,), self, "bias", f"{bias} must have shape [{outputs}]")
+        return (Spec((*x.shape[:-1], outputs), x.dtype),)
+
+    def extents(self, x: Spec, weight: Spec, bias: Spec | None) -> tuple[int, int, int, int]:
+        rows = 1
+        for extent in x.shape[:-1]:
+            rows *= extent
+        return 1, rows, *weight.shape  # type: ignore[return-value]
+
+    def forward(self, xp: Any, x: Any, weight: Any, bias: Any) -> tuple[Any, ...]:
+        y = xp.matmul(_wide(x), _wide(weight).T)
+        if bias is not None:
+            y += bias
+        if self.activation == "relu":
+            xp.maximum(y, 0, out=y)
+        elif self.activation == "sigmoid":
+            y = 1 / (1 + xp.exp(-y))
+        elif self.activation == "tanh":
+            xp.tanh(y, out=y)
+        return (y.astype(x.dtype, copy=False),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        weight = saved.weight
+        dtype = weight.dtype
+        dz = self._before_activation(xp, dys[0], saved.y)
+        rows = _wide(dz).reshape(self.extents(*saved.specs)[1], len(weight))
+        dx = dweight = dbias = None
+        if needs[0]:
+            dx = xp.matmul(_wide(dz), _wide(weight)).astype(dtype, copy=False)
+        if needs[1]:
+            x = _wide(saved.x).reshape(len(rows), weight.shape[1])
+            dweight = xp.matmul(rows.T, x).astype(dtype, copy=False)
+        if needs[2]:
+            dbias = rows.sum(axis=0).astype(dtype, copy=False)
+        return dx, dweight, dbias
+
+    def _before_activation(self, xp: Any, dy: Any, y: Any) -> Array:
+        """The gradient of what the activation was applied to."""
+        if self.activation == "relu":
+            return xp.where(y <= 0, 0, dy).astype(dy.dtype, copy=False)
+        if self.activation == "sigmoid":
+            return dy * y * (1 - y)
+        return dy * (1 - y * y) if self.activation == "tanh" else dy
+
+    def save(self, inputs: Any, outputs: Any, specs: Any) -> Any:
+        y = None if self.activation == "none" else outputs[0]
+        return self.saved_type(inputs[0], inputs[1], y, specs)
+
+    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
+        _, rows, outputs, inputs = self.extents(*specs)
+        if direction == "forward":
+            return gemm_workspace(rows, outputs, inputs)
+        before_activation = 0 if self.activation == "none" else rows * outputs
+        return before_activation + max(
+            gemm_workspace(rows, inputs, outputs), gemm_workspace(outputs, inputs, rows)
+        )
+
+    def twin(self, torch: Any, x: Any, weight: Any, bias: Any) -> Any:
+        y = torch.nn.functional.linear(x, weight, bias)
+        return y if self.activation == "none" else getattr(torch, self.activation)(y)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        x = np.array([[1, 2, 3]], np.float32)
+        w = np.array([[1, 0, -1], [2, 1, 1]], np.float32)
+        b = np.array([1, -10], np.float32)
+        plain, relu = cls.of("none"), cls.of("relu")
+        y = np.array([[-1, -3]], np.float32)  # by hand: 1 - 3 + 1, 2 + 2 + 3 - 10
+        yield Case("by hand", plain, lambda rng: (x, w, b), golden=(y,))
+        for rows, outputs, inputs in [(64, 120, 50), (130, 10, 84), (1, 7, 3), (5, 1, 1)]:
+            make = draw((rows, inputs), (outputs, inputs), (outputs,))
+            yield Case(f"{rows}x{outputs}x{inputs}", plain, make)
+        for activation in ACTIVATIONS[1:]:
+            yield Case(activation, cls.of(activation), draw((9, 21), (33, 21), (33,)))
+        yield Case("relu, no bias", relu, without_bias((9, 21), (33, 21)))
+        yield Case("no bias", plain, without_bias((70, 21), (33, 21)))
+        yield Case("three axes", plain, draw((2, 5, 21), (33, 21), (33,)))
+        yield Case("one axis", plain, draw((21,), (33, 21), (33,)))
+        yield Case("no rows", relu, draw((0, 21), (33, 21), (33,)))
+        yield Case("no inputs", plain, draw((4, 0), (33, 0), (33,)))
+        yield Case("no outputs", plain, draw((4, 21), (0, 21), (0,)))
+        yield Case("long sums in pieces", relu, draw((520, 6), (10, 6), (10,)))
+        fit = r"linear: x float32\[4, 20\] does not fit weight float32\[33, 21\]"
+        yield Case("inputs differ", plain, without_bias((4, 20), (33, 21)), error=fit)
+        wrong_bias = draw((4, 21), (33, 21), (32,))
+        yield Case("bias", plain, wrong_bias, error=r"linear: bias float32\[32\] must have .*33")
+        yield Case("weight", plain, without_bias((4, 21), (21,)), error="linear: weight .*outputs")
+        unknown = cls.of("softplus")
+        yield Case("activation", unknown, draw((4, 21), (3, 21), (3,)), error="'softplus' must be")
+
+
+def _wide(x: Array) -> Array:
+    """bfloat16 is summed in float32."""
+    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
+
+
+def without_bias(*shapes: tuple[int, ...]) -> Any:
+    make = draw(*shapes)
+    return lambda rng: (*make(rng), None)
+
+
+@public("functional")
+def linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str = "none"
+) -> Tensor:
+    """activation(input · weightᵀ + bias).
+
+    input: (…, inputs), weight: (outputs, inputs), bias: (outputs) -> (…, outputs). activation:
+    "none", "relu", "sigmoid" or "tanh", without a further pass through memory.
+    """
+    return apply(LinearOp.of(activation), input, weight, bias)  # type: ignore[no-any-return]

@@ -1,0 +1,312 @@
+"""Matrix products, and the precision of float32 products on tensor cores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpudl.device import NativeDevice
+from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.tensor import Tensor, apply
+
+PRECISIONS = ("highest", "high", "medium")
+
+
+@public("gpudl")
+def set_float32_matmul_precision(precision: str) -> None:
+    """How exactly GPUs multiply float32 matrices; takes effect on later calls.
+
+    "highest" (default): at most the error of a float32 loop. "high" and "medium": tensor cores with
+    operands rounded to TF32 (11 significant bits). cpu always computes in float32.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"set_float32_matmul_precision: {precision!r} must be one of {PRECISIONS}")
+    NativeDevice.precision = precision
+
+
+@public("gpudl")
+def get_float32_matmul_precision() -> str:
+    """ "highest", "high" or "medium"; see set_float32_matmul_precision."""
+    return NativeDevice.precision
+
+
+def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = False) -> int:
+    """Float32 elements of scratch memory with which csrc/prim/gemm.h multiplies well.
+
+    Where few tiles of 64x64 cover the (m, n) result and k is long, k is cut into pieces of at least
+    256, so that about 128 blocks have work; each piece needs room for its partial sums."""
+    if m * n * batch == 0:
+        return 0
+    tiles = batch * -(-m // 64) * -(-n // 64)
+    pieces = max(1, min(k // 256, 128 // tiles))
+    if pieces == 1 and not (sum_batches and batch > 1):
+        return 0
+    return pieces * batch * m * n
+
+
+class Product(Op):
+    """What operators made of matrix products share: the algorithms of csrc/prim/gemm.h."""
+
+    kernels = ("simt", "simt_large")
+    precision: ClassVar[dict[str, str]] = {}  # what an algorithm rounds operands to
+
+    def extents(self, *specs: Any) -> tuple[int, int, int, int]:
+        """(batch, m, n, k) of the forward product."""
+        raise TypeError(f"{type(self).__name__} declares no extents")
+
+    def cost(self, *specs: Any) -> Cost:
+        batch, m, n, k = self.extents(*specs)
+        present = [s for s in (*specs, *self.infer(*specs)) if s is not None]
+        moved = sum(s.size * s.dtype.itemsize for s in present)
+        return Cost(2 * batch * m * n * k, moved, batch * m * n * k)
+
+    def reduction(self, *specs: Any) -> int:
+        return max(self.extents(*specs))  # k forward, m, n and batch backward
+
+
+class MatmulOp(Product):
+    """y = op(a) · op(b) over stacks of matrices, op(x) = xᵀ if its field says so.
+
+    a: (…, m, k), or (…, k, m) with transpose_a; b: (…, k, n), or (…, n, k) with transpose_b. The
+    leading axes are equal, or all ones (or absent) in one operand, which then serves all of the
+    other's. Operands of one axis are one row as stored; their row axis is missing from the result.
+    """
+
+    inputs = ("a", "b")
+    saves = ("a", "b")
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    def infer(self, a: Spec, b: Spec) -> tuple[Spec, ...]:
+        require_float(self, a=a, b=b)
+        both = f"a {a} and b {b}"
+        require(len(a.shape) >= 1, self, "a", f"{a} has no axes; it must have at least one")
+        require(len(b.shape) >= 1, self, "b", f"{b} has no axes; it must have at least one")
+        require(len(a.shape) > 1 or not self.transpose_a, self, "a", "with one axis, transposed")
+        require(
+            len(b.shape) > 1 or self.transpose_b,
+            self,
+            "b",
+            f"{b} is one row; a vector of k elements is multiplied with transpose_b",
+        )
+        m, k = _matrix(a.shape, self.transpose_a)
+        k_of_b, n = _matrix(b.shape, self.transpose_b)
+        require(k == k_of_b, self, "b", f"has {k_of_b} rows, but a has {k} columns: {both}")
+        stacks = {_strip(s.shape[:-2]) for s in (a, b)} - {()}
+        require(
+            len(stacks) <= 1,
+            self,
+            "b",
+            f"has other leading axes than a: {both}; they must be equal, or all ones (use expand)",
+        )
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        shape = batch + (m,) * (len(a.shape) > 1) + (n,) * (len(b.shape) > 1)
+        return (Spec(shape, a.dtype),)
+
+    def extents(self, a: Spec, b: Spec) -> tuple[int, int, int, int]:
+        m, k = _matrix(a.shape, self.transpose_a)
+        n = _matrix(b.shape, self.transpose_b)[1]
+        batch = max(_count(a), _count(b)) if _count(a) and _count(b) else 0
+        if _count(b) == 1 and not self.transpose_a:
+            return 1, batch * m, n, k  # one product of all rows
+        return batch, m, n, k
+
+    def forward(self, xp: Any, a: Any, b: Any) -> tuple[Any, ...]:
+        y = self.infer(Spec(a.shape, a.dtype), Spec(b.shape, b.dtype))[0]
+        a, b = self._stacks(a, b)
+        product = xp.matmul(_swap(a, self.transpose_a), _swap(b, self.transpose_b))
+        return (product.reshape(y.shape).astype(y.dtype, copy=False),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        spec_a, spec_b = saved.specs
+        a, b = self._stacks(saved.a, saved.b)
+        m, n = _swap(a, self.transpose_a).shape[1], _swap(b, self.transpose_b).shape[2]
+        dy = _wide(dys[0]).reshape(max(len(a), len(b)) if len(a) and len(b) else 0, m, n)
+        da = db = None
+        if needs[0]:
+            da = xp.matmul(dy, _swap(b, not self.transpose_b))
+            da = _gather(_swap(da, self.transpose_a), a, spec_a)
+        if needs[1]:
+            db = xp.matmul(_swap(a, not self.transpose_a), dy)
+            db = _gather(_swap(db, self.transpose_b), b, spec_b)
+        return da, db
+
+    def _stacks(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """Both as (batch, rows, columns); one b for all of a makes one matrix of all a's rows."""
+        a, b = _wide(a), _wide(b)
+        a, b = (x.reshape(_count(x), *_matrix(x.shape, False)) for x in (a, b))
+        if len(b) == 1 and not self.transpose_a:
+            a = a.reshape(1, -1 if a.size else len(a) * a.shape[1], a.shape[2])
+        return a, b
+
+    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
+        batch, m, n, k = self.extents(*specs)
+        if direction == "forward":
+            return gemm_workspace(m, n, k, batch)
+        return max(
+            gemm_workspace(m, k, n, batch, _count(specs[0]) == 1),
+            gemm_workspace(k, n, m, batch, _count(specs[1]) == 1),
+        )
+
+    def twin(self, torch: Any, a: Any, b: Any) -> Any:
+        a = a.transpose(-1, -2) if self.transpose_a else a
+        b = b.transpose(-1, -2) if self.transpose_b and b.ndim > 1 else b
+        return torch.matmul(a, b)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from _product_cases()
+        yield from _stack_cases()
+        yield from _refused_cases()
+
+
+def _matrix(shape: tuple[int, ...], transpose: bool) -> tuple[int, int]:
+    rows, columns = shape[-2:] if len(shape) > 1 else (1, *shape)
+    return (columns, rows) if transpose else (rows, columns)
+
+
+def _strip(batch: tuple[int, ...]) -> tuple[int, ...]:
+    """Without leading ones."""
+    while batch and batch[0] == 1:
+        batch = batch[1:]
+    return batch
+
+
+def _count(x: Any) -> int:
+    """Matrices in a stack."""
+    n = 1
+    for extent in x.shape[:-2]:
+        n *= extent
+    return n
+
+
+def _swap(x: Array, swap: bool) -> Array:
+    return x.swapaxes(-1, -2) if swap else x
+
+
+def _wide(x: Array) -> Array:
+    """bfloat16 is summed in float32."""
+    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
+
+
+def _gather(gradient: Array, stack: Array, spec: Spec) -> Array:
+    """The gradient of an operand, summed over the batches that it served."""
+    if len(stack) == 1 and len(gradient) != 1:
+        gradient = gradient.sum(axis=0)
+    return gradient.reshape(spec.shape).astype(spec.dtype, copy=False)
+
+
+@public("gpudl", "Tensor", names=("matmul", "__matmul__"))
+def matmul(input: Tensor, other: Any) -> Tensor:
+    """Matrix product as torch.matmul defines it.
+
+    Two vectors give their inner product, (m, k) by (k, n) a matrix; more axes are stacks of
+    matrices, whose leading axes broadcast. A vector is a row on the left and a column on the right;
+    that axis is missing from the result. Raises ValueError where the inner extents differ.
+    """
+    if not isinstance(other, Tensor):
+        other = Tensor(other, device=input.device)
+    left, right = input.shape[:-2], other.shape[:-2]
+    stacks = {_strip(left), _strip(right)} - {()}
+    if len(stacks) > 1:
+        batch = np.broadcast_shapes(left, right)
+        tall: Any = input
+        wide: Any = other
+        input = tall.expand(*batch, *input.shape[-2:])
+        other = wide.expand(*batch, *other.shape[-2:])
+    return apply(MatmulOp.of(False, other.ndim == 1), input, other)  # type: ignore[no-any-return]
+
+
+@public("Tensor", names=("__rmatmul__",))
+def rmatmul(input: Tensor, other: Any) -> Tensor:
+    """other · input, where other is an array."""
+    return matmul(Tensor(other, device=input.device), input)
+
+
+@public("gpudl", "Tensor")
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """(m, k) by (k, n): the matrix product of exactly two axes each."""
+    for name, x in (("input", input), ("mat2", mat2)):
+        if x.ndim != 2:
+            raise ValueError(f"mm: {name} has shape {tuple(x.shape)}; it must have 2 axes")
+    return matmul(input, mat2)
+
+
+@public("gpudl", "Tensor")
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """(b, m, k) by (b, k, n): a matrix product for each of b."""
+    for name, x in (("input", input), ("mat2", mat2)):
+        if x.ndim != 3:
+            raise ValueError(f"bmm: {name} has shape {tuple(x.shape)}; it must have 3 axes")
+    if len(input) != len(mat2):
+        raise ValueError(f"bmm: mat2 has {len(mat2)} matrices, input {len(input)}")
+    return matmul(input, mat2)
+
+
+# -------------------------------------------------------------------- cases
+
+
+def draw(*shapes: tuple[int, ...]) -> Any:
+    """make(rng) of a Case: normal numbers in these shapes."""
+    return lambda rng: tuple(rng.standard_normal(s).astype(np.float32) for s in shapes)
+
+
+def draw_bfloat16(*shapes: tuple[int, ...]) -> Any:
+    """The same in bfloat16, for which NumPy needs ml_dtypes."""
+    bfloat16 = np.dtype("bfloat16")
+    return lambda rng: tuple(rng.standard_normal(s).astype(bfloat16) for s in shapes)
+
+
+def _product_cases() -> Iterator[Case]:
+    a = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    b = np.array([[7, 8], [9, 10], [11, 12]], np.float32)
+    y = np.array([[58, 64], [139, 154]], np.float32)  # by hand: 1·7 + 2·9 + 3·11 = 58, …
+    yield Case("by hand", MatmulOp.of(False, False), lambda rng: (a, b), golden=(y,))
+    for transpose_a in (False, True):
+        for transpose_b in (False, True):
+            op = MatmulOp.of(transpose_a, transpose_b)
+            kind = "nt"[transpose_a] + "nt"[transpose_b]
+            for m, n, k in [(130, 140, 37), (7, 5, 1), (1, 70, 20), (64, 32, 16), (33, 3, 66)]:
+                shape_a = (k, m) if transpose_a else (m, k)
+                shape_b = (n, k) if transpose_b else (k, n)
+                yield Case(f"{kind} {m}x{n}x{k}", op, draw(shape_a, shape_b))
+    op = MatmulOp.of(False, False)
+    yield Case("1x1x1", op, draw((1, 1), (1, 1)))
+    yield Case("no sum", op, draw((3, 0), (0, 4)))
+    yield Case("no rows", op, draw((0, 3), (3, 4)))
+    yield Case("no columns", op, draw((5, 3), (3, 0)))
+    yield Case("long sum in pieces", op, draw((7, 777), (777, 5)))
+    yield Case("skinny", op, draw((515, 6), (6, 2)))
+
+
+def _stack_cases() -> Iterator[Case]:
+    op, mixed, transposed = (MatmulOp.of(*f) for f in ((False, False), (True, False), (True, True)))
+    yield Case("stack of 3", op, draw((3, 9, 17), (3, 17, 11)))
+    yield Case("stack of 3, both transposed", transposed, draw((3, 17, 9), (3, 11, 17)))
+    yield Case("stack of 1", op, draw((1, 9, 17), (1, 17, 11)))
+    yield Case("empty stack", op, draw((0, 9, 4), (0, 4, 11)))
+    yield Case("two leading axes", op, draw((2, 3, 4, 5), (2, 3, 5, 6)))
+    yield Case("one matrix for a stack", op, draw((3, 9, 17), (17, 11)))
+    yield Case("one matrix for a transposed stack", mixed, draw((3, 17, 9), (17, 11)))
+    yield Case("a stack for one matrix", op, draw((9, 17), (3, 17, 11)))
+    yield Case("leading ones", op, draw((1, 1, 9, 17), (3, 17, 11)))
+    yield Case("one matrix for an empty stack", op, draw((0, 9, 17), (17, 11)))
+    yield Case("an empty stack for one matrix", op, draw((9, 17), (0, 17, 11)))
+    yield Case("vector, matrix", op, draw((17,), (17, 11)))
+    yield Case("matrix, vector", MatmulOp.of(False, True), draw((9, 17), (17,)))
+    yield Case("vector, vector", MatmulOp.of(False, True), draw((17,), (17,)))
+    yield Case("stack, vector", MatmulOp.of(False, True), draw((2, 3, 9, 17), (17,)))
+    yield Case("vector, stack", op, draw((17,), (3, 17, 11)))
+
+
+def _refused_cases() -> Iterator[Case]:
+    op = MatmulOp.of(False, False)
+    mismatch = r"matmul: b has 4 rows, but a has 3 columns: a float32\[2, 3\] and b float32\[4, 5\]"
+    yield Case("inner extents differ", op, draw((2, 3), (4, 5)), error=mismatch)
+    yield Case("stacks differ", op, draw((2, 3, 4), (3, 4, 5)), error="matmul: b has other leading")
+    yield Case("a number", op, draw((), (4, 5)), error="matmul: a float32")
+    yield Case("integers", op, lambda rng: (np.ones((2, 2), int),) * 2, error="matmul: a is int64")
+    two_dtypes = lambda rng: (np.ones((2, 2), np.float32), np.ones((2, 2)))  # noqa: E731
+    yield Case("two dtypes", op, two_dtypes, error="matmul: b is float64, but a is float32")
