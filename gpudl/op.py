@@ -41,8 +41,8 @@ class Spec(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Floating-point operations, the fewest bytes that must move through memory, and how many of the
-    operations are pairs of a product and a sum (counted in a model's summary)."""
+    """Floating-point operations, the fewest bytes that must move through memory, and how many of
+    the operations are pairs of a product and a sum (counted in a model's summary)."""
 
     flops: int
     bytes: int

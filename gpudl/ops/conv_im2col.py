@@ -1,10 +1,10 @@
 """conv2d in NumPy as matrix products: the fast form on the CPU.
 
-Window elements are copied into columns, (N, groups, C/groups * R * S, pixels), so that a convolution
-is one small product per image. Three things make it fast:
+Window elements are copied into columns, (N, groups, C/groups * R * S, pixels), so that a
+convolution is one small product per image. Three things make it fast:
 
-- With stride 1 a column holds whole padded rows, not only the Q pixels of a row that give outputs:
-  then it is one contiguous run of x, copied at once. The few surplus outputs of each row are dropped
+- With stride 1 a column holds whole padded rows, not only the Q pixels of a row that give outputs;
+  then it is one contiguous run of x, copied at once. Surplus outputs of each row are dropped
   as the bias is added, and in the weight gradient they meet zeros.
 - Images are taken in blocks whose columns stay in the cache.
 - The data gradient with stride 1 shifts dy along the row before the product, which then sums over s
@@ -115,7 +115,7 @@ def data_gradient(op: Conv2dOp, dy: Any, weight: Any, shape: tuple[int, ...]) ->
 
 
 def shifted_rows(op: Conv2dOp, dy: Any, weight: Any, dx: Any) -> None:
-    """Stride 1: dx[c, p+r-padding, w] += sum over k, s of weight[k,c,r,s] * dy[k, p, w+padding-s]."""
+    """Stride 1: dx[c, p+r-padding, w] += sum over k, s: weight[k,c,r,s] * dy[k, p, w+padding-s]."""
     n, k, p, q = dy.shape
     k, c_group, r, s = weight.shape
     height, width = dx.shape[2:]

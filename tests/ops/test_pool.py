@@ -1,4 +1,4 @@
-"""What the declarations of the pools leave out: PyTorch's indices, windows of padding alone, sizes."""
+"""What the pools' declarations leave out: PyTorch's indices, windows of padding alone, sizes."""
 
 from __future__ import annotations
 
