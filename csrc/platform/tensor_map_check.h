@@ -10,25 +10,18 @@ namespace gpudl::device {
 
 int element_bytes(ElementType type) {
   switch (type) {
-    case ElementType::uint8:
-      return 1;
-    case ElementType::bfloat16:
-      return 2;
-    default:
-      return 4;
+    case ElementType::uint8: return 1;
+    case ElementType::bfloat16: return 2;
+    default: return 4;
   }
 }
 
 int swizzle_bytes(Swizzle swizzle) {
   switch (swizzle) {
-    case Swizzle::bytes32:
-      return 32;
-    case Swizzle::bytes64:
-      return 64;
-    case Swizzle::bytes128:
-      return 128;
-    default:
-      return 0;
+    case Swizzle::bytes32: return 32;
+    case Swizzle::bytes64: return 64;
+    case Swizzle::bytes128: return 128;
+    default: return 0;
   }
 }
 
@@ -46,8 +39,7 @@ void check_tensor_box(const TensorBox& tensor) {
            "extent " + std::to_string(extent) + " must be from 1 to 2^32");
     demand(tensor.box[axis] >= 1 && tensor.box[axis] <= 256, axis,
            "box of " + std::to_string(tensor.box[axis]) + " elements must be from 1 to 256");
-    if (axis == 0)
-      demand(stride == bytes, 0, "the innermost stride must be one element");
+    if (axis == 0) demand(stride == bytes, 0, "the innermost stride must be one element");
     else
       demand(stride % 16 == 0 && stride >= 0 && stride < int64_t{1} << 40, axis,
              "stride of " + std::to_string(stride) + " bytes must be a multiple of 16, below 2^40");

@@ -28,27 +28,19 @@ Encode find_encode() {
 
 CUtensorMapDataType type_code(ElementType type) {
   switch (type) {
-    case ElementType::bfloat16:
-      return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    case ElementType::float32:
-      return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
-    case ElementType::int32:
-      return CU_TENSOR_MAP_DATA_TYPE_INT32;
-    default:
-      return CU_TENSOR_MAP_DATA_TYPE_UINT8;
+    case ElementType::bfloat16: return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    case ElementType::float32: return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    case ElementType::int32: return CU_TENSOR_MAP_DATA_TYPE_INT32;
+    default: return CU_TENSOR_MAP_DATA_TYPE_UINT8;
   }
 }
 
 CUtensorMapSwizzle swizzle_code(Swizzle swizzle) {
   switch (swizzle) {
-    case Swizzle::bytes32:
-      return CU_TENSOR_MAP_SWIZZLE_32B;
-    case Swizzle::bytes64:
-      return CU_TENSOR_MAP_SWIZZLE_64B;
-    case Swizzle::bytes128:
-      return CU_TENSOR_MAP_SWIZZLE_128B;
-    default:
-      return CU_TENSOR_MAP_SWIZZLE_NONE;
+    case Swizzle::bytes32: return CU_TENSOR_MAP_SWIZZLE_32B;
+    case Swizzle::bytes64: return CU_TENSOR_MAP_SWIZZLE_64B;
+    case Swizzle::bytes128: return CU_TENSOR_MAP_SWIZZLE_128B;
+    default: return CU_TENSOR_MAP_SWIZZLE_NONE;
   }
 }
 
