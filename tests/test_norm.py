@@ -1,0 +1,71 @@
+"""What the generic tests of operators do not see of batch_norm: large means, memory order, running
+statistics."""
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl.nn import functional as F
+from gpudl.tensor import Tensor
+from tests.ops.harness import native_devices
+
+EVERYWHERE = [pytest.param("cpu"), *native_devices()]
+everywhere = pytest.mark.parametrize("where", EVERYWHERE)
+
+
+def vectors(channels, device):
+    return [Tensor(np.full(channels, v, np.float32), device=device) for v in (0, 1)]
+
+
+@everywhere
+def test_variance_survives_a_mean_ten_thousand_times_larger(where):
+    """A sum of squares less the squared mean would lose all digits of it."""
+    rng = np.random.default_rng(0)
+    x = (1e4 + rng.standard_normal((64, 2, 5, 5))).astype(np.float32)
+    mean, var = vectors(2, where)
+    F.batch_norm(Tensor(x, device=where), mean, var, training=True, momentum=1.0)
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(np.asarray(mean), exact.mean((0, 2, 3)), rtol=2e-7)
+    np.testing.assert_allclose(np.asarray(var), exact.var((0, 2, 3), ddof=1), rtol=1e-5)
+
+
+@everywhere
+def test_running_statistics_follow_pytorch_over_steps(where):
+    torch = pytest.importorskip("torch")
+    layer = torch.nn.BatchNorm2d(3, momentum=0.3)
+    mean, var = vectors(3, where)
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        x = rng.standard_normal((4, 3, 5, 2)).astype(np.float32) * 2 + 1
+        ours = F.batch_norm(Tensor(x, device=where), mean, var, training=True, momentum=0.3)
+        theirs = layer(torch.tensor(x))
+        np.testing.assert_allclose(np.asarray(ours), theirs.detach().numpy(), atol=2e-6)
+    np.testing.assert_allclose(np.asarray(mean), layer.running_mean.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(var), layer.running_var.numpy(), rtol=1e-6)
+
+
+def test_channels_last_memory_on_the_cpu_gives_the_same():
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((3, 5, 4, 2)).astype(np.float32)
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    results = []
+    for array in (x, last):
+        tensor = Tensor(array, requires_grad=True)
+        y = F.batch_norm(tensor, None, None, training=True, activation="relu")
+        y.backward(Tensor(np.cos(x)))
+        results.append((np.asarray(y), np.asarray(tensor.grad)))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+@everywhere
+def test_output_may_be_overwritten_where_backward_does_not_need_it(where):
+    x = Tensor(np.random.default_rng(3).standard_normal((6, 4)).astype(np.float32), device=where)
+    x.requires_grad = True
+    F.relu(F.batch_norm(x, None, None, training=True), inplace=True).backward(
+        gpudl.ones(6, 4, device=where)
+    )
+    assert x.grad is not None
+    y = F.batch_norm(x, None, None, training=True, activation="relu")
+    with pytest.raises(RuntimeError, match="changed in place"):
+        F.relu(y, inplace=True).backward(gpudl.ones(6, 4, device=where))
