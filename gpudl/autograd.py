@@ -9,19 +9,20 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from gpudl.device import Device
+from gpudl.device import Device, MetaArray
 from gpudl.op import Array, Op, is_floating
 
 if TYPE_CHECKING:
     from gpudl.tensor import Tensor
 
 _numbers = itertools.count()
+F = TypeVar("F", bound=Callable[..., Any])
 Version = list[int]  # one counter, shared by all tensors that share memory
 
 
@@ -36,21 +37,36 @@ def is_grad_enabled() -> bool:
     return _mode.recording
 
 
-@contextmanager
-def set_grad_enabled(mode: bool) -> Iterator[None]:
-    before, _mode.recording = _mode.recording, mode
-    try:
-        yield
-    finally:
-        _mode.recording = before
+class set_grad_enabled:  # noqa: N801 (PyTorch's name)
+    """Record on the tape or not, inside a with statement or a decorated function."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_mode.recording)
+        _mode.recording = self.mode
+
+    def __exit__(self, *_: object) -> None:
+        _mode.recording = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with set_grad_enabled(self.mode):
+                return function(*args, **kwargs)
+
+        return cast(F, wrapped)
 
 
-def no_grad() -> Any:
+def no_grad() -> set_grad_enabled:
     """Nothing inside is recorded on the tape. A context manager, and a decorator: `@no_grad()`."""
     return set_grad_enabled(False)
 
 
-def enable_grad() -> Any:
+def enable_grad() -> set_grad_enabled:
+    """Everything inside is recorded again."""
     return set_grad_enabled(True)
 
 
@@ -58,22 +74,26 @@ class Node:
     """One operator that ran: where its inputs came from and how to turn output gradients into input
     gradients. edges: for each input a (Node, output number), a leaf Tensor, or None."""
 
-    __slots__ = ("edges", "hooks", "name", "number", "outputs", "retained")
+    __slots__ = ("__weakref__", "edges", "hooks", "name", "number", "outputs", "retained")
 
     def __init__(self, name: str, edges: tuple[Any, ...], outputs: int) -> None:
         self.name = name
         self.edges = edges
         self.outputs = outputs
         self.number = next(_numbers)
-        self.hooks: dict[int, list[Callable[[Any], Any]]] = {}
-        self.retained: dict[int, Tensor] = {}
+        self.hooks: dict[int, list[Callable[[Any], Any]]] | None = None
+        self.retained: dict[int, Tensor] | None = None
 
     def __lt__(self, other: Node) -> bool:  # for the heap: newest first
         return self.number > other.number
 
     @property
     def needs(self) -> tuple[bool, ...]:
-        return tuple(edge is not None for edge in self.edges)
+        return tuple([edge is not None for edge in self.edges])
+
+    def forget_retained(self, index: int) -> bool:
+        """No longer keep the gradient of an output; was it kept?"""
+        return self.retained is not None and self.retained.pop(index, None) is not None
 
     def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
         raise TypeError(f"{self.name} has no gradient")
@@ -93,9 +113,13 @@ class OpNode(Node):
         device: Device,
         edges: tuple[Any, ...],
         saved: Any,
-        versions: tuple[tuple[str, Version, int], ...],
+        versions: Sequence[tuple[str, Version, int]] = (),
     ) -> None:
-        super().__init__(op.name, edges, len(op.outputs))
+        self.name = op.name
+        self.edges = edges
+        self.outputs = len(op.outputs)
+        self.number = next(_numbers)
+        self.hooks = self.retained = None
         self.op = op
         self.device = device
         self.saved = saved
@@ -142,10 +166,10 @@ def run_backward(
                 slots = pending[node] = [None] * node.outputs
                 heapq.heappush(heap, node)
             old = slots[index]
-            slots[index] = gradient if old is None else old + gradient
+            slots[index] = gradient if old is None else plus(old, gradient)
         else:
             known = leaf_grads.get(id(edge))
-            leaf_grads[id(edge)] = (edge, gradient if known is None else known[1] + gradient)
+            leaf_grads[id(edge)] = (edge, gradient if known is None else plus(known[1], gradient))
 
     for tensor, gradient in roots:
         edge = tensor._edge()
@@ -153,14 +177,16 @@ def run_backward(
             send(edge, gradient)
     while heap:
         node = heapq.heappop(heap)
-        dys = _deliver(node, pending.pop(node), watched, found, accumulate=only is None)
-        gradients = node.run(dys)
-        edges = node.edges
+        slots = pending.pop(node)
+        if watched or node.hooks or node.retained:
+            _deliver(node, slots, watched, found, accumulate=only is None)
+        gradients = node.run(tuple(slots))
         if not retain_graph:
             node.release()
-        for edge, gradient in zip(edges, gradients, strict=True):
+        for edge, gradient in zip(node.edges, gradients, strict=True):
             if edge is not None and gradient is not None:
                 send(edge, gradient)
+        del slots, gradients, gradient  # not one array longer than needed
     for leaf, gradient in leaf_grads.values():
         gradient = _through_hooks(leaf._hooks, gradient, leaf)
         if only is None:
@@ -168,6 +194,11 @@ def run_backward(
         else:
             found[id(leaf)] = gradient
     return found
+
+
+@np.errstate(all="ignore")
+def plus(a: Array, b: Array) -> Array:
+    return a if isinstance(a, MetaArray) else a + b
 
 
 def _watched(tensors: Iterable[Tensor]) -> dict[tuple[Node, int], int]:
@@ -181,19 +212,18 @@ def _deliver(
     watched: dict[tuple[Node, int], int],
     found: dict[int, Array],
     accumulate: bool,
-) -> tuple[Array | None, ...]:
-    """Gradients of the node's outputs after their hooks; keeps those that were asked for."""
+) -> None:
+    """Run the hooks on the gradients of the node's outputs; keep those that were asked for."""
     for index, gradient in enumerate(slots):
         if gradient is None:
             continue
-        if index in node.hooks:
+        if node.hooks is not None and index in node.hooks:
             gradient = slots[index] = _through_hooks(node.hooks[index], gradient, None)
-        if accumulate and index in node.retained:
+        if accumulate and node.retained is not None and index in node.retained:
             node.retained[index]._accumulate(gradient)
         key = watched.get((node, index))
         if key is not None:
             found[key] = gradient
-    return tuple(slots)
 
 
 def _through_hooks(

@@ -50,7 +50,9 @@ def dtype_of(dtype: Any) -> Dtype:
     try:
         found = np.dtype(dtype)
     except TypeError:
-        raise TypeError(f"dtype {dtype!r} is unknown; use one of {', '.join(NAMES)}, bool") from None
+        raise TypeError(
+            f"dtype {dtype!r} is unknown; use one of {', '.join(NAMES)}, bool"
+        ) from None
     if kind_of(found) < 0:
         raise TypeError(f"dtype {found} is not supported; use one of {', '.join(NAMES)}, bool")
     return found

@@ -12,7 +12,7 @@ import re
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -49,6 +49,14 @@ class Cost(NamedTuple):
     multiply_adds: int = 0
 
 
+class Plan(NamedTuple):
+    """Of one set of input shapes and dtypes: the specs, and which inputs and outputs are floating."""
+
+    specs: tuple[Spec | None, ...]
+    floating: tuple[bool, ...]
+    floating_outputs: tuple[bool, ...]
+
+
 class Case(NamedTuple):
     """One example of an operator, with inputs drawn by `make(rng)`.
 
@@ -70,6 +78,8 @@ class Op:
     inputs: ClassVar[tuple[str, ...]] = ("x",)  # "bias?" may be absent (None)
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     saves: ClassVar[tuple[str, ...]] = ()  # inputs and outputs that backward reads
+    # {"x": ("y",)}: the saved x is read for the gradient of input y alone; not said: for any
+    saved_for: ClassVar[dict[str, tuple[str, ...]]] = {}
     mutates: ClassVar[tuple[str, ...]] = ()  # inputs that forward changes in place
     kernels: ClassVar[tuple[str, ...]] = ()  # hand-written algorithms, the preferred one first
     cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms beside the definition, likewise
@@ -78,7 +88,8 @@ class Op:
 
     optional: ClassVar[tuple[bool, ...]]
     saved_type: ClassVar[Any]  # a named tuple of `saves` and specs
-    _saved_from: ClassVar[tuple[tuple[bool, int], ...]]
+    # of each saved array: is it an input, its number, for the gradients of which inputs
+    _saved_from: ClassVar[tuple[tuple[bool, int, tuple[int, ...] | None], ...]]
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True)(cls)
@@ -93,7 +104,13 @@ class Op:
         record: Any = namedtuple
         cls.saved_type = record(f"{cls.__name__}Saved", (*cls.saves, "specs"))
         cls._saved_from = tuple(
-            (name in cls.inputs, (cls.inputs if name in cls.inputs else cls.outputs).index(name))
+            (
+                name in cls.inputs,
+                (cls.inputs if name in cls.inputs else cls.outputs).index(name),
+                tuple(map(cls.inputs.index, cls.saved_for[name]))
+                if name in cls.saved_for
+                else None,
+            )
             for name in cls.saves
         )
         OPS[cls.name] = cls
@@ -179,11 +196,38 @@ class Op:
             object.__setattr__(self, "_caches", caches)
         return caches.setdefault(what, {})  # type: ignore[no-any-return]
 
+    @cached_property
+    def plans(self) -> dict[tuple[Any, ...], Plan]:
+        """What was found out about inputs of some shapes and dtypes."""
+        return {}
+
+    def plan(self, arrays: tuple[Array | None, ...]) -> Plan:
+        specs = tuple(None if a is None else Spec(tuple(a.shape), a.dtype) for a in arrays)
+        outputs = self.infer_cached(specs)
+        return Plan(
+            specs,
+            tuple(s is not None and is_floating(s.dtype) for s in specs),
+            tuple(is_floating(s.dtype) for s in outputs),
+        )
+
     def save(
-        self, inputs: tuple[Any, ...], outputs: tuple[Any, ...], specs: tuple[Spec | None, ...]
-    ) -> tuple[Any, ...]:
-        kept = [inputs[i] if is_input else outputs[i] for is_input, i in self._saved_from]
-        return self.saved_type(*kept, specs)  # type: ignore[no-any-return]
+        self,
+        inputs: tuple[Any, ...],
+        outputs: tuple[Any, ...],
+        specs: tuple[Spec | None, ...],
+        needs: tuple[bool, ...] | None = None,
+    ) -> Any:
+        """What backward is given: `saves` by name, and specs. Those not read for the gradients that
+        are needed are None."""
+        if not self.saves:
+            return self.saved_type(specs)
+        kept: list[Array | None] = []
+        for is_input, i, used_for in self._saved_from:
+            if used_for is not None and needs is not None and not any(needs[j] for j in used_for):
+                kept.append(None)
+            else:
+                kept.append(inputs[i] if is_input else outputs[i])
+        return self.saved_type(*kept, specs)
 
     def _check_present(self, specs: tuple[Spec | None, ...]) -> None:
         if len(specs) != len(self.inputs):

@@ -11,48 +11,48 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpudl import autograd
+from gpudl import autograd, dtypes, views
 from gpudl import device as devices
+from gpudl._methods import Methods
 from gpudl.autograd import OpNode, Version
 from gpudl.device import Device, MetaArray
-from gpudl.op import Array, Op, Spec, is_floating
+from gpudl.op import Array, Op, Plan, is_floating
+from gpudl.views import View
 
 FLOAT32 = np.dtype(np.float32)
 
 
-class Tensor:
+class Tensor(Methods):
     """An n-dimensional array with automatic differentiation.
 
     data: nested numbers, a NumPy or CuPy array, a Tensor or anything with __dlpack__. Python floats
     and their lists become float32, integers int64, as in PyTorch; NumPy arrays keep their dtype.
     """
 
-    __slots__ = (
-        "__weakref__", "_cell", "_grad", "_grad_slot", "_hooks", "_index", "_node",
-        "_requires_grad", "data", "device",
-    )  # fmt: skip
-    __array_priority__ = 1000  # NumPy leaves `array + tensor` to us
-
     data: Array
     device: Device
+    _cell: Version
+    # What most tensors never have; set on the few that do.
+    _node: autograd.Node | None = None
+    _index: int = 0  # which output of _node
+    _requires_grad: bool = False  # as a leaf
+    _grad: Tensor | None = None
+    _grad_slot: Array | None = None
+    _hooks: list[Callable[[Any], Any]] | None = None
+    _view: View | None = None
+    _stamp: int = 0  # of the last recorded change in place that this tensor has seen
+
+    __array_priority__ = 1000  # NumPy leaves `array + tensor` to us
 
     def __init__(
         self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> None:
         where = devices.device(device) if device is not None else _device_of(data)
-        self._set(_as_array(data, dtype, where), where, None, 0, [0])
-        self.requires_grad = requires_grad
-
-    def _set(self, data: Array, device: Device, node: Any, index: int, version: Version) -> None:
-        self.data = data
-        self.device = device
-        self._node = node
-        self._index = index
-        self._cell = version
-        self._requires_grad = False
-        self._grad: Tensor | None = None
-        self._grad_slot: Array | None = None
-        self._hooks: list[Callable[[Any], Any]] | None = None
+        self.data = _as_array(data, dtype, where)
+        self.device = where
+        self._cell = [0]
+        if requires_grad:
+            self.requires_grad = True
 
     @classmethod
     def _wrap(
@@ -65,8 +65,12 @@ class Tensor:
     ) -> Tensor:
         """A Tensor of an array as it is: no copy, no conversion."""
         self = Tensor.__new__(Tensor)
-        where = device if device is not None else _device_of(data)
-        self._set(data, where, node, index, [0] if version is None else version)
+        self.data = data
+        self.device = device if device is not None else _device_of(data)
+        self._cell = [0] if version is None else version
+        if node is not None:
+            self._node = node
+            self._index = index
         return self
 
     # ---------------------------------------------------------------- shape and kind
@@ -82,6 +86,28 @@ class Tensor:
     @property
     def ndim(self) -> int:
         return len(self.data.shape)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 (PyTorch's name)
+        """The axes backwards: the transposed matrix."""
+        return self.permute(*range(self.ndim)[::-1])
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802
+        """The last two axes exchanged: a stack of transposed matrices."""
+        return self.transpose(-2, -1)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.name.startswith("cuda")
+
+    @property
+    def itemsize(self) -> int:
+        return int(self.dtype.itemsize)
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.itemsize
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -105,7 +131,7 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        return self._requires_grad or self._node is not None
+        return self._edge() is not None
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -146,6 +172,12 @@ class Tensor:
         return self._cell[0]
 
     def _edge(self) -> Any:
+        """Where gradients of this tensor go: (node, output), the tensor itself as a leaf, or None."""
+        if self._view is not None:
+            views.refresh(self)
+        return self._place()
+
+    def _place(self) -> Any:
         if self._node is not None:
             return (self._node, self._index)
         return self if self._requires_grad else None
@@ -185,6 +217,8 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError("register_hook: the tensor does not require gradients")
         if self._node is not None:
+            if self._node.hooks is None:
+                self._node.hooks = {}
             hooks = self._node.hooks.setdefault(self._index, [])
         else:
             hooks = self._hooks = self._hooks if self._hooks is not None else []
@@ -193,28 +227,41 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Keep `.grad` of a computed tensor as well."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: the tensor does not require gradients")
         if self._node is not None:
+            if self._node.retained is None:
+                self._node.retained = {}
             self._node.retained[self._index] = self
 
     def _changed_in_place(self, result: Tensor) -> Tensor:
-        """This tensor takes over a new value and its place on the tape."""
-        if autograd.is_grad_enabled() and self.is_leaf and self._requires_grad:
-            raise RuntimeError(
-                "in-place update of a leaf that requires gradients; "
-                "do it under no_grad(), or on a clone"
-            )
+        """This tensor takes over the value of `result` and its place on the tape."""
+        recording = autograd._mode.recording
+        if recording:
+            views.refresh(self)
+            views.check_change(self, result)
         if result.shape != self.shape:
             raise ValueError(
-                f"in-place update: the result has shape {tuple(result.shape)}, which does not fit "
-                f"{tuple(self.shape)}"
+                f"in-place update: the result has shape {list(result.shape)}, which does not fit "
+                f"{list(self.shape)}"
             )
-        if result.dtype.kind > self.dtype.kind and not is_floating(self.dtype):
-            raise TypeError(
-                f"in-place update: a {result.dtype.name} result does not fit into {self.dtype.name}"
-            )
-        self.data[...] = result.data
+        if result.dtype != self.dtype:
+            if dtypes.kind_of(result.dtype) > dtypes.kind_of(self.dtype):
+                raise TypeError(
+                    f"in-place update: a {result.dtype.name} result does not fit into "
+                    f"{self.dtype.name}; use an operation that makes a new tensor"
+                )
+            result = result.to(self.dtype)
+        if not isinstance(self.data, MetaArray):
+            if not views.is_writable(self.data):
+                raise RuntimeError(
+                    "in-place update: the memory is read-only, or one element stands for several "
+                    "(expand); clone() the tensor first"
+                )
+            self.data[...] = result.data
         self._cell[0] += 1
-        self._node, self._index = result._node, result._index
+        if recording:
+            views.take_place(self, result)
         return self
 
     # ---------------------------------------------------------------- in and out
@@ -300,7 +347,9 @@ class Tensor:
         if self._node is not None:
             raise RuntimeError("only leaves can be copied deeply; use detach() or clone()")
         copied = type(self).__new__(type(self))
-        copied._set(self.data.copy(), self.device, None, 0, [0])
+        copied.data = self.data if isinstance(self.data, MetaArray) else self.data.copy()
+        copied.device = self.device
+        copied._cell = [0]
         copied._requires_grad = self._requires_grad
         if self._grad is not None:
             copied._grad = Tensor._wrap(self._grad.data.copy(), device=self.device)
@@ -310,70 +359,110 @@ class Tensor:
 
 def apply(op: Op, *tensors: Tensor | None) -> Any:
     """Run an operator on tensors and record it. Returns a Tensor, or a tuple of outputs."""
+    recording = autograd._mode.recording
     arrays: list[Array | None] = []
-    specs: list[Spec | None] = []
+    key: list[Any] = []
     where: Device | None = None
-    recorded = False
-    for name, tensor in zip(op.inputs, tensors, strict=True):
+    taped = False
+    for tensor in tensors:
         if tensor is None:
             arrays.append(None)
-            specs.append(None)
+            key.append(None)
             continue
         data = tensor.data
+        arrays.append(data)
+        key.append(data.shape)
+        key.append(data.dtype)
         if where is None:
             where = tensor.device
         elif tensor.device is not where:
-            raise ValueError(
-                f"{op.name}: {name} is on {tensor.device}, the other inputs on {where}; "
-                f"move it with .to({str(where)!r})"
-            )
-        recorded = recorded or tensor._requires_grad or tensor._node is not None
-        arrays.append(data)
-        specs.append(Spec(data.shape, data.dtype))
+            raise _devices_differ(op, tensors)
+        if recording:
+            if tensor._view is not None:
+                views.refresh(tensor)
+            if tensor._node is not None or tensor._requires_grad:
+                taped = True
     if where is None:
         raise TypeError(f"{op.name}: takes at least one tensor")
-    all_specs, all_arrays = tuple(specs), tuple(arrays)
-    expected = op.infer_cached(all_specs)
-    outputs = where.forward(op, all_specs, all_arrays)
+    given = tuple(arrays)
+    plan = op.plans.get(tuple(key))
+    if plan is None:
+        plan = op.plans[tuple(key)] = op.plan(given)
+    outputs = where.forward(op, plan.specs, given)
     for name in op.mutates:
         changed = tensors[op.inputs.index(name)]
         if changed is not None:
             changed._cell[0] += 1
-    node = None
-    if recorded and op.differentiable and autograd._mode.recording:
-        node = _record(op, where, tensors, all_arrays, outputs, all_specs)
-    shared = tensors[0]._cell if op.view and tensors[0] is not None else None
-    made = tuple(
-        Tensor._wrap(y, where, node if node and is_floating(s.dtype) else None, i, shared)
-        for i, (y, s) in enumerate(zip(outputs, expected, strict=True))
-    )
+    node = _node(op, where, tensors, plan) if taped and op.differentiable else None
+    made = []
+    for index, y in enumerate(outputs):
+        result = _new(Tensor)
+        result.data = where.asarray(y) if isinstance(y, np.generic) else y
+        result.device = where
+        if op.view:
+            _share(op, index, tensors[0], result, recording)
+        else:
+            result._cell = [0]
+        if node is not None and plan.floating_outputs[index]:
+            result._node = node
+            result._index = index
+        made.append(result)
     if node is not None:
-        _note_versions(node, op, tensors, made)
-    return made[0] if len(made) == 1 else made
+        _save(node, op, given, outputs, tensors, made, plan)
+    return made[0] if len(made) == 1 else tuple(made)
 
 
-def _record(
-    op: Op, where: Device, tensors: Any, arrays: Any, outputs: Any, specs: Any
-) -> OpNode | None:
-    edges = tuple(
-        t._edge() if t is not None and is_floating(t.data.dtype) else None for t in tensors
+_new = object.__new__
+
+
+def _devices_differ(op: Op, tensors: tuple[Tensor | None, ...]) -> ValueError:
+    places = [(n, t.device) for n, t in zip(op.inputs, tensors, strict=True) if t is not None]
+    where = places[0][1]
+    name, other = next(place for place in places if place[1] is not where)
+    return ValueError(
+        f"{op.name}: {name} is on {other}, {places[0][0]} on {where}; "
+        f"move it with .to({str(where)!r})"
     )
-    if not any(edge is not None for edge in edges):
-        return None
-    return OpNode(op, where, edges, op.save(arrays, outputs, specs), ())
 
 
-def _note_versions(node: OpNode, op: Op, inputs: Any, outputs: Any) -> None:
-    """Remember the version of everything saved, so that a later change in place is noticed."""
-    saved = [
-        (name, (inputs if is_input else outputs)[i])
-        for name, (is_input, i) in zip(op.saves, op._saved_from, strict=True)
-    ]
-    node.versions = tuple(
-        (name, t._cell, t._cell[0])
-        for name, t in saved
-        if t is not None and getattr(node.saved, name) is not None
-    )
+def _share(op: Op, index: int, source: Any, result: Tensor, recording: bool) -> None:
+    """Make `result` known as a view of `source`, if it has its memory."""
+    result._cell = [0]
+    if isinstance(result.data, MetaArray) or not views.share_memory(result.data, source.data):
+        return
+    root = source if source._view is None else source._view.root
+    result._cell = source._cell
+    result._view = View(source, op, index, root, recording)
+    result._stamp = root._stamp
+
+
+def _node(op: Op, where: Device, tensors: Any, plan: Plan) -> OpNode | None:
+    edges = []
+    taped = False
+    for tensor, floating in zip(tensors, plan.floating, strict=True):
+        edge = None
+        if floating:
+            if tensor._node is not None:
+                edge = (tensor._node, tensor._index)
+            elif tensor._requires_grad:
+                edge = tensor
+        taped = taped or edge is not None
+        edges.append(edge)
+    return OpNode(op, where, tuple(edges), None) if taped else None
+
+
+def _save(
+    node: OpNode, op: Op, arrays: Any, outputs: Any, inputs: Any, made: Any, plan: Plan
+) -> None:
+    """Keep what backward reads, and its version, so that a later change in place is noticed."""
+    node.saved = op.save(arrays, outputs, plan.specs, node.needs)
+    if op.saves:
+        versions = []
+        for name, (is_input, i, _), kept in zip(op.saves, op._saved_from, node.saved, strict=False):
+            tensor = inputs[i] if is_input else made[i]
+            if kept is not None and tensor is not None:
+                versions.append((name, tensor._cell, tensor._cell[0]))
+        node.versions = versions
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -416,10 +505,7 @@ def _as_array(data: Any, dtype: Any, where: Device) -> Array:
         if dtype is None and array.dtype == np.float64:
             array = array.astype(np.float32)
         data = array
-    if dtype is not None and data.dtype != np.dtype(dtype):
-        data = data.astype(dtype)
-    if data.dtype.kind not in "biuf" and data.dtype.name != "bfloat16":
-        raise TypeError(
-            f"tensor: dtype {data.dtype} is not supported; use floats, integers or bool"
-        )
+    wanted = dtypes.dtype_of(data.dtype if dtype is None else dtype)
+    if data.dtype != wanted:
+        data = data.astype(wanted)
     return where.asarray(data)

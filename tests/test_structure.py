@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Parts of the package, lowest first; parts of one line do not know each other.
 PYTHON_LAYERS = [
-    ("_native", "random", "op"),
+    ("_native", "_methods", "dtypes", "random", "op"),
     ("device",),
     ("tensor",),
     ("ops",),
@@ -28,7 +28,10 @@ PYTHON_LAYERS = [
 ]
 PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part in layer}
 
-ONE_PART = {"autograd": "tensor"}  # a tape records tensors, a tensor starts the tape
+ONE_PART = {
+    "autograd": "tensor",
+    "views": "tensor",
+}  # a tape records tensors, a tensor starts the tape
 
 CPP_LAYERS = ["platform", "core", "prim", "ops"]
 

@@ -85,7 +85,7 @@ class LinearOp(Product):
             return dy * y * (1 - y)
         return dy * (1 - y * y) if self.activation == "tanh" else dy
 
-    def save(self, inputs: Any, outputs: Any, specs: Any) -> Any:
+    def save(self, inputs: Any, outputs: Any, specs: Any, needs: Any = None) -> Any:
         y = None if self.activation == "none" else outputs[0]
         return self.saved_type(inputs[0], inputs[1], y, specs)
 

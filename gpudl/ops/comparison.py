@@ -1,0 +1,304 @@
+"""Comparisons and logic; their results are bool and have no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpudl import dtypes
+from gpudl.op import Case, Spec, public
+from gpudl.ops.elementwise_base import Binary, Number, Unary, fixed, operands, uniform
+from gpudl.tensor import Tensor, apply
+
+X, Y = [1.0, 2.0, 3.0, np.nan], [2.0, 2.0, 2.0, np.nan]
+
+
+class Comparison(Binary):
+    """z = x ? y as bool; golden: what it says of 1, 2, 3 and NaN against 2, 2, 2 and NaN."""
+
+    backward = None
+    golden: ClassVar[tuple[bool, ...]]
+
+    def infer(self, x: Spec, y: Spec) -> tuple[Spec, ...]:
+        return (Spec(super().infer(x, y)[0].shape, dtypes.bool_),)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from super().cases()
+        yield Case("special values", cls(), fixed(X, Y), golden=(np.array(cls.golden),))
+        yield Case("integer with float", cls(), fixed([1, 2, 3], [1.5, 2.0, 2.5]))
+
+
+class EqOp(Comparison):
+    """z = (x == y)."""
+
+    golden = (False, True, False, False)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.equal(x, y)
+
+
+class NeOp(Comparison):
+    """z = (x != y)."""
+
+    golden = (True, False, True, True)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.not_equal(x, y)
+
+
+class LtOp(Comparison):
+    """z = (x < y)."""
+
+    golden = (True, False, False, False)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.less(x, y)
+
+
+class LeOp(Comparison):
+    """z = (x <= y)."""
+
+    golden = (True, True, False, False)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.less_equal(x, y)
+
+
+class GtOp(Comparison):
+    """z = (x > y)."""
+
+    golden = (False, False, True, False)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.greater(x, y)
+
+
+class GeOp(Comparison):
+    """z = (x >= y)."""
+
+    golden = (False, True, True, False)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.greater_equal(x, y)
+
+
+class LogicalAndOp(Comparison):
+    """z = x and y; what is not zero is true."""
+
+    golden = (True, True, True, True)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.logical_and(x, y)
+
+
+class LogicalOrOp(Comparison):
+    """z = x or y."""
+
+    golden = (True, True, True, True)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.logical_or(x, y)
+
+
+class LogicalXorOp(Comparison):
+    """z = either x or y."""
+
+    golden = (False, False, False, False)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.logical_xor(x, y)
+
+
+class Predicate(Unary):
+    """y says something of x, as bool."""
+
+    saves = ()
+    backward = None
+    golden: ClassVar[tuple[bool, ...]]
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        return (Spec(x.shape, dtypes.bool_),)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case("draws", cls(), uniform(-1, 1, (3, 4)))
+        x = [0.0, 1.0, np.nan, np.inf, -np.inf]
+        yield Case("special values", cls(), fixed(x), golden=(np.array(cls.golden),))
+        yield Case("integers", cls(), fixed([0, 1]))
+
+
+class IsnanOp(Predicate):
+    """Where x is no number."""
+
+    golden = (False, False, True, False, False)
+
+    def compute(self, xp: Any, x: Any) -> Any:
+        return xp.isnan(x)
+
+
+class IsinfOp(Predicate):
+    """Where x is infinite."""
+
+    golden = (False, False, False, True, True)
+
+    def compute(self, xp: Any, x: Any) -> Any:
+        return xp.isinf(x)
+
+
+class IsfiniteOp(Predicate):
+    """Where x is neither infinite nor NaN."""
+
+    golden = (True, True, False, False, False)
+
+    def compute(self, xp: Any, x: Any) -> Any:
+        return xp.isfinite(x)
+
+
+class LogicalNotOp(Predicate):
+    """Where x is zero."""
+
+    golden = (True, False, False, False, False)
+
+    def compute(self, xp: Any, x: Any) -> Any:
+        return xp.logical_not(x)
+
+
+@public("gpudl", "Tensor")
+def eq(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input == other, elementwise."""
+    return apply(EqOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def ne(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input != other, elementwise."""
+    return apply(NeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+def _or_unknown(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
+    """For == and !=: what is no number is left to Python, so that `x == None` is False."""
+
+    def compare(self: Tensor, other: Any) -> Any:
+        known = isinstance(other, (Tensor, bool, int, float)) or hasattr(other, "__array__")
+        return function(self, other) if known else NotImplemented
+
+    return compare
+
+
+public("Tensor", names=("__eq__",))(_or_unknown(eq))
+public("Tensor", names=("__ne__",))(_or_unknown(ne))
+
+
+@public("gpudl", "Tensor")
+@public("Tensor", names=("__lt__",))
+def lt(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input < other, elementwise."""
+    return apply(LtOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+@public("Tensor", names=("__le__",))
+def le(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input <= other, elementwise."""
+    return apply(LeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+@public("Tensor", names=("__gt__",))
+def gt(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input > other, elementwise."""
+    return apply(GtOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+@public("Tensor", names=("__ge__",))
+def ge(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input >= other, elementwise."""
+    return apply(GeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def logical_and(input: Tensor, other: Tensor) -> Tensor:
+    """input and other, elementwise; what is not zero is true."""
+    return apply(LogicalAndOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def logical_or(input: Tensor, other: Tensor) -> Tensor:
+    """input or other, elementwise."""
+    return apply(LogicalOrOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def logical_xor(input: Tensor, other: Tensor) -> Tensor:
+    """Either input or other, elementwise."""
+    return apply(LogicalXorOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def logical_not(input: Tensor) -> Tensor:
+    """Where input is zero or False."""
+    return apply(LogicalNotOp.of(), input)  # type: ignore[no-any-return]
+
+
+def _bool_only(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:
+    """& | ^ ~ join conditions; bits of integers are not what they are for here."""
+
+    def combine(self: Tensor, *others: Any) -> Tensor:
+        for operand in (self, *others):
+            if getattr(operand, "dtype", None) != np.bool_ and not isinstance(operand, bool):
+                raise TypeError(f"{sign} takes bool tensors; compare first, as in (x > 0)")
+        return function(self, *others)
+
+    return combine
+
+
+public("Tensor", names=("__and__", "__rand__"))(_bool_only(logical_and, "&"))
+public("Tensor", names=("__or__", "__ror__"))(_bool_only(logical_or, "|"))
+public("Tensor", names=("__xor__", "__rxor__"))(_bool_only(logical_xor, "^"))
+public("Tensor", names=("__invert__",))(_bool_only(logical_not, "~"))
+
+
+@public("gpudl", "Tensor")
+def isnan(input: Tensor) -> Tensor:
+    """Where input is NaN."""
+    return apply(IsnanOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def isinf(input: Tensor) -> Tensor:
+    """Where input is infinite."""
+    return apply(IsinfOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def isfinite(input: Tensor) -> Tensor:
+    """Where input is neither infinite nor NaN."""
+    return apply(IsfiniteOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Have both one shape and the same elements?"""
+    return input.shape == other.shape and bool(eq(input, other).numpy().all())
+
+
+@public("gpudl", "Tensor")
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """|input - other| <= atol + rtol·|other|, elementwise; equal infinities are close."""
+    a, b = operands(input, other)
+    xp = a.device.xp
+    return Tensor._wrap(xp.isclose(a.data, b.data, rtol, atol, equal_nan), a.device)
+
+
+@public("gpudl", "Tensor")
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Is every element of input close to other's? See isclose."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).numpy().all())

@@ -1,0 +1,506 @@
+"""Views and rearrangements: reshape, permute, expand, cast, flip, and what is composed of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpudl import dtypes
+from gpudl.autograd import Node
+from gpudl.device import Device, MetaArray
+from gpudl.device import device as device_of
+from gpudl.op import Case, Op, Spec, is_floating, public, require
+from gpudl.ops.elementwise_base import normal, unbroadcast
+from gpudl.tensor import Tensor, apply
+
+Shape = tuple[int, ...]
+
+
+def axis_of(op: str, dim: int, ndim: int) -> int:
+    """The axis counted from the front; a tensor without axes is treated as if it had one."""
+    extent = max(ndim, 1)
+    if not -extent <= dim < extent:
+        raise IndexError(
+            f"{op}: dim is {dim}; a tensor with {ndim} axes has {-extent}…{extent - 1}"
+        )
+    return dim % extent
+
+
+def sizes(op: str, shape: tuple[Any, ...]) -> Shape:
+    """f(2, 3) and f((2, 3)) alike."""
+    if len(shape) == 1 and isinstance(shape[0], Sequence):
+        shape = tuple(shape[0])
+    try:
+        return tuple([s.__index__() for s in shape])
+    except AttributeError:
+        raise TypeError(f"{op}: expected integers, got {shape!r}") from None
+
+
+class ReshapeOp(Op):
+    """The same elements in their order, in another shape; -1 stands for the one that follows."""
+
+    view = True
+    shape: Shape
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        known = math.prod(s for s in self.shape if s != -1)
+        shape = self.shape
+        if -1 in shape and known and x.size % known == 0:
+            shape = tuple(x.size // known if s == -1 else s for s in shape)
+        fits = shape.count(-1) == 0 and math.prod(shape) == x.size and min(shape, default=0) >= 0
+        message = f"has shape {list(x.shape)}, which does not reshape to {list(self.shape)}"
+        require(fits, self, "x", f"{message}: {x.size} elements must fill it")
+        return (Spec(shape, x.dtype),)
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (x.reshape(self.shape),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        return (dys[0].reshape(saved.specs[0].shape),)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return torch.reshape(x, self.shape)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        for a, b in [((2, 6), (3, 4)), ((2, 6), (-1, 2)), ((), (1, 1)), ((0, 3), (3, 0))]:
+            yield Case(f"{list(a)} to {list(b)}", cls(b), normal(a))
+        yield Case("transposed", cls((6,)), lambda rng: (normal((2, 3))(rng)[0].T,))
+        yield Case("too few", cls((4, 4)), normal((2, 6)), error=r"reshape: x has shape \[2, 6\]")
+        yield Case("two unknown", cls((-1, -1)), normal((2, 6)), error="reshape: x has shape")
+
+
+class PermuteOp(Op):
+    """Axes in another order."""
+
+    view = True
+    dims: tuple[int, ...]
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        n = len(x.shape)
+        order = tuple(axis_of("permute", d, n) for d in self.dims)
+        fits = sorted(order) == list(range(n))
+        require(fits, self, "dims", f"are {list(self.dims)}; they must name each of {n} axes once")
+        return (Spec(tuple(x.shape[d] for d in order), x.dtype),)
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (x.transpose(self.dims),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        n = len(self.dims)
+        order = [d % n for d in self.dims]
+        return (dys[0].transpose([order.index(d) for d in range(n)]),)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return torch.permute(x, self.dims)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case("three axes", cls((2, 0, 1)), normal((2, 3, 4)))
+        yield Case("negative", cls((0, -1, 1)), normal((2, 3, 4)))
+        yield Case("no axes", cls(()), normal(()))
+        yield Case("twice one", cls((0, 0)), normal((2, 3)), error=r"permute: dims are \[0, 0\]")
+        yield Case("out of range", cls((0, 2)), normal((2, 3)), error="permute: dim is 2")
+
+
+class ExpandOp(Op):
+    """Repeat axes of extent 1 without copying; -1 keeps an extent."""
+
+    view = True
+    shape: Shape
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        lead = len(self.shape) - len(x.shape)
+        old = (1,) * lead + x.shape
+        fits = lead >= 0 and all(
+            new == was or was == 1 and new >= 0 or (new == -1 and axis >= lead)
+            for axis, (new, was) in enumerate(zip(self.shape, old, strict=False))
+        )
+        message = f"has shape {list(x.shape)}, which does not expand to {list(self.shape)}"
+        require(fits, self, "x", f"{message}: only axes of extent 1 are repeated")
+        shape = tuple(w if n == -1 else n for n, w in zip(self.shape, old, strict=True))
+        return (Spec(shape, x.dtype),)
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (xp.broadcast_to(x, self.infer(Spec(x.shape, x.dtype))[0].shape),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        return (unbroadcast(dys[0], saved.specs[0]),)
+
+    def reduction(self, x: Spec) -> int:
+        return max(1, self.infer(x)[0].size // max(1, x.size))
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return x.expand(self.shape)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        for a, b in [((3, 1), (3, 4)), ((4,), (2, 3, -1)), ((), (2, 2)), ((1, 3), (0, 3))]:
+            yield Case(f"{list(a)} to {list(b)}", cls(b), normal(a))
+        yield Case("not 1", cls((3, 4)), normal((3, 2)), error="expand: x has shape")
+        yield Case("fewer axes", cls((4,)), normal((3, 4)), error="expand: x has shape")
+
+
+class FlipOp(Op):
+    """Axes backwards; a copy."""
+
+    dims: tuple[int, ...]
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        for d in self.dims:
+            axis_of("flip", d, len(x.shape))
+        return (x,)
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (xp.flip(x, self.dims).copy(),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        return (xp.flip(dys[0], self.dims),)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return torch.flip(x, self.dims)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case("one", cls((1,)), normal((2, 3)))
+        yield Case("two", cls((0, -1)), normal((2, 3, 4)))
+        yield Case("out of range", cls((2,)), normal((2, 3)), error="flip: dim is 2")
+
+
+class CastOp(Op):
+    """The same numbers in another format; the gradient is cast back."""
+
+    dtype: Any
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        return (Spec(x.shape, self.dtype),)
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (x.astype(self.dtype),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        return (dys[0].astype(saved.specs[0].dtype),)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return x.to(getattr(torch, self.dtype.name))
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case("to double", cls(dtypes.float64), normal((2, 3)))
+        yield Case("to integers", cls(dtypes.int64), lambda rng: (np.array([1.7, -1.7], "f"),))
+        yield Case("to bool", cls(dtypes.bool_), lambda rng: (np.array([0.0, 0.5], "f"),))
+
+
+class CloneOp(Op):
+    """A copy."""
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        return (x,)
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (x.copy(),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        return (dys[0],)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return x.clone()
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case("plain", cls(), normal((2, 3)))
+
+
+class TransferNode(Node):
+    """A copy to another device; the gradient goes back."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, edge: Any, source: Device) -> None:
+        super().__init__("to", (edge,), 1)
+        self.source = source
+
+    def run(self, dys: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (move(dys[0], self.source),)
+
+
+def move(array: Any, where: Device) -> Any:
+    """The array on another device."""
+    if isinstance(array, MetaArray):
+        if where.name != "meta":
+            raise ValueError(f"to: a tensor on the meta device has no values to move to {where}")
+        return array
+    if hasattr(array, "get"):  # CuPy's
+        array = array.get()
+    return where.asarray(array)
+
+
+@public("gpudl", "Tensor")
+def reshape(input: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape; -1 stands for the extent that follows. Shares memory where
+    it can."""
+    return apply(ReshapeOp.of(sizes("reshape", shape)), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def view(self: Tensor, *shape: Any) -> Tensor:
+    """Like reshape, but the result must share memory.
+
+    Raises RuntimeError if that is not possible.
+    """
+    if len(shape) == 1 and not isinstance(shape[0], (int, Sequence)):
+        raise TypeError(f"view: expected integers, got {shape[0]!r}; dtypes are changed with .to()")
+    result = reshape(self, *shape)
+    if result._view is None and result.numel() and not isinstance(result.data, MetaArray):
+        raise RuntimeError(
+            f"view: memory of shape {list(self.shape)} in this order cannot be seen as "
+            f"{list(result.shape)}; use reshape(), which copies"
+        )
+    return result
+
+
+@public("Tensor")
+def view_as(self: Tensor, other: Tensor) -> Tensor:
+    """view() in the shape of another."""
+    return view(self, *other.shape)
+
+
+@public("Tensor")
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """reshape() to the shape of another."""
+    return reshape(self, *other.shape)
+
+
+@public("gpudl", "Tensor")
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Join the axes start_dim … end_dim into one."""
+    first = axis_of("flatten", start_dim, input.ndim)
+    last = axis_of("flatten", end_dim, input.ndim)
+    if first > last:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    shape = input.shape
+    joined = math.prod(shape[first : last + 1])
+    return reshape(input, (*shape[:first], joined, *shape[last + 1 :]))
+
+
+@public("gpudl", "Tensor")
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Split an axis into several; one may be -1."""
+    axis = axis_of("unflatten", dim, input.ndim)
+    shape = input.shape
+    extents = list(sizes)
+    if extents.count(-1) == 1:
+        known = -math.prod(extents)
+        extents[extents.index(-1)] = shape[axis] // known if known else 0
+    return reshape(input, (*shape[:axis], *extents, *shape[axis + 1 :]))
+
+
+@public("gpudl", "Tensor")
+def ravel(input: Tensor) -> Tensor:
+    """One axis."""
+    return reshape(input, (-1,) if input.numel() else (0,))
+
+
+@public("gpudl", "Tensor")
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    """Axes in the order `dims`; shares memory."""
+    return apply(PermuteOp.of(sizes("permute", dims)), input)  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor", names=("transpose", "swapaxes"))
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Exchange two axes; shares memory."""
+    order = list(range(input.ndim))
+    if not order:
+        return permute(input)
+    a, b = axis_of("transpose", dim0, input.ndim), axis_of("transpose", dim1, input.ndim)
+    order[a], order[b] = b, a
+    return permute(input, order)
+
+
+@public("gpudl", "Tensor")
+def t(input: Tensor) -> Tensor:
+    """The transposed matrix; at most two axes."""
+    if input.ndim > 2:
+        raise ValueError(f"t: the tensor has {input.ndim} axes; use transpose or permute")
+    return permute(input, tuple(range(input.ndim))[::-1])
+
+
+@public("gpudl", "Tensor")
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Move axes to other places; the rest keep their order."""
+    n = input.ndim
+    pairs = ((source,), (destination,)) if isinstance(source, int) else (source, destination)
+    start, end = ([axis_of("movedim", d, n) for d in dims] for dims in pairs)  # type: ignore[union-attr]
+    order = [axis for axis in range(n) if axis not in start]
+    for place, axis in sorted(zip(end, start, strict=True)):
+        order.insert(place, axis)
+    return permute(input, order)
+
+
+@public("gpudl", "Tensor")
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Drop axes of extent 1: all, or those of `dim` that have it."""
+    shape = input.shape
+    wanted = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    drop = {axis_of("squeeze", d, len(shape)) for d in wanted}
+    return reshape(input, tuple(s for i, s in enumerate(shape) if s != 1 or i not in drop))
+
+
+@public("gpudl", "Tensor")
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A new axis of extent 1 before axis `dim`."""
+    axis = axis_of("unsqueeze", dim, input.ndim + 1)
+    return reshape(input, (*input.shape[:axis], 1, *input.shape[axis:]))
+
+
+@public("Tensor")
+def expand(self: Tensor, *shape: Any) -> Tensor:
+    """Repeat axes of extent 1 without copying; -1 keeps an extent."""
+    return apply(ExpandOp.of(sizes("expand", shape)), self)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """expand() to the shape of another."""
+    return expand(self, *other.shape)
+
+
+@public("gpudl")
+def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """expand() under NumPy's name."""
+    return expand(input, *shape)
+
+
+@public("gpudl", "Tensor")
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """Axes backwards; a copy."""
+    return apply(FlipOp.of(sizes("flip", dims)), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def repeat(self: Tensor, *repeats: Any) -> Tensor:
+    """The tensor side by side with itself, so many times along each axis; new axes come first."""
+    times = sizes("repeat", repeats)
+    lead = len(times) - self.ndim
+    if lead < 0:
+        raise ValueError(f"repeat: {len(times)} numbers for a tensor with {self.ndim} axes")
+    shape = (1,) * lead + self.shape
+    pairs = [(n, s) for n, s in zip(times, shape, strict=True)]
+    spread = expand(
+        reshape(self, [v for _, s in pairs for v in (1, s)]), [v for pair in pairs for v in pair]
+    )
+    return reshape(spread, [n * s for n, s in pairs])
+
+
+@public("gpudl", "Tensor")
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """repeat() that takes fewer numbers than axes: missing ones are 1."""
+    times = sizes("tile", dims)
+    return repeat(input, (1,) * (input.ndim - len(times)) + times)
+
+
+@public("gpudl", "Tensor")
+def clone(input: Tensor) -> Tensor:
+    """A copy that stays on the tape."""
+    return apply(CloneOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def contiguous(self: Tensor) -> Tensor:
+    """Itself if its elements lie in order, else a copy."""
+    if isinstance(self.data, MetaArray) or self.data.flags.c_contiguous:
+        return self
+    return reshape(clone(reshape(self, -1)), self.shape) if self.numel() else self
+
+
+@public("Tensor")
+def is_contiguous(self: Tensor) -> bool:
+    return isinstance(self.data, MetaArray) or bool(self.data.flags.c_contiguous)
+
+
+@public("Tensor")
+def to(self: Tensor, *target: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """In another dtype, on another device, or as another tensor is: `x.to("cuda")`,
+    `x.to(gpudl.float32)`, `x.to(device, dtype)`. Itself if nothing changes."""
+    for wanted in target:
+        if isinstance(wanted, Tensor):
+            dtype, device = wanted.dtype, wanted.device
+        elif isinstance(wanted, Device) or (isinstance(wanted, str) and is_device(wanted)):
+            device = wanted
+        else:
+            dtype = wanted
+    result = self
+    if dtype is not None:
+        wanted_dtype = dtypes.dtype_of(dtype)
+        if wanted_dtype != self.dtype:
+            result = apply(CastOp.of(wanted_dtype), result)
+    if device is not None:
+        where = device_of(device)
+        if where is not result.device:
+            edge = result._edge() if is_recording() else None
+            node = None if edge is None else TransferNode(edge, result.device)
+            result = Tensor._wrap(move(result.data, where), where, node)
+    return result
+
+
+def is_recording() -> bool:
+    from gpudl.autograd import is_grad_enabled
+
+    return is_grad_enabled()
+
+
+def is_device(name: str) -> bool:
+    return name in ("cpu", "meta", "emulator") or name.partition(":")[0] == "cuda"
+
+
+def _cast(name: str, dtype: Any) -> None:
+    def convert(self: Tensor) -> Tensor:
+        return to(self, dtype=dtype)
+
+    convert.__name__ = name
+    convert.__doc__ = f"As {dtype}."
+    public("Tensor")(convert)
+
+
+for _name, _dtype in {
+    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16",
+    "long": "int64", "int": "int32", "bool": "bool",
+}.items():  # fmt: skip
+    _cast(_name, _dtype)
+
+
+@public("Tensor")
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """In the dtype and on the device of another."""
+    return to(self, other)
+
+
+@public("Tensor")
+def cpu(self: Tensor) -> Tensor:
+    """On the cpu."""
+    return to(self, device="cpu")
+
+
+@public("Tensor")
+def cuda(self: Tensor, device: int | str | None = None) -> Tensor:
+    """On the GPU, the first if none is named."""
+    return to(self, device=f"cuda:{device}" if isinstance(device, int) else device or "cuda")
+
+
+@public("Tensor")
+def is_floating_point(self: Tensor) -> bool:
+    return is_floating(self.dtype)
+
+
+@public("Tensor")
+def copy_(self: Tensor, src: Tensor) -> Tensor:
+    """Overwrite the tensor with another's elements, cast and repeated to fit; from any device."""
+    src = src if isinstance(src, Tensor) else Tensor(src)
+    if src.shape != self.shape:
+        src = expand(src, self.shape)
+    moved = to(src, dtype=self.dtype, device=self.device)
+    return self._changed_in_place(clone(moved) if moved is src else moved)

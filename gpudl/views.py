@@ -1,0 +1,161 @@
+"""Tensors that share memory, and changes in place, on the tape.
+
+A view remembers its source and the operator that made it. When a tensor is changed in place its new
+value takes its place on the tape; if it is a view, its sources get new places as well: "the source,
+with this part replaced". Other views of the same memory notice by their stamp that they are behind,
+and are recorded again from their source when they are next used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gpudl import autograd
+from gpudl.op import Array, Case, Op, Spec
+
+if TYPE_CHECKING:
+    from gpudl.tensor import Tensor
+
+
+class View(NamedTuple):
+    """How a view came about. recorded: gradients were being recorded then."""
+
+    source: Tensor
+    op: Op
+    index: int  # which output of op
+    root: Tensor  # the source's source's … that is no view
+    recorded: bool
+
+
+class ViewUpdateOp(Op):
+    """y = x with the part that `view_op` shows replaced by `part`. Changes in place only record it:
+    the shared memory holds y already."""
+
+    inputs = ("x", "part")
+
+    view_op: Op
+
+    def infer(self, x: Spec, part: Spec) -> tuple[Spec, ...]:
+        return (x,)
+
+    def forward(self, xp: Any, x: Any, part: Any) -> tuple[Any, ...]:
+        y = xp.array(x, order="C")  # in this order the view is a view
+        self.view_op.forward(xp, y)[0][...] = part
+        return (y,)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        dx = xp.array(dys[0], order="C")
+        shown = self.view_op.forward(xp, dx)[0]
+        dpart = shown.copy() if needs[1] else None
+        shown[...] = 0
+        return dx, dpart
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        def make(rng: np.random.Generator) -> tuple[Any, ...]:
+            return rng.standard_normal((3, 4)), rng.standard_normal((4, 3))
+
+        yield Case("transpose", cls(_Transpose()), make)
+        x, part = np.zeros((2, 2), np.float32), np.arange(4, dtype=np.float32).reshape(2, 2)
+        yield Case("numbers", cls(_Transpose()), lambda rng: (x, part), golden=(part.T,))
+
+
+class _Transpose(Op):
+    """A view operator for the cases of ViewUpdateOp."""
+
+    view = True
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (x.T,)
+
+
+def share_memory(a: Array, b: Array) -> bool:
+    """Is one a view of the other, or are both views of a third?"""
+    return owner(a) is owner(b)
+
+
+def owner(array: Array) -> Array:
+    base = getattr(array, "base", None)
+    while base is not None and hasattr(base, "base"):
+        array, base = base, base.base
+    return array
+
+
+def refresh(tensor: Tensor) -> None:
+    """Record a view anew, from the present value of its source."""
+    view = tensor._view
+    if view is None or tensor._stamp == view.root._stamp:
+        return
+    refresh(view.source)
+    if not tensor._requires_grad:
+        edge = view.source._edge()
+        saved = view.op.saved_type(*(None for _ in view.op.saves), (_spec(view.source),))
+        tensor._node = edge and autograd.OpNode(view.op, tensor.device, (edge,), saved)
+        tensor._index = view.index
+    tensor._stamp = view.root._stamp
+
+
+def check_change(tensor: Tensor, result: Tensor) -> None:
+    """Refuse changes in place whose gradient could not be right."""
+    root = tensor if tensor._view is None else tensor._view.root
+    for changed in (tensor, root):
+        if changed._node is None and changed._requires_grad:
+            what = "a leaf" if changed is tensor else "a view of a leaf"
+            raise RuntimeError(
+                f"in-place update of {what} that requires gradients; "
+                "do it under no_grad(), or on a clone"
+            )
+    view = tensor._view
+    if view is None or (result._node is None and root._node is None):
+        return
+    while view is not None:
+        if not view.recorded:
+            raise RuntimeError(
+                "in-place update of a view that was made under no_grad(), with gradients recorded; "
+                "make the view outside no_grad(), or clone it"
+            )
+        if len(view.op.outputs) > 1:
+            raise RuntimeError(
+                f"in-place update of an output of {view.op.name}, which returns several views of "
+                "one tensor; slice the tensor instead, or clone the output"
+            )
+        view = view.source._view
+
+
+def take_place(tensor: Tensor, result: Tensor) -> None:
+    """Move `tensor`, whose memory holds the value of `result` now, to the place of `result` on the
+    tape; its sources, if it is a view, to new places."""
+    retained = tensor._node is not None and tensor._node.forget_retained(tensor._index)
+    tensor._node, tensor._index = result._node, result._index
+    if retained and tensor._node is not None:
+        tensor.retain_grad()
+    part, view = tensor, tensor._view
+    if view is None:
+        tensor._stamp += 1
+        return
+    while view is not None:
+        source = view.source
+        if source._place() is not None or part._place() is not None:
+            edges = (source._place(), part._place())
+            op = ViewUpdateOp.of(view.op)
+            specs = (_spec(source), _spec(part))
+            source._node = autograd.OpNode(op, source.device, edges, op.saved_type(specs))
+            source._index = 0
+        part, view = source, source._view
+    part._stamp += 1
+    chain: Tensor | None = tensor
+    while chain is not None:
+        chain._stamp = part._stamp
+        chain = chain._view.source if chain._view is not None else None
+
+
+def _spec(tensor: Tensor) -> Spec:
+    return Spec(tuple(tensor.shape), tensor.dtype)
+
+
+def is_writable(array: Array) -> bool:
+    flags = getattr(array, "flags", None)
+    return not isinstance(array, np.ndarray) or bool(flags is None or flags.writeable)
