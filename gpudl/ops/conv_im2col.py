@@ -3,16 +3,20 @@
 Window elements are copied into columns, (N, groups, C/groups * R * S, pixels), so that a
 convolution is one small product per image. Three things make it fast:
 
-- With stride 1 a column holds whole padded rows, not only the Q pixels of a row that give outputs;
-  then it is one contiguous run of x, copied at once. Surplus outputs of each row are dropped
-  as the bias is added, and in the weight gradient they meet zeros.
-- Images are taken in blocks whose columns stay in the cache.
+- With stride 1 a column holds whole padded rows, not only the Q pixels of a row that give outputs:
+  it is one contiguous run of x, copied at once. The few surplus outputs of each row are dropped as
+  the bias is added, and in the weight gradient they meet zeros.
+- Images are taken in blocks whose columns stay in the cache, in memory that each thread keeps: the
+  C library returns blocks of megabytes to the system, and getting them back costs more than
+  filling them.
 - The data gradient with stride 1 shifts dy along the row before the product, which then sums over s
   itself: R additions of its result instead of R * S.
 """
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +27,25 @@ if TYPE_CHECKING:
     from gpudl.ops.conv import Conv2dOp
 
 BLOCK_BYTES = 4 << 20  # of columns: about what a core's share of the last cache holds
+
+
+class _Kept(threading.local):
+    """Memory that a thread uses again and again."""
+
+    memory = np.empty(0, np.uint8)
+
+
+_kept = _Kept()
+
+
+def scratch(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An uninitialised array, valid until this thread's next call."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > 4 * BLOCK_BYTES:
+        return np.empty(shape, dtype)
+    if size > _kept.memory.size:
+        _kept.memory = np.empty(size, np.uint8)
+    return _kept.memory[:size].view(dtype).reshape(shape)
 
 
 class Columns:
@@ -58,13 +81,18 @@ class Columns:
         self.shape = (op.groups, c_group * r * s, self.p * self.row)
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
-        """(images, their columns (images, groups, C/groups * R * S, P * row))."""
+        """(images, their columns (images, groups, C/groups * R * S, P * row)), one block after the
+        other in the same memory."""
         each = self.windows[:1].nbytes
         count = max(1, -(-self.images * each // BLOCK_BYTES))
         step = max(1, -(-self.images // count))
         for first in range(0, self.images, step):
             images = slice(first, min(first + step, self.images))
-            yield images, self.windows[images].reshape(-1, *self.shape)
+            columns = self.windows[images]
+            if not columns.flags.c_contiguous:  # a 1x1 window's columns are x
+                columns = scratch(columns.shape, columns.dtype)
+                np.copyto(columns, self.windows[images])
+            yield images, columns.reshape(len(columns), *self.shape)
 
 
 def forward(op: Conv2dOp, x: Any, weight: Any, bias: Any) -> Any:
@@ -115,7 +143,7 @@ def data_gradient(op: Conv2dOp, dy: Any, weight: Any, shape: tuple[int, ...]) ->
 
 
 def shifted_rows(op: Conv2dOp, dy: Any, weight: Any, dx: Any) -> None:
-    """Stride 1: dx[c, p+r-padding, w] += sum over k, s: weight[k,c,r,s] * dy[k, p, w+padding-s]."""
+    """Stride 1: dx[c, p+r-padding, w] += sum over (k, s) of w[k,c,r,s] * dy[k, p, w+padding-s]."""
     n, k, p, q = dy.shape
     k, c_group, r, s = weight.shape
     height, width = dx.shape[2:]
