@@ -1,6 +1,9 @@
 // Sums over the pixels of a batch in two stages, so that the order of additions depends on the shapes alone: each of
 // `splits` ranges of pixels leaves its partial sums in the workspace, then every element adds its partials in order.
 #pragma once
+#include <algorithm>
+#include <cstdint>
+
 #include "core/view.h"
 #include "platform/device.h"
 
@@ -18,6 +21,12 @@ GPUDL_DEVICE PixelRange pixel_range(int64_t pixels, int split, int splits) {
   const int64_t each = (pixels + splits - 1) / splits;
   const int64_t first = each * split;
   return {first, first + each < pixels ? first + each : pixels};
+}
+
+// Into how many ranges to cut a sum of pixels, with room for so many partial sums.
+inline int channel_splits(int64_t pixels, int64_t room) {
+  constexpr int64_t LEAST = 256;  // pixels in a range
+  return static_cast<int>(std::max<int64_t>(1, std::min({room, (pixels + LEAST - 1) / LEAST, int64_t{4096}})));
 }
 
 // partial[split*stride + k] = sum of dy[m,k] over the split's pixels m; dy is (pixels, K).

@@ -9,9 +9,12 @@ import numpy as np
 
 from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops import conv_im2col as im2col
+from gpudl.ops.matmul import gemm_workspace
 from gpudl.tensor import Tensor, apply
 
 Pair = tuple[int, int]
+FEW_CHANNELS = 16  # a group with fewer is better off without a matrix product
+MAX_COLUMNS = 1 << 24  # elements of the matrix of columns at a time, unless one image has more
 
 
 class Conv2dOp(Op):
@@ -25,7 +28,7 @@ class Conv2dOp(Op):
 
     inputs = ("x", "weight", "bias?")
     saves = ("x", "weight")
-    kernels = ("direct",)
+    kernels = ("im2col", "direct")
     cpu = ("im2col",)
 
     stride: Pair
@@ -176,17 +179,44 @@ class Conv2dOp(Op):
     # ------------------------------------------------------------------ kernels
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
-        """Kernels index within an image, and within the weights, by 32 bits."""
+        """Kernels index within an image, its columns, and the weights, by 32 bits."""
         x, weight = specs[:2]
         (y,) = self.infer_cached(specs)
-        images = (Spec(s.shape[1:], s.dtype) for s in (x, y))
-        return bool(max(weight.size, *(s.size for s in images)) < 2**31)
+        largest = max(weight.size, *(s.size // max(1, s.shape[0]) for s in (x, y)))
+        if algorithm == "im2col":
+            largest = max(largest, self._columns_of_image(x, weight))
+        return bool(largest < 2**31)
+
+    def preferred(self, direction: str, *specs: Any) -> tuple[str, ...]:
+        """With few channels in a group most of a matrix product's tile is empty."""
+        k, c_group = specs[1].shape[:2]
+        few = min(k // self.groups, c_group) < FEW_CHANNELS
+        return ("direct", "im2col") if few else ("im2col", "direct")
 
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
+        x: Spec = specs[0]
+        weight: Spec = specs[1]
+        n, k, p, q = self.infer_cached(specs)[0].shape
+        pixels, weights = n * p * q, weight.size
+        if algorithm == "direct":
+            return 0 if direction == "forward" else gradient_splits(pixels, weights) * weights
+        image = self._columns_of_image(x, weight)
+        images = max(1, min(n, MAX_COLUMNS // image))
+        columns = 0 if self._is_pointwise(x.shape, weight.shape) else images * image
         if direction == "forward":
-            return 0
-        (y,), weight = self.infer_cached(specs), specs[1]
-        return int(weight.size) * gradient_splits(y.size // y.shape[1], weight.size)
+            return columns
+        group_k = k // self.groups
+        partial = gemm_workspace(group_k, weights // k, images * p * q, self.groups)
+        return max(columns + partial, k * max(1, min(-(-pixels // 256), 128)))
+
+    def _columns_of_image(self, x: Spec, weight: Spec) -> int:
+        p, q = self.output_size(x.shape, weight.shape)
+        return p * q * self.groups * Spec(weight.shape[1:], weight.dtype).size
+
+    def _is_pointwise(self, x: tuple[int, ...], weight: tuple[int, ...]) -> bool:
+        """A 1x1 window that meets every pixel once: the columns are x itself."""
+        plain = self.stride == (1, 1) and self.output_size(x, weight) == x[2:]
+        return weight[2:] == (1, 1) and plain
 
     # ------------------------------------------------------------------ for tests and benchmarks
 
@@ -219,7 +249,7 @@ class Conv2dOp(Op):
 def gradient_splits(pixels: int, weights: int) -> int:
     """Into how many parts the pixels of a weight gradient are cut, which are summed apart: enough
     for all processors of a GPU (512 blocks of 256 sums), none smaller than 256 pixels."""
-    return max(1, min(-(-pixels // 256), 512 * 256 // weights))
+    return max(1, min(-(-pixels // 256), 512 * 256 // weights, 4096))
 
 
 class Geometry(NamedTuple):

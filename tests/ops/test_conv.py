@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from gpudl.nn.functional import conv2d
+from gpudl.ops import conv
 from gpudl.tensor import Tensor
+from tests.ops import harness as h
 
 
 def tensors(x=(2, 4, 7, 8), weight=(6, 4, 3, 3), bias=True):
@@ -60,3 +62,29 @@ def test_without_bias():
 def test_refuses(arguments, error):
     with pytest.raises(ValueError, match=error):
         conv2d(*tensors(), **arguments)
+
+
+@pytest.mark.parametrize("where", h.native_devices())
+@pytest.mark.parametrize("groups", [1, 2])
+def test_images_are_taken_in_parts_where_the_workspace_is_small(where, groups, monkeypatch):
+    """Five images, columns of two at a time."""
+    where = h.native(where)
+    rng = np.random.default_rng(0)
+    shapes = [(5, 4, 6, 5), (6, 4 // groups, 3, 3), (6,)]
+    arrays = tuple(where.asarray(rng.standard_normal(s).astype(np.float32)) for s in shapes)
+    specs = h.specs_of(arrays)
+    dy = where.asarray(rng.standard_normal((5, 6, 6, 5)).astype(np.float32))
+    results = []
+    for images in (5, 2):
+        monkeypatch.setattr(conv, "MAX_COLUMNS", images * 6 * 5 * 4 * 9)
+        monkeypatch.setattr(conv, "gemm_workspace", lambda *extents: 0)
+        op = conv.Conv2dOp(
+            (1, 1), (1, 1), (1, 1), groups
+        )  # a new one, which has planned nothing yet
+        with h.guarded(where):
+            (y,) = where.forward(op, specs, arrays, "im2col")
+            saved = op.save(arrays, (y,), specs)
+            grads = where.backward(op, (dy,), saved, (True, True, True), "im2col")
+        results.append([where.to_numpy(a) for a in (y, *grads)])
+    for whole, parts in zip(*results, strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
