@@ -50,10 +50,11 @@ class Cost(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Of one set of input shapes and dtypes: the specs, and which inputs and outputs are floating."""
+    """Of one set of input shapes and dtypes: the specs, and which inputs may have gradients and which
+    outputs may."""
 
     specs: tuple[Spec | None, ...]
-    floating: tuple[bool, ...]
+    differentiable: tuple[bool, ...]
     floating_outputs: tuple[bool, ...]
 
 
@@ -81,6 +82,7 @@ class Op:
     # {"x": ("y",)}: the saved x is read for the gradient of input y alone; not said: for any
     saved_for: ClassVar[dict[str, tuple[str, ...]]] = {}
     mutates: ClassVar[tuple[str, ...]] = ()  # inputs that forward changes in place
+    constants: ClassVar[tuple[str, ...]] = ()  # floating inputs without a gradient, as in PyTorch
     kernels: ClassVar[tuple[str, ...]] = ()  # hand-written algorithms, the preferred one first
     cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms beside the definition, likewise
     view: ClassVar[bool] = False  # the output may share memory with the first input
@@ -210,7 +212,10 @@ class Op:
         outputs = self.infer_cached(specs)
         return Plan(
             specs,
-            tuple(s is not None and is_floating(s.dtype) for s in specs),
+            tuple(
+                s is not None and is_floating(s.dtype) and name not in self.constants
+                for name, s in zip(self.inputs, specs, strict=True)
+            ),
             tuple(is_floating(s.dtype) for s in outputs),
         )
 

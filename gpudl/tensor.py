@@ -439,9 +439,9 @@ def _share(op: Op, index: int, source: Any, result: Tensor, recording: bool) -> 
 def _node(op: Op, where: Device, tensors: Any, plan: Plan) -> OpNode | None:
     edges = []
     taped = False
-    for tensor, floating in zip(tensors, plan.floating, strict=True):
+    for tensor, differentiable in zip(tensors, plan.differentiable, strict=True):
         edge = None
-        if floating:
+        if differentiable:
             if tensor._node is not None:
                 edge = (tensor._node, tensor._index)
             elif tensor._requires_grad:

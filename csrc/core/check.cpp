@@ -56,6 +56,19 @@ int64_t check_any_dense(const Array& array, const std::string& argument) {
   return size;
 }
 
+int64_t check_rows(const Array& array, int rank, const std::string& argument) {
+  const int64_t size = size_of(array);
+  check(array.rank >= rank - 1, argument, "must have at least one axis, got " + describe(array));
+  check(rank == 2 || size <= INT_MAX, argument,
+        "has " + std::to_string(size) + " elements; a kernel takes at most 2147483647");
+  const int64_t rows = rank == 2 && size != 0 ? size / array.shape[array.rank - 1] : size;
+  check(rows <= INT_MAX, argument, "has " + std::to_string(rows) + " rows; a kernel takes at most 2147483647");
+  int order[MAX_RANK];
+  std::iota(order, order + array.rank, 0);
+  check_dense(array, order, argument, "row-major");
+  return size;
+}
+
 bool same_order(const Array& a, const Array& b) {
   if (a.rank != b.rank || !std::equal(a.shape, a.shape + a.rank, b.shape)) return size_of(a) == 0 || a.rank != b.rank;
   for (int axis = 0; axis < a.rank; ++axis)

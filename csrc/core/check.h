@@ -25,6 +25,9 @@ void check_dense(const Array& array, const int* order, const std::string& argume
 // An array that is dense in any order; returns its number of elements.
 int64_t check_any_dense(const Array& array, const std::string& argument);
 
+// An array that is row-major and has at least rank - 1 axes, for layout `rows`; returns its number of elements.
+int64_t check_rows(const Array& array, int rank, const std::string& argument);
+
 // Do both arrays put the same logical element at the same place in memory?
 bool same_order(const Array& a, const Array& b);
 

@@ -83,10 +83,13 @@ template <class T, int RANK, Layout LAYOUT>
 struct Bind<View<T, RANK, LAYOUT>> {
   static_assert(LAYOUT != Layout::any || RANK == 1, "a View of layout any is flat: its rank is 1");
   static_assert(LAYOUT != Layout::nhwc || RANK == 4, "nhwc is a layout of rank 4");
+  static_assert(LAYOUT != Layout::rows || RANK <= 2, "a View of rows has rank 1 or 2");
+  static constexpr bool any_rank = LAYOUT == Layout::any || LAYOUT == Layout::rows;
 
   static Parameter describe() {
-    constexpr const char* layout = LAYOUT == Layout::nchw ? "nchw" : LAYOUT == Layout::nhwc ? "nhwc" : "any";
-    return {"", "array", dtype_of<T>(), LAYOUT == Layout::any ? -1 : RANK, layout, !std::is_const_v<T>, false};
+    constexpr const char* layouts[] = {"nchw", "nhwc", "any", "rows"};
+    const char* layout = layouts[static_cast<int>(LAYOUT)];
+    return {"", "array", dtype_of<T>(), any_rank ? -1 : RANK, layout, !std::is_const_v<T>, false};
   }
   static View<T, RANK, LAYOUT> make(const Argument& a, const Parameter& p) {
     check(std::holds_alternative<Array>(a), p.name, "must be an array");
@@ -98,6 +101,10 @@ struct Bind<View<T, RANK, LAYOUT>> {
     view.data = static_cast<T*>(array.data);
     if constexpr (LAYOUT == Layout::any) {
       view.dim[0] = static_cast<int>(check_any_dense(array, p.name));
+    } else if constexpr (LAYOUT == Layout::rows) {
+      const int64_t size = check_rows(array, RANK, p.name);
+      if constexpr (RANK == 2) view.dim[1] = static_cast<int>(array.shape[array.rank - 1]);
+      view.dim[0] = static_cast<int>(RANK == 1 ? size : size == 0 ? 0 : size / view.dim[1]);
     } else {
       check(array.rank == RANK, p.name, "must have " + std::to_string(RANK) + " axes, got " + describe_array(array));
       constexpr int nhwc_order[] = {0, 2, 3, 1};

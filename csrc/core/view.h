@@ -8,7 +8,8 @@ namespace gpudl {
 
 // How the axes of a tensor lie in memory. nchw: the last logical axis is fastest (plain row-major, any rank).
 // nhwc: a logical (N,C,H,W) tensor stored as (N,H,W,C). any: dense in some order, which an elementwise kernel ignores.
-enum class Layout { nchw, nhwc, any };
+// rows: plain row-major of any rank, seen as rows of the last axis (RANK 2) or as one long row (RANK 1).
+enum class Layout { nchw, nhwc, any, rows };
 using enum Layout;
 
 // Dimensions stand in memory order: dim[RANK-1] is the fastest. An nhwc view of a (N,C,H,W) tensor has dim = {N,H,W,C}.

@@ -66,7 +66,7 @@ def native_devices() -> list:
 
 def needs_of(case: Case, arrays: tuple) -> tuple[bool, ...]:
     return tuple(
-        a is not None and is_floating(a.dtype) and n not in case.op.mutates
+        a is not None and is_floating(a.dtype) and n not in (*case.op.mutates, *case.op.constants)
         for n, a in zip(case.op.inputs, arrays, strict=True)
     )
 
