@@ -88,3 +88,17 @@ def test_images_are_taken_in_parts_where_the_workspace_is_small(where, groups, m
         results.append([where.to_numpy(a) for a in (y, *grads)])
     for whole, parts in zip(*results, strict=True):
         np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("where", h.native_devices())
+@pytest.mark.parametrize(
+    ("channels", "groups", "chosen"),
+    [((1, 8), 1, "direct"), ((32, 32), 1, "im2col"), ((32, 32), 32, "direct")],
+)
+def test_few_channels_take_the_direct_kernel(where, channels, groups, chosen):
+    c, k = channels
+    op = conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), groups)
+    shapes = [(1, c, 4, 4), (k, c // groups, 3, 3)]
+    specs = (*(h.Spec(s, np.dtype(np.float32)) for s in shapes), None)
+    for direction in ("forward", "backward"):
+        assert h.native(where)._choose(op, direction, specs) == chosen
