@@ -157,10 +157,6 @@ class Op:
         precision: of float32 products, "highest", "high" or "medium"."""
         return algorithms
 
-    def preferred(self, direction: str, *specs: Any) -> tuple[str, ...]:
-        """The kernels in the order in which they are considered for these inputs."""
-        return self.kernels
-
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
         """How many float32 elements of scratch memory the kernel wants, forward or backward."""
         return 0

@@ -1,5 +1,9 @@
 // Convolution without a matrix product, for few channels (first layers, depthwise), where a GEMM's tiles stay empty.
 // Takes any shape, stride, padding, dilation and groups. Images are {N,H,W,C}, weights {K,R,S,C/groups}.
+//
+// sass: conv2d_forward_direct_kernel FFMA registers<=96
+// sass: conv2d_backward_data_direct_kernel FFMA registers<=96
+// sass: conv2d_backward_weight_direct_kernel FFMA registers<=64
 #include "core/export.h"
 #include "platform/device.h"
 #include "prim/conv.h"

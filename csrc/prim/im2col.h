@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(COLUMNS_BLOCK)
 // dx[n,h,w,c] = sum of columns[m, g, r, s, c] over the (m, r, s) that met it: gathered, in the order of (r, s), so that
 // no two threads add to one element and the bits never change. Grid: (PACKs of one image, images).
 template <int PACK>
-__global__ void __launch_bounds__(COLUMNS_BLOCK)
+__global__ void __launch_bounds__(COLUMNS_BLOCK, 4)  // more blocks would leave too few registers
     col2im_kernel(const float* columns, float* dx, ConvShape conv, int first) {
   const unsigned packs = conv.C / PACK;
   const unsigned i = blockIdx.x * COLUMNS_BLOCK + threadIdx.x;

@@ -187,11 +187,13 @@ class Conv2dOp(Op):
             largest = max(largest, self._columns_of_image(x, weight))
         return bool(largest < 2**31)
 
-    def preferred(self, direction: str, *specs: Any) -> tuple[str, ...]:
+    def prefer(
+        self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
+    ) -> tuple[str, ...]:
         """With few channels in a group most of a matrix product's tile is empty."""
         k, c_group = specs[1].shape[:2]
         few = min(k // self.groups, c_group) < FEW_CHANNELS
-        return ("direct", "im2col") if few else ("im2col", "direct")
+        return tuple(sorted(algorithms, key="direct".__eq__, reverse=few))
 
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
         x: Spec = specs[0]
