@@ -1,0 +1,18 @@
+"""Networks, one module per family. A new family is a new module here and edits nothing else.
+
+>>> from gpudl import models
+>>> models.names()
+['lenet5', 'mlp']
+>>> net = models.create("lenet5", num_classes=10)
+"""
+
+import pkgutil
+from importlib import import_module
+
+from gpudl.models.registry import Info, create, info, names, register
+
+for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
+    import_module(f"{__name__}.{_module}")
+
+globals().update({name: info(name).build for name in names()})
+__all__ = ["Info", "create", "info", "names", "register", *names()]  # noqa: PLE0604

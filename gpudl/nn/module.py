@@ -1,0 +1,353 @@
+"""Module: the base of all layers and networks, with PyTorch's names and state layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from gpudl.autograd import no_grad
+from gpudl.device import MetaArray, device
+from gpudl.tensor import Tensor
+
+M = TypeVar("M", bound="Module")
+
+
+class Parameter(Tensor):
+    """A tensor that a Module trains: assigned to a Module's attribute, it is found by parameters()."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad=requires_grad)
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+
+class LoadResult(NamedTuple):
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """Base of layers and networks. A subclass assigns Parameters and Modules to attributes in `__init__`
+    (after `super().__init__()`) and defines `forward`."""
+
+    training: bool
+
+    def __init__(self) -> None:
+        for name in ("_parameters", "_buffers", "_modules", "_hooks", "_pre_hooks"):
+            object.__setattr__(self, name, {})
+        object.__setattr__(self, "_transient", set())  # buffers that are not part of the state
+        object.__setattr__(self, "training", True)
+
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+    _hooks: dict[int, Callable[..., Any]]
+    _pre_hooks: dict[int, Callable[..., Any]]
+    _transient: set[str]
+
+    def forward(self, *inputs: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} defines no forward()")
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        for pre_hook in tuple(self._pre_hooks.values()):
+            changed = pre_hook(self, inputs)
+            if changed is not None:
+                inputs = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*inputs, **named)
+        for hook in tuple(self._hooks.values()):
+            changed = hook(self, inputs, output)
+            if changed is not None:
+                output = changed
+        return output
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+        """Call `hook(module, inputs, output)` after forward; what it returns replaces the output.
+
+        Returns a function that removes the hook.
+        """
+        return _register(self._hooks, hook)
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+        """Call `hook(module, inputs)` before forward; what it returns replaces the inputs."""
+        return _register(self._pre_hooks, hook)
+
+    # ---------------------------------------------------------------- attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__}: call super().__init__() before assigning {name!r}"
+            )
+        kinds: tuple[tuple[dict[str, Any], type], ...] = (
+            (self._parameters, Parameter),
+            (self._modules, Module),
+        )
+        for table, kind in kinds:
+            if isinstance(value, kind):
+                self._forget(name)
+                table[name] = value
+                return
+        for known in (self._parameters, self._modules, self._buffers):
+            if name in known:
+                _check_replacement(self, name, value, known is self._buffers)
+                known[name] = value
+                return
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("_parameters", "_buffers", "_modules"):
+            values = self.__dict__.get(table, {})
+            if name in values:
+                return values[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _forget(self, name: str) -> bool:
+        known = False
+        for table in (self._parameters, self._buffers, self._modules):
+            known = table.pop(name, self) is not self or known  # type: ignore[attr-defined]
+        self.__dict__.pop(name, None)
+        self._transient.discard(name)
+        return known
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Name a parameter; None reserves the name, as `bias=False` does."""
+        _check_name(self, name)
+        self._parameters[name] = parameter
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Name a tensor that belongs to the state but is not trained, such as running statistics."""
+        _check_name(self, name)
+        self._buffers[name] = tensor
+        if not persistent:
+            self._transient.add(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        _check_name(self, name)
+        self._modules[name] = module
+
+    # ---------------------------------------------------------------- walks
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each once."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield name, module
+            children = [(_join(name, n), m) for n, m in module._modules.items() if m is not None]
+            stack.extend(reversed(children))
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        return ((n, m) for n, m in self._modules.items() if m is not None)
+
+    def children(self) -> Iterator[Module]:
+        return (module for _, module in self.named_children())
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their dotted names; a tied parameter comes once, under its first name."""
+        return self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        return (p for _, p in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return (b for _, b in self.named_buffers(recurse=recurse))
+
+    def _named(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, value in getattr(module, table).items():
+                if value is not None and id(value) not in seen:
+                    seen.add(id(value))
+                    yield _join(path, name), value
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of a dotted name, such as "features.0"."""
+        module: Module = self
+        for part in filter(None, target.split(".")):
+            found = module._modules.get(part)
+            if found is None:
+                raise AttributeError(f"{type(self).__name__} has no submodule {target!r}")
+            module = found
+        return module
+
+    # ---------------------------------------------------------------- modes and places
+
+    def apply(self: M, function: Callable[[Module], Any]) -> M:
+        """Call `function` on every module, children first."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def train(self: M, mode: bool = True) -> M:
+        """Training mode: dropout drops, batch norm uses the batch's statistics."""
+        for module in self.modules():
+            object.__setattr__(module, "training", bool(mode))
+        return self
+
+    def eval(self: M) -> M:
+        return self.train(False)
+
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.data[...] = 0
+
+    def to(self: M, *targets: Any) -> M:
+        """Move all parameters and buffers to a device, or convert floating ones to a dtype."""
+        for target in targets:
+            for tensor in (*self.parameters(), *self.buffers()):
+                _move(tensor, target)
+        return self
+
+    def float(self: M) -> M:
+        return self.to(np.dtype(np.float32))
+
+    def double(self: M) -> M:
+        return self.to(np.dtype(np.float64))
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
+        """All parameters and persistent buffers by dotted name, in PyTorch's names and layouts. The
+        tensors share the module's memory; a tied parameter appears under each of its names."""
+        state: dict[str, Tensor] = {}
+        for name, tensor in self._state(prefix):
+            state[name] = tensor.detach()
+        return state
+
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        for name, value in (*self._parameters.items(), *self._buffers.items()):
+            if value is not None and name not in self._transient:
+                yield prefix + name, value
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module._state(f"{prefix}{name}.")
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> LoadResult:
+        """Copy values (Tensors or arrays) into the parameters and buffers, in place.
+
+        Everything is checked before anything is changed. Raises KeyError for missing or unexpected names
+        if `strict`, ValueError for wrong shapes.
+        """
+        own = dict(self._state())
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        if strict and (missing or unexpected):
+            raise KeyError(
+                f"load_state_dict: {type(self).__name__} misses {missing or 'nothing'} and does not know "
+                f"{unexpected or 'nothing'}; pass strict=False to load what fits"
+            )
+        values = {name: state_dict[name] for name in own if name in state_dict}
+        for name, value in values.items():
+            if tuple(value.shape) != tuple(own[name].shape):
+                raise ValueError(
+                    f"load_state_dict: {name} has shape {tuple(value.shape)}, "
+                    f"the module's has {tuple(own[name].shape)}"
+                )
+        for name, value in values.items():
+            tensor = own[name]
+            array = value.device.to_numpy(value.data) if isinstance(value, Tensor) else value
+            tensor.data[...] = tensor.device.asarray(np.asarray(array).astype(tensor.dtype))
+            tensor._cell[0] += 1
+        return LoadResult(missing, unexpected)
+
+    # ---------------------------------------------------------------- text
+
+    def extra_repr(self) -> str:
+        """What stands in the parentheses of repr()."""
+        return ""
+
+    def __repr__(self) -> str:
+        head = self.extra_repr()
+        if not self._modules:
+            return f"{type(self).__name__}({head})"
+        lines = [
+            f"  ({name}): " + repr(module).replace("\n", "\n  ")
+            for name, module in self._modules.items()
+        ]
+        return f"{type(self).__name__}({head}\n" + "\n".join(lines) + "\n)"
+
+
+def _register(table: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> Callable[[], None]:
+    key = max(table, default=0) + 1
+    table[key] = hook
+
+    def remove() -> None:
+        table.pop(key, None)
+
+    return remove
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _check_name(module: Module, name: str) -> None:
+    if not name or "." in name:
+        raise KeyError(f"{type(module).__name__}: {name!r} cannot name a part; no dots, not empty")
+    if hasattr(module, name) and name not in (
+        *module._parameters,
+        *module._buffers,
+        *module._modules,
+    ):
+        raise KeyError(f"{type(module).__name__}: attribute {name!r} exists already")
+
+
+def _check_replacement(module: Module, name: str, value: Any, is_buffer: bool) -> None:
+    if value is None or (is_buffer and isinstance(value, Tensor)):
+        return
+    kind = "a Tensor" if is_buffer else "a Parameter or Module"
+    raise TypeError(
+        f"{type(module).__name__}.{name}: must be {kind} or None, got {type(value).__name__}"
+    )
+
+
+def _move(tensor: Tensor, target: Any) -> None:
+    """Change a tensor's device or dtype; it stays the same Parameter, so optimizers still know it."""
+    with no_grad():
+        if isinstance(target, np.dtype) or (isinstance(target, type) and target is not str):
+            if tensor.dtype.kind == "f":
+                tensor.data = tensor.data.astype(target)
+        else:
+            where = device(target)
+            if where is tensor.device:
+                return
+            if isinstance(tensor.data, MetaArray):
+                raise ValueError("to: parameters on the meta device have no values to move")
+            tensor.data = where.asarray(tensor.device.to_numpy(tensor.data))
+            tensor.device = where
+        tensor._grad = None
+        tensor._grad_slot = None
+        tensor._cell[0] += 1
