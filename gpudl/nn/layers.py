@@ -9,7 +9,7 @@ from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.conv import conv2d
 from gpudl.ops.create import empty
-from gpudl.ops.dropout import dropout
+from gpudl.ops.random import dropout
 from gpudl.ops.linear import linear
 from gpudl.ops.pool import avg_pool2d, max_pool2d
 from gpudl.tensor import Tensor

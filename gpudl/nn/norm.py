@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.create import ones, tensor_zero_int, zeros
+from gpudl.ops.create import ones, zeros
 from gpudl.ops.norm import batch_norm
 from gpudl.tensor import Tensor
 
@@ -42,7 +44,7 @@ class _BatchNorm(Module):
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features) if tracked else None)
         self.register_buffer("running_var", ones(num_features) if tracked else None)
-        self.register_buffer("num_batches_tracked", tensor_zero_int() if tracked else None)
+        self.register_buffer("num_batches_tracked", zeros((), dtype=np.int64) if tracked else None)
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self.axes:
