@@ -101,10 +101,10 @@ class BatchNormOp(Op):
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | {"activation": ACTIVATIONS.index(self.activation)}
 
-    def save(self, inputs: Any, outputs: Any, specs: Any) -> Any:
+    def save(self, inputs: Any, outputs: Any, specs: Any, needs: Any = None) -> Any:
         """y is kept only where an activation masks the gradient, so that it may else be
         overwritten."""
-        kept = super().save(inputs, outputs, specs)
+        kept = super().save(inputs, outputs, specs, needs)
         return kept if self.activation != "none" else kept._replace(y=None)  # type: ignore[attr-defined]
 
     # ------------------------------------------------------------ the definition
