@@ -15,4 +15,4 @@ for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
     import_module(f"{__name__}.{_module}")
 
 globals().update({name: info(name).build for name in names()})
-__all__ = ["Info", "create", "info", "names", "register", *names()]  # noqa: PLE0604
+__all__ = ["Info", "create", "info", "names", "register", *names()]

@@ -1,5 +1,6 @@
-"""LeNet-5: LeCun, Bottou, Bengio and Haffner, Gradient-Based Learning Applied to Document Recognition,
-Proceedings of the IEEE 86 (1998), in today's usual form: every channel connected, max pooling, ReLU."""
+"""LeNet-5: LeCun, Bottou, Bengio and Haffner, Gradient-Based Learning Applied to Document
+Recognition, Proceedings of the IEEE 86 (1998), in today's usual form: every channel connected, max
+pooling, ReLU."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from gpudl.tensor import Tensor
 
 
 class MLP(nn.Module):
-    """(N, *input_shape) -> (N, num_classes) logits through hidden layers with ReLU, and dropout if asked."""
+    """(N, *input_shape) -> (N, num_classes) logits through hidden layers with ReLU, and dropout if
+    asked."""
 
     def __init__(
         self,

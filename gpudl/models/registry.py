@@ -12,7 +12,8 @@ B = TypeVar("B", bound=Callable[..., Module])
 
 
 class Info(NamedTuple):
-    """build(num_classes=…, in_channels=…, …) makes the model; input_shape is (C, H, W) of one image."""
+    """build(num_classes=…, in_channels=…, …) makes the model; input_shape is (C, H, W) of one
+    image."""
 
     name: str
     build: Callable[..., Module]
@@ -25,7 +26,8 @@ _MODELS: dict[str, Info] = {}
 
 
 def register(input_shape: tuple[int, ...], dataset: str) -> Callable[[B], B]:
-    """Offer a function that builds a model under its name. dataset: what it is trained on by default."""
+    """Offer a function that builds a model under its name. dataset: what it is trained on by
+    default."""
 
     def mark(build: B) -> B:
         description = (build.__doc__ or "").strip().partition("\n")[0]

@@ -118,6 +118,7 @@ class ModuleDict(Module):
 def _module(container: Module, name: str, module: Any) -> Module:
     if not isinstance(module, Module):
         raise TypeError(
-            f"{type(container).__name__}: entry {name} must be a Module, got {type(module).__name__}"
+            f"{type(container).__name__}: entry {name} must be a Module, "
+            f"got {type(module).__name__}"
         )
     return module

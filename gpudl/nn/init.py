@@ -1,5 +1,5 @@
-"""Initial values of parameters. All change the tensor in place, draw from `generator` (the default one if
-None) and return the tensor."""
+"""Initial values of parameters. All change the tensor in place, draw from `generator` (the default
+one if None) and return the tensor."""
 
 from __future__ import annotations
 
@@ -57,13 +57,15 @@ def normal_(
 def xavier_uniform_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Uniform with standard deviation gain·√(2/(fan_in+fan_out)). Source: Glorot and Bengio (2010), eq. 16."""
+    """Uniform with standard deviation gain·√(2/(fan_in+fan_out)). Source: Glorot and Bengio
+    (2010), eq. 16."""
     bound = math.sqrt(3) * gain * math.sqrt(2 / sum(fans(tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Normal with standard deviation gain·√(2/(fan_in+fan_out)). Source: Glorot and Bengio (2010)."""
+    """Normal with standard deviation gain·√(2/(fan_in+fan_out)). Source: Glorot and Bengio
+    (2010)."""
     return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(tensor))), generator)
 
 
@@ -94,7 +96,8 @@ def kaiming_normal_(
 
 
 def lecun_uniform_(tensor: Tensor, generator: Generator | None = None) -> Tensor:
-    """Uniform with standard deviation 1/√fan_in. Source: LeCun et al., Efficient BackProp (1998), eq. 16."""
+    """Uniform with standard deviation 1/√fan_in. Source: LeCun et al., Efficient BackProp (1998),
+    eq. 16."""
     bound = math.sqrt(3 / fans(tensor)[0])
     return uniform_(tensor, -bound, bound, generator)
 
@@ -105,7 +108,8 @@ def lecun_normal_(tensor: Tensor, generator: Generator | None = None) -> Tensor:
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """The rows (or columns, if there are fewer) of the flattened matrix are orthonormal, times gain.
+    """The rows (or columns, if there are fewer) of the flattened matrix are orthonormal, times
+    gain.
 
     Source: Saxe, McClelland and Ganguli (2013).
     """
@@ -138,10 +142,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out): inputs of one output element, and outputs that one input element reaches."""
+    """(fan_in, fan_out): inputs of one output element, and outputs that one input element
+    reaches."""
     if tensor.ndim < 2:
         raise ValueError(
-            f"init: the tensor has {tensor.ndim} axes; fans need at least 2 (use uniform_ or zeros_)"
+            f"init: the tensor has {tensor.ndim} axes; fans need at least 2 "
+            "(use uniform_ or zeros_)"
         )
     field = tensor.numel() // max(1, tensor.shape[0] * tensor.shape[1])
     return tensor.shape[1] * field, tensor.shape[0] * field

@@ -9,9 +9,9 @@ from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.conv import conv2d
 from gpudl.ops.create import empty
-from gpudl.ops.random import dropout
 from gpudl.ops.linear import linear
 from gpudl.ops.pool import avg_pool2d, max_pool2d
+from gpudl.ops.random import dropout
 from gpudl.tensor import Tensor
 
 Size = int | tuple[int, int]
@@ -69,9 +69,9 @@ class Linear(Module):
 class Conv2d(Module):
     """Cross-correlation with learned filters, as in PyTorch.
 
-    x: (N, in_channels, H, W) -> (N, out_channels, P, Q) with P = (H + 2*padding - dilation*(R-1) - 1)
-    // stride + 1 for a filter (R, S); weight (out_channels, in_channels/groups, R, S). padding may be
-    "same" or "valid". Starts uniform in ±1/√(in_channels/groups · R · S).
+    x: (N, in_channels, H, W) -> (N, out_channels, P, Q) with P = (H + 2*padding - dilation*(R-1) -
+    1) // stride + 1 for a filter (R, S); weight (out_channels, in_channels/groups, R, S). padding
+    may be "same" or "valid". Starts uniform in ±1/√(in_channels/groups · R · S).
     """
 
     weight: Parameter
@@ -137,7 +137,8 @@ class _Pool2d(Module):
 
 
 class MaxPool2d(_Pool2d):
-    """Largest value of each window. (N, C, H, W) -> (N, C, P, Q), P = (H + 2*padding - R)//stride + 1."""
+    """Largest value of each window. (N, C, H, W) -> (N, C, P, Q), P = (H + 2*padding - R)//stride
+    + 1."""
 
     def __init__(
         self,

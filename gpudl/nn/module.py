@@ -15,7 +15,8 @@ M = TypeVar("M", bound="Module")
 
 
 class Parameter(Tensor):
-    """A tensor that a Module trains: assigned to a Module's attribute, it is found by parameters()."""
+    """A tensor that a Module trains: assigned to a Module's attribute, it is found by
+    parameters()."""
 
     __slots__ = ()
 
@@ -32,8 +33,8 @@ class LoadResult(NamedTuple):
 
 
 class Module:
-    """Base of layers and networks. A subclass assigns Parameters and Modules to attributes in `__init__`
-    (after `super().__init__()`) and defines `forward`."""
+    """Base of layers and networks. A subclass assigns Parameters and Modules to attributes in
+    `__init__` (after `super().__init__()`) and defines `forward`."""
 
     training: bool
 
@@ -116,7 +117,7 @@ class Module:
     def _forget(self, name: str) -> bool:
         known = False
         for table in (self._parameters, self._buffers, self._modules):
-            known = table.pop(name, self) is not self or known  # type: ignore[attr-defined]
+            known = table.pop(name, self) is not self or known
         self.__dict__.pop(name, None)
         self._transient.discard(name)
         return known
@@ -127,7 +128,8 @@ class Module:
         self._parameters[name] = parameter
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Name a tensor that belongs to the state but is not trained, such as running statistics."""
+        """Name a tensor that belongs to the state but is not trained, such as running
+        statistics."""
         _check_name(self, name)
         self._buffers[name] = tensor
         if not persistent:
@@ -164,7 +166,8 @@ class Module:
     def named_parameters(
         self, prefix: str = "", recurse: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their dotted names; a tied parameter comes once, under its first name."""
+        """All parameters with their dotted names; a tied parameter comes once, under its first
+        name."""
         return self._named("_parameters", prefix, recurse)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
@@ -258,16 +261,16 @@ class Module:
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> LoadResult:
         """Copy values (Tensors or arrays) into the parameters and buffers, in place.
 
-        Everything is checked before anything is changed. Raises KeyError for missing or unexpected names
-        if `strict`, ValueError for wrong shapes.
+        Everything is checked before anything is changed. Raises KeyError for missing or unexpected
+        names if `strict`, ValueError for wrong shapes.
         """
         own = dict(self._state())
         missing = [name for name in own if name not in state_dict]
         unexpected = [name for name in state_dict if name not in own]
         if strict and (missing or unexpected):
             raise KeyError(
-                f"load_state_dict: {type(self).__name__} misses {missing or 'nothing'} and does not know "
-                f"{unexpected or 'nothing'}; pass strict=False to load what fits"
+                f"load_state_dict: {type(self).__name__} misses {missing or 'nothing'} and does not "
+                f"know {unexpected or 'nothing'}; pass strict=False to load what fits"
             )
         values = {name: state_dict[name] for name in own if name in state_dict}
         for name, value in values.items():
@@ -335,7 +338,8 @@ def _check_replacement(module: Module, name: str, value: Any, is_buffer: bool) -
 
 
 def _move(tensor: Tensor, target: Any) -> None:
-    """Change a tensor's device or dtype; it stays the same Parameter, so optimizers still know it."""
+    """Change a tensor's device or dtype; it stays the same Parameter, so optimizers still know
+    it."""
     with no_grad():
         if isinstance(target, np.dtype) or (isinstance(target, type) and target is not str):
             if tensor.dtype.kind == "f":

@@ -13,9 +13,10 @@ from gpudl.tensor import Tensor
 class _BatchNorm(Module):
     """y = (x - mean) / √(var + eps) · weight + bias, per channel.
 
-    In training mean and variance (biased) are the batch's, and the running statistics move towards them
-    by `momentum` (the running variance is unbiased); momentum=None averages all batches equally. In
-    evaluation the running statistics are used. Source: Ioffe and Szegedy, Batch Normalization (2015).
+    In training mean and variance (biased) are the batch's, and the running statistics move towards
+    them by `momentum` (the running variance is unbiased); momentum=None averages all batches
+    equally. In evaluation the running statistics are used. Source: Ioffe and Szegedy, Batch
+    Normalization (2015).
     """
 
     axes: tuple[int, ...] = ()

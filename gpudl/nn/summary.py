@@ -1,4 +1,5 @@
-"""summary(model, input_size): a table of modules with output shapes, parameters and multiply-adds."""
+"""summary(model, input_size): a table of modules with output shapes, parameters and
+multiply-adds."""
 
 from __future__ import annotations
 
