@@ -253,7 +253,7 @@ class LogsumexpOp(Reduction):
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield from super().cases()
-        x, y = [[1000.0, 1000.0], [-np.inf, -np.inf]], [1000 + math.log(2), -np.inf]
+        x, y = [[100.0, 100.0], [-np.inf, -np.inf]], [100 + math.log(2), -np.inf]
         yield Case("big", cls((1,), False), fixed(x), golden=(np.array(y, np.float32),))
 
 
