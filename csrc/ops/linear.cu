@@ -90,6 +90,9 @@ void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> x,
 
 LINEAR(simt, float);
 LINEAR(simt_large, float);
+LINEAR(mma_tf32, float);
+LINEAR(mma_tf32x3, float);
+LINEAR(mma_bf16, bfloat16);
 
 }  // namespace
 }  // namespace gpudl

@@ -106,6 +106,9 @@ void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> a,
 
 MATMUL(simt, float);
 MATMUL(simt_large, float);
+MATMUL(mma_tf32, float);
+MATMUL(mma_tf32x3, float);
+MATMUL(mma_bf16, bfloat16);
 
 }  // namespace
 }  // namespace gpudl

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.op import Array, Case, Spec, public, require, require_float
-from gpudl.ops.matmul import Product, draw, gemm_workspace
+from gpudl.ops.matmul import Product, draw, draw_bfloat16, gemm_workspace, wide
 from gpudl.tensor import Tensor, apply
 
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm.h
@@ -51,7 +51,7 @@ class LinearOp(Product):
         return 1, rows, *weight.shape  # type: ignore[return-value]
 
     def forward(self, xp: Any, x: Any, weight: Any, bias: Any) -> tuple[Any, ...]:
-        y = xp.matmul(_wide(x), _wide(weight).T)
+        y = xp.matmul(wide(x), wide(weight).T)
         if bias is not None:
             y += bias
         if self.activation == "relu":
@@ -66,12 +66,12 @@ class LinearOp(Product):
         weight = saved.weight
         dtype = weight.dtype
         dz = self._before_activation(xp, dys[0], saved.y)
-        rows = _wide(dz).reshape(self.extents(*saved.specs)[1], len(weight))
+        rows = wide(dz).reshape(self.extents(*saved.specs)[1], len(weight))
         dx = dweight = dbias = None
         if needs[0]:
-            dx = xp.matmul(_wide(dz), _wide(weight)).astype(dtype, copy=False)
+            dx = xp.matmul(wide(dz), wide(weight)).astype(dtype, copy=False)
         if needs[1]:
-            x = _wide(saved.x).reshape(len(rows), weight.shape[1])
+            x = wide(saved.x).reshape(len(rows), weight.shape[1])
             dweight = xp.matmul(rows.T, x).astype(dtype, copy=False)
         if needs[2]:
             dbias = rows.sum(axis=0).astype(dtype, copy=False)
@@ -123,6 +123,7 @@ class LinearOp(Product):
         yield Case("no inputs", plain, draw((4, 0), (33, 0), (33,)))
         yield Case("no outputs", plain, draw((4, 21), (0, 21), (0,)))
         yield Case("long sums in pieces", relu, draw((520, 6), (10, 6), (10,)))
+        yield from _bfloat16_cases()
         fit = r"linear: x float32\[4, 20\] does not fit weight float32\[33, 21\]"
         yield Case("inputs differ", plain, without_bias((4, 20), (33, 21)), error=fit)
         wrong_bias = draw((4, 21), (33, 21), (32,))
@@ -132,9 +133,14 @@ class LinearOp(Product):
         yield Case("activation", unknown, draw((4, 21), (3, 21), (3,)), error="'softplus' must be")
 
 
-def _wide(x: Array) -> Array:
-    """bfloat16 is summed in float32."""
-    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
+def _bfloat16_cases() -> Iterator[Case]:
+    for activation in ACTIVATIONS:
+        make = draw_bfloat16((9, 24), (40, 24), (40,))
+        yield Case(f"bfloat16 {activation}", LinearOp.of(activation), make)
+    make = draw_bfloat16((130, 21), (33, 21), (33,))
+    yield Case("bfloat16 130x33x21", LinearOp.of("none"), make)
+    make = draw_bfloat16((264, 72), (136, 72), (136,))
+    yield Case("bfloat16 264x136x72", LinearOp.of("none"), make)
 
 
 def without_bias(*shapes: tuple[int, ...]) -> Any:

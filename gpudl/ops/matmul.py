@@ -49,12 +49,26 @@ def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = F
 class Product(Op):
     """What operators made of matrix products share: the algorithms of csrc/prim/gemm.h."""
 
-    kernels = ("simt", "simt_large")
-    precision: ClassVar[dict[str, str]] = {}  # what an algorithm rounds operands to
+    kernels = ("simt", "simt_large", "mma_tf32x3", "mma_tf32", "mma_bf16")
+    precision: ClassVar[dict[str, str]] = {"mma_tf32": "tf32", "mma_bf16": "bfloat16"}
 
     def extents(self, *specs: Any) -> tuple[int, int, int, int]:
         """(batch, m, n, k) of the forward product."""
         raise TypeError(f"{type(self).__name__} declares no extents")
+
+    def prefer(
+        self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
+    ) -> tuple[str, ...]:
+        """By size alone. TF32 only if asked for; the emulator takes what is quickest to emulate."""
+        if device == "emulator":
+            return algorithms
+        _, m, n, k = self.extents(*specs)
+        first = []
+        if precision != "highest":
+            first = ["mma_tf32"]
+        elif min(m, n) >= 64 and k >= 16:
+            first = ["mma_tf32x3"]
+        return (*(a for a in first if a in algorithms), *(a for a in algorithms if a not in first))
 
     def cost(self, *specs: Any) -> Cost:
         batch, m, n, k = self.extents(*specs)
@@ -123,7 +137,7 @@ class MatmulOp(Product):
         spec_a, spec_b = saved.specs
         a, b = self._stacks(saved.a, saved.b)
         m, n = _swap(a, self.transpose_a).shape[1], _swap(b, self.transpose_b).shape[2]
-        dy = _wide(dys[0]).reshape(max(len(a), len(b)) if len(a) and len(b) else 0, m, n)
+        dy = wide(dys[0]).reshape(max(len(a), len(b)) if len(a) and len(b) else 0, m, n)
         da = db = None
         if needs[0]:
             da = xp.matmul(dy, _swap(b, not self.transpose_b))
@@ -135,7 +149,7 @@ class MatmulOp(Product):
 
     def _stacks(self, a: Array, b: Array) -> tuple[Array, Array]:
         """Both as (batch, rows, columns); one b for all of a makes one matrix of all a's rows."""
-        a, b = _wide(a), _wide(b)
+        a, b = wide(a), wide(b)
         a, b = (x.reshape(_count(x), *_matrix(x.shape, False)) for x in (a, b))
         if len(b) == 1 and not self.transpose_a:
             a = a.reshape(1, -1 if a.size else len(a) * a.shape[1], a.shape[2])
@@ -159,6 +173,7 @@ class MatmulOp(Product):
     def cases(cls) -> Iterator[Case]:
         yield from _product_cases()
         yield from _stack_cases()
+        yield from _bfloat16_cases()
         yield from _refused_cases()
 
 
@@ -186,7 +201,7 @@ def _swap(x: Array, swap: bool) -> Array:
     return x.swapaxes(-1, -2) if swap else x
 
 
-def _wide(x: Array) -> Array:
+def wide(x: Array) -> Array:
     """bfloat16 is summed in float32."""
     return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
 
@@ -254,9 +269,14 @@ def draw(*shapes: tuple[int, ...]) -> Any:
 
 
 def draw_bfloat16(*shapes: tuple[int, ...]) -> Any:
-    """The same in bfloat16, for which NumPy needs ml_dtypes."""
-    bfloat16 = np.dtype("bfloat16")
-    return lambda rng: tuple(rng.standard_normal(s).astype(bfloat16) for s in shapes)
+    """The same in bfloat16, which ml_dtypes brings to NumPy."""
+
+    def make(rng: np.random.Generator) -> tuple[Array, ...]:
+        import ml_dtypes
+
+        return tuple(rng.standard_normal(s).astype(ml_dtypes.bfloat16) for s in shapes)
+
+    return make
 
 
 def _product_cases() -> Iterator[Case]:
@@ -299,6 +319,21 @@ def _stack_cases() -> Iterator[Case]:
     yield Case("vector, vector", MatmulOp.of(False, True), draw((17,), (17,)))
     yield Case("stack, vector", MatmulOp.of(False, True), draw((2, 3, 9, 17), (17,)))
     yield Case("vector, stack", op, draw((17,), (3, 17, 11)))
+
+
+def _bfloat16_cases() -> Iterator[Case]:
+    for fields in ((False, False), (False, True), (True, False), (True, True)):
+        op = MatmulOp.of(*fields)
+        kind = "bfloat16 " + "".join("nt"[f] for f in fields)
+        for m, n, k in [(130, 140, 37), (72, 136, 64), (7, 5, 1)]:
+            shape_a = (k, m) if fields[0] else (m, k)
+            shape_b = (n, k) if fields[1] else (k, n)
+            yield Case(f"{kind} {m}x{n}x{k}", op, draw_bfloat16(shape_a, shape_b))
+    op = MatmulOp.of(False, False)
+    yield Case("bfloat16 stack", op, draw_bfloat16((3, 16, 40), (3, 40, 24)))
+    yield Case("bfloat16 a stack for one matrix", op, draw_bfloat16((16, 40), (3, 40, 24)))
+    yield Case("bfloat16 long sum in pieces", op, draw_bfloat16((8, 776), (776, 16)))
+    yield Case("bfloat16 no sum", op, draw_bfloat16((8, 0), (0, 16)))
 
 
 def _refused_cases() -> Iterator[Case]:
