@@ -1,0 +1,334 @@
+"""Losses of classification: cross_entropy from logits, nll_loss from log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+
+from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.tensor import Tensor, apply
+
+IGNORED = -100
+
+
+class ClassLoss(Op):
+    """What both share: rows x (..., C), labels (...), weights of the classes (C), and reductions.
+
+    reduced: one number, the sum or, if averaged, the mean weighted with the labels' weights; else
+    one number a label.
+    """
+
+    inputs = ("x", "target", "weight?")
+    constants = ("weight",)
+    reduced: bool = True
+    averaged: bool = True
+    ignore_index: int = IGNORED
+
+    def infer_loss(self, x: Spec, target: Spec, weight: Spec | None = None) -> Spec:
+        require_float(self, x=x, weight=weight)
+        require(
+            len(x.shape) > 0 and x.shape[-1] > 0, self, "x", f"is {x}; it must have classes to tell"
+        )
+        require(
+            target.dtype == np.int64,
+            self,
+            "target",
+            f"is {target.dtype.name}; labels must be int64 (use .long())",
+        )
+        labels, classes = x.shape[:-1], x.shape[-1]
+        require(
+            target.shape == labels,
+            self,
+            "target",
+            f"has shape {target.shape}; it must be {labels}: a label for each row of classes",
+        )
+        require(
+            weight is None or weight.shape == (classes,),
+            self,
+            "weight",
+            f"has shape {weight and weight.shape}; it must be ({classes},): one for each class",
+        )
+        return Spec(() if self.reduced else labels, x.dtype)
+
+    def labels(self, xp: Any, target: Array, classes: int) -> tuple[Array, Array]:
+        """(which labels count, the labels with 0 for the others). IndexError if one is wrong."""
+        flat = target.reshape(-1)
+        counts = flat != self.ignore_index
+        safe = xp.where(counts, flat, 0)
+        if safe.size and (safe.min() < 0 or safe.max() >= classes):
+            wrong = safe[(safe < 0) | (safe >= classes)][0]
+            raise IndexError(
+                f"{self.name}: target has the label {wrong}; labels must be 0 to {classes - 1}, "
+                f"or {self.ignore_index} to be ignored"
+            )
+        return counts, safe
+
+    def reduce(self, xp: Any, losses: Array, weights: Array, shape: Any) -> tuple[Array, Array]:
+        """(loss, what it was divided by)."""
+        divisor = weights.sum() if self.averaged else weights.dtype.type(1)
+        y = losses.sum() / divisor if self.reduced else losses.reshape(shape)
+        return xp.asarray(y), xp.asarray(divisor)
+
+    def reduction(self, x: Spec, *others: Any) -> int:
+        return x.size
+
+    @classmethod
+    def common_cases(cls) -> Iterator[Case]:
+        """With and without weights, in all three reductions; ignored labels; refused inputs."""
+        for reduced, averaged in ((True, True), (True, False), (False, False)):
+            op = cls.of(reduced, averaged)
+            name = "mean" if averaged else "sum" if reduced else "none"
+            yield Case(name, op, lambda rng: rows(rng, (5,), 10))
+            yield Case(f"{name}, weights", op, lambda rng: rows(rng, (35,), 7, weight=True))
+        yield Case("by pixel", cls.of(True, True), lambda rng: rows(rng, (2, 3, 4), 5, weight=True))
+        yield Case("one row", cls.of(True, True), lambda rng: rows(rng, (), 6))
+        yield Case("one class", cls.of(True, True), lambda rng: rows(rng, (4,), 1))
+        yield Case("empty, sum", cls.of(True, False), lambda rng: rows(rng, (0,), 3))
+        yield Case("empty, none", cls.of(False, False), lambda rng: rows(rng, (0,), 3))
+        yield Case("empty, mean", cls.of(True, True), lambda rng: rows(rng, (0,), 3))
+        seven = cls.of(True, True, 7)
+        yield Case("ignored", seven, lambda rng: rows(rng, (12,), 7, True, ignored=7))
+        none = cls.of(True, False, 7)
+        yield Case("all ignored", none, lambda rng: (logits(rng, (2, 9)), np.array([7, 7]), None))
+        one = cls.of(True, True)
+        yield Case(
+            "label out of range",
+            one,
+            lambda rng: (logits(rng, (2, 3)), np.array([1, 3]), None),
+            error="has the label 3; labels must be 0 to 2",
+        )
+        yield Case(
+            "negative label",
+            one,
+            lambda rng: (logits(rng, (2, 3)), np.array([-1, 0]), None),
+            error="has the label -1",
+        )
+        yield Case(
+            "short target",
+            one,
+            lambda rng: (logits(rng, (2, 3)), np.zeros(3, np.int64), None),
+            error=r"target has shape \(3,\)",
+        )
+        yield Case(
+            "labels of int32",
+            one,
+            lambda rng: (logits(rng, (2, 3)), np.zeros(2, np.int32), None),
+            error="labels must be int64",
+        )
+        yield Case(
+            "short weight",
+            one,
+            lambda rng: (logits(rng, (1, 3)), np.zeros(1, np.int64), logits(rng, (2,))),
+            error="weight has shape",
+        )
+
+
+class CrossEntropyOp(ClassLoss):
+    """With p = softmax(x), t the label, w the weights (or ones) and e = label_smoothing:
+
+    loss = -(1 - e) * w[t] * log p[t] - e/C * sum over c of w[c] * log p[c], 0 for ignored labels;
+    the mean divides by the sum of w[t]. lse: log(sum(exp(x))) of each row, kept for the gradient.
+    """
+
+    outputs = ("y", "lse", "divisor")
+    saves = ("x", "target", "weight", "lse", "divisor")
+    kernels = ("rows",)
+    label_smoothing: float = 0.0
+
+    def infer(self, x: Spec, target: Spec, weight: Spec | None = None) -> tuple[Spec, ...]:
+        smooth = self.label_smoothing
+        require(0 <= smooth <= 1, self, "label_smoothing", f"is {smooth}; it must be 0 to 1")
+        y = self.infer_loss(x, target, weight)
+        return y, Spec(target.shape, x.dtype), Spec((), x.dtype)
+
+    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
+        return 2 * specs[1].size if direction == "forward" and self.reduced else 0
+
+    def cost(self, x: Spec, target: Spec, weight: Spec | None = None) -> Cost:
+        return Cost(4 * x.size, x.size * x.dtype.itemsize + target.size * (8 + x.dtype.itemsize))
+
+    def forward(self, xp: Any, x: Array, target: Array, weight: Any = None) -> tuple[Array, ...]:
+        x_rows = x.reshape(-1, x.shape[-1])
+        counts, label = self.labels(xp, target, x.shape[-1])
+        top = x_rows.max(-1)
+        lse = top + xp.log(xp.exp(x_rows - top[:, None]).sum(-1))
+        weights = (counts if weight is None else weight[label] * counts).astype(x.dtype)
+        losses = lse - x_rows[xp.arange(len(label)), label]
+        losses *= weights
+        if self.label_smoothing:
+            below = lse[:, None] - x_rows
+            spread = (below if weight is None else below * weight).sum(-1)
+            losses *= 1 - self.label_smoothing
+            losses += self.label_smoothing / x.shape[-1] * spread
+        if not counts.all():
+            losses = xp.where(counts, losses, 0)
+        y, divisor = self.reduce(xp, losses, weights, target.shape)
+        return y, lse.reshape(target.shape), divisor
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        dy, dlse = dys[0], dys[1]
+        classes, weight, smooth = saved.x.shape[-1], saved.weight, self.label_smoothing
+        counts, label = self.labels(xp, saved.target, classes)
+        p = xp.exp(saved.x.reshape(-1, classes) - saved.lse.reshape(-1, 1))
+        on_label = (counts if weight is None else weight[label] * counts).astype(p.dtype)
+        on_label *= 1 - smooth
+        even = (
+            counts[:, None] * (smooth / classes) * (xp.ones(classes) if weight is None else weight)
+        )
+        even = even.astype(p.dtype)
+        scale = xp.where(counts, dy.reshape(-1) / saved.divisor, 0)[:, None]
+        pull = scale * (on_label[:, None] + even.sum(-1, keepdims=True))
+        dx = p * (pull if dlse is None else pull + dlse.reshape(-1, 1))
+        dx[xp.arange(len(label)), label] -= scale[:, 0] * on_label
+        if smooth:
+            dx -= scale * even
+        return dx.reshape(saved.x.shape), None, None
+
+    def twin(self, torch: Any, x: Any, target: Any, weight: Any) -> Any:
+        kind = "mean" if self.averaged else "sum" if self.reduced else "none"
+        return torch.nn.functional.cross_entropy(
+            x.movedim(-1, 1) if x.ndim > 1 else x,
+            target,
+            weight,
+            ignore_index=self.ignore_index,
+            reduction=kind,
+            label_smoothing=self.label_smoothing,
+        )
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.common_cases()
+        for width in (33, 1000, 1500):
+            yield Case(f"{width} classes", cls.of(), lambda rng, w=width: rows(rng, (3,), w))
+        smooth = cls.of(True, True, 2, 0.1)
+        yield Case("smooth", smooth, lambda rng: rows(rng, (9,), 5, ignored=2))
+        yield Case("smooth, weights", smooth, lambda rng: rows(rng, (9,), 5, True, ignored=2))
+        plain = cls.of(False, False, IGNORED, 0.3)
+        yield Case("smooth, none", plain, lambda rng: rows(rng, (9,), 40, True))
+        x = np.array([[1, 2, 3], [0, 0, 0]], np.float32)
+        target = np.array([2, 0])
+        first, log3 = 0.40760596444438046, 1.0986122886681098
+        golden = (np.float32((first + log3) / 2),)
+        yield Case("by hand", cls.of(), lambda rng: (x, target, None), golden=golden)
+        yield Case("large", cls.of(), lambda rng: (logits(rng, (6, 8)) * 1e4, np.arange(6), None))
+        odd = np.array([[np.nan, 0, 1], [np.inf, 0, 1], [-np.inf, 0, 1], [-np.inf] * 3], np.float32)
+        none = cls.of(False, False)
+        yield Case("special values", none, lambda rng: (odd, np.array([0, 1, 0, 1]), None))
+        steep = cls.of(True, True, IGNORED, 1.5)
+        yield Case(
+            "smoothing 1.5", steep, lambda rng: rows(rng, (2,), 3), error="it must be 0 to 1"
+        )
+
+
+class NllLossOp(ClassLoss):
+    """loss = -w[t] * x[t] for logarithms of probabilities x, 0 for ignored labels; the mean divides
+    by the sum of w[t]."""
+
+    outputs = ("y", "divisor")
+    saves = ("target", "weight", "divisor")
+
+    def infer(self, x: Spec, target: Spec, weight: Spec | None = None) -> tuple[Spec, ...]:
+        return self.infer_loss(x, target, weight), Spec((), x.dtype)
+
+    def forward(self, xp: Any, x: Array, target: Array, weight: Any = None) -> tuple[Array, ...]:
+        counts, label = self.labels(xp, target, x.shape[-1])
+        weights = (counts if weight is None else weight[label] * counts).astype(x.dtype)
+        picked = x.reshape(-1, x.shape[-1])[xp.arange(label.size), label]
+        return self.reduce(xp, xp.where(counts, -picked * weights, 0), weights, target.shape)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        shape, weight = saved.specs[0].shape, saved.weight
+        counts, label = self.labels(xp, saved.target, shape[-1])
+        factor = 1 if weight is None else weight[label]
+        dx = xp.zeros((label.size, shape[-1]), dys[0].dtype)
+        scale = dys[0].reshape(-1) / saved.divisor
+        dx[xp.arange(label.size), label] = xp.where(counts, -factor * scale, 0)
+        return dx.reshape(shape), None, None
+
+    def twin(self, torch: Any, x: Any, target: Any, weight: Any) -> Any:
+        kind = "mean" if self.averaged else "sum" if self.reduced else "none"
+        return torch.nn.functional.nll_loss(
+            x.movedim(-1, 1).contiguous() if x.ndim > 1 else x,
+            target,
+            weight,
+            ignore_index=self.ignore_index,
+            reduction=kind,
+        )
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.common_cases()
+
+
+def logits(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def rows(
+    rng: np.random.Generator,
+    labels: tuple[int, ...],
+    classes: int,
+    weight: bool = False,
+    ignored: int | None = None,
+) -> tuple[Array, Array, Array | None]:
+    """(x, target, weight); every third label is the ignored one, if there is one."""
+    target = np.asarray(rng.integers(0, classes, labels))
+    if ignored is not None:
+        target[::3] = ignored
+    weights = rng.uniform(0.5, 2, classes).astype(np.float32) if weight else None
+    return logits(rng, (*labels, classes)), target, weights
+
+
+REDUCTIONS = {"mean": (True, True), "sum": (True, False), "none": (False, False)}
+
+
+def reduction_fields(name: str, reduction: str) -> tuple[bool, bool]:
+    """The fields (reduced, averaged) of a loss."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{name}: reduction is {reduction!r}; it must be mean, sum or none")
+    return REDUCTIONS[reduction]
+
+
+def classes_last(input: Tensor) -> Tensor:
+    """(N, C, d1, …) -> (N, d1, …, C)."""
+    return input if input.ndim <= 2 else cast(Any, input).movedim(1, -1)
+
+
+@public("functional")
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = IGNORED,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input)[target]: how surprised the model is by the labels, in nats.
+
+    input: logits (N, C), (N, C, d1, …) or (C); target: int64 labels (N), (N, d1, …) or ().
+    weight: (C), a factor for each class. reduction: "mean" (weighted with the labels' weights),
+    "sum" or "none". label_smoothing: the part of the target that is spread evenly over all classes
+    (Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7).
+    A label out of range raises IndexError on the cpu, and is a NaN loss on other devices.
+    """
+    fields = (*reduction_fields("cross_entropy", reduction), int(ignore_index))
+    op = CrossEntropyOp.of(*fields, float(label_smoothing))
+    return apply(op, classes_last(input), target, weight)[0]  # type: ignore[no-any-return]
+
+
+@public("functional")
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = IGNORED,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target] of logarithms of probabilities: cross_entropy after log_softmax.
+
+    Shapes, weight and reduction as in cross_entropy. A label out of range raises IndexError.
+    """
+    fields = (*reduction_fields("nll_loss", reduction), int(ignore_index))
+    return apply(NllLossOp.of(*fields), classes_last(input), target, weight)[0]  # type: ignore[no-any-return]
