@@ -1,5 +1,5 @@
-"""What the losses' declarations leave out: labels out of range on a device, a mean over nothing, and
-the public functions' axes against PyTorch."""
+"""What the losses leave out of their declarations: labels out of range on a device, a mean over
+nothing, and the public functions' axes against PyTorch."""
 
 from __future__ import annotations
 
