@@ -37,7 +37,7 @@ class Tensor(Methods):
     _index: int = 0  # which output of _node
     _requires_grad: bool = False  # as a leaf
     _grad: Tensor | None = None
-    _grad_slot: Array | None = None
+    _grad_slot: tuple[Array, Array] | None = None  # (data, where its first gradient goes)
     _hooks: list[Callable[[Any], Any]] | None = None
     _view: View | None = None
     _stamp: int = 0  # of the last recorded change in place that this tensor has seen
@@ -184,13 +184,15 @@ class Tensor(Methods):
 
     def _accumulate(self, gradient: Array) -> None:
         """Add to `.grad`. A first gradient is copied: it may be another tensor's memory too.
-        Parameters of an optimizer have a slot in its flat arena, which then holds the gradient."""
+        Parameters of an optimizer have a slot in its flat arena, which then holds the gradient; it
+        belongs to the array that was this tensor's when the arena was made, not to a later one."""
         if self._grad is not None:
             self._grad.data += gradient
             self._grad._cell[0] += 1
-        elif self._grad_slot is not None:
-            self._grad_slot[...] = gradient
-            self._grad = Tensor._wrap(self._grad_slot, device=self.device)
+        elif self._grad_slot is not None and self._grad_slot[0] is self.data:
+            slot = self._grad_slot[1]
+            slot[...] = gradient
+            self._grad = Tensor._wrap(slot, device=self.device)
         elif isinstance(gradient, MetaArray):
             self._grad = Tensor._wrap(gradient, device=self.device)
         else:

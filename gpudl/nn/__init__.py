@@ -1,6 +1,6 @@
 """Networks: modules, layers, losses, functions, initialisation, under PyTorch's names."""
 
-from gpudl.nn import functional, init
+from gpudl.nn import functional, init, utils
 from gpudl.nn.activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from gpudl.nn.container import ModuleDict, ModuleList, Sequential
 from gpudl.nn.layers import AvgPool2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d
@@ -34,4 +34,5 @@ __all__ = [
     "functional",
     "init",
     "summary",
+    "utils",
 ]

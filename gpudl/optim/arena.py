@@ -1,0 +1,131 @@
+"""Flat memory for parameters, gradients and optimizer state: one kernel updates them all.
+
+An arena holds the parameters of one group that share device and dtype. Each parameter's `data`
+becomes a view of the flat array, and so does its gradient when backward makes it
+(Tensor._grad_slot).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpudl.device import NCHW, NHWC, Device, NativeDevice, is_dense
+from gpudl.op import Array, Spec
+from gpudl.tensor import Tensor
+
+ALIGN = (
+    32  # elements: parameters start at multiples of 128 bytes, for vector accesses and tensor cores
+)
+
+
+class Arena:
+    """params: leaves of one device and dtype. states: what each state starts with, by name.
+
+    steps: how many updates each parameter has had.
+    """
+
+    def __init__(self, params: Sequence[Tensor], states: Mapping[str, float]) -> None:
+        self.params = list(params)
+        self.device: Device = params[0].device
+        self.dtype: np.dtype[Any] = params[0].dtype
+        self.shapes = [tuple(p.shape) for p in params]
+        self.steps = [0] * len(params)
+        self.offsets = [0]
+        for p in params:
+            self.offsets.append(self.offsets[-1] + -(-p.numel() // ALIGN) * ALIGN)
+        self.values, self.gradients = self._flat(0.0), self._flat(0.0)
+        self.states = {name: self._flat(fill) for name, fill in states.items()}
+        self.fills = dict(states)
+        self._masks: dict[tuple[int, ...], Tensor | None] = {}
+        self._hyper: tuple[tuple[float, ...], Tensor] | None = None
+        self._adopt()
+
+    def _flat(self, fill: float) -> Tensor:
+        array = np.full(self.offsets[-1], fill, self.dtype)
+        return Tensor._wrap(self.device.asarray(array), self.device)
+
+    def _adopt(self) -> None:
+        """Move the parameters, and gradients that they have, into the arena."""
+        self.orders = [self._channels_last(p) for p in self.params]
+        self.views, self.slots = [], []
+        for i, p in enumerate(self.params):
+            view, slot = self.part(self.values, i), self.part(self.gradients, i)
+            view[...] = p.data
+            p.data = view
+            p._grad_slot = (view, slot)
+            self.views.append(view)
+            self.slots.append(slot)
+
+    def _channels_last(self, p: Tensor) -> bool:
+        """Kernels take 4-d weights channels-last; on the cpu a parameter keeps its order."""
+        if p.ndim != 4:
+            return False
+        native = isinstance(self.device, NativeDevice)
+        return native or (is_dense(p.data, NHWC) and not is_dense(p.data, (0, 1, 2, 3)))
+
+    def part(self, flat: Tensor, i: int) -> Array:
+        """The piece of a flat array that belongs to parameter i, in its shape and memory order."""
+        shape = self.shapes[i]
+        start = self.offsets[i]
+        piece = flat.data[start : start + Spec(shape, self.dtype).size]
+        if self.orders[i]:
+            return piece.reshape([shape[axis] for axis in NHWC]).transpose(NCHW)
+        return piece.reshape(shape)
+
+    # ---------------------------------------------------------------- while training
+
+    def is_current(self) -> bool:
+        """Do the parameters still live here? Not if somebody moved one or gave it another array."""
+        return all(
+            p.data is view and p.device is self.device
+            for p, view in zip(self.params, self.views, strict=True)
+        )
+
+    def want_states(self, states: Mapping[str, float]) -> None:
+        """Have exactly these states: an option of the group may change while training."""
+        if states.keys() != self.states.keys():
+            self.states = {
+                name: self.states[name] if name in self.states else self._flat(fill)
+                for name, fill in states.items()
+            }
+            self.fills = dict(states)
+
+    def active(self) -> list[int]:
+        """Parameters with a gradient; one that the user put there himself is copied into the
+        arena."""
+        found = []
+        for i, p in enumerate(self.params):
+            if p._grad is None:
+                continue
+            if p._grad.data is not self.slots[i]:
+                self.slots[i][...] = p._grad.data
+            found.append(i)
+        return found
+
+    def mask(self, chosen: Sequence[int]) -> Tensor | None:
+        """Flags of the elements of these parameters; None for all."""
+        key = tuple(chosen)
+        if len(key) == len(self.params):
+            return None
+        if key not in self._masks:
+            flags = np.zeros(self.offsets[-1], np.uint8)
+            for i in key:
+                flags[self.offsets[i] : self.offsets[i + 1]] = 1
+            self._masks[key] = Tensor._wrap(self.device.asarray(flags), self.device)
+        return self._masks[key]
+
+    def hyper(self, values: tuple[float, ...]) -> Tensor:
+        """The rule's numbers on the device; sent only when they changed."""
+        if self._hyper is None or self._hyper[0] != values:
+            array = self.device.asarray(np.array(values, self.dtype))
+            self._hyper = values, Tensor._wrap(array, self.device)
+        return self._hyper[1]
+
+    def changed(self, chosen: Sequence[int]) -> None:
+        """Note that these parameters were changed in place."""
+        for i in chosen:
+            self.params[i]._cell[0] += 1
+            self.steps[i] += 1

@@ -1,0 +1,242 @@
+"""Optimizer: parameter groups, flat arenas, state dictionaries in PyTorch's structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpudl.autograd import enable_grad
+from gpudl.op import Op, is_floating
+from gpudl.optim.arena import Arena
+from gpudl.tensor import Tensor, apply
+
+Group = dict[str, Any]
+
+
+class Optimizer:
+    """Base of all optimizers. A subclass says which state a parameter has, which operator updates
+    it and with which numbers (`states`, `rule`, `hyper`).
+
+    params: tensors, or groups {"params": tensors, option: value}. A group's options are read at
+    every step and may be changed. Parameters without a gradient, and their state, stay as they are.
+
+    Constructing an optimizer moves the parameters into flat memory: `param.data` becomes a view.
+    """
+
+    checks: ClassVar[
+        Mapping[str, tuple[Callable[[Any], bool], str]]
+    ] = {}  # of options: test, words
+    counts_steps: ClassVar[bool] = True  # does the state dictionary have "step"?
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self._arenas: list[list[Arena]] = []
+        given = [params] if isinstance(params, Tensor) else list(params)
+        if not given:
+            raise ValueError(f"{type(self).__name__}: got an empty list of parameters")
+        groups: list[Any] = given if isinstance(given[0], Mapping) else [{"params": given}]
+        for group in groups:
+            self.add_param_group(dict(group))
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Train more parameters, with the options given here and the defaults for the others."""
+        name = type(self).__name__
+        given = param_group["params"]
+        params = list(
+            {id(p): p for p in ([given] if isinstance(given, Tensor) else given)}.values()
+        )
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{name}: can only train tensors, got {type(p).__name__}")
+            if not p.is_leaf:
+                raise ValueError(f"{name}: can only train leaves, not computed tensors")
+            if not is_floating(p.dtype) or p.device.name == "meta":
+                raise ValueError(f"{name}: cannot train a {p.dtype.name} tensor on {p.device}")
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        if any(id(p) in known for p in params):
+            raise ValueError(f"{name}: a parameter is in more than one group")
+        unknown = param_group.keys() - self.defaults.keys() - {"params", "initial_lr"}
+        if unknown:
+            raise TypeError(f"{name}: has no option {', '.join(sorted(unknown))}")
+        group = {**self.defaults, **param_group, "params": params}
+        for option, (test, words) in self.checks.items():
+            if not test(group[option]):
+                raise ValueError(f"{name}: {option} is {group[option]}; it must be {words}")
+        self.param_groups.append(group)
+        self._arenas.append(self._make_arenas(group))
+
+    def _make_arenas(self, group: Group) -> list[Arena]:
+        alike: dict[Any, list[Tensor]] = {}
+        for p in group["params"]:
+            alike.setdefault((p.device.name, p.dtype), []).append(p)
+        return [Arena(params, self.states(group)) for params in alike.values()]
+
+    # ---------------------------------------------------------------- what a subclass says
+
+    def states(self, group: Group) -> dict[str, float]:
+        """Names of a parameter's state under these options, and what each starts with."""
+        raise TypeError(f"{type(self).__name__} declares no states")
+
+    def rule(self, group: Group) -> Op:
+        """The operator that updates the group's parameters."""
+        raise TypeError(f"{type(self).__name__} declares no rule")
+
+    def hyper(self, group: Group, step: int) -> tuple[float, ...]:
+        """The operator's numbers in update number `step`, counted from 1. Parameters whose numbers
+        are the same are updated together."""
+        raise TypeError(f"{type(self).__name__} declares no numbers")
+
+    # ---------------------------------------------------------------- training
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update all parameters that have a gradient. closure: computes the loss again and returns
+        it, as step then does."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for number, group in enumerate(self.param_groups):
+            for arena in self._current_arenas(number):
+                arena.want_states(self.states(group))
+                self._update(group, arena)
+        return loss
+
+    def _update(self, group: Group, arena: Arena) -> None:
+        together: dict[tuple[float, ...], list[int]] = {}
+        for i in arena.active():
+            together.setdefault(self.hyper(group, arena.steps[i] + 1), []).append(i)
+        rule = self.rule(group)
+        states = [arena.states.get(name) for name in rule.inputs[4:]]
+        for numbers, chosen in together.items():
+            hyper = arena.hyper(numbers)
+            apply(rule, arena.values, arena.gradients, hyper, arena.mask(chosen), *states)
+            arena.changed(chosen)
+
+    def _current_arenas(self, number: int) -> list[Arena]:
+        """The group's arenas; made again if parameters were moved or given other arrays."""
+        arenas = self._arenas[number]
+        if not all(arena.is_current() for arena in arenas):
+            saved = {id(p): state for p, state in self._all_state(arenas)}
+            arenas = self._arenas[number] = self._make_arenas(self.param_groups[number])
+            for p, arena, i in _places(arenas):
+                if id(p) in saved:
+                    _restore(arena, i, saved[id(p)])
+        return arenas
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, or set them to zero (then momentum goes on with a gradient of
+        zero)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p._grad = None
+                elif p._grad is not None:
+                    p._grad.data[...] = 0
+                    p._grad._cell[0] += 1
+
+    # ---------------------------------------------------------------- state
+
+    @property
+    def state(self) -> dict[Tensor, dict[str, Any]]:
+        """Of each parameter that was updated: "step" and the state's arrays, by name."""
+        arenas = [a for number in range(len(self._arenas)) for a in self._arenas[number]]
+        return {
+            p: self._shown(
+                {k: Tensor._wrap(v, p.device) if k != "step" else v for k, v in s.items()}
+            )
+            for p, s in self._all_state(arenas)
+        }
+
+    def _all_state(self, arenas: list[Arena]) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+        for p, arena, i in _places(arenas):
+            if arena.steps[i]:
+                parts = {name: arena.part(flat, i) for name, flat in arena.states.items()}
+                yield p, {"step": arena.steps[i], **parts}
+
+    def _shown(self, state: dict[str, Any]) -> dict[str, Any]:
+        step = Tensor(np.array(state.pop("step"), np.float32))
+        return {"step": step, **state} if self.counts_steps else state
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {number: {name: tensor}}, "param_groups": [{option: value, "params":
+        [number]}]} with parameters numbered through all groups, as PyTorch has it. Tensors are
+        copies."""
+        numbers = {id(p): i for i, p in enumerate(self._all_params())}
+        state = {
+            numbers[id(p)]: {k: Tensor(v.data.copy(), device=v.device) for k, v in s.items()}
+            for p, s in self.state.items()
+        }
+        groups = [
+            {**group, "params": [numbers[id(p)] for p in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {
+            "state": {number: entry for number, entry in state.items() if entry},
+            "param_groups": groups,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on where state_dict() was taken: options of the groups and state of the parameters."""
+        groups = state_dict["param_groups"]
+        ours = [len(group["params"]) for group in self.param_groups]
+        theirs = [len(group["params"]) for group in groups]
+        if ours != theirs:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the groups have {theirs} parameters, "
+                f"this optimizer's {ours}"
+            )
+        for group, saved in zip(self.param_groups, groups, strict=True):
+            group.update({k: v for k, v in saved.items() if k != "params"})
+        order = [number for group in groups for number in group["params"]]
+        entries = {
+            id(p): state_dict["state"].get(number, state_dict["state"].get(str(number)))
+            for p, number in zip(self._all_params(), order, strict=True)
+        }
+        for number, group in enumerate(self.param_groups):
+            for arena in self._current_arenas(number):
+                arena.want_states(self.states(group))
+                for i, p in enumerate(arena.params):
+                    _restore(arena, i, entries[id(p)] or {"step": 0})
+
+    def _all_params(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            options = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
+            lines.append(f"  group {i}: {len(group['params'])} parameters, {options}")
+        return "\n".join([*lines, ")"])
+
+
+def _places(arenas: list[Arena]) -> Iterator[tuple[Tensor, Arena, int]]:
+    for arena in arenas:
+        for i, p in enumerate(arena.params):
+            yield p, arena, i
+
+
+def _restore(arena: Arena, i: int, state: Mapping[str, Any]) -> None:
+    """Give parameter i this state; what is absent starts anew. Arrays may come from another
+    device."""
+    arena.steps[i] = int(state.get("step", 1))
+    for name, flat in arena.states.items():
+        value = state.get(name)
+        part = arena.part(flat, i)
+        if value is None:
+            part[...] = arena.fills[name]
+            continue
+        array = value.data if isinstance(value, Tensor) else value
+        if tuple(array.shape) != part.shape:
+            raise ValueError(
+                f"load_state_dict: {name} has shape {tuple(array.shape)}, the parameter "
+                f"{part.shape}"
+            )
+        part[...] = arena.device.asarray(array if isinstance(array, np.ndarray) else _host(array))
+
+
+def _host(array: Any) -> Any:
+    """A NumPy array of whatever holds numbers."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)

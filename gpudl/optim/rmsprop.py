@@ -1,0 +1,56 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gpudl.op import Op
+from gpudl.ops.optimizer import RmspropOp
+from gpudl.optim.optimizer import Group, Optimizer
+from gpudl.optim.sgd import NOT_NEGATIVE
+
+
+class RMSprop(Optimizer):
+    """s = alpha·s + (1 - alpha)·g²; param -= lr · g/(sqrt(s) + eps), PyTorch's form.
+
+    Tieleman and Hinton 2012 (lecture 6e) divide by sqrt(s) with alpha = 0.9 and name no eps; the
+    lectures that put it under the root are eps_inside=True: g/sqrt(s + eps), which for g near 0 is
+    far gentler. centered: the variance s - mean² takes the place of s (Graves 2013). momentum: of
+    the steps, b = momentum·b + g/(…); param -= lr·b. weight_decay and l1: see SGD.
+    """
+
+    checks: ClassVar[Any] = dict.fromkeys(
+        ("lr", "alpha", "eps", "weight_decay", "momentum", "l1"), NOT_NEGATIVE
+    )
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+        l1: float = 0,
+        eps_inside: bool = False,
+    ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
+        super().__init__(params, options)
+
+    def states(self, group: Group) -> dict[str, float]:
+        names = ["square_avg"]
+        names += ["grad_avg"] if group["centered"] else []
+        names += ["momentum_buffer"] if group["momentum"] > 0 else []
+        return dict.fromkeys(names, 0.0)
+
+    def rule(self, group: Group) -> Op:
+        rule: Op = RmspropOp.of(group["maximize"], group["eps_inside"])
+        return rule
+
+    def hyper(self, group: Group, step: int) -> tuple[float, ...]:
+        g = group
+        rest = 1 - g["alpha"]
+        return g["weight_decay"], g["l1"], g["lr"], g["alpha"], rest, g["eps"], g["momentum"]

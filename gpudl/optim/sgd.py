@@ -1,0 +1,59 @@
+"""Stochastic gradient descent, with momentum."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gpudl.op import Op
+from gpudl.ops.optimizer import SgdOp
+from gpudl.optim.optimizer import Group, Optimizer
+
+NOT_NEGATIVE = (lambda value: value >= 0, "zero or more")
+
+
+class SGD(Optimizer):
+    """param -= lr·g with g = grad + weight_decay·param + l1·sign(param) (the L2 and L1 penalties
+    weight_decay/2·|param|² and l1·|param|).
+
+    momentum, PyTorch's form: b = momentum·b + (1 - dampening)·g, at first b = g; param -= lr·b,
+    with nesterov lr·(g + momentum·b). With lectures=True the form of the lectures, where lr is
+    part of the velocity: v = momentum·v - lr·g; param += v, with nesterov param += v + momentum·(v
+    - v_before). Both walk the same path while lr is constant (and dampening 0); when a schedule
+    lowers lr, the lectures' velocity keeps what it gathered at the larger rate.
+
+    Raises ValueError for negative options, and for nesterov without momentum or with dampening.
+    """
+
+    checks: ClassVar[Any] = dict.fromkeys(("lr", "momentum", "weight_decay", "l1"), NOT_NEGATIVE)
+    counts_steps = False
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        l1: float = 0,
+        lectures: bool = False,
+    ) -> None:
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("SGD: nesterov needs a momentum above 0 and a dampening of 0")
+        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
+        super().__init__(params, options)
+
+    def states(self, group: Group) -> dict[str, float]:
+        return {"momentum_buffer": 0.0} if group["momentum"] != 0 else {}
+
+    def rule(self, group: Group) -> Op:
+        rule: Op = SgdOp.of(group["maximize"], group["nesterov"], group["lectures"])
+        return rule
+
+    def hyper(self, group: Group, step: int) -> tuple[float, ...]:
+        g = group
+        first = float(step == 1)
+        keep = 1 - g["dampening"]
+        return g["weight_decay"], g["l1"], g["lr"], g["momentum"], keep, first
