@@ -161,25 +161,14 @@ def expected(finding: Finding) -> str:
     return re.sub(r"@(\w+)", lambda name: f"[^ ]*{MARKS[name[1]]}", finding.report)
 
 
-def check(finding: Finding) -> None:
+@pytest.mark.parametrize(
+    "finding",
+    [pytest.param(f, id=f"{f.bug}-{f.variant}", marks=programs.marks(f.variant)) for f in FINDINGS],
+)
+def test_planted_bug_is_found(finding):
     program = programs.build(finding.variant)
     reports = [program.run(finding.bug, schedule) for schedule in finding.schedules]
     assert any(re.search(expected(finding), report, re.S) for report in reports), reports
-
-
-def named(findings):
-    return [pytest.param(f, id=f"{f.bug}-{f.variant}") for f in findings]
-
-
-@pytest.mark.parametrize("finding", named(f for f in FINDINGS if f.variant == "plain"))
-def test_planted_bug_is_found(finding):
-    check(finding)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("finding", named(f for f in FINDINGS if f.variant != "plain"))
-def test_planted_bug_is_found_by_its_build(finding):
-    check(finding)
 
 
 TEXT = "".join(path.read_text() for path in programs.HERE.glob("*bugs.c*"))
@@ -187,17 +176,14 @@ CLEAN = [f"{name}_clean" for name in re.findall(r"^BUG\((\w+)\)", TEXT, re.M)]
 CLEAN += re.findall(r"^CASE\((\w+_clean)\)", TEXT, re.M)
 
 
-@pytest.mark.parametrize("case", CLEAN)
-def test_kernel_without_the_bug_is_clean(case):
-    assert programs.build("plain").run(case, 2) == "ok"
+VARIANTS = [pytest.param(v, marks=programs.marks(v)) for v in ("plain", "race", "asan")]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", ["race", "asan"])
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("case", CLEAN)
-def test_kernel_without_the_bug_is_clean_in_other_builds(case, variant):
-    program = programs.build(variant)
-    assert {program.run(case, schedule) for schedule in (0, 1, 2)} == {"ok"}
+def test_kernel_without_the_bug_is_clean(case, variant):
+    schedules = (2,) if variant == "plain" else (0, 1, 2)
+    assert {programs.build(variant).run(case, schedule) for schedule in schedules} == {"ok"}
 
 
 def test_every_planted_bug_is_looked_for():

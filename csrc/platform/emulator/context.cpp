@@ -16,7 +16,11 @@ const char* stacks_end = nullptr;
 namespace {
 
 constexpr size_t STACK_GUARD_BYTES = 64 * 1024;  // a whole page also where pages are as large
-constexpr size_t SLOT_BYTES = STACK_GUARD_BYTES + STACK_BYTES;
+// Stacks a power of two apart would compete for the same lines of the caches, so each starts a little higher than the
+// last.
+constexpr size_t SHIFT_BYTES = 9 * 64, SHIFTS = 64;
+constexpr size_t SLOT_BYTES = STACK_GUARD_BYTES + STACK_BYTES + 64 * 1024;
+static_assert(SHIFT_BYTES * SHIFTS <= 64 * 1024);
 size_t stacks_made = 0;
 
 char* next_slot() {
@@ -29,9 +33,8 @@ char* next_slot() {
   }
   if (stacks_made == MAX_STACKS) throw std::bad_alloc();
   char* usable = const_cast<char*>(stacks_begin) + stacks_made * SLOT_BYTES + STACK_GUARD_BYTES;
-  if (mprotect(usable, STACK_BYTES, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
-  ++stacks_made;
-  return usable;
+  if (mprotect(usable, SLOT_BYTES - STACK_GUARD_BYTES, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+  return usable + stacks_made++ % SHIFTS * SHIFT_BYTES;
 }
 
 }  // namespace

@@ -157,7 +157,7 @@ Thread* Engine::next_to_run() {
   if (begun_ < thread_count) return begin_next_thread();
   // Loads land when nothing else can happen; under a random schedule now and then before.
   constexpr uint32_t LAND_ONE_IN = 64;
-  if (loads_in_flight() && !scheduler.in_order() && scheduler.random_below(LAND_ONE_IN) == 0) land_one_load();
+  if (!scheduler.in_order() && loads_in_flight() && scheduler.random_below(LAND_ONE_IN) == 0) land_one_load();
   while (scheduler.empty())
     if (!land_one_load()) fail_deadlock();
   return scheduler.pop();

@@ -60,24 +60,25 @@ std::vector<int32_t> free_rows;
 size_t rows_used = 0;
 
 int32_t take_row() {
+  const size_t agents = clocks.agents();
+  int32_t row;
   if (!free_rows.empty()) {
-    const int32_t row = free_rows.back();
+    row = free_rows.back();
     free_rows.pop_back();
-    return row;
+  } else {
+    if (rows_used == MAX_READ_ROWS) return -1;
+    row = static_cast<int32_t>(rows_used++);
+    if (read_rows.size() < rows_used * agents)
+      read_rows.resize(std::max(read_rows.size() * 2, (rows_used + 64) * agents));
   }
-  if (rows_used == MAX_READ_ROWS) return -1;
-  if (read_rows.size() < (rows_used + 1) * clocks.agents())
-    read_rows.resize(std::max<size_t>(read_rows.size() * 2, (rows_used + 64) * clocks.agents()));
-  return static_cast<int32_t>(rows_used++);
+  std::fill_n(read_rows.begin() + static_cast<std::ptrdiff_t>(row * agents), agents, 0);
+  return row;
 }
 
 uint32_t* row_of(const Cell& cell) { return read_rows.data() + static_cast<size_t>(cell.readers) * clocks.agents(); }
 
 void forget_readers(Cell& cell) {
-  if (cell.readers >= 0) {
-    std::fill_n(row_of(cell), clocks.agents(), 0);
-    free_rows.push_back(cell.readers);
-  }
+  if (cell.readers >= 0) free_rows.push_back(cell.readers);
   cell.readers = -1;
   cell.reader = NOBODY;
 }
@@ -100,6 +101,11 @@ Page& page_at(uintptr_t number, bool shared) {
 
 bool ordered_block(uint64_t block) { return block == this_block || seen_blocks.contains(block); }
 
+// A full barrier of the block has made a thread's access at this time known to all.
+bool known_to_all(unsigned agent, uint32_t time) {
+  return agent < clocks.threads() && time <= clocks.last_full_barrier();
+}
+
 struct Access {
   unsigned agent;
   const void* address;
@@ -121,7 +127,7 @@ void check_against_write(const Cell& cell, const Access& access) {
   const char* verb = cell.atomic_write ? "changed atomically" : "written";
   if (cell.write_block != this_block) {
     if (!ordered_block(cell.write_block)) access.conflict(cell.write_block, cell.writer, verb, cell.written);
-  } else if (!clocks.knows(access.agent, cell.writer, cell.write_time)) {
+  } else if (!known_to_all(cell.writer, cell.write_time) && !clocks.knows(access.agent, cell.writer, cell.write_time)) {
     access.conflict(this_block, cell.writer, verb, cell.written);
   } else if (access.shared && access.agent >= clocks.threads() && access.kind == Kind::read &&
              cell.writer < clocks.threads() && clocks.fenced(cell.writer) < cell.write_time) {
@@ -135,7 +141,7 @@ void check_against_reads(Cell& cell, const Access& access) {
       access.conflict(block, cell.reader, "read", cell.read);
       return;
     }
-  if (cell.read_block != this_block || cell.reader == NOBODY) return;
+  if (cell.read_block != this_block || cell.reader == NOBODY || known_to_all(cell.reader, cell.read_time)) return;
   if (cell.readers < 0) {
     if (!clocks.knows(access.agent, cell.reader, cell.read_time))
       access.conflict(this_block, cell.reader, "read", cell.read);
@@ -160,9 +166,7 @@ void note_read(Cell& cell, const Access& access) {
   }
   cell.read = access.place;
   if (cell.readers >= 0) {
-    // All threads know of all readers, so this one stands for them all.
-    const bool all_known = cell.read_time <= clocks.last_full_barrier() && cell.reader < clocks.threads();
-    if (all_known) forget_readers(cell);
+    if (known_to_all(cell.reader, cell.read_time)) forget_readers(cell);  // this one stands for them all
     else row_of(cell)[access.agent] = time;
   }
   if (cell.readers < 0 && cell.reader != NOBODY && !clocks.knows(access.agent, cell.reader, cell.read_time)) {
@@ -226,7 +230,6 @@ void shadow_begin_block(uint64_t linear_block) {
   fenced = false;
   rows_used = 0;
   free_rows.clear();
-  std::fill(read_rows.begin(), read_rows.end(), 0);
 }
 
 void shadow_fence() { fenced = true; }

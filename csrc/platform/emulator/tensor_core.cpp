@@ -48,24 +48,43 @@ struct Mma {
   const uint32_t* b;
 };
 
-// d = d + the sum of the K products, added up one after the other. A GPU adds them in an order and precision of its
-// own.
+// A row of 8 columns, added up by vector instructions. Two halves: every 64-bit processor has registers of 16 bytes.
+struct Row {
+  typedef float Half __attribute__((vector_size(4 * sizeof(float))));
+  Half half[2];
+  float get(int column) const { return half[column / 4][column % 4]; }
+  void set(int column, float value) { half[column / 4][column % 4] = value; }
+};
+
+// d += a * b, each sum of K products added up in order of k before it is added to d. A GPU adds in an order and
+// precision of its own.
 template <int K>
-void multiply(Mma* const* lanes, const float (&a)[16][K], const float (&b)[8][K]) {
-  for (int lane = 0; lane < 32; ++lane)
-    for (int i = 0; i < 4; ++i) {
-      const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-      float sum = 0.0f;
-      for (int k = 0; k < K; ++k) sum += a[row][k] * b[column][k];
-      lanes[lane]->d[i] += sum;
+void multiply(Mma* const* lanes, const float (&a)[16][K], const Row (&b)[K]) {
+  Row sum[16];
+  for (int row = 0; row < 16; ++row) {
+    Row::Half low = {}, high = {};
+    for (int k = 0; k < K; ++k) {
+      low += a[row][k] * b[k].half[0];
+      high += a[row][k] * b[k].half[1];
     }
+    sum[row] = {low, high};
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const int row = lane / 4, column = lane % 4 * 2;
+    float* d = lanes[lane]->d;
+    d[0] += sum[row].get(column);
+    d[1] += sum[row].get(column + 1);
+    d[2] += sum[row + 8].get(column);
+    d[3] += sum[row + 8].get(column + 1);
+  }
 }
 
 float low_half(uint32_t pair) { return device::float_of(pair << 16); }
 float high_half(uint32_t pair) { return device::float_of(pair & 0xffff0000u); }
 
 void multiply_bf16(Mma* const* lanes, uint32_t) {
-  float a[16][16], b[8][16];
+  float a[16][16];
+  Row b[16];
   for (int lane = 0; lane < 32; ++lane) {
     const int group = lane / 4, k = lane % 4 * 2;
     for (int i = 0; i < 4; ++i) {
@@ -74,9 +93,8 @@ void multiply_bf16(Mma* const* lanes, uint32_t) {
       pair[1] = high_half(lanes[lane]->a[i]);
     }
     for (int i = 0; i < 2; ++i) {
-      float* pair = &b[group][k + i * 8];
-      pair[0] = low_half(lanes[lane]->b[i]);
-      pair[1] = high_half(lanes[lane]->b[i]);
+      b[k + i * 8].set(group, low_half(lanes[lane]->b[i]));
+      b[k + i * 8 + 1].set(group, high_half(lanes[lane]->b[i]));
     }
   }
   multiply(lanes, a, b);
@@ -84,11 +102,12 @@ void multiply_bf16(Mma* const* lanes, uint32_t) {
 
 void multiply_tf32(Mma* const* lanes, uint32_t) {
   const auto value = [](uint32_t bits) { return device::float_of(bits & ~0x1fffu); };
-  float a[16][8], b[8][8];
+  float a[16][8];
+  Row b[8];
   for (int lane = 0; lane < 32; ++lane) {
     const int group = lane / 4, k = lane % 4;
     for (int i = 0; i < 4; ++i) a[group + i % 2 * 8][k + i / 2 * 4] = value(lanes[lane]->a[i]);
-    for (int i = 0; i < 2; ++i) b[group][k + i * 4] = value(lanes[lane]->b[i]);
+    for (int i = 0; i < 2; ++i) b[k + i * 4].set(group, value(lanes[lane]->b[i]));
   }
   multiply(lanes, a, b);
 }
