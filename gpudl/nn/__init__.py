@@ -4,6 +4,7 @@ from gpudl.nn import functional, init, utils
 from gpudl.nn.activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from gpudl.nn.container import ModuleDict, ModuleList, Sequential
 from gpudl.nn.layers import AvgPool2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d
+from gpudl.nn.loss import CrossEntropyLoss, MSELoss
 from gpudl.nn.module import Module, Parameter
 from gpudl.nn.norm import BatchNorm1d, BatchNorm2d
 from gpudl.nn.summary import Summary, summary
@@ -13,12 +14,14 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
+    "CrossEntropyLoss",
     "Dropout",
     "Flatten",
     "Identity",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "MSELoss",
     "MaxPool2d",
     "Module",
     "ModuleDict",

@@ -269,8 +269,8 @@ class Module:
         unexpected = [name for name in state_dict if name not in own]
         if strict and (missing or unexpected):
             raise KeyError(
-                f"load_state_dict: {type(self).__name__} misses {missing or 'nothing'} and does not "
-                f"know {unexpected or 'nothing'}; pass strict=False to load what fits"
+                f"load_state_dict: {type(self).__name__} misses {missing or 'nothing'} and does "
+                f"not know {unexpected or 'nothing'}; pass strict=False to load what fits"
             )
         values = {name: state_dict[name] for name in own if name in state_dict}
         for name, value in values.items():

@@ -193,3 +193,11 @@ def test_same_seed_same_weights():
 def test_unknown_models_are_refused_with_the_nearest_name():
     with pytest.raises(KeyError, match="did you mean 'lenet5'"):
         models.create("lenet")
+
+
+def test_losses_are_modules_too():
+    logits = gpudl.tensor(np.zeros((4, 10), np.float32))
+    target = gpudl.tensor(np.array([0, 3, 9, 1]))
+    assert abs(nn.CrossEntropyLoss()(logits, target).item() - np.log(10)) < 1e-6
+    assert abs(nn.CrossEntropyLoss(reduction="sum")(logits, target).item() - 4 * np.log(10)) < 1e-5
+    assert nn.MSELoss()(ones(3), ones(3) * 3).item() == 4
