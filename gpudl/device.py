@@ -420,6 +420,16 @@ class Cuda(NativeDevice):
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return self.xp.asnumpy(array)  # type: ignore[no-any-return]
 
+    def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
+        """Those that this GPU can run: mma needs compute capability 8.0 or later, wgmma just 9.0."""
+        capability = self.xp.cuda.Device(self.index).compute_capability
+        known = super().algorithms(op, direction)
+        if capability != "90":
+            known = tuple(a for a in known if not a.startswith("wgmma"))
+        if int(capability) < 80:
+            known = tuple(a for a in known if not a.startswith("mma"))
+        return known
+
     def prepare(self) -> None:
         self.module.set_device(self.index)
         self.module.set_stream(self.xp.cuda.get_current_stream().ptr)

@@ -93,6 +93,7 @@ LINEAR(simt_large, float);
 LINEAR(mma_tf32, float);
 LINEAR(mma_tf32x3, float);
 LINEAR(mma_bf16, bfloat16);
+LINEAR(wgmma_bf16, bfloat16);
 
 }  // namespace
 }  // namespace gpudl

@@ -109,6 +109,7 @@ MATMUL(simt_large, float);
 MATMUL(mma_tf32, float);
 MATMUL(mma_tf32x3, float);
 MATMUL(mma_bf16, bfloat16);
+MATMUL(wgmma_bf16, bfloat16);
 
 }  // namespace
 }  // namespace gpudl

@@ -49,8 +49,10 @@ def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = F
 class Product(Op):
     """What operators made of matrix products share: the algorithms of csrc/prim/gemm.h."""
 
-    kernels = ("simt", "simt_large", "mma_tf32x3", "mma_tf32", "mma_bf16")
-    precision: ClassVar[dict[str, str]] = {"mma_tf32": "tf32", "mma_bf16": "bfloat16"}
+    kernels = ("simt", "simt_large", "mma_tf32x3", "mma_tf32", "mma_bf16", "wgmma_bf16")
+    precision: ClassVar[dict[str, str]] = {
+        "mma_tf32": "tf32", "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16"
+    }  # fmt: skip
 
     def extents(self, *specs: Any) -> tuple[int, int, int, int]:
         """(batch, m, n, k) of the forward product."""
@@ -63,12 +65,19 @@ class Product(Op):
         if device == "emulator":
             return algorithms
         _, m, n, k = self.extents(*specs)
-        first = []
+        first = ["wgmma_bf16"]
         if precision != "highest":
-            first = ["mma_tf32"]
+            first.append("mma_tf32")
         elif min(m, n) >= 64 and k >= 16:
-            first = ["mma_tf32x3"]
+            first.append("mma_tf32x3")
         return (*(a for a in first if a in algorithms), *(a for a in algorithms if a not in first))
+
+    def supports(self, algorithm: str, *specs: Any) -> bool:
+        """TMA reads rows that start at multiples of 16 bytes: eight bfloat16."""
+        if algorithm != "wgmma_bf16":
+            return True
+        present = [s for s in (*specs, *self.infer(*specs)) if s is not None and len(s.shape) > 1]
+        return all(s.size > 0 and s.shape[-1] % 8 == 0 for s in present)
 
     def cost(self, *specs: Any) -> Cost:
         batch, m, n, k = self.extents(*specs)
