@@ -23,12 +23,12 @@ endif
 
 BUILD := cmake/build.py
 CLANG_FORMAT = $$($(DEV) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/clang-format
-PYTEST := -m pytest -m "not cuda and not slow"
-# What runs kernels: the tests derived from the operators' declarations, and the emulator's own.
-KERNEL_TESTS ?= $(wildcard tests/ops tests/emulator)
+PYTEST := -m pytest
+QUICK := -m "not cuda and not slow"
+# The tests derived from the operators' declarations, where they run kernels; the emulator's own build their programs.
+KERNELS := $(QUICK) tests/ops -k emulator
 ASAN_PRELOAD = $(shell $${CXX:-c++} -print-file-name=libasan.so) $(shell $${CXX:-c++} -print-file-name=libstdc++.so)
 SCHEDULES ?= 0 1 3 5 7 9 11 13 15 2 4 6 8 10 12 14 16
-
 # Tests of a module that is missing are skipped; one that was just built must not be missing.
 LOADS := -c "from gpudl import _native; _native.load('emulator')"
 CPP_FILES := find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'
@@ -44,7 +44,7 @@ train: $(VENV)/.gpudl-$(EXTRAS) ## train a model: make train ARGS="lenet5 --data
 
 test: $(VENV)/.gpudl-dev ## the quick suite; ARGS are pytest's
 	@$(VENV)/bin/python $(BUILD) emulator
-	$(VENV)/bin/python $(PYTEST) $(ARGS)
+	$(VENV)/bin/python $(PYTEST) $(QUICK) $(ARGS)
 
 emulator: $(DEV_READY) ## build gpudl._emulator in place
 	$(DEV) $(BUILD) emulator
@@ -54,19 +54,22 @@ cuda: $(DEV_READY) ## build gpudl._cuda in place (needs nvcc; GPUDL_ARCHS="80;90
 
 test-schedules: $(DEV_READY) ## all kernels in order, under 8 uniform and 8 priority schedules of threads
 	@$(DEV) $(BUILD) emulator
-	@for schedule in $(SCHEDULES); do echo "GPUDL_SCHEDULE=$$schedule"; \
-	  GPUDL_SCHEDULE=$$schedule PYTHONPATH=. $(DEV) $(PYTEST) -q $(KERNEL_TESTS) $(ARGS) || exit 1; done
+	@export PYTHONPATH=.; for schedule in $(SCHEDULES); do echo "GPUDL_SCHEDULE=$$schedule"; \
+	  GPUDL_SCHEDULE=$$schedule $(DEV) $(PYTEST) -q $(KERNELS) $(ARGS); done
+	$(if $(ARGS),,$(DEV) $(PYTEST) -q -m slow tests/emulator -k every_schedule)
 
 test-asan: $(DEV_READY) ## all kernels under AddressSanitizer and UBSan
 	@module=$$($(DEV) $(BUILD) asan); \
 	export GPUDL_EMULATOR_MODULE=$$module PYTHONPATH=. PYTHONMALLOC=malloc \
 	  ASAN_OPTIONS=detect_leaks=0:$${ASAN_OPTIONS:-} UBSAN_OPTIONS=print_stacktrace=1:$${UBSAN_OPTIONS:-}; \
 	export LD_PRELOAD="$(ASAN_PRELOAD)"; \
-	$(DEV) $(LOADS); $(DEV) $(PYTEST) $(KERNEL_TESTS) $(ARGS)
+	$(DEV) $(LOADS); $(DEV) $(PYTEST) $(KERNELS) $(ARGS)
+	$(if $(ARGS),,$(DEV) $(PYTEST) -q -m slow tests/emulator -k asan)
 
 test-race: $(DEV_READY) ## all kernels under the race detector
 	@module=$$($(DEV) $(BUILD) race); export GPUDL_EMULATOR_MODULE=$$module PYTHONPATH=.; \
-	$(DEV) $(LOADS); $(DEV) $(PYTEST) $(KERNEL_TESTS) $(ARGS)
+	$(DEV) $(LOADS); $(DEV) $(PYTEST) $(KERNELS) $(ARGS)
+	$(if $(ARGS),,$(DEV) $(PYTEST) -q -m slow tests/emulator -k race)
 
 test-sass: $(DEV_READY) ## machine code of all kernels: instructions, registers, spills
 	$(DEV) tests/sass/check.py

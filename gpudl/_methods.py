@@ -1,4 +1,5 @@
-"""The functions bound to Tensor at run time have their types in _methods.pyi (see gpudl/ops/stubs.py)."""
+"""The functions bound to Tensor at run time have their types in _methods.pyi (see
+gpudl/ops/stubs.py)."""
 
 
 class Methods:

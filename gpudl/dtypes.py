@@ -1,13 +1,13 @@
 """Number formats under PyTorch's names, and the rules by which they are promoted.
 
-PyTorch's rules, which differ from NumPy's: a tensor with axes outranks a tensor without, which outranks
-a Python number; the lower rank matters only if its kind (bool < integer < float) is higher. Integers
-beside floats take the float's format: int64 + float32 is float32.
+PyTorch's rules, which differ from NumPy's: a tensor with axes outranks a tensor without, which
+outranks a Python number; the lower rank matters only if its kind (bool < integer < float) is
+higher. Integers beside floats take the float's format: int64 + float32 is float32.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def dtype_of(dtype: Any) -> Dtype:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def kind_of(dtype: Dtype) -> int:
     """0 for bool, 1 for integers, 2 for floats; -1 for what is no number here."""
     if dtype.name == "bfloat16":
@@ -66,7 +66,7 @@ def kind_of(dtype: Dtype) -> int:
     return {"b": 0, "i": 1, "u": 1, "f": 2}.get(dtype.kind, -1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(a: Dtype, b: Dtype) -> Dtype:
     """The dtype of a + b for tensors of one rank."""
     if a == b:

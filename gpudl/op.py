@@ -50,8 +50,8 @@ class Cost(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Of one set of input shapes and dtypes: the specs, and which inputs may have gradients and which
-    outputs may."""
+    """Of one set of input shapes and dtypes: the specs, and which inputs may have gradients and
+    which outputs may."""
 
     specs: tuple[Spec | None, ...]
     differentiable: tuple[bool, ...]

@@ -172,7 +172,8 @@ class Tensor(Methods):
         return self._cell[0]
 
     def _edge(self) -> Any:
-        """Where gradients of this tensor go: (node, output), the tensor itself as a leaf, or None."""
+        """Where gradients of this tensor go: (node, output), the tensor itself as a leaf, or
+        None."""
         if self._view is not None:
             views.refresh(self)
         return self._place()

@@ -178,7 +178,8 @@ def draw_base(rng: np.random.Generator) -> Any:
 
 
 class Extreme(Binary):
-    """The larger or smaller of both; NaN passes. Where both are equal each takes half the gradient."""
+    """The larger or smaller of both; NaN passes. Where both are equal each takes half the
+    gradient."""
 
     saves = ("x", "y")
 

@@ -13,9 +13,9 @@ from gpudl.tensor import Tensor
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Sums of products in index notation: einsum("bij,bjk->bik", a, b) is a batched product.
 
-    A letter on the left only is summed over; one that repeats in an operand takes its diagonal; "..."
-    stands for further axes, which broadcast. Without "->" the result has the letters that occur once,
-    sorted. Extents of 1 broadcast. Operands are joined from the left.
+    A letter on the left only is summed over; one that repeats in an operand takes its diagonal;
+    "..." stands for further axes, which broadcast. Without "->" the result has the letters that
+    occur once, sorted. Extents of 1 broadcast. Operands are joined from the left.
     Raises ValueError if the equation does not fit the operands.
     """
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):

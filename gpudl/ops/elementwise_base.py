@@ -1,5 +1,5 @@
-"""What elementwise operators share: promotion of dtypes, broadcasting and its gradient, and the shared
-bases of operators with one and with two inputs."""
+"""What elementwise operators share: promotion of dtypes, broadcasting and its gradient, and the
+shared bases of operators with one and with two inputs."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ class Unary(Op):
 
 
 class Binary(Op):
-    """z = f(x, y), elementwise, with broadcasting. A subclass gives `compute` and the gradients `dx`
-    and `dy` before they are summed over repeated axes."""
+    """z = f(x, y), elementwise, with broadcasting. A subclass gives `compute` and the gradients
+    `dx` and `dy` before they are summed over repeated axes."""
 
     inputs = ("x", "y")
     outputs = ("z",)
@@ -192,7 +192,8 @@ class Binary(Op):
 
 
 def in_place(function: Callable[..., Tensor], *names: str) -> Callable[..., Tensor]:
-    """The form of a function that changes its first argument, bound to Tensor (`add_`, `__iadd__`)."""
+    """The form of a function that changes its first argument, bound to Tensor (`add_`,
+    `__iadd__`)."""
 
     @wraps(function)
     def changed(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:

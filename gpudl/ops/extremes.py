@@ -139,7 +139,8 @@ def amin(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
 @public("gpudl", "Tensor")
 def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
-    """max(x): the largest element. max(x, dim): (values, indices) along an axis. max(x, y): maximum."""
+    """max(x): the largest element. max(x, dim): (values, indices) along an axis. max(x, y):
+    maximum."""
     if isinstance(dim, Tensor):
         return maximum(input, dim)
     return amax(input) if dim is None else _with_indices(ArgmaxOp, input, dim, keepdim)
@@ -147,7 +148,8 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -
 
 @public("gpudl", "Tensor")
 def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
-    """min(x): the smallest element. min(x, dim): (values, indices) along an axis. min(x, y): minimum."""
+    """min(x): the smallest element. min(x, dim): (values, indices) along an axis. min(x, y):
+    minimum."""
     if isinstance(dim, Tensor):
         return minimum(input, dim)
     return amin(input) if dim is None else _with_indices(ArgminOp, input, dim, keepdim)

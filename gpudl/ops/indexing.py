@@ -81,8 +81,8 @@ class SliceOp(Op):
 
 
 class TakeOp(Op):
-    """y = x with axis `dim` replaced by the axes of an integer index: y[…, i…, …] = x[…, index[i…], …].
-    Gradients of indices that occur repeatedly add up in a fixed order."""
+    """y = x with axis `dim` replaced by the axes of an integer index: y[…, i…, …] = x[…, index[i…],
+    …]. Gradients of indices that occur repeatedly add up in a fixed order."""
 
     inputs = ("x", "index")
     saves = ("index",)
@@ -161,7 +161,8 @@ class AlongAxis(Op):
         )
         if not fits:
             raise ValueError(
-                f"{self.name}: index {list(index.shape)} does not fit x {list(x.shape)}; it needs as "
+                f"{self.name}: index {list(index.shape)} does not fit x {list(x.shape)}; it needs "
+                f"as "
                 f"many axes, and but for axis {dim} no larger ones"
             )
         return (x,)
@@ -219,7 +220,8 @@ def along_axis(dim: int, x: tuple[int, ...], i: tuple[int, ...], values: int = 0
 
 
 class ScatterOp(AlongAxis):
-    """y = x, but y[i, index[i,j,k], k] = value[i,j,k] for dim 1; of repeated indices the last counts."""
+    """y = x, but y[i, index[i,j,k], k] = value[i,j,k] for dim 1; of repeated indices the last
+    counts."""
 
     inputs = ("x", "index", "value")
     saves = ("index",)
@@ -227,7 +229,8 @@ class ScatterOp(AlongAxis):
     def infer(self, x: Spec, index: Spec, value: Spec) -> tuple[Spec, ...]:
         if value.shape != index.shape:
             raise ValueError(
-                f"{self.name}: value {list(value.shape)} must have index's shape {list(index.shape)}"
+                f"{self.name}: value {list(value.shape)} must have index's shape "
+                f"{list(index.shape)}"
             )
         if value.dtype != x.dtype:
             raise TypeError(f"{self.name}: value is {value.dtype.name}, x {x.dtype.name}")
@@ -279,7 +282,8 @@ class ScatterAddOp(ScatterOp):
 
 
 class IndexPutOp(Op):
-    """y = x, but y[index[i]] = value[i] along the first axis; of repeated indices the last counts."""
+    """y = x, but y[index[i]] = value[i] along the first axis; of repeated indices the last
+    counts."""
 
     inputs = ("x", "index", "value")
     saves = ("index",)
@@ -389,7 +393,8 @@ def _values(input: Tensor, index: Tensor, src: Tensor | Number) -> Tensor:
 
 @public("gpudl", "Tensor")
 def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number) -> Tensor:
-    """input, but y[i, index[i,j,k], k] = src[i,j,k] for dim 1. Of repeated indices the last counts."""
+    """input, but y[i, index[i,j,k], k] = src[i,j,k] for dim 1. Of repeated indices the last
+    counts."""
     return apply(ScatterOp.of(dim), input, index, _values(input, index, src))  # type: ignore[no-any-return]
 
 

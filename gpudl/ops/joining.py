@@ -311,8 +311,8 @@ def roll(input: Tensor, shifts: int, dims: int) -> Tensor:
 def pad(
     input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None
 ) -> Tensor:
-    """A border round the last axes. pad: (before, after) of the last axis, then of the one before it,
-    and so on. mode: constant (filled with `value`, 0), reflect, replicate or circular; negative
+    """A border round the last axes. pad: (before, after) of the last axis, then of the one before
+    it, and so on. mode: constant (filled with `value`, 0), reflect, replicate or circular; negative
     numbers crop."""
     if len(pad) % 2 or len(pad) // 2 > input.ndim:
         raise ValueError(

@@ -116,7 +116,7 @@ class ExpandOp(Op):
         lead = len(self.shape) - len(x.shape)
         old = (1,) * lead + x.shape
         fits = lead >= 0 and all(
-            new == was or was == 1 and new >= 0 or (new == -1 and axis >= lead)
+            new == was or (was == 1 and new >= 0) or (new == -1 and axis >= lead)
             for axis, (new, was) in enumerate(zip(self.shape, old, strict=False))
         )
         message = f"has shape {list(x.shape)}, which does not expand to {list(self.shape)}"
@@ -240,8 +240,8 @@ def move(array: Any, where: Device) -> Any:
 
 @public("gpudl", "Tensor")
 def reshape(input: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; -1 stands for the extent that follows. Shares memory where
-    it can."""
+    """The same elements in another shape; -1 stands for the extent that follows. Shares memory
+    where it can."""
     return apply(ReshapeOp.of(sizes("reshape", shape)), input)  # type: ignore[no-any-return]
 
 

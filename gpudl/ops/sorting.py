@@ -23,8 +23,8 @@ class Sorted(NamedTuple):
 
 
 class SortOp(Op):
-    """y = x in order along `dim`, and where each element was. Equal ones keep their order; NaN counts
-    as the largest."""
+    """y = x in order along `dim`, and where each element was. Equal ones keep their order; NaN
+    counts as the largest."""
 
     outputs = ("y", "indices")
     saves = ("indices",)
@@ -39,7 +39,8 @@ class SortOp(Op):
         return (x, Spec(x.shape, dtypes.int64))
 
     def order(self, xp: Any, x: Any) -> Any:
-        """The sorting permutation; in falling order, stable too, it is the reversed one of reversed x."""
+        """The sorting permutation; in falling order, stable too, it is the reversed one of reversed
+        x."""
         if not self.descending:
             return xp.argsort(x, axis=self.dim, kind="stable")
         n = x.shape[self.dim]

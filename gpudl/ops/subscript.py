@@ -20,8 +20,8 @@ def _is_basic(k: Any) -> bool:
 
 
 def take_apart(x: Tensor, key: Any) -> tuple[Basic, Arrays]:
-    """The basic part of a key, with whole slices in place of its arrays, and those arrays by the axis
-    they index once the basic part was applied. As in PyTorch integers come first."""
+    """The basic part of a key, with whole slices in place of its arrays, and those arrays by the
+    axis they index once the basic part was applied. As in PyTorch integers come first."""
     items = list(key) if isinstance(key, tuple) else [key]
     items = [_as_index(x, k) for k in items]
     takes = sum(_axes_taken(k) for k in items)
@@ -97,7 +97,8 @@ def _slice(x: Tensor, basic: Basic) -> Tensor:
 
 
 def _merge(x: Tensor, arrays: Arrays) -> tuple[Tensor, Tensor, int, tuple[int, ...]]:
-    """(x with the indexed axes joined into one, an index along it, that axis, the order of x's axes).
+    """(x with the indexed axes joined into one, an index along it, that axis, the order of x's
+    axes).
 
     Neighbouring axes stay where they are, others come first: NumPy's rule and PyTorch's.
     """

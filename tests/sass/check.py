@@ -9,8 +9,9 @@ of a kernel stands beside it in its .cu file, one comment line each:
     // sass: matmul_forward_wgmma_bf16_kernel HGMMA@90a UTMALDG@90a !HMMA@90a
 
 A term is an instruction that must occur in every instantiation of the kernel, or must not (`!`), or
-a limit of registers a thread; `@80` and `@90a` hold for that architecture only. Where no nvcc or
-cuobjdump is installed, pinned wheels of them are put into build/sass/.
+a limit of registers a thread; `@80` and `@90a` hold for that architecture only. Without being told,
+a kernel named `…_wgmma_…` must have HGMMA on sm_90a, one named `…_mma_…` HMMA everywhere. Where no
+nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
 """
 
 from __future__ import annotations
@@ -96,6 +97,17 @@ def parse_expectations(source: str) -> list[Expectation]:
     return found
 
 
+def implied(kernel: Kernel) -> list[Expectation]:
+    """What the name of a kernel promises."""
+    words = kernel.base.split("_")
+    found = []
+    if "wgmma" in words:
+        found.append(Expectation(kernel.base, "HGMMA", "90a"))
+    if "mma" in words:
+        found.append(Expectation(kernel.base, "HMMA", None))
+    return found
+
+
 def parse_resources(log: str, arch: str) -> dict[str, Kernel]:
     """Kernels by symbol from what `nvcc -Xptxas -v` prints."""
     kernels: dict[str, Kernel] = {}
@@ -148,7 +160,7 @@ def problems(kernel: Kernel, expectations: Iterable[Expectation]) -> list[str]:
     local = kernel.opcodes["STL"] + kernel.opcodes["LDL"]
     if local:
         found.append(f"{local} accesses of local memory")
-    for expectation in expectations:
+    for expectation in (*implied(kernel), *expectations):
         if expectation.kernel == kernel.base and expectation.arch in (None, kernel.arch):
             found.append(expectation.failure(kernel) or "")
     return [f"{kernel.name} (sm_{kernel.arch}): {text}" for text in found if text]

@@ -95,6 +95,21 @@ def test_terms_that_mean_nothing_are_refused(term):
         check.parse_expectations(f"// sass: gemm_kernel {term}")
 
 
+@pytest.mark.parametrize(
+    ("name", "arch", "missing"),
+    [
+        ("gemm_mma_bf16_kernel", "80", "has no HMMA"),
+        ("gemm_wgmma_kernel", "90a", "has no HGMMA"),
+        ("gemm_wgmma_kernel", "80", None),  # nothing of Hopper's is there
+        ("gemm_simt_kernel", "90a", None),
+        ("gemma_kernel", "80", None),
+    ],
+)
+def test_names_promise_instructions(name, arch, missing):
+    problems = check.problems(check.Kernel("", arch, name), [])
+    assert problems == ([f"{name} (sm_{arch}): {missing}"] if missing else [])
+
+
 def test_local_memory_is_a_problem_without_any_comment():
     assert check.problems(kernel(spills=4), []) != []
     assert check.problems(kernel(stack=8), []) != []
