@@ -421,7 +421,7 @@ class Cuda(NativeDevice):
         return self.xp.asnumpy(array)  # type: ignore[no-any-return]
 
     def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
-        """Those that this GPU can run: mma needs compute capability 8.0 or later, wgmma just 9.0."""
+        """Those that this GPU can run: mma from compute capability 8.0 on, wgmma on 9.0 only."""
         capability = self.xp.cuda.Device(self.index).compute_capability
         known = super().algorithms(op, direction)
         if capability != "90":

@@ -68,7 +68,7 @@ class Product(Op):
         first = ["wgmma_bf16"]
         if precision != "highest":
             first.append("mma_tf32")
-        elif min(m, n) >= 64 and k >= 16:
+        elif min(m, n, k) >= 64:
             first.append("mma_tf32x3")
         return (*(a for a in first if a in algorithms), *(a for a in algorithms if a not in first))
 

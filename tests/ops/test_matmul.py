@@ -1,0 +1,71 @@
+"""matmul, mm, bmm, linear: what the operators' declarations leave out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import Tensor, tensor
+from gpudl.nn import functional
+from gpudl.ops.matmul import gemm_workspace
+
+
+def normal(*shape: int):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+SHAPES = [
+    ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((3, 4), (4, 5)),
+    ((2, 3, 4), (4,)), ((4,), (2, 4, 5)), ((2, 3, 4), (4, 5)), ((3, 4), (2, 4, 5)),
+    ((2, 3, 4), (2, 4, 5)), ((2, 1, 3, 4), (6, 4, 5)), ((2, 1, 3, 4), (1, 6, 4, 5)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("left", "right"), SHAPES)
+def test_shapes_broadcast_as_in_numpy(left, right):
+    a, b = tensor(normal(*left), requires_grad=True), tensor(normal(*right), requires_grad=True)
+    y = gpudl.matmul(a, b)
+    want = np.matmul(a.detach().numpy(), b.detach().numpy())
+    assert y.shape == want.shape
+    np.testing.assert_allclose(y.detach().numpy(), want, rtol=1e-5, atol=1e-5)
+    y.backward(tensor(np.ones(want.shape, np.float32)))
+    assert a.grad.shape == left
+    assert b.grad.shape == right
+
+
+def test_operator_and_arrays():
+    a, b = normal(3, 4), normal(4, 5)
+    want = a @ b
+    for y in (tensor(a) @ tensor(b), a @ tensor(b), tensor(a) @ b):
+        assert isinstance(y, Tensor)
+        np.testing.assert_allclose(y.numpy(), want, rtol=1e-6, atol=1e-6)
+
+
+def test_mm_and_bmm_refuse_other_shapes():
+    matrix, stack = tensor(normal(3, 3)), tensor(normal(2, 3, 3))
+    assert gpudl.mm(matrix, matrix).shape == (3, 3)
+    assert gpudl.bmm(stack, stack).shape == (2, 3, 3)
+    with pytest.raises(ValueError, match=r"mm: mat2 has shape \(2, 3, 3\); it must have 2 axes"):
+        gpudl.mm(matrix, stack)
+    with pytest.raises(ValueError, match="bmm: input has shape"):
+        gpudl.bmm(matrix, stack)
+    with pytest.raises(ValueError, match="bmm: mat2 has 1 matrices, input 2"):
+        gpudl.bmm(stack, stack[:1])
+
+
+def test_linear_without_activation_does_not_keep_its_result():
+    x, w = tensor(normal(5, 4)), tensor(normal(3, 4), requires_grad=True)
+    y = functional.linear(x, w)
+    y.data += 1  # as an in-place update does, together with the version
+    y._cell[0] += 1
+    y.backward(tensor(np.ones((5, 3), np.float32)))
+    np.testing.assert_allclose(w.grad.numpy(), np.ones((3, 5)) @ x.numpy(), rtol=1e-5)
+
+
+def test_workspace_only_where_pieces_pay_off():
+    assert gemm_workspace(1024, 1024, 4096) == 0  # enough tiles
+    assert gemm_workspace(64, 64, 256) == 0  # too short
+    assert gemm_workspace(10, 84, 4096) == 16 * 10 * 84
+    assert gemm_workspace(8, 8, 8, batch=3, sum_batches=True) == 3 * 8 * 8
+    assert gemm_workspace(0, 8, 8) == 0

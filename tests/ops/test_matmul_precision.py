@@ -1,0 +1,149 @@
+"""How exactly matrix products are computed, in units of 2^-24·Σ|a||b| against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl.device import NativeDevice
+from gpudl.op import Spec
+from gpudl.ops.matmul import MatmulOp
+from tests.ops import harness as h
+
+native = pytest.mark.parametrize("where", h.native_devices())
+HIGHEST = ("simt", "simt_large", "mma_tf32x3")  # what float32 at "highest" may run
+M, N = 64, 33
+
+
+def product(where: str, algorithm: str, a, b):
+    device = h.native(where)
+    op = MatmulOp.of(False, False)
+    if algorithm not in device.algorithms(op, "forward"):
+        pytest.skip(f"this GPU does not have {algorithm}")  # by its compute capability
+    placed = device.asarray(a), device.asarray(b)
+    specs = Spec(a.shape, a.dtype), Spec(b.shape, b.dtype)
+    return device.to_numpy(device.forward(op, specs, placed, algorithm)[0])
+
+
+def loop(a, b, fused: bool):
+    """The yardstick: a sequential float32 loop, with one rounding a step (FMA) or two."""
+    c = np.zeros((len(a), b.shape[1]), np.float32)
+    for k in range(a.shape[1]):
+        exact = a[:, k, None].astype(np.float64) * b[None, k]  # 48 bits: exact
+        c = (c + (exact if fused else exact.astype(np.float32))).astype(np.float32)
+    return c
+
+
+def units(c, a, b):
+    """Errors, largest and root mean square."""
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    scale = np.abs(wide_a) @ np.abs(wide_b)
+    error = np.abs(c - wide_a @ wide_b) / (2.0**-24 * scale)
+    return error.max(), np.sqrt((error**2).mean())
+
+
+def operands(kind: str, k: int):
+    rng = np.random.default_rng(k)
+    a, b = rng.standard_normal((M, k)), rng.standard_normal((k, N))
+    if kind == "positive":
+        a, b = np.abs(a), np.abs(b)
+    if kind == "terms of many sizes":
+        a = a * 2.0 ** rng.integers(-20, 20, (M, k))
+    if kind == "badly scaled":  # beyond what can be split: the plain path
+        size = 2.0 ** rng.integers(-90, 90, k)
+        a, b = a * size, b / size[:, None]
+    return a.astype(np.float32), b.astype(np.float32)
+
+
+@native
+@pytest.mark.parametrize("algorithm", HIGHEST)
+@pytest.mark.parametrize("kind", ["normal", "positive", "terms of many sizes", "badly scaled"])
+def test_highest_errs_no_more_than_a_float32_loop(where, algorithm, kind):
+    for k in (1, 2, 3, 4, 8, 16, 31, 63, 64, 65, 129, 512, 4096):
+        a, b = operands(kind, k)
+        # On CUDA cores the emulator rounds products too (its compiler does not fuse), and so does
+        # its yardstick then. Split products are held to the fused loop everywhere.
+        splits = algorithm == "mma_tf32x3" and k >= 64 and kind != "badly scaled"
+        largest, mean = units(product(where, algorithm, a, b), a, b)
+        largest_of_loop, mean_of_loop = units(loop(a, b, where == "cuda" or splits), a, b)
+        print(f"{kind}, k = {k}: {algorithm} {largest:.2f} (mean {mean:.2f}), "
+              f"loop {largest_of_loop:.2f} ({mean_of_loop:.2f})")  # fmt: skip
+        assert largest <= largest_of_loop, k
+        assert mean <= mean_of_loop, k
+
+
+@native
+@pytest.mark.parametrize("algorithm", [*HIGHEST, "mma_tf32"])
+def test_infinities_and_nan_come_out_as_in_a_loop(where, algorithm):
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((20, 70)).astype(np.float32)
+    b = rng.standard_normal((70, 30)).astype(np.float32)
+    a[0, 5], a[1, 6], a[2, 7] = np.inf, -np.inf, np.nan
+    a[3, 8], b[8] = np.inf, 0.0  # inf * 0
+    a[4, 9], a[4, 10] = np.inf, -np.inf
+    with np.errstate(all="ignore"):
+        want = (a[:, :, None] * b[None]).sum(axis=1)
+    got = product(where, algorithm, a, b)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    np.testing.assert_array_equal(np.isposinf(got), np.isposinf(want))
+    np.testing.assert_array_equal(np.isneginf(got), np.isneginf(want))
+
+
+@native
+@pytest.mark.parametrize("algorithm", HIGHEST)
+def test_extremes_are_not_lost_in_splitting(where, algorithm):
+    """The largest and the smallest normal numbers, whose parts would overflow or vanish."""
+    a = np.zeros((16, 64), np.float32)
+    b = np.eye(64, 16, dtype=np.float32)
+    top, bottom = np.finfo(np.float32).max, np.finfo(np.float32).tiny
+    a[0, 0], a[1, 1], a[2, 2], a[3, 3] = top, -top, bottom, 2.0**-100 * (1 + 2.0**-23)
+    np.testing.assert_array_equal(product(where, algorithm, a, b), a[:, :16])
+
+
+@native
+@pytest.mark.parametrize("algorithm", ["mma_bf16", "wgmma_bf16"])
+def test_bfloat16_products_are_summed_in_float32_and_rounded_once(where, algorithm):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((72, 200)).astype(ml_dtypes.bfloat16)
+    b = rng.standard_normal((200, 136)).astype(ml_dtypes.bfloat16)
+    got = product(where, algorithm, a, b).astype(np.float64)
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    exact, scale = wide_a @ wide_b, np.abs(wide_a) @ np.abs(wide_b)  # 8 significant bits
+    assert (np.abs(got - exact) <= 2.0**-8 * np.abs(exact) + 2.0**-20 * scale).all()
+
+
+def test_precision_is_highest_unless_asked():
+    assert gpudl.get_float32_matmul_precision() == "highest"
+    op = MatmulOp.of(False, False)
+    spec = Spec((512, 512), np.dtype(np.float32))
+
+    def first(device: str) -> str:
+        return op.prefer(device, gpudl.get_float32_matmul_precision(), op.kernels[:4], spec, spec)[
+            0
+        ]
+
+    assert first("cuda") == "mma_tf32x3"
+    try:
+        gpudl.set_float32_matmul_precision("high")
+        assert first("cuda") == "mma_tf32"
+        assert first("emulator") == "simt"  # the quickest to emulate
+    finally:
+        gpudl.set_float32_matmul_precision("highest")
+    with pytest.raises(ValueError, match="'low' must be one of"):
+        gpudl.set_float32_matmul_precision("low")
+
+
+def test_a_plan_is_made_anew_when_the_precision_changes():
+    if h.EMULATOR_MISSING:
+        pytest.skip(h.EMULATOR_MISSING)
+    device, op = h.native("emulator"), MatmulOp.of(False, False)
+    specs = (Spec((8, 8), np.dtype(np.float32)),) * 2
+    before = device._plan(op, "forward", None, specs)
+    assert device._plan(op, "forward", None, specs) is before
+    NativeDevice.precision = "high"
+    try:
+        assert device._plan(op, "forward", None, specs) is not before
+    finally:
+        NativeDevice.precision = "highest"
