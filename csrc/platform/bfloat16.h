@@ -1,5 +1,6 @@
 // bfloat16 and tf32: conversions with the same bits on host, emulator and GPU.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -48,11 +49,11 @@ GPUDL_HD inline bfloat16 to_bfloat16(float value) {
 // Two of them in a register, as the tensor cores take them: `low` in bits 0 to 15.
 GPUDL_HD inline uint32_t pack(bfloat16 low, bfloat16 high) { return uint32_t{high.bits} << 16 | low.bits; }
 
-// tf32 is a float32 whose low 13 bits are zero. Round to nearest, ties away from zero; NaN and infinity stay.
+// tf32 is a float32 whose low 13 bits are zero. Round to nearest, ties away from zero, as cvt.rna.tf32.f32 does, which
+// is no instruction of the hardware but these three; infinity and quiet NaN stay.
 GPUDL_HD inline uint32_t to_tf32(float value) {
   const uint32_t bits = bits_of(value);
-  if ((bits & 0x7f800000u) == 0x7f800000u) return bits;
-  return (bits + 0x1000u) & ~0x1fffu;
+  return (fabsf(value) < INFINITY ? bits + 0x1000u : bits) & ~0x1fffu;
 }
 
 // Toward zero: value - truncate_tf32(value) is exact, and has the same sign.

@@ -89,10 +89,13 @@ __global__ void faulty_kernel(int* out, int fault) {
   out[threadIdx.x] = 7;
 }
 
-CASE(recovery) {  // after any failure the next launch works, and its shared memory is fresh
-  for (const char* expected : {"thrown", "division by zero", "null pointer"}) {
-    static int fault = -1;
-    ++fault;
+CASE(recovery) {  // after any failure the next launch works
+  const char* reports[] = {"thrown", "division by zero", "null pointer"};
+  for (int fault = 0; fault < 3; ++fault) {
+#if !defined(__x86_64__)
+    if (fault == 1) continue;  // elsewhere the quotient is 0, as on a GPU
+#endif
+    const char* expected = reports[fault];
     Buffer<int> out(64, 1);
     const std::string error = error_of([&] { launch(faulty_kernel, 2, 64, 256, out.data(), fault); });
     expect(error.find(expected) != std::string::npos, error.c_str());

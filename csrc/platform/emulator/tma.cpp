@@ -70,8 +70,6 @@ void for_each_element(const BoxCopy& copy, char* tile, Move move) {
 
 BoxCopy checked(const device::TensorMap& map, uint32_t shared, const int* coordinates, int rank, const Site& site) {
   const TensorBox& tensor = map.tensor;
-  if (reinterpret_cast<uintptr_t>(&map) % 64 != 0)
-    fail(site, "the tensor map is misaligned: it must lie at a multiple of 64");
   if (tensor.rank != rank) fail(site, "%d coordinates for a tensor of %d axes", rank, tensor.rank);
   BoxCopy copy{};
   copy.tensor = tensor;

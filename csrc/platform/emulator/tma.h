@@ -15,7 +15,7 @@ struct Thread;
 namespace gpudl::device {
 
 // Passed to kernels by value: const __grid_constant__ TensorMap map.
-struct alignas(64) TensorMap {
+struct TensorMap {
   TensorBox tensor;
 };
 
