@@ -1,0 +1,46 @@
+"""The command line: gpudl train | evaluate | predict | models | bench | doctor.
+
+Each command is a module with `add` (its arguments) and `run` (its work). Nothing heavy is imported
+before a command needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from gpudl.cli.errors import INTERRUPTED, USAGE, CommandError, explain
+from gpudl.cli.parser import build_parser
+
+__all__ = ["CommandError", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0, 2 for errors, 130 after Ctrl-C.
+
+    Errors are one sentence on stderr; with --debug they come with their traceback.
+    """
+    try:
+        options = build_parser().parse_args(sys.argv[1:] if argv is None else list(argv))
+    except SystemExit as stop:  # argparse has printed help or what was wrong
+        return int(stop.code or 0)
+    try:
+        with warnings.catch_warnings():
+            if not options.debug:
+                warnings.simplefilter("ignore")
+            code: int = options.run(options)
+            sys.stdout.flush()
+            return code
+    except KeyboardInterrupt:
+        print("\ngpudl: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `gpudl models | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"gpudl: error: {explain(error)}", file=sys.stderr)
+        return USAGE

@@ -1,0 +1,38 @@
+"""Errors as one sentence with a fix."""
+
+from __future__ import annotations
+
+USAGE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+TERMINATED = 143  # 128 + SIGTERM
+
+
+class CommandError(Exception):
+    """What was asked cannot be done; the message is one sentence with a fix."""
+
+
+def explain(error: BaseException) -> str:
+    """One line for any exception.
+
+    Errors of gpudl say what is wrong and how to put it right. Of others, the kind is told too, for the
+    message alone may say nothing, and how to see where they come from.
+    """
+    from gpudl.data import DataError
+    from gpudl.train import TrainingError
+
+    message = " ".join(str(error).split())
+    if isinstance(error, KeyError) and error.args:  # str() of a KeyError is its repr
+        message = " ".join(str(error.args[0]).split())
+    if isinstance(error, (CommandError, DataError, TrainingError)):
+        return message
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({message or 'no details'}); try a smaller --batch-size"
+    if isinstance(error, (ValueError, KeyError, ImportError)) and message:
+        return message
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror}; check the path and its rights"
+    return (
+        f"unexpected {type(error).__name__}: {message or 'no message'}; "
+        "add --debug to see where it comes from"
+    )

@@ -1,0 +1,67 @@
+"""The parser of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from typing import Any, NoReturn
+
+from gpudl.cli import bench, doctor, evaluate, models, predict, train
+
+COMMANDS = (train, evaluate, predict, models, bench, doctor)
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line with the way to the help, not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"gpudl: error: {_with_suggestion(message)}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="gpudl",
+        description="Deep learning in hand-written CUDA that a person can read.",
+        epilog="gpudl COMMAND --help tells more, for example: gpudl train --help",
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for module in COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        summary, _, details = (module.__doc__ or "").partition("\n")
+        command = commands.add_parser(
+            name,
+            parents=[shared],
+            help=summary.removesuffix("."),
+            description=summary,
+            epilog=details.strip() or None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+class Version(argparse.Action):
+    """Prints the version; a class, so that it is only looked up when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from gpudl import __version__
+
+        parser.exit(0, f"gpudl {__version__}\n")
+
+
+def _with_suggestion(message: str) -> str:
+    """The nearest of the choices that argparse lists, for what was mistyped."""
+    came, found, choices = message.partition("(choose from ")
+    if not found or "'" not in came:
+        return message
+    wrong = came.split("'")[-2]
+    known = [choice.strip(" ')") for choice in choices.split(",")]
+    near = difflib.get_close_matches(wrong, known, 1)
+    return f"{message}, did you mean {near[0]}?" if near else message

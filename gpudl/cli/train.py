@@ -1,0 +1,136 @@
+"""Train a model.
+
+examples:
+  gpudl train lenet5
+  gpudl train lenet5 --data mnist --epochs 5 --seed 0
+  gpudl train mlp --data photos/ --optimizer sgd --lr 0.05 --out runs/mine
+  gpudl train --resume runs/lenet5-digits-1
+
+Ctrl-C saves a checkpoint. --resume goes on from the last one as if training had never stopped; its
+settings are in RUN/config.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gpudl.cli.arguments import add_data, add_device, choose_device, positive
+from gpudl.cli.errors import INTERRUPTED, TERMINATED, CommandError
+
+if TYPE_CHECKING:
+    from gpudl.train import Job, Run
+
+RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="see gpudl models")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
+    parser.add_argument("--out", metavar="RUN", help="folder of the run (default: the next in runs/)")
+    add_data(parser, "the model's own")
+    add_device(parser)
+    number = parser.add_argument
+    number("--epochs", type=int, metavar="N", help="passes over the data (default: digits 30, else 10)")
+    number("--batch-size", type=int, metavar="N", help="images a step (default: 64)")
+    number("--lr", type=float, metavar="X", help="learning rate (default: the optimizer's)")
+    number("--optimizer", metavar="NAME", help="adam, adamw, sgd, rmsprop, adagrad (default: adam)")
+    number("--momentum", type=float, metavar="X", help="of sgd (default: 0.9) and rmsprop (0)")
+    number("--weight-decay", type=float, metavar="X", help="pull of weights to 0 (default: 0)")
+    number("--schedule", metavar="NAME", help="of the learning rate: cosine (after a warm-up; default), "
+           "constant, step, sqrt (1/√epoch), plateau")  # fmt: skip
+    number("--augment", metavar="NAME", help="random changes of the images: shift, flip, shift+flip, none "
+           "(default: shift, cifar10 shift+flip)")  # fmt: skip
+    number("--patience", type=int, metavar="N", help="stop after N epochs without a lower test loss")
+    number("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
+    number("--limit", type=positive, metavar="N", help="use N images only, for quick trials")
+    number("--blas-threads", type=positive, metavar="N", help="of NumPy's products (default: 1)")
+    number("--save-every", type=float, default=20.0, metavar="SECONDS",
+           help="between checkpoints within an epoch (default: 20)")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    from gpudl.train import StoppedError
+
+    job = _resumed(options) if options.resume else _started(options)
+    request = job.stop_request
+    try:
+        with _stops_on_signals(request.request) as signals:
+            print(f"training {job.title}", flush=True)
+            job.train()
+    except StoppedError:
+        job.close()
+        again = f"gpudl train --resume {job.run}"
+        print(f"\nstopped after step {job.trainer.step}, nothing is lost; go on with: {again}")
+        return TERMINATED if signal.SIGTERM in signals else INTERRUPTED
+    except BaseException:
+        job.close()
+        raise
+    job.finish(say=print)
+    evaluation = job.trainer.evaluation
+    print(
+        f"test accuracy {evaluation.accuracy:.4f} ({evaluation.correct} of {len(evaluation.labels)}), "
+        f"loss {evaluation.loss:.4f}, in {job.run}"
+    )
+    return 0
+
+
+def _started(options: argparse.Namespace) -> Job:
+    from gpudl.train import Job, configure
+
+    if options.model is None:
+        raise CommandError("train: no model is given; name one of `gpudl models`, or --resume RUN")
+    names = ("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule")
+    names += ("augment", "patience", "seed", "blas_threads")
+    given = {name: getattr(options, name) for name in names}
+    device = choose_device(options.device)
+    prepared = configure(
+        options.model,
+        data=options.data,
+        data_dir=options.data_dir,
+        limit=options.limit,
+        device=device,
+        **given,
+    )
+    return Job.start(prepared, options.out, options.save_every)
+
+
+def _resumed(options: argparse.Namespace) -> Job:
+    from gpudl.train import Job
+
+    for name, value in vars(options).items():
+        if value is not None and name not in RESUMABLE:
+            shown = "a model" if name == "model" else f"--{name.replace('_', '-')}"
+            raise CommandError(
+                f"train --resume goes on with the settings in {options.resume}/config.json; "
+                f"leave {shown} away, or train anew without --resume"
+            )
+    device = options.device and choose_device(options.device)
+    return Job.resume(options.resume, device, options.data_dir, options.save_every)
+
+
+@contextmanager
+def _stops_on_signals(request: Callable[[str], Any]) -> Iterator[set[int]]:
+    """Ctrl-C and SIGTERM ask for a stop between two steps; a second one stops at once.
+
+    Gives the set of the signals that came.
+    """
+    came: set[int] = set()
+
+    def handle(number: int, frame: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.add(number)
+        print("\nstopping after this step …", file=sys.stderr, flush=True)
+        request(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,51 @@
+"""Training: the loop, what goes on beside it, checkpoints, metrics, pictures, runs.
+
+>>> from gpudl.train import Trainer, EarlyStopping
+>>> trainer = Trainer(net, optimizer, nn.CrossEntropyLoss(), train, test, [EarlyStopping(3)])
+>>> trainer.fit(epochs=20)
+"""
+
+from gpudl.train.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    History,
+    Schedule,
+    StopRequest,
+)
+from gpudl.train.checkpoint import load_state, load_weights, save_state, save_weights
+from gpudl.train.config import Config, Training
+from gpudl.train.errors import DivergedError, StoppedError, TrainingError
+from gpudl.train.job import Job, configure
+from gpudl.train.metrics import Evaluation, accuracy, confusion_matrix, evaluate
+from gpudl.train.progress import Progress
+from gpudl.train.run import Run
+from gpudl.train.trainer import Row, Trainer
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "Config",
+    "DivergedError",
+    "EarlyStopping",
+    "Evaluation",
+    "History",
+    "Job",
+    "Progress",
+    "Row",
+    "Run",
+    "Schedule",
+    "StopRequest",
+    "StoppedError",
+    "Trainer",
+    "Training",
+    "TrainingError",
+    "accuracy",
+    "configure",
+    "confusion_matrix",
+    "evaluate",
+    "load_state",
+    "load_weights",
+    "save_state",
+    "save_weights",
+]

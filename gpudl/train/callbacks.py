@@ -1,0 +1,175 @@
+"""What goes on beside the training loop: history, checkpoints, schedules, stopping early."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpudl.train.checkpoint import save_state
+from gpudl.train.errors import StoppedError
+from gpudl.train.files import write_text
+
+if TYPE_CHECKING:
+    from gpudl.train.trainer import Row, Trainer
+
+
+class Callback:
+    """Is told of each part of the training; a subclass overrides what it needs.
+
+    A callback that remembers something gives it to checkpoints by `state_dict`. A callback may set
+    `trainer.stop_reason`, which makes the epoch the last one.
+    """
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None: ...
+
+    def on_epoch_begin(self, trainer: Trainer) -> None: ...
+
+    def on_step_end(self, trainer: Trainer) -> None: ...
+
+    def on_evaluation_step(self, trainer: Trainer) -> None: ...
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None: ...
+
+    def on_fit_end(self, trainer: Trainer) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class History(Callback):
+    """Keeps the rows of all epochs in a CSV file; after a resumption it holds each epoch once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+        if trainer.history:
+            self._write(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        rows = [asdict(row) for row in trainer.history]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path, text.getvalue())
+
+
+class Checkpoint(Callback):
+    """Saves the trainer's state after each epoch and, within it, whenever `seconds` have passed.
+
+    It must come after the callbacks whose state it saves. When saving happens changes nothing in the
+    results. Weights that are not finite are never saved: DivergedError leaves the last good file.
+    """
+
+    def __init__(self, path: Path, seconds: float = 20.0) -> None:
+        self.path, self.seconds = path, seconds
+        self._due = math.inf
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+        self._due = time.monotonic() + self.seconds
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if time.monotonic() >= self._due:
+            self.save(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        state = trainer.state_dict()
+        trainer.check_finite()
+        save_state(self.path, state)
+        self._due = time.monotonic() + self.seconds
+
+
+class Schedule(Callback):
+    """Moves a schedule of gpudl.optim on, after every optimizer step or after every epoch.
+
+    metric: the column of the history that is given to it (for those that wait for a plateau).
+    """
+
+    def __init__(self, schedule: Any, every: str = "step", metric: str | None = None) -> None:
+        if every not in ("step", "epoch") or (metric and every != "epoch"):
+            raise ValueError(
+                f"Schedule: every: {every!r}, expected 'step' or 'epoch'; a metric goes with 'epoch'"
+            )
+        self.schedule, self.every, self.metric = schedule, every, metric
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if self.every == "step":
+            self.schedule.step()
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        if self.every == "epoch":
+            self.schedule.step(*([getattr(row, self.metric)] if self.metric else []))
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.schedule.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.schedule.load_state_dict(state)
+
+
+class EarlyStopping(Callback):
+    """Ends training when `metric` has not fallen (risen with mode "max") for `patience` epochs."""
+
+    def __init__(self, patience: int, metric: str = "test_loss", mode: str = "min") -> None:
+        if patience < 1 or mode not in ("min", "max"):
+            raise ValueError(
+                f"EarlyStopping: patience {patience}, mode {mode!r}: "
+                "expected 1 or more, and 'min' or 'max'"
+            )
+        self.patience, self.metric, self.sign = patience, metric, 1 if mode == "min" else -1
+        self.best = math.inf
+        self.waited = 0
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        value = self.sign * float(getattr(row, self.metric))
+        if value < self.best:
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            trainer.stop_reason = (
+                f"{self.metric} has not improved for {self.patience} "
+                f"epoch{'s' if self.patience > 1 else ''}"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.waited = float(state["best"]), int(state["waited"])
+
+
+class StopRequest(Callback):
+    """Ends training between two steps once `request` was called, from a signal handler say.
+
+    The state is saved by `checkpoint` first. Raises StoppedError.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.reason: str | None = None
+
+    def request(self, reason: str) -> None:
+        self.reason = reason
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if self.reason is not None:
+            self.checkpoint.save(trainer)
+            raise StoppedError(self.reason)
+
+    on_evaluation_step = on_step_end

@@ -1,0 +1,121 @@
+"""Checkpoints: one safetensors file that holds the arrays of a nested state and, as JSON, all the rest.
+
+One file is replaced in one step, so arrays, counters and the place in the data always belong together.
+Nothing in it is code: unlike a pickle, a checkpoint from somebody else can be opened safely.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpudl.tensor import Tensor
+from gpudl.train.errors import TrainingError
+from gpudl.train.files import write_bytes
+
+FORMAT = "gpudl-checkpoint-1"
+ARRAY, PAIRS = "$array", "$pairs"  # keys that mark what JSON cannot say
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write nested dicts, lists, numbers, strings, None, arrays and Tensors; atomically."""
+    from safetensors.numpy import save
+
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    text = json.dumps(_pack(state, "", arrays))
+    write_bytes(path, save(arrays, {FORMAT: text}))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote; arrays come back as NumPy's.
+
+    Raises TrainingError for a file that is missing or is no checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(FORMAT)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if text is None:
+            raise TrainingError(f"{path}: is no checkpoint of gpudl; give the folder of a run")
+        state: dict[str, Any] = _unpack(json.loads(text), arrays)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise TrainingError(
+            f"{path}: is damaged ({error}); train again into another folder"
+        ) from None
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot be read ({error.strerror or error}); check the name of the run"
+        ) from None
+    return state
+
+
+def save_weights(path: Path, weights: Mapping[str, Any]) -> None:
+    """Write a state_dict as plain safetensors, which other frameworks read too; atomically."""
+    from safetensors.numpy import save
+
+    # A single entry of metadata: of several the order, and so the bits of the file, would change.
+    arrays = {name: np.ascontiguousarray(to_numpy(value)) for name, value in weights.items()}
+    write_bytes(path, save(arrays, {"format": "pt"}))
+
+
+def load_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a safetensors file. Raises TrainingError where it is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise TrainingError(f"{path}: is damaged ({error}); train the model again") from None
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot be read ({error.strerror or error}); check the name of the run"
+        ) from None
+
+
+def to_numpy(value: Any) -> np.ndarray[Any, Any]:
+    """A NumPy array of a Tensor on any device, of a CuPy array or of NumPy's own."""
+    if isinstance(value, Tensor):
+        return value.device.to_numpy(value.data)
+    return np.asarray(value.get() if hasattr(value, "get") else value)
+
+
+def _pack(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
+    """`value` as JSON can say it; arrays are put into `arrays` under their path."""
+    if isinstance(value, Mapping):
+        entries = [(key, _pack(item, f"{path}.{key}", arrays)) for key, item in value.items()]
+        if all(isinstance(key, str) for key in value):
+            return dict(entries)
+        return {PAIRS: entries}
+    if isinstance(value, (list, tuple)):
+        return [_pack(item, f"{path}.{number}", arrays) for number, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if hasattr(value, "shape"):
+        name = path.removeprefix(".")
+        arrays[name] = np.ascontiguousarray(to_numpy(value)).reshape(value.shape)
+        return {ARRAY: name}
+    raise TypeError(
+        f"save_state: {path.removeprefix('.')}: {type(value).__name__}; "
+        "states hold dicts, lists, numbers, strings, None and arrays"
+    )
+
+
+def _unpack(value: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {ARRAY}:
+        return arrays[value[ARRAY]]
+    if value.keys() == {PAIRS}:
+        return {key: _unpack(item, arrays) for key, item in value[PAIRS]}
+    return {key: _unpack(item, arrays) for key, item in value.items()}

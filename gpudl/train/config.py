@@ -1,0 +1,134 @@
+"""What a training is: model, data and hyper-parameters, complete, so that it can be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from gpudl.train.errors import TrainingError
+
+OPTIMIZERS = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3, "adagrad": 1e-2}
+MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}  # of the optimizers that have one
+SCHEDULES = ("cosine", "constant", "step", "sqrt", "plateau")
+AUGMENTATIONS = ("shift", "flip", "shift+flip", "none")
+EPOCHS = {"digits": 30}  # the small set needs more passes
+DEFAULT_EPOCHS = 10
+COLOURED = ("flip", "shift+flip")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Hyper-parameters, each of which decides the resulting bits.
+
+    schedule: of the learning rate. cosine: to 0 after a linear warm-up over a tenth of the steps;
+    step: a tenth after each third of the epochs; sqrt: 1/√t in epochs; plateau: half after 3 epochs
+    without a lower test loss. augment: random changes of the training images. shift: by up to 2
+    pixels; flip: left to right. patience: epochs without a lower test loss that end the training.
+    blas_threads: of NumPy's matrix products, whose rounding depends on it.
+    """
+
+    epochs: int = DEFAULT_EPOCHS
+    batch_size: int = 64
+    optimizer: str = "adam"
+    lr: float = OPTIMIZERS["adam"]
+    momentum: float | None = None
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    augment: str = "shift"
+    patience: int | None = None
+    seed: int = 0
+    blas_threads: int = 1
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set: its name or path, where its files lie, and what the model is told of it.
+
+    limit: at most so many images for training and as many for testing. sizes: (training, test).
+    """
+
+    name: str
+    folder: str | None = None
+    limit: int | None = None
+    sizes: tuple[int, int] = (0, 0)
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. options: the arguments of the model's function. input_shape: (C, H, W) of an image."""
+
+    model: str
+    data: Data
+    training: Training
+    device: str = "cpu"
+    options: dict[str, Any] = field(default_factory=dict)
+    input_shape: tuple[int, ...] = ()
+    parameters: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def from_dict(values: dict[str, Any], where: str) -> Config:
+    """The Config of `as_dict`. Raises TrainingError that names `where` for anything else."""
+    try:
+        data = _make(Data, values["data"])
+        training = _make(Training, values["training"])
+        return _make(Config, {**values, "data": data, "training": training})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrainingError(
+            f"{where}: is no configuration of this version of gpudl ({error}); train the model again"
+        ) from None
+
+
+def default_training(data: str, **given: Any) -> Training:
+    """The hyper-parameters for a data set where `given` has None; checked.
+
+    Raises TrainingError for values that make no sense.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    optimizer = given.setdefault("optimizer", "adam")
+    given.setdefault("lr", OPTIMIZERS.get(optimizer))
+    given.setdefault("epochs", EPOCHS.get(data, DEFAULT_EPOCHS))
+    given.setdefault("augment", "shift+flip" if data.startswith("cifar") else "shift")
+    if "momentum" in given and optimizer not in MOMENTUM:
+        raise TrainingError(
+            f"--momentum: {optimizer} has none; leave it away or take --optimizer sgd"
+        )
+    given.setdefault("momentum", MOMENTUM.get(optimizer))
+    training = Training(**given)
+    _check(training)
+    return training
+
+
+def _check(training: Training) -> None:
+    least = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0, "blas_threads": 1}
+    for name, smallest in least.items():
+        value = getattr(training, name)
+        if value is not None and value < smallest:
+            raise TrainingError(f"--{_flag(name)}: {value}; give {smallest} or more")
+    if not 0 < training.lr < float("inf"):
+        raise TrainingError(f"--lr: {training.lr}; give a number above 0, 0.001 for example")
+    if training.momentum is not None and not 0 <= training.momentum < 1:
+        raise TrainingError(f"--momentum: {training.momentum}; give a number from 0 to below 1")
+    if not 0 <= training.weight_decay < float("inf"):
+        raise TrainingError(f"--weight-decay: {training.weight_decay}; give 0 or more")
+    if training.seed >= 1 << 63:
+        raise TrainingError(f"--seed: {training.seed}; give a number below 2^63")
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _make(kind: Any, values: dict[str, Any]) -> Any:
+    """An instance of a dataclass; lists become the tuples they were."""
+    known = {f.name for f in fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"unknown entry {unknown[0]!r}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -1,0 +1,50 @@
+"""Files that are whole or not there: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives the path of a temporary file to write; when that went well, it takes the place of `path`.
+
+    A crash, a full disk or a power cut at any moment leaves the old file or the new one. The temporary
+    name is fixed, so that what a killed process left behind is overwritten by the next.
+    """
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name itself last through a power cut; not all systems let folders be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

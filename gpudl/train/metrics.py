@@ -1,0 +1,102 @@
+"""Numbers that say how good a model is, and the pass over a data set that finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpudl.autograd import no_grad
+from gpudl.train.checkpoint import to_numpy
+
+Floats = npt.NDArray[np.floating[Any]]
+Integers = npt.NDArray[np.int64]
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities (N, classes) from logits (N, classes)."""
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Floats = exp / exp.sum(axis=1, keepdims=True)
+    return result
+
+
+def accuracy(logits: Floats, labels: Integers) -> float:
+    """Share of the rows whose largest logit is that of the label; NaN without rows."""
+    return float(np.mean(logits.argmax(axis=1) == labels)) if len(labels) else float("nan")
+
+
+def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> Integers:
+    """(classes, classes): how often what is of the class of the row was taken for that of the column."""
+    cells = np.asarray(labels) * classes + np.asarray(predictions)
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's answers on a data set, in its order.
+
+    loss: the mean over all samples. logits: (N, classes). labels: (N,).
+    """
+
+    loss: float
+    logits: Floats
+    labels: Integers
+
+    @property
+    def predictions(self) -> Integers:
+        return self.logits.argmax(axis=1)
+
+    @property
+    def probabilities(self) -> Floats:
+        return softmax(self.logits)
+
+    @property
+    def correct(self) -> int:
+        return int((self.predictions == self.labels).sum())
+
+    @property
+    def accuracy(self) -> float:
+        return accuracy(self.logits, self.labels)
+
+    @property
+    def confusion(self) -> Integers:
+        return confusion_matrix(self.predictions, self.labels, self.logits.shape[1])
+
+    @property
+    def mistakes(self) -> Integers:
+        """Indices of the misread samples, those the model was surest about first."""
+        wrong = np.flatnonzero(self.predictions != self.labels)
+        sure = self.probabilities[wrong].max(axis=1)
+        return wrong[np.argsort(-sure, kind="stable")]
+
+
+def evaluate(
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    batches: Iterable[tuple[Any, ...]],
+    between: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Run `model` in evaluation mode over batches of (images, labels); its mode is put back after.
+
+    between: called before each batch; what it raises ends the evaluation.
+    """
+    was_training = model.training
+    model.eval()
+    total, all_logits, all_labels = 0.0, [], []
+    try:
+        with no_grad():
+            for images, labels in batches:
+                between()
+                logits = model(images)
+                total += loss(logits, labels).item() * len(labels)
+                all_logits.append(to_numpy(logits))
+                all_labels.append(to_numpy(labels))
+    finally:
+        model.train(was_training)
+    if not all_labels:
+        raise ValueError("evaluate: batches: there are none; give a loader with samples")
+    labels_seen = np.concatenate(all_labels)
+    return Evaluation(total / len(labels_seen), np.concatenate(all_logits), labels_seen)

@@ -1,0 +1,140 @@
+"""From a configuration to what is trained: data, model, optimizer, schedule."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import numpy as np
+
+from gpudl import models, optim
+from gpudl.data import Dataset, Loader, Split, Subset, load, transforms
+from gpudl.data.shuffle import permutation
+from gpudl.train.callbacks import Schedule
+from gpudl.train.config import Data, Training
+from gpudl.train.errors import TrainingError
+
+SHIFT = 2  # pixels
+WARM_UP = 0.1  # of all steps
+STEP_EPOCHS, STEP_FACTOR = 1 / 3, 0.1
+PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.5
+SPLIT_SEED = 0  # of the held-out part: the same for all runs, so that their accuracies compare
+EVALUATION_BATCH = 256
+
+
+def load_data(
+    name: str, folder: str | None, limit: int | None, info: models.Info
+) -> tuple[Split, tuple[int, ...]]:
+    """The two parts, with images of the height and width that the model takes; the model's input shape."""
+    _, height, width = info.input_shape
+    split = load(name, data_dir=folder, size=(height, width), seed=SPLIT_SEED)
+    if limit is not None:
+        split = Split(_first(split.train, limit), _first(split.test, limit))
+    for part, kind in ((split.train, "training"), (split.test, "test")):
+        if not len(part):
+            raise TrainingError(f"{name}: has no {kind} images; give another data set")
+    return split, tuple(int(extent) for extent in split.train.shape)
+
+
+def build_model(info: models.Info, classes: int, channels: int) -> tuple[Any, dict[str, Any]]:
+    """The model for so many classes and channels, and the options that it was built with."""
+    options: dict[str, Any] = {"num_classes": classes}
+    if "in_channels" in inspect.signature(info.build).parameters:
+        options["in_channels"] = channels
+    elif channels != info.input_shape[0]:
+        raise TrainingError(
+            f"{info.name}: takes images of {info.input_shape[0]} channels, these have {channels}; "
+            "choose another model or data set"
+        )
+    return info.build(**options), options
+
+
+def train_loader(part: Dataset, told: Data, training: Training, device: str) -> Loader:
+    """Shuffled and augmented batches, Tensors on the device."""
+    return Loader(
+        part,
+        training.batch_size,
+        shuffle=True,
+        transform=_transform(part, told, training.augment),
+        seed=training.seed,
+        device=device,
+    )
+
+
+def test_loader(
+    part: Dataset, told: Data, device: str, batch_size: int = EVALUATION_BATCH
+) -> Loader:
+    """The images in their order, normalized as those of the training were."""
+    return Loader(part, batch_size, transform=_transform(part, told, "none"), device=device)
+
+
+def _transform(part: Dataset, told: Data, augment: str) -> transforms.Transform:
+    steps: list[transforms.Transform] = []
+    if "shift" in augment:
+        height, width = part.shape[1:]
+        steps.append(transforms.RandomCrop((height, width), SHIFT))
+    if "flip" in augment:
+        steps.append(transforms.RandomHorizontalFlip())
+    return transforms.Compose([*steps, transforms.ToFloat(), transforms.Normalize(told.mean, told.std)])
+
+
+def statistics(part: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation by channel that the model's input is normalized with."""
+    channels = part.shape[0]
+    return part.mean or (0.5,) * channels, part.std or (0.5,) * channels
+
+
+def make_optimizer(model: Any, training: Training) -> Any:
+    options = {"lr": training.lr, "weight_decay": training.weight_decay}
+    if training.momentum is not None:
+        options["momentum"] = training.momentum
+    kinds = {
+        "adam": optim.Adam,
+        "adamw": optim.AdamW,
+        "sgd": optim.SGD,
+        "rmsprop": optim.RMSprop,
+        "adagrad": optim.Adagrad,
+    }
+    return kinds[training.optimizer](model.parameters(), **options)
+
+
+def make_schedule(optimizer: Any, training: Training, steps: int) -> Schedule | None:
+    """The callback that moves the learning rate; `steps` are those of all epochs together."""
+    kind, epochs = training.schedule, training.epochs
+    if kind == "cosine":
+        return Schedule(optim.LambdaLR(optimizer, WarmCosine(steps)))
+    if kind == "step":
+        every = max(1, math.ceil(epochs * STEP_EPOCHS))
+        return Schedule(optim.StepLR(optimizer, every, STEP_FACTOR), every="epoch")
+    if kind == "sqrt":
+        return Schedule(optim.LambdaLR(optimizer, lambda epoch: 1 / math.sqrt(epoch + 1)), every="epoch")
+    if kind == "plateau":
+        schedule = optim.ReduceLROnPlateau(
+            optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_EPOCHS - 1
+        )
+        return Schedule(schedule, every="epoch", metric="test_loss")
+    return None
+
+
+class WarmCosine:
+    """Factor of the learning rate by step: up in a line, then half a cosine down to 0.
+
+    Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, with one period; warm-up as in Goyal et al. 2017.
+    """
+
+    def __init__(self, steps: int, warm_up: float = WARM_UP) -> None:
+        self.steps = steps
+        self.warm = max(1, round(steps * warm_up))
+
+    def __call__(self, step: int) -> float:
+        if step < self.warm:
+            return (step + 1) / self.warm
+        done = (step - self.warm) / max(1, self.steps - self.warm)
+        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def _first(part: Dataset, limit: int) -> Dataset:
+    """`limit` samples drawn from all classes alike, the same every time."""
+    chosen = permutation(len(part), SPLIT_SEED)[:limit]
+    return Subset(part, np.sort(chosen))

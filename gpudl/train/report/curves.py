@@ -1,0 +1,64 @@
+"""Loss, accuracy and learning rate over the epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpudl.train.report.figure import BLUE, GREEN, ORANGE, figure
+from gpudl.train.trainer import Row
+
+ZOOM = 0.9  # above this accuracy the axis shows what is left to gain
+
+
+def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
+    """Three panels: loss (logarithmic), accuracy, learning rate."""
+    epochs = [row.epoch for row in history]
+    with figure(path, 12, 3.8) as drawn:
+        drawn.suptitle(title, x=0.01, ha="left", fontsize=12)
+        loss, accuracy, rate = drawn.subplots(1, 3, width_ratios=(4, 4, 2.4))
+        _pair(loss, epochs, [r.loss for r in history], [r.test_loss for r in history])
+        loss.set(title="Loss", xlabel="epoch")
+        if all(row.loss > 0 for row in history):
+            loss.set_yscale("log")
+        trained = [row.accuracy for row in history]
+        tested = [row.test_accuracy for row in history]
+        _pair(accuracy, epochs, trained, tested)
+        accuracy.set(title="Accuracy", xlabel="epoch")
+        _mark_last(accuracy, epochs, tested)
+        rate.plot(epochs, [row.lr for row in history], color=GREEN, marker=_marker(epochs))
+        rate.set(title="Learning rate", xlabel="epoch")
+        rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        for axes in (loss, accuracy, rate):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        loss.legend()
+
+
+def _pair(axes: Any, epochs: Sequence[int], train: Sequence[float], test: Sequence[float]) -> None:
+    marker = _marker(epochs)
+    axes.plot(epochs, train, color=BLUE, marker=marker, label="training")
+    if not any(map(math.isnan, test)):
+        axes.plot(epochs, test, color=ORANGE, marker=marker, label="test")
+
+
+def _mark_last(axes: Any, epochs: Sequence[int], tested: Sequence[float]) -> None:
+    last = tested[-1]
+    if math.isnan(last):
+        return
+    if last > ZOOM:
+        axes.set_ylim(max(min(tested[len(tested) // 4 :]) - 0.03, 0), 1.003)
+    axes.annotate(
+        f"{last:.2%}",
+        (epochs[-1], last),
+        xytext=(-4, -22),
+        textcoords="offset points",
+        ha="right",
+        color=ORANGE,
+        fontweight="bold",
+    )
+
+
+def _marker(epochs: Sequence[int]) -> str:
+    return "o" if len(epochs) < 15 else ""

@@ -1,0 +1,60 @@
+"""The look that all pictures share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gpudl.train.errors import TrainingError
+from gpudl.train.files import replacing
+
+BLUE, ORANGE, GREEN, RED, GREY = "#1f5fa8", "#d9730d", "#2a8a4a", "#c0392b", "#6b7280"
+STYLE = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",  # comes with Matplotlib, so pictures look the same everywhere
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.dpi": 120,
+}
+
+
+@contextmanager
+def figure(path: Path, width: float, height: float, **options: Any) -> Iterator[Any]:
+    """A figure of so many inches to draw on, written to `path` at the end.
+
+    Raises TrainingError without Matplotlib.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise TrainingError(
+            f"{path.name} needs Matplotlib, which is not installed; pip install matplotlib"
+        ) from None
+    with mpl.rc_context(STYLE):
+        drawn = Figure(figsize=(width, height), layout="constrained", **options)
+        FigureCanvasAgg(drawn)
+        yield drawn
+        with replacing(path) as part:
+            # Without the software's version, so that the same run draws the same file.
+            drawn.savefig(part, metadata={"Software": None})
+
+
+def bare(axes: Any) -> None:
+    """Leave nothing of the axes but what is drawn on them."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

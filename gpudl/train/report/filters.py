@@ -1,0 +1,62 @@
+"""What the first layer looks for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpudl.train.checkpoint import to_numpy
+from gpudl.train.report.figure import bare, figure
+
+MOST = 64  # filters shown
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def first_filters(model: Any, input_shape: tuple[int, ...]) -> Floats | None:
+    """Weights (K, C, R, S) of the first layer: a convolution's, or a linear one's in the input's shape.
+
+    None where the first layer is neither.
+    """
+    for name, parameter in model.named_parameters():
+        weight: Floats = to_numpy(parameter)
+        if not name.endswith("weight"):
+            continue
+        if weight.ndim == 4:
+            return weight
+        if weight.ndim == 2 and weight.shape[1] == math.prod(input_shape):
+            return weight.reshape(-1, *input_shape)
+    return None
+
+
+def draw_filters(path: Path, filters: Floats, title: str) -> None:
+    """A grid of filters (K, C, R, S). Three channels are drawn in colour; of others, the mean."""
+    shown = filters[:MOST]
+    columns = min(len(shown), 8)
+    rows = -(-len(shown) // columns)
+    with figure(path, max(1.3 * columns, 5.0) + 0.9, 1.35 * rows + 0.8) as drawn:
+        note = "" if len(shown) == len(filters) else f" (the first {MOST} of {len(filters)})"
+        drawn.suptitle(title + note, x=0.01, ha="left", fontsize=12)
+        grid = drawn.subplots(rows, columns, squeeze=False)
+        limit = float(np.abs(shown).max()) or 1.0
+        image = None
+        for number, axes in enumerate(grid.flat):
+            bare(axes)
+            if number < len(shown):
+                image = _draw(axes, shown[number], limit)
+                axes.set_title(str(number), fontsize=8, fontweight="normal", loc="center", pad=2)
+        if image is not None:
+            bar = drawn.colorbar(image, ax=grid, shrink=0.8, aspect=20)
+            bar.outline.set_visible(False)
+            bar.ax.grid(False)
+
+
+def _draw(axes: Any, weight: Floats, limit: float) -> Any:
+    """One filter; the mappable for a colour bar, None for colours that have no scale."""
+    if len(weight) == 3:
+        axes.imshow(np.clip(weight.transpose(1, 2, 0) / (2 * limit) + 0.5, 0, 1))
+        return None
+    return axes.imshow(weight.mean(axis=0), cmap="RdBu_r", vmin=-limit, vmax=limit)

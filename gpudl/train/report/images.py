@@ -1,0 +1,94 @@
+"""Images with what the model makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpudl.train.report.figure import BLUE, GREEN, GREY, RED, bare, figure
+
+MOST = 48  # mistakes shown
+BARS = 10  # classes of a prediction
+Images = npt.NDArray[Any]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def draw_mistakes(
+    path: Path,
+    images: Images,
+    labels: npt.NDArray[np.int64],
+    probabilities: Floats,
+    classes: Sequence[str],
+    title: str,
+) -> None:
+    """The misread images (N, C, H, W), each with truth, prediction and its probability.
+
+    The first MOST are shown: give those the model was surest about first.
+    """
+    shown = min(len(images), MOST)
+    columns = min(max(shown, 4), 8)
+    rows = max(-(-shown // columns), 1)
+    with figure(path, 1.5 * columns, 1.85 * rows + 0.7) as drawn:
+        note = f", the {MOST} it was surest about" if len(images) > MOST else ""
+        drawn.suptitle(title + note, x=0.01, ha="left", fontsize=12)
+        grid = drawn.subplots(rows, columns, squeeze=False)
+        for number, axes in enumerate(grid.flat):
+            bare(axes)
+            if number >= shown:
+                continue
+            show_image(axes, images[number])
+            guess = int(probabilities[number].argmax())
+            axes.set_title(
+                f"{classes[guess]}, not {classes[labels[number]]}",
+                fontsize=10,
+                color=RED,
+                loc="center",
+                pad=3,
+            )
+            axes.set_xlabel(f"{probabilities[number, guess]:.0%} sure", fontsize=8, color=GREY)
+        if not shown:
+            grid[0, 0].text(0, 0.5, "none", color=GREEN, fontsize=14)
+
+
+def draw_prediction(
+    path: Path, original: Images, seen: Images, probabilities: Floats, classes: Sequence[str], name: str
+) -> None:
+    """An image as it came (H, W[, 3]), as the model sees it (C, H, W), and its probabilities."""
+    order = np.argsort(-probabilities, kind="stable")[:BARS]
+    if len(probabilities) <= BARS:
+        order = np.arange(len(probabilities))
+    best = int(probabilities.argmax())
+    with figure(path, 9.5, 3.4) as drawn:
+        left, middle, right = drawn.subplots(1, 3, width_ratios=(3, 3, 4))
+        for axes in (left, middle):
+            bare(axes)
+        left.imshow(original, cmap="gray", vmin=0, vmax=255)
+        left.set_title(name if len(name) < 32 else f"…{name[-30:]}", fontweight="normal")
+        show_image(middle, seen)
+        middle.set_title("as the model sees it", fontweight="normal")
+        colours = [BLUE if number == best else "#b8c4d6" for number in order]
+        right.barh(range(len(order)), probabilities[order], color=colours)
+        right.set_yticks(range(len(order)), [classes[number] for number in order])
+        right.invert_yaxis()
+        right.set_xlim(0, 1.18)
+        right.set_xticks((0, 0.5, 1), ("0 %", "50 %", "100 %"))
+        right.grid(False, axis="y")
+        right.set_title(f"{classes[best]}, {probabilities[best]:.1%} sure")
+        for place, number in enumerate(order):
+            if probabilities[number] >= 0.005:
+                right.text(
+                    probabilities[number] + 0.01, place, f"{probabilities[number]:.1%}", va="center", fontsize=8
+                )
+
+
+def show_image(axes: Any, image: Images) -> None:
+    """(C, H, W), uint8 or float in [0, 1]."""
+    values = image / np.float32(255) if image.dtype == np.uint8 else image
+    if len(values) == 3:
+        axes.imshow(np.clip(values.transpose(1, 2, 0), 0, 1))
+    else:
+        axes.imshow(values[0], cmap="gray", vmin=0, vmax=1)

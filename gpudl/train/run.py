@@ -1,0 +1,129 @@
+"""A run's folder: configuration, history, checkpoint, weights and pictures of one training."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from gpudl.train.config import Config, from_dict
+from gpudl.train.errors import TrainingError
+from gpudl.train.files import write_text
+
+ROOT = Path("runs")
+
+
+class Run:
+    """The paths in the folder of a run.
+
+    `lock` keeps a second process from writing into it; a process that dies lets go of it.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.config_path = self.folder / "config.json"
+        self.history = self.folder / "history.csv"
+        self.checkpoint = self.folder / "checkpoint.safetensors"
+        self.weights = self.folder / "model.safetensors"
+        self._lock: Any = None
+
+    @classmethod
+    def create(cls, folder: str | os.PathLike[str] | None, config: Config) -> Run:
+        """A new run in `folder`, or in the next free runs/<model>-<data>-<n>.
+
+        Raises TrainingError for a folder that has something in it or cannot be made.
+        """
+        try:
+            run = cls(_next_folder(config) if folder is None else _empty_folder(Path(folder)))
+            write_text(run.config_path, json.dumps(config.as_dict(), indent=2) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"{folder or ROOT}: cannot be written ({error.strerror or error}); "
+                "choose another folder with --out"
+            ) from None
+        run.lock()
+        return run
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Run:
+        """An existing run. Raises TrainingError where the folder is none."""
+        run = cls(folder)
+        if not run.config_path.is_file():
+            known = sorted((p.parent for p in ROOT.glob("*/config.json")), key=_age)
+            hint = f"the latest is {known[-1]}" if known else "train a model first: gpudl train"
+            raise TrainingError(f"{folder}: is no run (it has no config.json); {hint}")
+        return run
+
+    def config(self) -> Config:
+        try:
+            values = json.loads(self.config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                f"{self.config_path}: cannot be read ({error}); train the model again"
+            ) from None
+        return from_dict(values, str(self.config_path))
+
+    def lock(self) -> None:
+        """Raises TrainingError where another process has the run."""
+        try:
+            import fcntl
+        except ImportError:  # not on this system
+            return
+        self._lock = self.config_path.open("rb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"{self.folder}: is being trained by another process; wait for it or end it"
+            ) from None
+        except OSError:  # a file system without locks
+            return
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+
+def _next_folder(config: Config) -> Path:
+    ROOT.mkdir(exist_ok=True)
+    number = 1
+    while True:
+        folder = ROOT / f"{config.model}-{slug(config.data.name)}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def slug(data: str) -> str:
+    """The name of a data set, or the last part of its path, for use in a file's name."""
+    return re.sub(r"[^\w.-]+", "_", Path(data).stem) or "data"
+
+
+def _empty_folder(folder: Path) -> Path:
+    if folder.is_dir() and any(folder.iterdir()):
+        continue_it = (
+            f"continue it with gpudl train --resume {folder}, or "
+            if (folder / "config.json").is_file()
+            else ""
+        )
+        raise TrainingError(
+            f"{folder}: has files in it already; {continue_it}give another folder with --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _age(folder: Path) -> float:
+    return folder.stat().st_mtime
