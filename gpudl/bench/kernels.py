@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpudl import Tensor, no_grad
-from gpudl import device as devices
 from gpudl.bench.timing import Timing, in_turns
+from gpudl.device import device as find_device
 from gpudl.op import OPS, Case, Cost, Op, Spec, is_floating
 from gpudl.tensor import apply
 from gpudl.train import blas
@@ -27,7 +27,7 @@ def bench_kernels(
     only: measure the operators whose name holds this.
     """
     blas.set_threads(threads)
-    where = devices.device(device)
+    where = find_device(device)
     torch = _torch(threads) if peer and device == "cpu" else None
     for name, op_class in sorted(OPS.items()):
         if only is not None and only not in name:

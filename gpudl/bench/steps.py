@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpudl import Tensor, models, nn, optim
-from gpudl import device as devices
 from gpudl import random
+from gpudl.device import device as find_device
 from gpudl.bench.timing import in_turns
 from gpudl.train import blas
 
@@ -22,7 +22,7 @@ Step = Callable[[], Any]
 def bench_steps(device: str, threads: int = 1, peer: bool = True) -> list[dict[str, Any]]:
     """Seconds of a step by model and batch size; beside them PyTorch's on the cpu, with equal threads."""
     blas.set_threads(threads)
-    where = devices.device(device)
+    where = find_device(device)
     results = []
     for name in MODELS:
         for batch in EMULATOR_BATCHES if device == "emulator" else BATCHES:

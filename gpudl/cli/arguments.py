@@ -31,13 +31,13 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
 
 def choose_device(asked: str | None) -> str:
     """The device asked for, or the best that works. Raises CommandError where it does not."""
-    from gpudl import device as devices
+    from gpudl.device import why_missing
 
     if asked is None:
-        return "cpu" if devices.why_missing("cuda") else "cuda"
+        return "cpu" if why_missing("cuda") else "cuda"
     if asked not in ("cpu", "emulator") and not re.fullmatch(r"cuda(:\d+)?", asked):
         raise CommandError(f"--device: {asked!r} is unknown; give cpu, emulator, cuda or cuda:N")
-    if reason := devices.why_missing(asked):
+    if reason := why_missing(asked):
         one_line = " ".join(reason.split()).rstrip(".")
         raise CommandError(f"--device {asked}: {one_line}; or use --device cpu")
     return asked

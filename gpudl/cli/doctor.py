@@ -70,11 +70,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def devices() -> Iterator[Line]:
-    from gpudl import device
+    from gpudl.device import why_missing
 
     yield Line("cpu", True, f"NumPy on {_processor()}, {os.cpu_count()} cores")
     for name in ("emulator", "cuda"):
-        reason = device.why_missing(name)
+        reason = why_missing(name)
         if reason:
             yield Line(name, False, _sentence(reason))
         else:

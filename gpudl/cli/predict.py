@@ -23,11 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=positive, default=3, metavar="N", help="classes shown (default: 3)")
     parser.add_argument("--out", metavar="DIR", help="for the pictures (default: RUN/predictions)")
     parser.add_argument(
-        "--invert",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="swap light and dark of grey images (default: where the paper is light, but was dark in "
-        "training)",
+        "--as-is", action="store_true", help="only resize: do not invert, crop or centre"
     )
     add_device(parser)
 
@@ -42,8 +38,7 @@ def run(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     blas.set_threads(config.training.blas_threads)
     model, which = trained_model(run, config, device)
-    invert = {"auto": None, "yes": True, "no": False}[options.invert]
-    pictures = [read_picture(Path(image), config, invert) for image in options.images]
+    pictures = [read_picture(Path(image), config, options.as_is) for image in options.images]
     probabilities = _probabilities(model, config, device, [picture.seen for picture in pictures])
     print(f"{config.model} of {run}, {which}")
     for picture in pictures:

@@ -45,6 +45,7 @@ class Data:
     """The data set: its name or path, where its files lie, and what the model is told of it.
 
     limit: at most so many images for training and as many for testing. sizes: (training, test).
+    extent: the share of the frame that light ink on dark paper fills, None for other images.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Data:
     classes: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    extent: float | None = None
 
 
 @dataclass(frozen=True)

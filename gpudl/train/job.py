@@ -21,6 +21,7 @@ from gpudl.train.checkpoint import load_state, load_weights, save_weights
 from gpudl.train.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Config
 from gpudl.train.errors import DivergedError, TrainingError
 from gpudl.train.metrics import Evaluation, evaluate
+from gpudl.train.picture import SAMPLE, usual_extent
 from gpudl.train.progress import Progress
 from gpudl.train.run import Run, slug
 from gpudl.train.trainer import Trainer
@@ -63,9 +64,9 @@ def configure(
     split, shape = recipe.load_data(name, data_dir, limit, info)
     mean, std = recipe.statistics(split.train)
     classes = split.train.classes or tuple(map(str, range(int(split.train.labels.max()) + 1)))
-    told = config.Data(
-        name, data_dir, limit, (len(split.train), len(split.test)), classes, mean, std
-    )
+    sizes = (len(split.train), len(split.test))
+    extent = usual_extent(split.train.batch(np.arange(min(len(split.train), SAMPLE)))[0])
+    told = config.Data(name, data_dir, limit, sizes, classes, mean, std, extent)
     made, options = recipe.build_model(info, len(classes), shape[0])
     settled = Config(
         model=info.name,
@@ -149,6 +150,8 @@ class Job:
     def title(self) -> str:
         c, t = self.config, self.config.training
         more = f", from epoch {self.trainer.epoch + 1}" if self.trainer.step else ""
+        if self.trainer.epoch >= t.epochs or self.trainer.stop_reason:
+            more = ", complete already"
         return (
             f"{c.model} ({c.parameters:,} parameters) on {c.data.name} ({c.data.sizes[0]:,} images), "
             f"{c.device}, {t.optimizer}, batches of {t.batch_size}, seed {t.seed}{more}; "

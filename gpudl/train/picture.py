@@ -14,7 +14,9 @@ from gpudl.train.config import Config
 from gpudl.train.errors import TrainingError
 
 Pixels = npt.NDArray[Any]
-DARK, LIGHT = 0.4, 0.6  # brightness, 0 to 1, below and above which paper counts as such
+DARK = 0.4  # mean brightness, 0 to 1, below which training images are light ink on dark paper
+INK = 0.35  # brightness from which a pixel counts as ink, the brightest being 1
+SAMPLE = 500  # training images that the usual extent of ink is taken from
 
 
 @dataclass(frozen=True)
@@ -30,38 +32,54 @@ class Picture:
     assumptions: tuple[str, ...]
 
 
-def read_picture(path: Path, config: Config, invert: bool | None = None) -> Picture:
-    """Grey or colour, square and resized as the model of `config` takes it.
+def read_picture(path: Path, config: Config, as_is: bool = False) -> Picture:
+    """An image file in the size and channels that the model of `config` takes.
 
-    invert: swap light and dark; None does so for a grey model whose training images were dark, where
-    the edge of this one is light. Raises TrainingError where the file is no readable image.
+    Where the model has learnt from light ink on dark paper, as digits are, an image of another size is
+    brought to that: light paper is swapped for dark, the ink is cropped out, centred and made as large as
+    in training; `as_is` only resizes. Raises TrainingError where the file is no readable image.
     """
     channels, height, width = config.input_shape
     image = _open(path)
-    assumptions: list[str] = []
+    notes: list[str] = []
     if "A" in image.getbands() or "transparency" in image.info:
         image = _on_white(image)
-        assumptions.append("it is transparent, so it was laid on white")
+        notes.append("it is transparent, so it was laid on white")
     colour = image.mode not in ("1", "L", "I", "I;16", "F")
     if channels == 1 and colour:
-        assumptions.append("it is coloured, so its brightness was taken")
+        notes.append("it is coloured, so its brightness was taken")
     original = _pixels(image, "RGB" if colour else "L")
     values = _pixels(image, "L" if channels == 1 else "RGB")
+    extent = config.data.extent
     if values.shape[:2] != (height, width):
-        assumptions.append(f"it was resized from {image.width}x{image.height} to {width}x{height}")
-    if channels == 1 and _wants_inversion(values, config.data.mean[0], invert):
+        if extent is not None and not as_is:
+            values, done = _isolated(values, extent)
+            notes += done
+        values = _filled(values, height / width)
+        notes.append(f"it was resized from {image.width}x{image.height} to {width}x{height}")
+    elif extent is not None and not as_is and _paper(values) > 127:
         values = 255 - values
-        assumptions.append(
-            "its paper is light, but was dark in training, so light and dark were swapped "
-            "(--invert no leaves them)"
-            if invert is None
-            else "light and dark were swapped"
-        )
-    squared = _square(values, height / width)
-    if squared.shape != values.shape:
-        assumptions.append("it has another shape, so its edge was continued on two sides")
-    seen = _resized(squared, width, height).reshape(height, width, channels).transpose(2, 0, 1)
-    return Picture(path, original, np.ascontiguousarray(seen), tuple(assumptions))
+        notes.append(SWAPPED)
+    seen = _resized(values, width, height).reshape(height, width, channels).transpose(2, 0, 1)
+    return Picture(path, original, np.ascontiguousarray(seen), tuple(notes))
+
+
+SWAPPED = "its paper is light, in training it was dark, so light and dark were swapped"
+
+
+def usual_extent(images: Pixels) -> float | None:
+    """The share of the frame that the ink of (N, C, H, W) images usually fills, in its longer direction.
+
+    None where they are not light ink on dark paper.
+    """
+    images = images[:SAMPLE]
+    grey = images[:, 0] / (255 if images.dtype == np.uint8 else 1)
+    edges = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
+    if images.shape[1] != 1 or grey.mean() > DARK or np.median(edges) > DARK / 2:
+        return None
+    ink = grey > INK * grey.max(axis=(1, 2), keepdims=True)
+    rows, columns = ink.any(axis=2).sum(axis=1), ink.any(axis=1).sum(axis=1)
+    return float(np.median(np.maximum(rows / grey.shape[1], columns / grey.shape[2])))
 
 
 def _open(path: Path) -> Any:
@@ -105,22 +123,40 @@ def _pixels(image: Any, mode: str) -> npt.NDArray[np.uint8]:
     return np.asarray(image.convert(mode))
 
 
-def _wants_inversion(grey: Pixels, mean: float, invert: bool | None) -> bool:
-    if invert is not None:
-        return invert
+def _paper(grey: Pixels) -> float:
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    return mean < DARK and float(np.median(edge)) / 255 > LIGHT
+    return float(np.median(edge))
 
 
-def _square(pixels: Pixels, ratio: float) -> Pixels:
-    """The image within a canvas of the given height/width: what is missing repeats the edge."""
+def _isolated(grey: Pixels, extent: float) -> tuple[Pixels, list[str]]:
+    """The ink alone, light on black, on a square that it fills as far as `extent`; what was done."""
+    notes = []
+    paper = _paper(grey)
+    if paper > 127:
+        grey, paper = 255 - grey, 255 - paper
+        notes.append(SWAPPED)
+    above = np.maximum(grey.astype(np.float32) - paper, 0)
+    brightest = float(np.percentile(above, 99.5)) or float(above.max())
+    if brightest < 16:  # an empty sheet, as far as one can see
+        return grey, notes
+    ink = np.minimum(above / brightest, 1)
+    rows, columns = (np.flatnonzero((ink > INK).any(axis=axis)) for axis in (1, 0))
+    cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    side = max(1, round(max(cut.shape) / extent))
+    canvas = np.zeros((side, side), np.float32)
+    top, left = (side - cut.shape[0]) // 2, (side - cut.shape[1]) // 2
+    canvas[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
+    notes.append("its ink was cropped out, centred and scaled as in training")
+    return np.rint(canvas * 255).astype(np.uint8), notes
+
+
+def _filled(pixels: Pixels, ratio: float) -> Pixels:
+    """The image on a canvas of the given height/width: what is missing repeats its edge."""
     height, width = pixels.shape[:2]
     wanted_height = max(height, round(width * ratio))
     wanted_width = max(width, round(height / ratio))
     above, left = (wanted_height - height) // 2, (wanted_width - width) // 2
     more = [(above, wanted_height - height - above), (left, wanted_width - width - left)]
-    if not any(map(sum, more)):
-        return pixels
     return np.pad(pixels, more + [(0, 0)] * (pixels.ndim - 2), mode="edge")
 
 

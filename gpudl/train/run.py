@@ -37,7 +37,7 @@ class Run:
         """
         try:
             run = cls(_next_folder(config) if folder is None else _empty_folder(Path(folder)))
-            write_text(run.config_path, json.dumps(config.as_dict(), indent=2) + "\n")
+            write_text(run.config_path, _readable(config.as_dict()))
         except OSError as error:
             raise TrainingError(
                 f"{folder or ROOT}: cannot be written ({error.strerror or error}); "
@@ -104,6 +104,12 @@ def _next_folder(config: Config) -> Path:
             number += 1
         else:
             return folder
+
+
+def _readable(values: Any) -> str:
+    """JSON, indented, but with a list of numbers or names on one line."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
 
 def slug(data: str) -> str:

@@ -32,7 +32,8 @@ def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
         rate.set(title="Learning rate", xlabel="epoch")
         rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         for axes in (loss, accuracy, rate):
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+            axes.set_xlim(0.5, max(epochs) + 0.5)
         loss.legend()
 
 
