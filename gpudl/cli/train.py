@@ -4,6 +4,7 @@ examples:
   gpudl train lenet5
   gpudl train lenet5 --data mnist --epochs 5 --seed 0
   gpudl train mlp --data photos/ --optimizer sgd --lr 0.05 --out runs/mine
+  gpudl train mlp --option hidden=[512,256] --option dropout=0.2
   gpudl train --resume runs/lenet5-digits-1
 
 Ctrl-C saves a checkpoint. --resume goes on from the last one as if training had never stopped; its
@@ -13,6 +14,7 @@ settings are in RUN/config.json.
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +48,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     number("--augment", metavar="NAME", help="random changes of the images: shift, flip, shift+flip, none "
            "(default: shift, cifar10 shift+flip)")  # fmt: skip
     number("--patience", type=int, metavar="N", help="stop after N epochs without a lower test loss")
+    number("--option", action="append", metavar="NAME=VALUE",
+           help="of the model's function, dropout=0.2 say; may be repeated")  # fmt: skip
     number("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
     number("--limit", type=positive, metavar="N", help="use N images only, for quick trials")
     number("--blas-threads", type=positive, metavar="N", help="of NumPy's products (default: 1)")
@@ -94,9 +98,24 @@ def _started(options: argparse.Namespace) -> Job:
         data_dir=options.data_dir,
         limit=options.limit,
         device=device,
+        options=_options(options.option or []),
         **given,
     )
     return Job.start(prepared, options.out, options.save_every)
+
+
+def _options(texts: list[str]) -> dict[str, Any]:
+    """NAME=VALUE texts as a dictionary; values are JSON, or else plain text."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise CommandError(f"--option {text}: give NAME=VALUE, dropout=0.2 for example")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _resumed(options: argparse.Namespace) -> Job:

@@ -44,11 +44,12 @@ def configure(
     data_dir: str | None = None,
     limit: int | None = None,
     device: str = "cpu",
+    options: dict[str, Any] | None = None,
     **training: Any,
 ) -> Prepared:
     """The configuration of a training, with defaults where `training` has None, and its data.
 
-    training: fields of `gpudl.train.Training`. Raises TrainingError or DataError where something is
+    options: arguments of the model's function. training: fields of `gpudl.train.Training`. Raises TrainingError or DataError where something is
     unknown, out of range or missing.
     """
     info = _model(model)
@@ -67,13 +68,13 @@ def configure(
     sizes = (len(split.train), len(split.test))
     extent = usual_extent(split.train.batch(np.arange(min(len(split.train), SAMPLE)))[0])
     told = config.Data(name, data_dir, limit, sizes, classes, mean, std, extent)
-    made, options = recipe.build_model(info, len(classes), shape[0])
+    made, all_options = recipe.build_model(info, len(classes), shape[0], options or {})
     settled = Config(
         model=info.name,
         data=told,
         training=settings,
         device=device,
-        options=options,
+        options=all_options,
         input_shape=shape,
         parameters=sum(p.numel() for p in made.parameters()),
         versions=_versions(),
@@ -124,7 +125,6 @@ class Job:
     ) -> Job:
         """The training of a run, where its last checkpoint is. device, data_dir: where they have changed."""
         run = Run.open(folder)
-        run.lock()
         settings = run.config()
         settings = replace(
             settings,
@@ -132,9 +132,14 @@ class Job:
             data=replace(settings.data, folder=data_dir or settings.data.folder),
         )
         split = reload_data(settings)
-        job = cls(run, settings, split, save_every)
-        if run.checkpoint.exists():  # else it was ended before the first one: begin
-            job._load(load_state(run.checkpoint))
+        run.lock()
+        try:
+            job = cls(run, settings, split, save_every)
+            if run.checkpoint.exists():  # else it was ended before the first one: begin
+                job._load(load_state(run.checkpoint))
+        except BaseException:
+            run.unlock()
+            raise
         return job
 
     def _load(self, state: dict[str, Any]) -> None:

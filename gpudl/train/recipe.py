@@ -37,17 +37,30 @@ def load_data(
     return split, tuple(int(extent) for extent in split.train.shape)
 
 
-def build_model(info: models.Info, classes: int, channels: int) -> tuple[Any, dict[str, Any]]:
-    """The model for so many classes and channels, and the options that it was built with."""
+def build_model(
+    info: models.Info, classes: int, channels: int, given: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The model for so many classes and channels, and all options that it was built with."""
+    known = inspect.signature(info.build).parameters
+    if unknown := [name for name in given if name not in known]:
+        raise TrainingError(
+            f"--option {unknown[0]}: {info.name} has none of that name; it has {', '.join(known)}"
+        )
     options: dict[str, Any] = {"num_classes": classes}
-    if "in_channels" in inspect.signature(info.build).parameters:
+    if "in_channels" in known:
         options["in_channels"] = channels
     elif channels != info.input_shape[0]:
         raise TrainingError(
             f"{info.name}: takes images of {info.input_shape[0]} channels, these have {channels}; "
             "choose another model or data set"
         )
-    return info.build(**options), options
+    options |= given
+    try:
+        return info.build(**options), options
+    except (TypeError, ValueError) as error:
+        raise TrainingError(
+            f"{info.name} cannot be built with {given or options} ({error}); check --option"
+        ) from None
 
 
 def train_loader(part: Dataset, told: Data, training: Training, device: str) -> Loader:

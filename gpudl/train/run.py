@@ -75,6 +75,7 @@ class Run:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.unlock()
             raise TrainingError(
                 f"{self.folder}: is being trained by another process; wait for it or end it"
             ) from None
@@ -109,7 +110,8 @@ def _next_folder(config: Config) -> Path:
 def _readable(values: Any) -> str:
     """JSON, indented, but with a list of numbers or names on one line."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
-    return re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+    lists = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
+    return lists.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def slug(data: str) -> str:

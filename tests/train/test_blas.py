@@ -1,0 +1,16 @@
+"""The BLAS that NumPy uses here is found, and told how many threads to take."""
+
+from gpudl.train import blas
+
+
+def test_threads_are_set_and_read_back():
+    before = blas.threads()
+    if before is None:  # an unknown library: setting says that it cannot
+        assert not blas.set_threads(1)
+        return
+    try:
+        assert blas.set_threads(1)
+        assert blas.threads() == 1
+    finally:
+        blas.set_threads(before)
+    assert blas.describe()

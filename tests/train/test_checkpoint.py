@@ -1,0 +1,74 @@
+"""What a checkpoint holds comes back the same; what is no checkpoint is refused in one sentence."""
+
+import math
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl.train import TrainingError, load_state, load_weights, save_state, save_weights
+
+
+def test_nested_state_comes_back(tmp_path):
+    state = {
+        "arrays": [np.arange(6, dtype=np.int64).reshape(2, 3), {"b": np.float32([0.1, -0.0])}],
+        "tensor": gpudl.Tensor(np.float32([[1.5]])),
+        "scalar": np.array(3.25, np.float32),
+        "by number": {0: {"step": 3, "m": np.ones(2, np.float32)}, 7: {}},
+        "text": "ä",
+        "none": None,
+        "flags": [True, False],
+        "loss": 0.1 + 0.2,
+        "nan": math.nan,
+        "infinite": math.inf,
+        "numpy number": np.float64(0.1),
+    }
+    save_state(tmp_path / "c.safetensors", state)
+    got = load_state(tmp_path / "c.safetensors")
+    np.testing.assert_array_equal(got["arrays"][0], state["arrays"][0], strict=True)
+    np.testing.assert_array_equal(got["arrays"][1]["b"], state["arrays"][1]["b"], strict=True)
+    assert np.signbit(got["arrays"][1]["b"][1])
+    np.testing.assert_array_equal(got["tensor"], np.float32([[1.5]]), strict=True)
+    assert got["scalar"].shape == ()
+    assert got["by number"].keys() == {0, 7}
+    assert got["by number"][0]["step"] == 3
+    assert got["loss"] == 0.1 + 0.2
+    assert math.isnan(got["nan"])
+    assert got["infinite"] == math.inf
+    assert {got["text"], got["none"]} == {"ä", None}
+    assert got["flags"] == [True, False]
+
+
+def test_what_is_no_state_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"a\.b: object"):
+        save_state(tmp_path / "c.safetensors", {"a": {"b": object()}})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 64, None])
+def test_damaged_files_are_refused(tmp_path, content):
+    path = tmp_path / "c.safetensors"
+    if content is None:
+        save_state(path, {"a": np.zeros(100)})
+        content = path.read_bytes()[:-8]
+    path.write_bytes(content)
+    for read in (load_state, load_weights):
+        with pytest.raises(TrainingError, match=r"c\.safetensors: is damaged"):
+            read(path)
+
+
+def test_weights_are_no_checkpoint(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_weights(path, {"w": np.zeros(3, np.float32)})
+    with pytest.raises(TrainingError, match="is no checkpoint"):
+        load_state(path)
+    with pytest.raises(TrainingError, match="cannot be read"):
+        load_state(tmp_path / "absent")
+
+
+def test_equal_weights_are_equal_files(tmp_path):
+    weights = {name: np.arange(4, dtype=np.float32) for name in "cab"}
+    for name in ("one", "two"):
+        save_weights(tmp_path / name, weights)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert load_weights(tmp_path / "one").keys() == weights.keys()

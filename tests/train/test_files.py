@@ -1,0 +1,33 @@
+"""A file is whole or it is the old one, whatever happens."""
+
+import pytest
+
+from gpudl.train.files import replacing, write_bytes
+
+
+def test_the_new_file_takes_the_place_of_the_old_one(tmp_path):
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"old")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"old")
+    with pytest.raises(OSError, match="disk is full"), replacing(path) as part:
+        part.write_bytes(b"ne")
+        raise OSError("the disk is full")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_overwritten(tmp_path):
+    path = tmp_path / "a.bin"
+    with replacing(path) as part:
+        name = part.name
+        part.write_bytes(b"x")
+    (tmp_path / name).write_bytes(b"half")
+    write_bytes(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,213 @@
+"""The loop, and that training goes on bit for bit from a checkpoint of any step."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from gpudl.train import (
+    Callback,
+    DivergedError,
+    EarlyStopping,
+    Job,
+    StoppedError,
+    TrainingError,
+    configure,
+    load_state,
+    load_weights,
+)
+
+SMALL = {"epochs": 2, "batch_size": 32, "schedule": "cosine"}  # 5 steps an epoch
+
+
+def start(blocks, folder, **options):
+    prepared = configure("mlp", data=str(blocks), **{**SMALL, **options})
+    job = Job.start(prepared, folder)
+    job.progress.show_bar = False
+    return job
+
+
+def stopped_after(step, job):
+    """The job stopped after a step, and resumed from its folder."""
+    job.trainer.callbacks.insert(0, After(step, lambda: job.stop_request.request("test")))
+    with pytest.raises(StoppedError):
+        job.train()
+    job.close()
+    return Job.resume(job.run)
+
+
+class After(Callback):
+    """Calls a function after so many steps."""
+
+    def __init__(self, step, call):
+        self.step, self.call = step, call
+
+    def on_step_end(self, trainer):
+        if trainer.step == self.step:
+            self.call()
+
+    on_evaluation_step = on_step_end
+
+
+def test_it_learns_and_leaves_everything(blocks, tmp_path):
+    job = start(blocks, tmp_path / "run", epochs=4)
+    job.train()
+    result = job.finish()
+    assert result.accuracy > 0.9
+    assert [row.epoch for row in job.trainer.history] == [1, 2, 3, 4]
+    assert job.trainer.history[-1].loss < job.trainer.history[0].loss / 2
+    assert {path.name for path in job.run.folder.iterdir()} == {
+        "checkpoint.safetensors",
+        "config.json",
+        "confusion.png",
+        "curves.png",
+        "filters.png",
+        "history.csv",
+        "mistakes.png",
+        "model.safetensors",
+    }
+    with job.run.history.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["5", "10", "15", "20"]
+    assert float(rows[-1]["test_accuracy"]) == result.accuracy
+    weights = load_weights(job.run.weights)
+    for name, tensor in job.model.state_dict().items():
+        np.testing.assert_array_equal(weights[name], tensor.numpy(), strict=True)
+
+
+@pytest.fixture(scope="module")
+def whole(blocks, tmp_path_factory):
+    """A training that nobody stopped, once for each optimizer and schedule."""
+    finished = {}
+
+    def train(**options):
+        key = repr(options)
+        if key not in finished:
+            job = start(blocks, tmp_path_factory.mktemp("whole") / "run", **options)
+            job.train()
+            job.finish()
+            finished[key] = job.run
+        return finished[key]
+
+    return train
+
+
+def bits_of(run):
+    return run.weights.read_bytes()
+
+
+def untimed(run):
+    with run.history.open() as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in r.items() if not k.endswith("second") and k != "seconds"} for r in rows]
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 7, 10])
+def test_resumed_after_any_step_gives_the_same_bits(blocks, tmp_path, whole, step):
+    again = stopped_after(step, start(blocks, tmp_path / "run"))
+    assert again.trainer.step == step
+    again.train()
+    again.finish()
+    assert bits_of(again.run) == bits_of(whole())
+    assert untimed(again.run) == untimed(whole())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "sgd", "schedule": "step", "epochs": 3, "weight_decay": 1e-3},
+        {"optimizer": "adamw", "schedule": "plateau", "patience": 2, "epochs": 3},
+        {"optimizer": "rmsprop", "schedule": "sqrt"},
+        {"optimizer": "adagrad", "schedule": "constant", "augment": "shift+flip"},
+    ],
+    ids=lambda options: options["optimizer"],
+)
+def test_every_optimizer_and_schedule_resumes(blocks, tmp_path, whole, options):
+    again = stopped_after(8, start(blocks, tmp_path / "run", **options))
+    again.train()
+    again.finish()
+    assert bits_of(again.run) == bits_of(whole(**options))
+    assert untimed(again.run) == untimed(whole(**options))
+
+
+def test_dropout_goes_on_in_its_stream(blocks, tmp_path, whole):
+    """The random state is part of a checkpoint: masks after a resumption are those without."""
+    options = {"options": {"dropout": 0.5, "hidden": [32]}}
+    job = stopped_after(3, start(blocks, tmp_path / "run", **options))
+    job.train()
+    job.finish()
+    assert bits_of(job.run) == bits_of(whole(**options))
+
+
+def test_a_diverging_training_keeps_the_last_good_checkpoint(blocks, tmp_path):
+    job = start(blocks, tmp_path / "run", optimizer="sgd", lr=1e30, schedule="constant")
+    with pytest.raises(DivergedError, match=r"not finite|loss is (nan|inf).*smaller.*--lr.*kept in"):
+        job.train()
+    state = load_state(job.run.checkpoint)
+    assert all(np.isfinite(array).all() for array in state["model"].values())
+    assert not job.run.weights.exists()
+
+
+def test_a_failing_save_keeps_the_last_checkpoint(blocks, tmp_path, monkeypatch):
+    job = start(blocks, tmp_path / "run")
+    before = job.run.checkpoint.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        job.train()
+    assert job.run.checkpoint.read_bytes() == before
+
+
+def test_early_stopping():
+    class Row:
+        def __init__(self, value):
+            self.test_loss = value
+
+    class Trainer:
+        stop_reason = None
+
+    stopping, trainer = EarlyStopping(patience=2), Trainer()
+    for value in (1.0, 0.5, 0.6):
+        stopping.on_epoch_end(trainer, Row(value))
+    assert trainer.stop_reason is None
+    again = EarlyStopping(patience=2)
+    again.load_state_dict(stopping.state_dict())
+    again.on_epoch_end(trainer, Row(0.5))
+    assert "test_loss has not improved for 2 epochs" in trainer.stop_reason
+    with pytest.raises(ValueError, match="patience 0"):
+        EarlyStopping(0)
+
+
+def test_a_run_is_for_one_process_and_its_own_data(blocks, tmp_path):
+    job = start(blocks, tmp_path / "run")
+    with pytest.raises(TrainingError, match="another process"):
+        Job.resume(tmp_path / "run")
+    job.close()
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace("[160, 40]", "[161, 40]"))
+    with pytest.raises(TrainingError, match="bring the data back"):
+        Job.resume(tmp_path / "run")
+
+
+def test_runs_are_numbered(blocks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for _ in range(2):
+        job = start(blocks, None)
+        folders.append(str(job.run))
+        job.close()
+    assert folders == ["runs/mlp-blocks-1", "runs/mlp-blocks-2"]
+    with pytest.raises(TrainingError, match="has files in it already.*--resume"):
+        start(blocks, "runs/mlp-blocks-1")
+
+
+def test_configuration_comes_back(blocks, tmp_path):
+    job = start(blocks, tmp_path / "run")
+    job.close()
+    assert job.run.config() == job.config
+    job.run.config_path.write_text('{"model": "mlp", "surprise": 1}')
+    with pytest.raises(TrainingError, match="is no configuration"):
+        job.run.config()
