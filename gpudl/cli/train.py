@@ -17,6 +17,7 @@ import argparse
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from gpudl.cli.arguments import add_data, add_device, choose_device, positive
 from gpudl.cli.errors import INTERRUPTED, TERMINATED, CommandError
 
 if TYPE_CHECKING:
-    from gpudl.train import Job, Run
+    from gpudl.train import Job
 
 RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
 
@@ -58,27 +59,28 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    with _resumed(options) if options.resume else _started(options) as job:
+        return _train(job)
+
+
+def _train(job: Job) -> int:
     from gpudl.train import StoppedError
 
-    job = _resumed(options) if options.resume else _started(options)
-    request = job.stop_request
-    try:
-        with _stops_on_signals(request.request) as signals:
-            print(f"training {job.title}", flush=True)
+    with _stops_on_signals(job.stop_request.request) as signals:
+        print(f"training {job.title}", flush=True)
+        try:
             job.train()
-    except StoppedError:
-        job.close()
-        again = f"gpudl train --resume {job.run}"
-        print(f"\nstopped after step {job.trainer.step}, nothing is lost; go on with: {again}")
-        return TERMINATED if signal.SIGTERM in signals else INTERRUPTED
-    except BaseException:
-        job.close()
-        raise
-    job.finish(say=print)
-    evaluation = job.trainer.evaluation
+        except StoppedError:
+            job.close()
+            print(
+                f"\nstopped after step {job.trainer.step}, all is saved; go on with: "
+                f"gpudl train --resume {job.run}"
+            )
+            return TERMINATED if signal.SIGTERM in signals else INTERRUPTED
+    result = job.finish(say=print)
     print(
-        f"test accuracy {evaluation.accuracy:.4f} ({evaluation.correct} of {len(evaluation.labels)}), "
-        f"loss {evaluation.loss:.4f}, in {job.run}"
+        f"test accuracy {result.accuracy:.4f} ({result.correct} of {len(result.labels)}), "
+        f"loss {result.loss:.4f}, in {job.run}"
     )
     return 0
 
@@ -147,6 +149,9 @@ def _stops_on_signals(request: Callable[[str], Any]) -> Iterator[set[int]]:
         print("\nstopping after this step …", file=sys.stderr, flush=True)
         request(signal.Signals(number).name)
 
+    if threading.current_thread() is not threading.main_thread():  # only it may have handlers
+        yield came
+        return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield came

@@ -84,7 +84,12 @@ def configure(
 
 
 class Job:
-    """One training in its run folder. `start` or `resume`, then `train`, then `finish`."""
+    """One training in its run folder: `start` or `resume`, then `train`, then `finish`.
+
+    >>> with Job.start(configure("lenet5", data="mnist", epochs=5)) as job:
+    ...     job.train()
+    ...     print(job.finish().accuracy)
+    """
 
     def __init__(self, run: Run, settings: Config, split: Split, save_every: float) -> None:
         self.run, self.config, self.split = run, settings, split
@@ -171,11 +176,14 @@ class Job:
             raise DivergedError(
                 f"{error}; the last good state is kept in {self.run.checkpoint}"
             ) from None
-        finally:
-            self.progress.close()
 
-    def finish(self, say: Callable[[str], None] = lambda text: None) -> Evaluation:
-        """Write the weights and the pictures; the evaluation of the final weights."""
+    def finish(
+        self, pictures: bool = True, say: Callable[[str], None] = lambda text: None
+    ) -> Evaluation:
+        """Write the weights and the pictures; the evaluation of the final weights.
+
+        say: is told where pictures cannot be drawn.
+        """
         save_weights(self.run.weights, self.model.state_dict())
         result = self.trainer.evaluation
         if result is None:  # the run was complete already
@@ -183,29 +191,35 @@ class Job:
                 self.model, self.loss, self.trainer.test
             )
         try:
-            draw_reports(self.run, self.config, self.model, self.split.test, result, self.trainer)
+            if pictures:
+                self._draw(result)
         except TrainingError as error:  # no Matplotlib: the training is good all the same
             say(f"no pictures: {error}")
-        self.close()
         return result
 
+    def _draw(self, result: Evaluation) -> None:
+        """curves.png, filters.png, confusion.png and mistakes.png in the run's folder."""
+        from gpudl.train.report import draw_curves, draw_filters
+        from gpudl.train.report.filters import first_filters
+
+        folder, name = self.run.folder, self.config.data.name
+        title = f"{self.config.model} on {Path(name).name}"
+        draw_curves(folder / "curves.png", self.trainer.history, title)
+        filters = first_filters(self.model, self.config.input_shape)
+        if filters is not None:
+            draw_filters(folder / "filters.png", filters, f"{title}: filters of the first layer")
+        draw_answers(self.run, self.config, name, self.split.test, result)
+
     def close(self) -> None:
+        """Let another process have the run; `with` does it too."""
+        self.progress.close()
         self.run.unlock()
 
+    def __enter__(self) -> Job:
+        return self
 
-def draw_reports(
-    run: Run, settings: Config, model: Any, part: Dataset, result: Evaluation, trainer: Trainer
-) -> None:
-    """curves.png, filters.png, confusion.png and mistakes.png in the run's folder."""
-    from gpudl.train.report import draw_curves, draw_filters
-    from gpudl.train.report.filters import first_filters
-
-    title = f"{settings.model} on {settings.data.name}"
-    draw_curves(run.folder / "curves.png", trainer.history, title)
-    filters = first_filters(model, settings.input_shape)
-    if filters is not None:
-        draw_filters(run.folder / "filters.png", filters, f"{title}: filters of the first layer")
-    draw_answers(run, settings, settings.data.name, part, result)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def draw_answers(
@@ -218,7 +232,7 @@ def draw_answers(
     from gpudl.train.report import draw_confusion, draw_mistakes
     from gpudl.train.report.images import MOST
 
-    classes, title = settings.data.classes, f"{settings.model} on {data}"
+    classes, title = settings.data.classes, f"{settings.model} on {Path(data).name}"
     more = "" if data == settings.data.name else f"-{slug(data)}"
     counts = f"{result.correct:,} of {len(result.labels):,} right ({result.accuracy:.2%})"
     draw_confusion(run.folder / f"confusion{more}.png", result.confusion, classes, f"{title}: {counts}")

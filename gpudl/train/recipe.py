@@ -11,6 +11,7 @@ import numpy as np
 from gpudl import models, optim
 from gpudl.data import Dataset, Loader, Split, Subset, load, transforms
 from gpudl.data.shuffle import permutation
+from gpudl.optim import lr_scheduler
 from gpudl.train.callbacks import Schedule
 from gpudl.train.config import Data, Training
 from gpudl.train.errors import TrainingError
@@ -116,14 +117,14 @@ def make_schedule(optimizer: Any, training: Training, steps: int) -> Schedule | 
     """The callback that moves the learning rate; `steps` are those of all epochs together."""
     kind, epochs = training.schedule, training.epochs
     if kind == "cosine":
-        return Schedule(optim.LambdaLR(optimizer, WarmCosine(steps)))
+        return Schedule(lr_scheduler.LambdaLR(optimizer, WarmCosine(steps)))
     if kind == "step":
         every = max(1, math.ceil(epochs * STEP_EPOCHS))
-        return Schedule(optim.StepLR(optimizer, every, STEP_FACTOR), every="epoch")
+        return Schedule(lr_scheduler.StepLR(optimizer, every, STEP_FACTOR), every="epoch")
     if kind == "sqrt":
-        return Schedule(optim.LambdaLR(optimizer, lambda epoch: 1 / math.sqrt(epoch + 1)), every="epoch")
+        return Schedule(lr_scheduler.InverseSqrtLR(optimizer), every="epoch")
     if kind == "plateau":
-        schedule = optim.ReduceLROnPlateau(
+        schedule = lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_EPOCHS - 1
         )
         return Schedule(schedule, every="epoch", metric="test_loss")

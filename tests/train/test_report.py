@@ -33,14 +33,14 @@ def test_curves(tmp_path, history):
     check(tmp_path / "p.png")
 
 
-@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (64, 3, 3, 3), (200, 16, 3, 3), (1, 1, 28, 28)])
+@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (70, 3, 3, 3), (1, 16, 28, 28)])
 def test_filters(tmp_path, shape):
     weights = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     report.draw_filters(tmp_path / "p.png", weights, "title")
     check(tmp_path / "p.png")
 
 
-@pytest.mark.parametrize("classes", [2, 10, 60])
+@pytest.mark.parametrize("classes", [2, 40])
 def test_confusion(tmp_path, classes):
     matrix = np.eye(classes, dtype=np.int64) * 90
     matrix[0, 1] = 3
@@ -49,8 +49,7 @@ def test_confusion(tmp_path, classes):
     check(tmp_path / "p.png")
 
 
-@pytest.mark.parametrize("count", [0, 1, 5, 70])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("count", "channels"), [(0, 1), (1, 3), (5, 1), (70, 1)])
 def test_mistakes(tmp_path, count, channels):
     rng = np.random.default_rng(0)
     images = rng.random((count, channels, 28, 28), dtype=np.float32)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gpudl.train import (
-    Callback,
     DivergedError,
     EarlyStopping,
     Job,
@@ -21,38 +20,30 @@ SMALL = {"epochs": 2, "batch_size": 32, "schedule": "cosine"}  # 5 steps an epoc
 
 
 def start(blocks, folder, **options):
-    prepared = configure("mlp", data=str(blocks), **{**SMALL, **options})
-    job = Job.start(prepared, folder)
-    job.progress.show_bar = False
-    return job
+    return Job.start(configure("mlp", data=str(blocks), **{**SMALL, **options}), folder)
 
 
 def stopped_after(step, job):
-    """The job stopped after a step, and resumed from its folder."""
-    job.trainer.callbacks.insert(0, After(step, lambda: job.stop_request.request("test")))
-    with pytest.raises(StoppedError):
+    """The job stopped after a step, resumed from its folder and finished."""
+
+    def ask(trainer):
+        if trainer.step == step:
+            job.stop_request.request("test")
+
+    job.progress.on_step_end = ask  # comes before the callback that stops
+    with job, pytest.raises(StoppedError):
         job.train()
-    job.close()
-    return Job.resume(job.run)
-
-
-class After(Callback):
-    """Calls a function after so many steps."""
-
-    def __init__(self, step, call):
-        self.step, self.call = step, call
-
-    def on_step_end(self, trainer):
-        if trainer.step == self.step:
-            self.call()
-
-    on_evaluation_step = on_step_end
+    with Job.resume(job.run) as again:
+        assert again.trainer.step == step
+        again.train()
+        again.finish(pictures=False)
+    return again
 
 
 def test_it_learns_and_leaves_everything(blocks, tmp_path):
-    job = start(blocks, tmp_path / "run", epochs=4)
-    job.train()
-    result = job.finish()
+    with start(blocks, tmp_path / "run", epochs=4) as job:
+        job.train()
+        result = job.finish()
     assert result.accuracy > 0.9
     assert [row.epoch for row in job.trainer.history] == [1, 2, 3, 4]
     assert job.trainer.history[-1].loss < job.trainer.history[0].loss / 2
@@ -83,9 +74,9 @@ def whole(blocks, tmp_path_factory):
     def train(**options):
         key = repr(options)
         if key not in finished:
-            job = start(blocks, tmp_path_factory.mktemp("whole") / "run", **options)
-            job.train()
-            job.finish()
+            with start(blocks, tmp_path_factory.mktemp("whole") / "run", **options) as job:
+                job.train()
+                job.finish(pictures=False)
             finished[key] = job.run
         return finished[key]
 
@@ -105,9 +96,6 @@ def untimed(run):
 @pytest.mark.parametrize("step", [1, 4, 5, 7, 10])
 def test_resumed_after_any_step_gives_the_same_bits(blocks, tmp_path, whole, step):
     again = stopped_after(step, start(blocks, tmp_path / "run"))
-    assert again.trainer.step == step
-    again.train()
-    again.finish()
     assert bits_of(again.run) == bits_of(whole())
     assert untimed(again.run) == untimed(whole())
 
@@ -124,8 +112,6 @@ def test_resumed_after_any_step_gives_the_same_bits(blocks, tmp_path, whole, ste
 )
 def test_every_optimizer_and_schedule_resumes(blocks, tmp_path, whole, options):
     again = stopped_after(8, start(blocks, tmp_path / "run", **options))
-    again.train()
-    again.finish()
     assert bits_of(again.run) == bits_of(whole(**options))
     assert untimed(again.run) == untimed(whole(**options))
 
@@ -134,14 +120,12 @@ def test_dropout_goes_on_in_its_stream(blocks, tmp_path, whole):
     """The random state is part of a checkpoint: masks after a resumption are those without."""
     options = {"options": {"dropout": 0.5, "hidden": [32]}}
     job = stopped_after(3, start(blocks, tmp_path / "run", **options))
-    job.train()
-    job.finish()
     assert bits_of(job.run) == bits_of(whole(**options))
 
 
 def test_a_diverging_training_keeps_the_last_good_checkpoint(blocks, tmp_path):
     job = start(blocks, tmp_path / "run", optimizer="sgd", lr=1e30, schedule="constant")
-    with pytest.raises(DivergedError, match=r"not finite|loss is (nan|inf).*smaller.*--lr.*kept in"):
+    with job, pytest.raises(DivergedError, match=r"not finite|loss is (nan|inf).*smaller.*--lr.*kept in"):
         job.train()
     state = load_state(job.run.checkpoint)
     assert all(np.isfinite(array).all() for array in state["model"].values())
@@ -156,7 +140,7 @@ def test_a_failing_save_keeps_the_last_checkpoint(blocks, tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with job, pytest.raises(OSError, match="No space left"):
         job.train()
     assert job.run.checkpoint.read_bytes() == before
 
@@ -182,10 +166,9 @@ def test_early_stopping():
 
 
 def test_a_run_is_for_one_process_and_its_own_data(blocks, tmp_path):
-    job = start(blocks, tmp_path / "run")
-    with pytest.raises(TrainingError, match="another process"):
+    with start(blocks, tmp_path / "run"), pytest.raises(TrainingError, match="another process"):
         Job.resume(tmp_path / "run")
-    job.close()
+    Job.resume(tmp_path / "run").close()
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace("[160, 40]", "[161, 40]"))
     with pytest.raises(TrainingError, match="bring the data back"):

@@ -51,6 +51,36 @@ def figure(path: Path, width: float, height: float, **options: Any) -> Iterator[
             drawn.savefig(part, metadata={"Software": None})
 
 
+Cell = tuple[float, float, float, float]  # left, right, bottom, top: imshow's extent
+
+
+def cells(axes: Any, rows: int, columns: int, aspect: float = 1.0, gap: float = 0.1) -> list[Cell]:
+    """Places for images on one axes, row by row, each 1 wide and 1 high, with `gap` between them.
+
+    aspect: height of a row in those units; what exceeds 1 is room for text. One axes for all images is
+    drawn many times faster than one for each.
+    """
+    bare(axes)
+    axes.set_aspect("equal")
+    axes.set_xlim(0, columns * (1 + gap) - gap)
+    axes.set_ylim(-rows * (aspect + gap) + gap, 0.15)
+    return [
+        (
+            column * (1 + gap),
+            column * (1 + gap) + 1,
+            -row * (aspect + gap) - 1,
+            -row * (aspect + gap),
+        )
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+def top_of(cell: Cell) -> tuple[float, float]:
+    """The middle of a cell's upper edge."""
+    return (cell[0] + cell[1]) / 2, cell[3] + 0.01
+
+
 def bare(axes: Any) -> None:
     """Leave nothing of the axes but what is drawn on them."""
     axes.set_xticks([])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpudl.train.checkpoint import to_numpy
-from gpudl.train.report.figure import bare, figure
+from gpudl.train.report.figure import Cell, cells, figure, top_of
 
 MOST = 64  # filters shown
 Floats = npt.NDArray[np.floating[Any]]
@@ -37,26 +37,24 @@ def draw_filters(path: Path, filters: Floats, title: str) -> None:
     shown = filters[:MOST]
     columns = min(len(shown), 8)
     rows = -(-len(shown) // columns)
-    with figure(path, max(1.3 * columns, 5.0) + 0.9, 1.35 * rows + 0.8) as drawn:
+    limit = float(np.abs(shown).max()) or 1.0
+    with figure(path, max(1.2 * columns, 5.0) + 0.8, 1.35 * rows + 0.9) as drawn:
         note = "" if len(shown) == len(filters) else f" (the first {MOST} of {len(filters)})"
         drawn.suptitle(title + note, x=0.01, ha="left", fontsize=12)
-        grid = drawn.subplots(rows, columns, squeeze=False)
-        limit = float(np.abs(shown).max()) or 1.0
+        axes = drawn.subplots()
         image = None
-        for number, axes in enumerate(grid.flat):
-            bare(axes)
-            if number < len(shown):
-                image = _draw(axes, shown[number], limit)
-                axes.set_title(str(number), fontsize=8, fontweight="normal", loc="center", pad=2)
+        for number, (cell, weight) in enumerate(zip(cells(axes, rows, columns), shown, strict=False)):
+            image = _draw(axes, weight, limit, cell)
+            axes.text(*top_of(cell), str(number), ha="center", va="bottom", fontsize=8)
         if image is not None:
-            bar = drawn.colorbar(image, ax=grid, shrink=0.8, aspect=20)
+            bar = drawn.colorbar(image, ax=axes, shrink=0.8, aspect=20)
             bar.outline.set_visible(False)
             bar.ax.grid(False)
 
 
-def _draw(axes: Any, weight: Floats, limit: float) -> Any:
+def _draw(axes: Any, weight: Floats, limit: float, cell: Cell) -> Any:
     """One filter; the mappable for a colour bar, None for colours that have no scale."""
     if len(weight) == 3:
-        axes.imshow(np.clip(weight.transpose(1, 2, 0) / (2 * limit) + 0.5, 0, 1))
+        axes.imshow(np.clip(weight.transpose(1, 2, 0) / (2 * limit) + 0.5, 0, 1), extent=cell)
         return None
-    return axes.imshow(weight.mean(axis=0), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    return axes.imshow(weight.mean(axis=0), cmap="RdBu_r", vmin=-limit, vmax=limit, extent=cell)

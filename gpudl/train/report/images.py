@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpudl.train.report.figure import BLUE, GREEN, GREY, RED, bare, figure
+from gpudl.train.report.figure import BLUE, GREEN, GREY, RED, Cell, bare, cells, figure, top_of
 
 MOST = 48  # mistakes shown
 BARS = 10  # classes of a prediction
@@ -32,26 +32,22 @@ def draw_mistakes(
     shown = min(len(images), MOST)
     columns = min(max(shown, 4), 8)
     rows = max(-(-shown // columns), 1)
-    with figure(path, 1.5 * columns, 1.85 * rows + 0.7) as drawn:
+    long = max(map(len, classes), default=0) > 4
+    with figure(path, 1.5 * columns, 1.9 * rows + 0.55) as drawn:
         note = f", the {MOST} it was surest about" if len(images) > MOST else ""
         drawn.suptitle(title + note, x=0.01, ha="left", fontsize=12)
-        grid = drawn.subplots(rows, columns, squeeze=False)
-        for number, axes in enumerate(grid.flat):
-            bare(axes)
-            if number >= shown:
-                continue
-            show_image(axes, images[number])
+        axes = drawn.subplots()
+        for number, cell in enumerate(cells(axes, rows, columns, aspect=1.3)[:shown]):
+            show_image(axes, images[number], cell)
             guess = int(probabilities[number].argmax())
-            axes.set_title(
-                f"{classes[guess]}, not {classes[labels[number]]}",
-                fontsize=10,
-                color=RED,
-                loc="center",
-                pad=3,
-            )
-            axes.set_xlabel(f"{probabilities[number, guess]:.0%} sure", fontsize=8, color=GREY)
+            said, middle = f"{classes[guess]}, not {classes[labels[number]]}", top_of(cell)[0]
+            size = 10 if not long else 6.5
+            axes.text(*top_of(cell), said, color=RED, ha="center", va="bottom", fontsize=size,
+                      fontweight="bold")  # fmt: skip
+            sure = f"{probabilities[number, guess]:.0%} sure"
+            axes.text(middle, cell[2] - 0.02, sure, color=GREY, ha="center", va="top", fontsize=8)
         if not shown:
-            grid[0, 0].text(0, 0.5, "none", color=GREEN, fontsize=14)
+            axes.text(0, -0.5, "none", color=GREEN, fontsize=14)
 
 
 def draw_prediction(
@@ -85,10 +81,10 @@ def draw_prediction(
                 )
 
 
-def show_image(axes: Any, image: Images) -> None:
-    """(C, H, W), uint8 or float in [0, 1]."""
+def show_image(axes: Any, image: Images, cell: Cell | None = None) -> None:
+    """(C, H, W), uint8 or float in [0, 1]; in a part of the axes if a cell is given."""
     values = image / np.float32(255) if image.dtype == np.uint8 else image
     if len(values) == 3:
-        axes.imshow(np.clip(values.transpose(1, 2, 0), 0, 1))
+        axes.imshow(np.clip(values.transpose(1, 2, 0), 0, 1), extent=cell)
     else:
-        axes.imshow(values[0], cmap="gray", vmin=0, vmax=1)
+        axes.imshow(values[0], cmap="gray", vmin=0, vmax=1, extent=cell)
