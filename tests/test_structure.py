@@ -23,6 +23,7 @@ PYTHON_LAYERS = [
     ("nn",),
     ("models", "optim", "data", "interop"),
     ("train", "distributed"),
+    ("bench",),
     ("cli",),
     ("__main__",),
 ]

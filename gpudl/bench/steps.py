@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import Tensor, models, nn, optim
-from gpudl import random
-from gpudl.device import device as find_device
+from gpudl import Tensor, models, optim, random
 from gpudl.bench.timing import in_turns
+from gpudl.device import device as find_device
+from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.train import blas
 
 BATCHES = (64,)
@@ -20,7 +20,8 @@ Step = Callable[[], Any]
 
 
 def bench_steps(device: str, threads: int = 1, peer: bool = True) -> list[dict[str, Any]]:
-    """Seconds of a step by model and batch size; beside them PyTorch's on the cpu, with equal threads."""
+    """Seconds of a step by model and batch size; beside them PyTorch's on the cpu, with equal
+    threads."""
     blas.set_threads(threads)
     where = find_device(device)
     results = []
@@ -52,12 +53,11 @@ def our_step(name: str, batch: int, device: str) -> Step:
     random.manual_seed(0)
     model = models.create(name).to(device)
     optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    loss = nn.CrossEntropyLoss()
     images, labels = (Tensor(array, device=device) for array in inputs(name, batch))
 
     def step() -> None:
         optimizer.zero_grad()
-        loss(model(images), labels).backward()
+        cross_entropy(model(images), labels).backward()
         optimizer.step()
 
     return step

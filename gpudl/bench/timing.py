@@ -1,4 +1,5 @@
-"""Times of alternatives, measured in turns so that a busy moment of the machine hits all of them."""
+"""Times of alternatives, measured in turns so that a busy moment of the machine hits all of
+them."""
 
 from __future__ import annotations
 

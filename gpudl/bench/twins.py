@@ -1,4 +1,5 @@
-"""Our models as one would write them in PyTorch: the same layers, so that weights and times compare."""
+"""Our models as one would write them in PyTorch: the same layers, so that weights and times
+compare."""
 
 from __future__ import annotations
 

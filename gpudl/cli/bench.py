@@ -20,7 +20,9 @@ SUITES = ("step", "kernels")
 def add(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument("--suite", choices=SUITES, help="what to measure (default: both)")
-    parser.add_argument("--only", metavar="NAME", help="of the kernels, those with NAME in their name")
+    parser.add_argument(
+        "--only", metavar="NAME", help="of the kernels, those with NAME in their name"
+    )
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="(default: 1)")
     parser.add_argument(
         "--out", metavar="FILE.json|DIR", help="write the results there, with versions and date"

@@ -149,20 +149,22 @@ def data() -> Iterator[Line]:
     yield Line("data sets", True, ", ".join(names()))
 
 
-# -------------------------------------------------------------------- versions that must go together
+# -------------------------------------------------------------------- versions that must go
+# together
 
 
 def mismatches(
     driver: tuple[int, int] | None, module: tuple[int, int] | None, cupy: int | None
 ) -> list[str]:
-    """What does not go together, with the fix. driver, module: CUDA versions; cupy: its major version."""
+    """What does not go together, with the fix. driver, module: CUDA versions; cupy: its major
+    version."""
     found = []
     if driver:
         newest, have = _dotted(driver), driver[0]
         if module and module[0] > have:
             found.append(
-                f"gpudl's CUDA module was built with CUDA {module[0]}, but the driver supports CUDA "
-                f"{newest}; {_update(module[0])}, or build with a CUDA {have} toolkit"
+                f"gpudl's CUDA module was built with CUDA {module[0]}, but the driver supports "
+                f"CUDA {newest}; {_update(module[0])}, or build with a CUDA {have} toolkit"
             )
         if cupy and cupy > have:
             found.append(

@@ -14,16 +14,13 @@ class CommandError(Exception):
 def explain(error: BaseException) -> str:
     """One line for any exception.
 
-    Errors of gpudl say what is wrong and how to put it right. Of others, the kind is told too, for the
-    message alone may say nothing, and how to see where they come from.
+    Errors of gpudl say what is wrong and how to put it right. Of others, the kind is told too, for
+    the message alone may say nothing, and how to see where they come from.
     """
-    from gpudl.data import DataError
-    from gpudl.train import TrainingError
-
     message = " ".join(str(error).split())
     if isinstance(error, KeyError) and error.args:  # str() of a KeyError is its repr
         message = " ".join(str(error.args[0]).split())
-    if isinstance(error, (CommandError, DataError, TrainingError)):
+    if type(error).__module__.startswith("gpudl."):
         return message
     if isinstance(error, MemoryError):
         return f"not enough memory ({message or 'no details'}); try a smaller --batch-size"

@@ -19,15 +19,20 @@ MOST_CLASSES = 100  # in the table
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="RUN", help="folder of a training, runs/lenet5-digits-1 say")
+    parser.add_argument(
+        "folder", metavar="RUN", help="folder of a training, runs/lenet5-digits-1 say"
+    )
     add_data(parser, "that of the training")
     add_device(parser)
-    parser.add_argument("--batch-size", type=positive, default=256, metavar="N", help="(default: 256)")
+    parser.add_argument(
+        "--batch-size", type=positive, default=256, metavar="N", help="(default: 256)"
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="judge by N images only")
 
 
 def run(options: argparse.Namespace) -> int:
-    from gpudl import models, nn
+    from gpudl import models
+    from gpudl.ops.cross_entropy import cross_entropy
     from gpudl.train import Run, TrainingError, blas, evaluate, recipe
     from gpudl.train.job import draw_answers, trained_model
 
@@ -41,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
     limit = options.limit or config.data.limit
     split, shape = recipe.load_data(name, folder, limit, models.info(config.model))
     _check_fit(config, name, shape, split.test.classes)
-    loader = recipe.test_loader(split.test, config.data, device, options.batch_size)
-    result = evaluate(model, nn.CrossEntropyLoss(), loader)
+    loader = recipe.plain_loader(split.test, config.data, device, options.batch_size)
+    result = evaluate(model, cross_entropy, loader)
     print(f"{config.model} of {run}, {which}, on {name}, {device}")
     if len(config.data.classes) <= MOST_CLASSES:
         print(by_class(result, config.data.classes))

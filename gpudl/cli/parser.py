@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="gpudl COMMAND --help tells more, for example: gpudl train --help",
     )
     parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser

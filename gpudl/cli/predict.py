@@ -1,7 +1,7 @@
 """Ask a trained model about images.
 
-Prints the probabilities of the classes and writes a picture for each image: as it came, as the model
-sees it, and what it makes of it.
+Prints the probabilities of the classes and writes a picture for each image: as it came, as the
+model sees it, and what it makes of it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="RUN", help="folder of a training, runs/lenet5-digits-1 say")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG and what else Pillow reads")
-    parser.add_argument("--top", type=positive, default=3, metavar="N", help="classes shown (default: 3)")
+    parser.add_argument(
+        "folder", metavar="RUN", help="folder of a training, runs/lenet5-digits-1 say"
+    )
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="PNG, JPEG and what else Pillow reads"
+    )
+    parser.add_argument(
+        "--top", type=positive, default=3, metavar="N", help="classes shown (default: 3)"
+    )
     parser.add_argument("--out", metavar="DIR", help="for the pictures (default: RUN/predictions)")
     parser.add_argument(
         "--as-is", action="store_true", help="only resize: do not invert, crop or centre"
@@ -75,7 +81,9 @@ def _answers(names: list[str], probabilities: Any, classes: tuple[str, ...], top
     return table(("image", *places[:shown]), rows)
 
 
-def _draw(run: Run, out: str | None, pictures: list[Any], probabilities: Any, config: Config) -> None:
+def _draw(
+    run: Run, out: str | None, pictures: list[Any], probabilities: Any, config: Config
+) -> None:
     from gpudl.train.report import draw_prediction
 
     folder = Path(out) if out else run.folder / "predictions"

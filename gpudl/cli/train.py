@@ -28,34 +28,54 @@ from gpudl.cli.errors import INTERRUPTED, TERMINATED, CommandError
 if TYPE_CHECKING:
     from gpudl.train import Job
 
+# Name, type, its name in the help, help; the fields of gpudl.train.Training.
+HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
+    ("epochs", int, "N", "passes over the data (default: digits 30, else 10)"),
+    ("batch-size", int, "N", "images a step (default: 64)"),
+    ("optimizer", str, "NAME", "adam, adamw, sgd, rmsprop, adagrad (default: adam)"),
+    (
+        "lr",
+        float,
+        "X",
+        "learning rate (default: adam 0.002, sgd 0.05, else see config.json)",
+    ),
+    ("momentum", float, "X", "of sgd (default: 0.9) and rmsprop (0)"),
+    ("weight-decay", float, "X", "pull of weights to 0 (default: 0)"),
+    ("schedule", str, "NAME", "cosine (after a warm-up; default), constant, step, sqrt, plateau"),
+    ("augment", str, "NAME", "shift, flip, shift+flip, none (default: shift, cifar-10 both)"),
+    ("patience", int, "N", "stop after N epochs without a lower test loss"),
+    ("seed", int, "N", "of all random numbers (default: 0)"),
+    ("blas-threads", int, "N", "of NumPy's products (default: 1)"),
+)
 RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="see gpudl models")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
-    parser.add_argument("--out", metavar="RUN", help="folder of the run (default: the next in runs/)")
+    parser.add_argument(
+        "--out", metavar="RUN", help="folder of the run (default: the next in runs/)"
+    )
     add_data(parser, "the model's own")
     add_device(parser)
-    number = parser.add_argument
-    number("--epochs", type=int, metavar="N", help="passes over the data (default: digits 30, else 10)")
-    number("--batch-size", type=int, metavar="N", help="images a step (default: 64)")
-    number("--lr", type=float, metavar="X", help="learning rate (default: the optimizer's)")
-    number("--optimizer", metavar="NAME", help="adam, adamw, sgd, rmsprop, adagrad (default: adam)")
-    number("--momentum", type=float, metavar="X", help="of sgd (default: 0.9) and rmsprop (0)")
-    number("--weight-decay", type=float, metavar="X", help="pull of weights to 0 (default: 0)")
-    number("--schedule", metavar="NAME", help="of the learning rate: cosine (after a warm-up; default), "
-           "constant, step, sqrt (1/√epoch), plateau")  # fmt: skip
-    number("--augment", metavar="NAME", help="random changes of the images: shift, flip, shift+flip, none "
-           "(default: shift, cifar10 shift+flip)")  # fmt: skip
-    number("--patience", type=int, metavar="N", help="stop after N epochs without a lower test loss")
-    number("--option", action="append", metavar="NAME=VALUE",
-           help="of the model's function, dropout=0.2 say; may be repeated")  # fmt: skip
-    number("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
-    number("--limit", type=positive, metavar="N", help="use N images only, for quick trials")
-    number("--blas-threads", type=positive, metavar="N", help="of NumPy's products (default: 1)")
-    number("--save-every", type=float, default=20.0, metavar="SECONDS",
-           help="between checkpoints within an epoch (default: 20)")  # fmt: skip
+    for name, kind, value, text in HYPER_PARAMETERS:
+        parser.add_argument(f"--{name}", type=kind, metavar=value, help=text)
+    parser.add_argument(
+        "--option",
+        action="append",
+        metavar="NAME=VALUE",
+        help="of the model's function, dropout=0.2 say; may be repeated",
+    )
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="so many images only, for trials"
+    )
+    parser.add_argument(
+        "--save-every",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="between checkpoints within an epoch (default: 20)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -90,8 +110,7 @@ def _started(options: argparse.Namespace) -> Job:
 
     if options.model is None:
         raise CommandError("train: no model is given; name one of `gpudl models`, or --resume RUN")
-    names = ("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule")
-    names += ("augment", "patience", "seed", "blas_threads")
+    names = [name.replace("-", "_") for name, *_ in HYPER_PARAMETERS]
     given = {name: getattr(options, name) for name in names}
     device = choose_device(options.device)
     prepared = configure(

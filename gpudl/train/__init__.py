@@ -16,8 +16,9 @@ from gpudl.train.callbacks import (
 from gpudl.train.checkpoint import load_state, load_weights, save_state, save_weights
 from gpudl.train.config import Config, Training
 from gpudl.train.errors import DivergedError, StoppedError, TrainingError
-from gpudl.train.job import Job, configure
+from gpudl.train.job import Job
 from gpudl.train.metrics import Evaluation, accuracy, confusion_matrix, evaluate
+from gpudl.train.prepare import configure
 from gpudl.train.progress import Progress
 from gpudl.train.run import Run
 from gpudl.train.trainer import Row, Trainer

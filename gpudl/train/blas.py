@@ -1,7 +1,7 @@
 """The BLAS library that NumPy multiplies matrices with, and its number of threads.
 
-Sums of products depend on how a product is divided among threads, so a run that is to be repeated bit
-for bit fixes their number.
+Sums of products depend on how a product is divided among threads, so a run that is to be repeated
+bit for bit fixes their number.
 """
 
 from __future__ import annotations

@@ -69,8 +69,9 @@ class History(Callback):
 class Checkpoint(Callback):
     """Saves the trainer's state after each epoch and, within it, whenever `seconds` have passed.
 
-    It must come after the callbacks whose state it saves. When saving happens changes nothing in the
-    results. Weights that are not finite are never saved: DivergedError leaves the last good file.
+    It must come after the callbacks whose state it saves. When saving happens changes nothing in
+    the results. Weights that are not finite are never saved: DivergedError leaves the last good
+    file.
     """
 
     def __init__(self, path: Path, seconds: float = 20.0) -> None:
@@ -103,7 +104,8 @@ class Schedule(Callback):
     def __init__(self, schedule: Any, every: str = "step", metric: str | None = None) -> None:
         if every not in ("step", "epoch") or (metric and every != "epoch"):
             raise ValueError(
-                f"Schedule: every: {every!r}, expected 'step' or 'epoch'; a metric goes with 'epoch'"
+                f"Schedule: every: {every!r}, expected 'step' or 'epoch'; "
+                "a metric goes with 'epoch'"
             )
         self.schedule, self.every, self.metric = schedule, every, metric
 

@@ -1,7 +1,9 @@
-"""Checkpoints: one safetensors file that holds the arrays of a nested state and, as JSON, all the rest.
+"""Checkpoints: one safetensors file that holds the arrays of a nested state and, as JSON, all the
+rest.
 
-One file is replaced in one step, so arrays, counters and the place in the data always belong together.
-Nothing in it is code: unlike a pickle, a checkpoint from somebody else can be opened safely.
+One file is replaced in one step, so arrays, counters and the place in the data always belong
+together. Nothing in it is code: unlike a pickle, a checkpoint from somebody else can be opened
+safely.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Config:
-    """One run. options: the arguments of the model's function. input_shape: (C, H, W) of an image."""
+    """One run. options: the arguments of the model's function. input_shape: (C, H, W) of an
+    image."""
 
     model: str
     data: Data
@@ -81,10 +82,12 @@ def from_dict(values: dict[str, Any], where: str) -> Config:
     try:
         data = _make(Data, values["data"])
         training = _make(Training, values["training"])
-        return _make(Config, {**values, "data": data, "training": training})
+        made: Config = _make(Config, {**values, "data": data, "training": training})
+        return made
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(
-            f"{where}: is no configuration of this version of gpudl ({error}); train the model again"
+            f"{where}: is no configuration of this version of gpudl ({error}); "
+            "train the model again"
         ) from None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 class TrainingError(Exception):
-    """Something about a run or its training is not as it must be; the message says how to put it right."""
+    """Something about a run or its training is not as it must be; the message says how to put it
+    right."""
 
 
 class DivergedError(TrainingError):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives the path of a temporary file to write; when that went well, it takes the place of `path`.
+    """Gives the path of a temporary file to write; when that went well, it takes the place of
+    `path`.
 
-    A crash, a full disk or a power cut at any moment leaves the old file or the new one. The temporary
-    name is fixed, so that what a killed process left behind is overwritten by the next.
+    A crash, a full disk or a power cut at any moment leaves the old file or the new one. The
+    temporary name is fixed, so that what a killed process left behind is overwritten by the next.
     """
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:

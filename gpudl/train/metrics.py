@@ -29,7 +29,8 @@ def accuracy(logits: Floats, labels: Integers) -> float:
 
 
 def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> Integers:
-    """(classes, classes): how often what is of the class of the row was taken for that of the column."""
+    """(classes, classes): how often what is of the class of the row was taken for that of the
+    column."""
     cells = np.asarray(labels) * classes + np.asarray(predictions)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
@@ -47,7 +48,8 @@ class Evaluation:
 
     @property
     def predictions(self) -> Integers:
-        return self.logits.argmax(axis=1)
+        found: Integers = self.logits.argmax(axis=1)
+        return found
 
     @property
     def probabilities(self) -> Floats:

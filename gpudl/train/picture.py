@@ -35,9 +35,10 @@ class Picture:
 def read_picture(path: Path, config: Config, as_is: bool = False) -> Picture:
     """An image file in the size and channels that the model of `config` takes.
 
-    Where the model has learnt from light ink on dark paper, as digits are, an image of another size is
-    brought to that: light paper is swapped for dark, the ink is cropped out, centred and made as large as
-    in training; `as_is` only resizes. Raises TrainingError where the file is no readable image.
+    Where the model has learnt from light ink on dark paper, as digits are, an image of another
+    size is brought to that: light paper is swapped for dark, the ink is cropped out, centred and
+    made as large as in training; `as_is` only resizes. Raises TrainingError where the file is no
+    readable image.
     """
     channels, height, width = config.input_shape
     image = _open(path)
@@ -68,7 +69,8 @@ SWAPPED = "its paper is light, in training it was dark, so light and dark were s
 
 
 def usual_extent(images: Pixels) -> float | None:
-    """The share of the frame that the ink of (N, C, H, W) images usually fills, in its longer direction.
+    """The share of the frame that the ink of (N, C, H, W) images usually fills, in its longer
+    direction.
 
     None where they are not light ink on dark paper.
     """
@@ -114,7 +116,8 @@ def _on_white(image: Any) -> Any:
 
 
 def _pixels(image: Any, mode: str) -> npt.NDArray[np.uint8]:
-    """uint8 pixels; 16-bit and floating-point images are scaled, where Pillow would cut them off."""
+    """uint8 pixels; 16-bit and floating-point images are scaled, where Pillow would cut them
+    off."""
     if image.mode in ("I", "I;16", "F"):
         values = np.asarray(image, np.float64)
         top = max(float(values.max()), 255.0 if image.mode == "F" else 65535.0)
@@ -129,7 +132,8 @@ def _paper(grey: Pixels) -> float:
 
 
 def _isolated(grey: Pixels, extent: float) -> tuple[Pixels, list[str]]:
-    """The ink alone, light on black, on a square that it fills as far as `extent`; what was done."""
+    """The ink alone, light on black, on a square that it fills as far as `extent`; what was
+    done."""
     notes = []
     paper = _paper(grey)
     if paper > 127:
@@ -161,10 +165,12 @@ def _filled(pixels: Pixels, ratio: float) -> Pixels:
 
 
 def _resized(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.float32]:
-    """Float32 in [0, 1]. Pillow's bilinear filter averages what falls into a pixel when it shrinks."""
+    """Float32 in [0, 1]. Pillow's bilinear filter averages what falls into a pixel when it
+    shrinks."""
     from PIL import Image
 
     image = Image.fromarray(pixels)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.float32) / np.float32(255)
+    values: npt.NDArray[np.float32] = np.asarray(image, np.float32) / np.float32(255)
+    return values

@@ -1,4 +1,5 @@
-"""What a training shows: a bar while it goes on in a terminal, and one line of a table per epoch."""
+"""What a training shows: a bar while it goes on in a terminal, and one line of a table per
+epoch."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ class Progress(Callback):
             file=self.stream,
             leave=False,
             dynamic_ncols=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining}{postfix}]",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
+            "[{remaining}{postfix}]",
         )
 
     def on_step_end(self, trainer: Trainer) -> None:

@@ -27,7 +27,8 @@ EVALUATION_BATCH = 256
 def load_data(
     name: str, folder: str | None, limit: int | None, info: models.Info
 ) -> tuple[Split, tuple[int, ...]]:
-    """The two parts, with images of the height and width that the model takes; the model's input shape."""
+    """The two parts, with images of the height and width that the model takes; the model's input
+    shape."""
     _, height, width = info.input_shape
     split = load(name, data_dir=folder, size=(height, width), seed=SPLIT_SEED)
     if limit is not None:
@@ -76,7 +77,7 @@ def train_loader(part: Dataset, told: Data, training: Training, device: str) -> 
     )
 
 
-def test_loader(
+def plain_loader(
     part: Dataset, told: Data, device: str, batch_size: int = EVALUATION_BATCH
 ) -> Loader:
     """The images in their order, normalized as those of the training were."""
@@ -90,7 +91,9 @@ def _transform(part: Dataset, told: Data, augment: str) -> transforms.Transform:
         steps.append(transforms.RandomCrop((height, width), SHIFT))
     if "flip" in augment:
         steps.append(transforms.RandomHorizontalFlip())
-    return transforms.Compose([*steps, transforms.ToFloat(), transforms.Normalize(told.mean, told.std)])
+    return transforms.Compose(
+        [*steps, transforms.ToFloat(), transforms.Normalize(told.mean, told.std)]
+    )
 
 
 def statistics(part: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -134,7 +137,8 @@ def make_schedule(optimizer: Any, training: Training, steps: int) -> Schedule | 
 class WarmCosine:
     """Factor of the learning rate by step: up in a line, then half a cosine down to 0.
 
-    Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, with one period; warm-up as in Goyal et al. 2017.
+    Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, with one period; warm-up as in Goyal et al.
+    2017.
     """
 
     def __init__(self, steps: int, warm_up: float = WARM_UP) -> None:

@@ -30,7 +30,8 @@ class Totals:
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch of a history. Losses are means over all images, rates and seconds of training alone."""
+    """One epoch of a history. Losses are means over all images, rates and seconds of training
+    alone."""
 
     epoch: int
     step: int
@@ -47,8 +48,9 @@ class Trainer:
     """Trains a model on batches (images, labels) and judges it after each epoch.
 
     model: a Module that gives logits (N, classes). optimizer: of gpudl.optim. loss: called as
-    loss(logits, labels). train: a `gpudl.data.Loader` whose batches are Tensors on the model's device;
-    test: another one, or None. callbacks: see `gpudl.train.Callback`; called in their order.
+    loss(logits, labels). train: a `gpudl.data.Loader` whose batches are Tensors on the model's
+    device; test: another one, or None. callbacks: see `gpudl.train.Callback`; called in their
+    order.
 
     >>> trainer = Trainer(net, SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss(), train, test)
     >>> trainer.fit(epochs=5)
@@ -80,8 +82,9 @@ class Trainer:
     def fit(self, epochs: int) -> list[Row]:
         """Train until `epochs` epochs are finished, those before a resumption included.
 
-        Raises DivergedError where the loss is no longer a finite number. What a callback raises goes
-        through; the state is that of the last whole step, and the loader's place is behind its batch.
+        Raises DivergedError where the loss is no longer a finite number. What a callback raises
+        goes through; the state is that of the last whole step, and the loader's place is behind its
+        batch.
         """
         if self.step == 0:
             self.train.set_epoch(self.epoch)
@@ -193,7 +196,8 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken. Model, data and callbacks must be those of that time."""
+        """Go on where `state_dict` was taken. Model, data and callbacks must be those of that
+        time."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.train.load_state_dict(state["loader"])

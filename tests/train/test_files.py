@@ -16,9 +16,14 @@ def test_the_new_file_takes_the_place_of_the_old_one(tmp_path):
 def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.bin"
     write_bytes(path, b"old")
-    with pytest.raises(OSError, match="disk is full"), replacing(path) as part:
-        part.write_bytes(b"ne")
-        raise OSError("the disk is full")
+
+    def write_half():
+        with replacing(path) as part:
+            part.write_bytes(b"ne")
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk is full"):
+        write_half()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,14 +1,12 @@
-"""Pictures are drawn, for one epoch and many, few classes and many, grey and colour, no mistakes too."""
+"""Pictures are drawn: of one epoch and many, few classes and many, grey and colour."""
 
 import numpy as np
 import pytest
 
-
-
 pytest.importorskip("matplotlib")
-from PIL import Image  # noqa: E402
+from PIL import Image
 
-from gpudl.train import Row, report  # noqa: E402
+from gpudl.train import Row, report
 
 NAMES = [f"class number {i}" for i in range(10)]
 

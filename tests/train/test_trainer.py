@@ -90,7 +90,9 @@ def bits_of(run):
 def untimed(run):
     with run.history.open() as file:
         rows = list(csv.DictReader(file))
-    return [{k: v for k, v in r.items() if not k.endswith("second") and k != "seconds"} for r in rows]
+    return [
+        {k: v for k, v in r.items() if not k.endswith("second") and k != "seconds"} for r in rows
+    ]
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 7, 10])
@@ -125,7 +127,10 @@ def test_dropout_goes_on_in_its_stream(blocks, tmp_path, whole):
 
 def test_a_diverging_training_keeps_the_last_good_checkpoint(blocks, tmp_path):
     job = start(blocks, tmp_path / "run", optimizer="sgd", lr=1e30, schedule="constant")
-    with job, pytest.raises(DivergedError, match=r"not finite|loss is (nan|inf).*smaller.*--lr.*kept in"):
+    with (
+        job,
+        pytest.raises(DivergedError, match=r"not finite|loss is (nan|inf).*smaller.*--lr.*kept in"),
+    ):
         job.train()
     state = load_state(job.run.checkpoint)
     assert all(np.isfinite(array).all() for array in state["model"].values())
@@ -183,7 +188,7 @@ def test_runs_are_numbered(blocks, tmp_path, monkeypatch):
         folders.append(str(job.run))
         job.close()
     assert folders == ["runs/mlp-blocks-1", "runs/mlp-blocks-2"]
-    with pytest.raises(TrainingError, match="has files in it already.*--resume"):
+    with pytest.raises(TrainingError, match=r"has files in it already.*--resume"):
         start(blocks, "runs/mlp-blocks-1")
 
 

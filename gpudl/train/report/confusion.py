@@ -27,7 +27,9 @@ def draw_confusion(
         axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)
         axes.set(title=title, xlabel="predicted", ylabel="true")
         long = max(map(len, classes), default=0) > 3
-        axes.set_xticks(range(count), classes, rotation=45 if long else 0, ha="right" if long else "center")
+        axes.set_xticks(
+            range(count), classes, rotation=45 if long else 0, ha="right" if long else "center"
+        )
         axes.set_yticks(range(count), classes)
         axes.grid(False)
         axes.tick_params(length=0)

@@ -11,7 +11,7 @@ from gpudl.train.errors import TrainingError
 from gpudl.train.files import replacing
 
 BLUE, ORANGE, GREEN, RED, GREY = "#1f5fa8", "#d9730d", "#2a8a4a", "#c0392b", "#6b7280"
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "font.family": "DejaVu Sans",  # comes with Matplotlib, so pictures look the same everywhere
     "axes.titlesize": 11,
@@ -57,8 +57,8 @@ Cell = tuple[float, float, float, float]  # left, right, bottom, top: imshow's e
 def cells(axes: Any, rows: int, columns: int, aspect: float = 1.0, gap: float = 0.1) -> list[Cell]:
     """Places for images on one axes, row by row, each 1 wide and 1 high, with `gap` between them.
 
-    aspect: height of a row in those units; what exceeds 1 is room for text. One axes for all images is
-    drawn many times faster than one for each.
+    aspect: height of a row in those units; what exceeds 1 is room for text. One axes for all
+    images is drawn many times faster than one for each.
     """
     bare(axes)
     axes.set_aspect("equal")

@@ -17,7 +17,8 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def first_filters(model: Any, input_shape: tuple[int, ...]) -> Floats | None:
-    """Weights (K, C, R, S) of the first layer: a convolution's, or a linear one's in the input's shape.
+    """Weights (K, C, R, S) of the first layer: a convolution's, or a linear one's in the input's
+    shape.
 
     None where the first layer is neither.
     """
@@ -43,7 +44,9 @@ def draw_filters(path: Path, filters: Floats, title: str) -> None:
         drawn.suptitle(title + note, x=0.01, ha="left", fontsize=12)
         axes = drawn.subplots()
         image = None
-        for number, (cell, weight) in enumerate(zip(cells(axes, rows, columns), shown, strict=False)):
+        for number, (cell, weight) in enumerate(
+            zip(cells(axes, rows, columns), shown, strict=False)
+        ):
             image = _draw(axes, weight, limit, cell)
             axes.text(*top_of(cell), str(number), ha="center", va="bottom", fontsize=8)
         if image is not None:

@@ -51,7 +51,12 @@ def draw_mistakes(
 
 
 def draw_prediction(
-    path: Path, original: Images, seen: Images, probabilities: Floats, classes: Sequence[str], name: str
+    path: Path,
+    original: Images,
+    seen: Images,
+    probabilities: Floats,
+    classes: Sequence[str],
+    name: str,
 ) -> None:
     """An image as it came (H, W[, 3]), as the model sees it (C, H, W), and its probabilities."""
     order = np.argsort(-probabilities, kind="stable")[:BARS]
@@ -77,7 +82,11 @@ def draw_prediction(
         for place, number in enumerate(order):
             if probabilities[number] >= 0.005:
                 right.text(
-                    probabilities[number] + 0.01, place, f"{probabilities[number]:.1%}", va="center", fontsize=8
+                    probabilities[number] + 0.01,
+                    place,
+                    f"{probabilities[number]:.1%}",
+                    va="center",
+                    fontsize=8,
                 )
 
 

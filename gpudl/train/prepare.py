@@ -1,0 +1,132 @@
+"""The settings of a training, complete and checked, and the data they speak of."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpudl import data as data_sets
+from gpudl import models
+from gpudl.data import Split
+from gpudl.train import blas, config, recipe
+from gpudl.train.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Config
+from gpudl.train.errors import TrainingError
+from gpudl.train.picture import SAMPLE, usual_extent
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A complete configuration with the data it speaks of."""
+
+    config: Config
+    split: Split
+
+
+def configure(
+    model: str,
+    *,
+    data: str | None = None,
+    data_dir: str | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
+    options: dict[str, Any] | None = None,
+    **training: Any,
+) -> Prepared:
+    """The configuration of a training, with defaults where `training` has None, and its data.
+
+    options: arguments of the model's function. training: fields of `gpudl.train.Training`. Raises
+    TrainingError or DataError where something is unknown, out of range or missing.
+    """
+    info = _model(model)
+    name = _absolute(data) if data else info.dataset
+    data_dir = str(Path(data_dir).expanduser().resolve()) if data_dir else None
+    for option, choices in (
+        ("optimizer", OPTIMIZERS),
+        ("schedule", SCHEDULES),
+        ("augment", AUGMENTATIONS),
+    ):
+        _check_choice(option, training.get(option), choices)
+    settings = config.default_training(name, **training)
+    split, shape = recipe.load_data(name, data_dir, limit, info)
+    mean, std = recipe.statistics(split.train)
+    classes = split.train.classes or tuple(map(str, range(int(split.train.labels.max()) + 1)))
+    sizes = (len(split.train), len(split.test))
+    extent = usual_extent(split.train.batch(np.arange(min(len(split.train), SAMPLE)))[0])
+    told = config.Data(name, data_dir, limit, sizes, classes, mean, std, extent)
+    made, all_options = recipe.build_model(info, len(classes), shape[0], options or {})
+    settled = Config(
+        model=info.name,
+        data=told,
+        training=settings,
+        device=device,
+        options=all_options,
+        input_shape=shape,
+        parameters=sum(p.numel() for p in made.parameters()),
+        versions=_versions(),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+    return Prepared(settled, split)
+
+
+def reload_data(settings: Config) -> Split:
+    """The data of a run. Raises TrainingError where they are no longer what they were."""
+    told = settings.data
+    split, shape = recipe.load_data(told.name, told.folder, told.limit, _model(settings.model))
+    now = (len(split.train), len(split.test)), shape
+    if now != (told.sizes, settings.input_shape):
+        raise TrainingError(
+            f"{told.name}: has {now[0]} images of {now[1]}, the run was trained with "
+            f"{told.sizes} of "
+            f"{settings.input_shape}; bring the data back or train anew"
+        )
+    return split
+
+
+def _absolute(data: str) -> str:
+    """The name of a data set as it is, a path so that it holds in every working directory."""
+    path = Path(data).expanduser()
+    is_path = os.sep in data or path.suffix == ".npz" or (path.is_dir() and not _is_known(data))
+    return str(path.resolve()) if is_path else data
+
+
+def _is_known(data: str) -> bool:
+    try:
+        return bool(data_sets.info(data))
+    except data_sets.DataError:
+        return False
+
+
+def _model(name: str) -> models.Info:
+    try:
+        return models.info(name)
+    except KeyError as error:
+        raise TrainingError(f"{error.args[0]}; gpudl models lists them") from None
+
+
+def _check_choice(
+    option: str, value: str | None, choices: Sequence[str] | dict[str, float]
+) -> None:
+    if value is not None and value not in choices:
+        near = difflib.get_close_matches(value, choices, 1)
+        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(choices)}"
+        raise TrainingError(f"--{option}: {value!r} is unknown; {hint}")
+
+
+def _versions() -> dict[str, str]:
+    import gpudl
+
+    return {
+        "gpudl": gpudl.__version__,
+        "numpy": np.__version__,
+        "blas": blas.describe(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
