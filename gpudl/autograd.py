@@ -101,6 +101,9 @@ class Node:
     def release(self) -> None:
         """Forget the saved arrays."""
 
+    def keep_old(self, array: Array, version: Version) -> None:
+        """The array is about to be overwritten with the output: save a copy if it is saved."""
+
 
 class OpNode(Node):
     """A node that runs `op.backward` on its device."""
@@ -143,6 +146,13 @@ class OpNode(Node):
     def release(self) -> None:
         self.saved = None
         self.versions = ()
+
+    def keep_old(self, array: Array, version: Version) -> None:
+        names = [n for n in self.op.saves if getattr(self.saved, n) is array]
+        if names and not isinstance(array, MetaArray):
+            old = array.copy()
+            self.saved = self.saved._replace(**dict.fromkeys(names, old))
+            self.versions = [v for v in self.versions if v[0] not in names]
 
 
 def run_backward(

@@ -103,7 +103,7 @@ def _quietly(run: Callable[..., Any], *arguments: Any) -> Any:
 
 def _numpy_form(op: Op, direction: str, algorithm: str | None) -> Callable[..., Any]:
     """The bound method to run; `algorithm` "definition" is the obvious one."""
-    forms = op.cache("numpy_form")
+    forms = op.numpy_forms
     run = forms.get((direction, algorithm))
     if run is None:
         for name in (algorithm,) if algorithm else (*op.cpu, "definition"):

@@ -203,6 +203,11 @@ class Op:
         """What was found out about inputs of some shapes and dtypes."""
         return {}
 
+    @cached_property
+    def numpy_forms(self) -> dict[tuple[str, str | None], Callable[..., Any]]:
+        """The methods that run it on arrays, by direction and algorithm."""
+        return {}
+
     def plan(self, arrays: tuple[Array | None, ...]) -> Plan:
         specs = tuple(None if a is None else Spec(tuple(a.shape), a.dtype) for a in arrays)
         outputs = self.infer_cached(specs)

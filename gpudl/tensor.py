@@ -243,6 +243,8 @@ class Tensor(Methods):
         if recording:
             views.refresh(self)
             views.check_change(self, result)
+            if result._node is not None:
+                result._node.keep_old(self.data, self._cell)
         if result.shape != self.shape:
             raise ValueError(
                 f"in-place update: the result has shape {list(result.shape)}, which does not fit "
@@ -345,6 +347,12 @@ class Tensor(Methods):
             "tensors are not pickled, because loading a pickle runs code; save weights with "
             "gpudl.save(module.state_dict(), 'weights.safetensors')"
         )
+
+    def __copy__(self) -> Tensor:
+        """The same memory under another name, off the tape."""
+        copied = self.detach()
+        copied._requires_grad = self._requires_grad
+        return copied
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         if self._node is not None:
@@ -497,10 +505,14 @@ def _as_array(data: Any, dtype: Any, where: Device) -> Array:
         data = data.device.to_numpy(data.data) if data.device is not where else data.data
     if isinstance(data, MetaArray):
         return data
-    if not hasattr(data, "shape") and hasattr(data, "__dlpack__"):
-        data = np.from_dlpack(data)
+    if not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__dlpack__"):
+        if not hasattr(data, "__cuda_array_interface__"):
+            data = np.from_dlpack(data)
     if not hasattr(data, "shape"):
-        array = np.asarray(data)
+        try:
+            array = np.asarray(data)
+        except ValueError:
+            array = np.asarray(None)
         if array.dtype == object:
             raise ValueError(
                 "tensor: the nested lists are ragged or hold something that is no number"

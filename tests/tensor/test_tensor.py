@@ -1,0 +1,206 @@
+"""Making tensors, their dtypes, and the ways in and out: NumPy, DLPack, repr, pickles, copies."""
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import dtypes
+from gpudl.device import why_missing
+
+DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool")
+
+
+@pytest.mark.parametrize(("a", "b"), list(itertools.product(DTYPES, repeat=2)))
+def test_promotion_is_pytorchs(a, b):
+    torch = pytest.importorskip("torch")
+    for shapes in [((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())]:
+        ours = [gpudl.tensor(np.ones(s)).to(d) for s, d in zip(shapes, (a, b), strict=True)]
+        theirs = [
+            torch.ones(s, dtype=getattr(torch, d)) for s, d in zip(shapes, (a, b), strict=True)
+        ]
+        for function in ("mul", "div", "eq", "maximum"):
+            got = getattr(gpudl, function)(*ours).dtype
+            want = getattr(torch, function)(*theirs).dtype
+            assert got.name == str(want).removeprefix("torch."), (function, a, b, shapes)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("number", [True, 2, 0.5])
+@pytest.mark.parametrize("shape", [(2,), ()])
+def test_python_numbers_are_weak(dtype, number, shape):
+    torch = pytest.importorskip("torch")
+    ours = gpudl.tensor(np.ones(shape)).to(dtype)
+    theirs = torch.ones(shape, dtype=getattr(torch, dtype))
+    for function in ("add", "div", "pow", "lt"):
+        if function == "pow" and dtype == "bool" and number is True:
+            continue
+        got = getattr(gpudl, function)(ours, number).dtype
+        want = getattr(torch, function)(theirs, number).dtype
+        assert got.name == str(want).removeprefix("torch."), function
+
+
+def test_operators_have_their_reflected_forms():
+    x = gpudl.tensor([2.0, 4.0])
+    assert (1 + x).tolist() == [3, 5]
+    assert (1 - x).tolist() == [-1, -3]
+    assert (3 * x).tolist() == [6, 12]
+    assert (8 / x).tolist() == [4, 2]
+    assert (9 // x).tolist() == [4, 2]
+    assert (9 % x).tolist() == [1, 1]
+    assert (2**x).tolist() == [4, 16]
+    assert (-x).tolist() == [-2, -4]
+    assert abs(-x).tolist() == [2, 4]
+    assert (3 > x).tolist() == [True, False]
+    assert (np.array([1.0, 1.0], np.float32) + x).tolist() == [3, 5]
+    assert (np.float32(1) + x).dtype == np.float32
+    assert (~(x > 3) | (x == 4)).all().item()
+    assert x != None  # noqa: E711
+    with pytest.raises(TypeError, match="bool tensors"):
+        x & x
+    with pytest.raises(TypeError, match="expected a tensor or a number, got str"):
+        x + "1"
+
+
+def test_dtypes_of_what_comes_in():
+    assert gpudl.tensor([1.0, 2.0]).dtype == np.float32
+    assert gpudl.tensor([1, 2]).dtype == np.int64
+    assert gpudl.tensor([True]).dtype == np.bool_
+    assert gpudl.tensor(np.zeros(2)).dtype == np.float64
+    assert gpudl.tensor([1, 2], dtype="float16").dtype == np.float16
+    assert gpudl.tensor([1.5]).bfloat16().dtype == dtypes.dtype_of("bfloat16")
+    for bad in ("complex64", "text", object):
+        with pytest.raises(TypeError, match="dtype"):
+            gpudl.tensor([1.0], dtype=bad)
+    with pytest.raises(ValueError, match="ragged"):
+        gpudl.tensor([[1.0], [2.0, 3.0]])
+
+
+def test_numpy_shares_memory_and_tensor_copies():
+    array = np.zeros(2, np.float32)
+    shared, copied = gpudl.from_numpy(array), gpudl.tensor(array)
+    array[0] = 5
+    assert shared.tolist() == [5, 0]
+    assert copied.tolist() == [0, 0]
+    shared.numpy()[1] = 6
+    assert array.tolist() == [5, 6]
+    assert np.asarray(shared).base is None or np.shares_memory(np.asarray(shared), array)
+    with pytest.raises(RuntimeError, match="detach"):
+        gpudl.tensor([1.0], requires_grad=True).numpy()
+
+
+def test_dlpack_in_and_out():
+    array = np.arange(3, dtype=np.float32)
+    assert np.shares_memory(np.from_dlpack(gpudl.from_numpy(array)), array)
+
+    class Foreign:
+        def __dlpack__(self, **arguments):
+            return array.__dlpack__(**arguments)
+
+        def __dlpack_device__(self):
+            return array.__dlpack_device__()
+
+    assert gpudl.Tensor(Foreign()).tolist() == [0, 1, 2]
+    with pytest.raises(BufferError, match="detach"):
+        gpudl.tensor([1.0], requires_grad=True).__dlpack__()
+
+
+def test_dlpack_with_pytorch():
+    torch = pytest.importorskip("torch")
+    x = gpudl.tensor([1.0, 2.0])
+    twin = torch.from_dlpack(x)
+    twin[0] = 7
+    assert x.tolist() == [7, 2]
+    assert gpudl.Tensor(twin).tolist() == [7, 2]
+
+
+def test_repr_is_readable():
+    assert repr(gpudl.tensor([1.0, 2.5])) == "tensor([1. , 2.5])"
+    assert repr(gpudl.tensor([1], dtype="int32")) == "tensor([1], dtype=int32)"
+    x = gpudl.tensor(2.0, requires_grad=True)
+    assert repr(x) == "tensor(2., requires_grad=True)"
+    assert repr(x.exp()) == "tensor(7.3891, grad_fn=<exp>)"
+    assert f"{x:.3f}" == "2.000"
+    assert "..." in repr(gpudl.tensor(np.zeros(5000)))
+
+
+def test_pickles_are_refused_with_a_pointer():
+    with pytest.raises(TypeError, match=r"gpudl\.save"):
+        pickle.dumps(gpudl.tensor([1.0]))
+
+
+def test_copies():
+    x = gpudl.tensor([1.0], requires_grad=True)
+    (x * 2).sum().backward()
+    y = copy.deepcopy(x)
+    assert y.requires_grad
+    assert y.grad.tolist() == [2]
+    with gpudl.no_grad():
+        y.add_(1)
+    assert x.tolist() == [1]
+    with pytest.raises(RuntimeError, match="only leaves"):
+        copy.deepcopy(x * 2)
+    assert copy.copy(x) is not x
+
+
+def test_one_element_becomes_a_number():
+    x = gpudl.tensor([3])
+    assert (int(x), float(x), bool(x), x.item(), [10, 20, 30, 40][x]) == (3, 3.0, True, 3, 40)
+    with pytest.raises(RuntimeError, match="ambiguous"):
+        bool(gpudl.tensor([1, 2]))
+    with pytest.raises(RuntimeError, match="2 elements"):
+        gpudl.tensor([1, 2]).item()
+    with pytest.raises(TypeError, match="without axes"):
+        len(gpudl.tensor(1))
+
+
+def test_devices_do_not_mix():
+    with pytest.raises(ValueError, match=r"add: y is on meta.*\.to\('cpu'\)"):
+        gpudl.tensor([1.0]) + gpudl.tensor([1.0], device="meta")
+    with pytest.raises(ValueError, match="no values to move"):
+        gpudl.tensor([1.0], device="meta").cpu()
+
+
+def test_gradients_cross_devices():
+    if why_missing("emulator"):
+        pytest.skip(why_missing("emulator"))
+    x = gpudl.tensor([1.0, 2.0], requires_grad=True)
+    y = x.to("emulator")
+    assert y.device.name == "emulator"
+    (y * 3).cpu().sum().backward()
+    assert x.grad.tolist() == [3, 3]
+    assert x.grad.device.name == "cpu"
+
+
+def test_shape_functions_compose():
+    torch = pytest.importorskip("torch")
+    array = np.random.default_rng(0).standard_normal((2, 1, 3, 4)).astype("f")
+    x, t = gpudl.tensor(array), torch.tensor(array)
+    for f in [
+        lambda a: a.flatten(1), lambda a: a.flatten(1, 2), lambda a: a.squeeze(), lambda a: a.mT,
+        lambda a: a.squeeze(1).unsqueeze(-1), lambda a: a.unflatten(3, (2, -1)),
+        lambda a: a.movedim(0, -1), lambda a: a.movedim((0, 1), (2, 0)), lambda a: a.transpose(1, -1),
+        lambda a: a.repeat(2, 1, 2, 1), lambda a: a.repeat(3, 1, 1, 1, 2), lambda a: a.tile((2,)),
+        lambda a: a.expand(2, 5, -1, -1), lambda a: a.flip(0, -1), lambda a: a.roll(3, -1),
+        lambda a: a.chunk(3, -1)[1], lambda a: a.split([1, 3], 3)[1], lambda a: a.unbind(2)[1],
+        lambda a: a.var(dim=3), lambda a: a.std(3, unbiased=False), lambda a: a.norm(dim=(1, 2)),
+        lambda a: a.max(2).values, lambda a: a.min(2)[1], lambda a: a.topk(2)[0], lambda a: a.max(),
+        lambda a: a.sort(2, descending=True).indices, lambda a: a.cumsum(3), lambda a: a.clamp(min=0),
+        lambda a: a.masked_select(a > 0), lambda a: a.masked_fill(a > 0, 7.0),
+        lambda a: (a > 0).nonzero(), lambda a: a.index_select(3, a[0, 0, 0].argsort()[:2]),
+        lambda a: a.where(a > 0, -a), lambda a: a.div(2, rounding_mode="floor"),
+        lambda a: a.reshape(-1).unsqueeze(0).contiguous(), lambda a: a.isnan().any(),
+    ]:  # fmt: skip
+        ours, theirs = f(x), f(t)
+        assert ours.shape == tuple(theirs.shape)
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_view_must_share_memory():
+    x = gpudl.tensor(np.zeros((2, 3)))
+    assert x.view(3, 2).view(-1).shape == (6,)
+    with pytest.raises(RuntimeError, match="reshape"):
+        x.T.view(6)
