@@ -33,7 +33,7 @@ SCHEDULES ?= 0 1 3 5 7 9 11 13 15 2 4 6 8 10 12 14 16
 LOADS := -c "from gpudl import _native; _native.load('emulator')"
 CPP_FILES := find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'
 
-.PHONY: help train test emulator cuda test-schedules test-asan test-race test-sass lint format gpu clean
+.PHONY: help train test emulator cuda test-schedules test-asan test-race test-sass lint stubs format gpu clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -79,6 +79,9 @@ lint: $(DEV_READY) ## formatting, style and types
 	$(DEV) -m ruff format --check .
 	$(DEV) -m mypy
 	$(CPP_FILES) | xargs $(CLANG_FORMAT) --dry-run -Werror
+
+stubs: $(DEV_READY) ## types of Tensor's methods and gpudl's functions, from the operators' modules
+	PYTHONPATH=. $(DEV) scripts/stubs.py
 
 format: $(DEV_READY) ## formats everything
 	$(DEV) -m ruff check --fix .

@@ -114,7 +114,7 @@ def _numpy_form(op: Op, direction: str, algorithm: str | None) -> Callable[..., 
         else:
             raise ValueError(f"{op.name}: has no {direction} named {algorithm!r}; has {op.cpu}")
         forms[direction, algorithm] = run
-    return run  # type: ignore[no-any-return]
+    return run
 
 
 class MetaArray(NamedTuple):

@@ -8,7 +8,7 @@ higher. Integers beside floats take the float's format: int64 + float32 is float
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,8 @@ int16 = np.dtype(np.int16)
 int8 = np.dtype(np.int8)
 uint8 = np.dtype(np.uint8)
 bool_ = np.dtype(np.bool_)
+if TYPE_CHECKING:
+    bfloat16: Dtype
 
 NAMES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8")
 
@@ -46,7 +48,8 @@ def dtype_of(dtype: Any) -> Dtype:
             import ml_dtypes
         except ImportError as error:
             raise ImportError("bfloat16 needs ml_dtypes: pip install ml_dtypes") from error
-        return np.dtype(ml_dtypes.bfloat16)
+        found: Dtype = np.dtype(ml_dtypes.bfloat16)
+        return found
     try:
         found = np.dtype(dtype)
     except TypeError:

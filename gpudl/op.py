@@ -13,9 +13,18 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_):
+        """Tells type checkers what __init_subclass__ does; in typing since Python 3.11."""
+        return lambda cls: cls
+
 
 Array = Any  # numpy.ndarray or cupy.ndarray: definitions are written over their common interface
 
@@ -72,6 +81,7 @@ class Case(NamedTuple):
     error: str | None = None
 
 
+@dataclass_transform(frozen_default=True)
 class Op:
     """Base of all operators; see the module's docstring. A subclass becomes a frozen dataclass."""
 

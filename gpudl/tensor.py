@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gpudl import autograd, dtypes, views
-from gpudl import device as devices
 from gpudl._methods import Methods
 from gpudl.autograd import OpNode, Version
-from gpudl.device import Device, MetaArray
+from gpudl.device import Device, MetaArray, cpu, meta
+from gpudl.device import device as device_of
 from gpudl.op import Array, Op, Plan, is_floating
 from gpudl.views import View
 
@@ -47,7 +47,7 @@ class Tensor(Methods):
     def __init__(
         self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> None:
-        where = devices.device(device) if device is not None else _device_of(data)
+        where = device_of(device) if device is not None else _device_of(data)
         self.data = _as_array(data, dtype, where)
         self.device = where
         self._cell = [0]
@@ -125,7 +125,7 @@ class Tensor(Methods):
 
     def __iter__(self) -> Iterator[Tensor]:
         for i in range(len(self)):
-            yield self[i]  # type: ignore[index]
+            yield self[i]
 
     # ---------------------------------------------------------------- tape
 
@@ -172,8 +172,7 @@ class Tensor(Methods):
         return self._cell[0]
 
     def _edge(self) -> Any:
-        """Where gradients of this tensor go: (node, output), the tensor itself as a leaf, or
-        None."""
+        """Where its gradient goes: (node, output), the tensor itself as a leaf, or None."""
         if self._view is not None:
             views.refresh(self)
         return self._place()
@@ -486,18 +485,18 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor on the cpu that shares the array's memory."""
-    return Tensor._wrap(array, device=devices.cpu)
+    return Tensor._wrap(array, device=cpu)
 
 
 def _device_of(data: Any) -> Device:
     if isinstance(data, Tensor):
         return data.device
     if isinstance(data, MetaArray):
-        return devices.meta
+        return meta
     if hasattr(data, "__cuda_array_interface__"):
         index = data.device.id if hasattr(data, "device") else 0
-        return devices.device(f"cuda:{index}")
-    return devices.cpu
+        return device_of(f"cuda:{index}")
+    return cpu
 
 
 def _as_array(data: Any, dtype: Any, where: Device) -> Array:

@@ -25,7 +25,7 @@ class View(NamedTuple):
 
     source: Tensor
     op: Op
-    index: int  # which output of op
+    output: int  # which one of op
     root: Tensor  # the source's source's … that is no view
     recorded: bool
 
@@ -94,7 +94,7 @@ def refresh(tensor: Tensor) -> None:
         edge = view.source._edge()
         saved = view.op.saved_type(*(None for _ in view.op.saves), (_spec(view.source),))
         tensor._node = edge and autograd.OpNode(view.op, tensor.device, (edge,), saved)
-        tensor._index = view.index
+        tensor._index = view.output
     tensor._stamp = view.root._stamp
 
 

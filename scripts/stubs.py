@@ -31,7 +31,7 @@ class Qualify(ast.NodeTransformer):
         self.module = inspect.unwrap(function).__globals__
         self.imports: set[tuple[str, str]] = set()
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in BUILTIN and node.id not in self.module:
             return ast.Attribute(ast.Name("builtins"), node.id)
         if node.id in BUILTIN:  # a function of that name stands beside it
@@ -77,6 +77,8 @@ def method(name: str, function: Callable[..., Any], imports: set[tuple[str, str]
     parts = ["self"]
     keywords = False
     for p in list(signature.parameters.values())[1:]:
+        if p.kind is p.KEYWORD_ONLY and name.startswith("__"):
+            continue  # signs have no further arguments
         if p.kind is p.KEYWORD_ONLY and not keywords:
             keywords = True
             parts.append("*")
@@ -87,8 +89,7 @@ def method(name: str, function: Callable[..., Any], imports: set[tuple[str, str]
         parts.append(text if p.default is p.empty else f"{text} = ...")
     returns = annotation(signature.return_annotation)
     imports |= qualify.imports
-    note = "  # type: ignore[override]" if name in ("__eq__", "__ne__") and returns != "Any" else ""
-    return f"    def {name}({', '.join(parts)}) -> {returns}: ...{note}\n"
+    return f"    def {name}({', '.join(parts)}) -> {returns}: ...\n"
 
 
 def methods() -> str:
@@ -109,8 +110,8 @@ def module_stub(place: str, source: Path) -> str:
                 for a in node.names
                 if not (a.asname or a.name).startswith("_")
             ]
-        elif isinstance(node, ast.Assign) and node.targets[0].id == "__version__":  # type: ignore[attr-defined]
-            lines.append("__version__: str\n")
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            lines += lazy_lines(node.target.id, node.value)
     for name, function in functions(place).items():
         if name.startswith("__"):
             continue
@@ -118,6 +119,19 @@ def module_stub(place: str, source: Path) -> str:
         home = home if own_name(home, function) else function.__module__
         lines.append(f"from {home} import {own_name(home, function) or name} as {name}\n")
     return HEADER + "".join(sorted(lines))
+
+
+def lazy_lines(name: str, value: ast.expr | None) -> list[str]:
+    """Of gpudl/__init__.py: what its tables of lazily loaded names offer."""
+    if name == "_LAZY":
+        table = ast.literal_eval(value or ast.Dict())
+        return [f"from {module} import {n} as {n}\n" for n, module in table.items()]
+    if name == "_MODULES":
+        present = [
+            m for m in ast.literal_eval(value or ast.Tuple()) if (ROOT / "gpudl" / m).exists()
+        ]
+        return [f"from gpudl import {m} as {m}\n" for m in present]
+    return ["__version__: str\n"] if name == "__version__" else []
 
 
 def own_name(module: str, function: Callable[..., Any]) -> str | None:

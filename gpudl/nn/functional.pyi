@@ -7,9 +7,14 @@ from gpudl.ops.activation import sigmoid as sigmoid
 from gpudl.ops.activation import softplus as softplus
 from gpudl.ops.activation import tanh as tanh
 from gpudl.ops.conv import conv2d as conv2d
+from gpudl.ops.cross_entropy import cross_entropy as cross_entropy
+from gpudl.ops.cross_entropy import nll_loss as nll_loss
 from gpudl.ops.indexing import one_hot as one_hot
 from gpudl.ops.joining import pad as pad
 from gpudl.ops.linear import linear as linear
+from gpudl.ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from gpudl.ops.loss import l1_loss as l1_loss
+from gpudl.ops.loss import mse_loss as mse_loss
 from gpudl.ops.norm import batch_norm as batch_norm
 from gpudl.ops.pool import avg_pool2d as avg_pool2d
 from gpudl.ops.pool import max_pool2d as max_pool2d

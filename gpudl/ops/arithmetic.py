@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class MulOp(Binary):
     """z = x·y."""
 
     saves = ("x", "y")
-    saved_for = {"x": ("y",), "y": ("x",)}
+    saved_for: ClassVar = {"x": ("y",), "y": ("x",)}
 
     def compute(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.multiply(x, y)
@@ -73,7 +73,7 @@ class DivOp(Binary):
     """z = x/y; integers divide to float32."""
 
     saves = ("x", "y")
-    saved_for = {"x": ("y",)}
+    saved_for: ClassVar = {"x": ("y",)}
     domain = (0.5, 2.0)
 
     def result(self, x: Any, y: Any) -> np.dtype[Any]:
@@ -100,7 +100,7 @@ class DivOp(Binary):
 class FloorDivideOp(Binary):
     """z = ⌊x/y⌋."""
 
-    backward = None
+    backward = None  # type: ignore[assignment]
     domain = (0.5, 5.0)
 
     def compute(self, xp: Any, x: Any, y: Any) -> Any:
@@ -117,7 +117,7 @@ class RemainderOp(Binary):
     """z = x - y·⌊x/y⌋: the remainder has y's sign."""
 
     saves = ("x", "y")
-    saved_for = {"x": ("y",), "y": ("y",)}
+    saved_for: ClassVar = {"x": ("y",), "y": ("y",)}
     domain = (0.5, 5.0)
 
     def compute(self, xp: Any, x: Any, y: Any) -> Any:
@@ -140,7 +140,7 @@ class PowOp(Binary):
     """z = x^y."""
 
     saves = ("x", "y", "z")
-    saved_for = {"x": ("x", "y"), "y": ("x", "y"), "z": ("y",)}
+    saved_for: ClassVar = {"x": ("x", "y"), "y": ("x", "y"), "z": ("y",)}
     domain = (0.5, 2.0)
 
     def compute(self, xp: Any, x: Any, y: Any) -> Any:

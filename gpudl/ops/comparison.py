@@ -18,7 +18,7 @@ X, Y = [1.0, 2.0, 3.0, np.nan], [2.0, 2.0, 2.0, np.nan]
 class Comparison(Binary):
     """z = x ? y as bool; golden: what it says of 1, 2, 3 and NaN against 2, 2, 2 and NaN."""
 
-    backward = None
+    backward = None  # type: ignore[assignment]
     golden: ClassVar[tuple[bool, ...]]
 
     def infer(self, x: Spec, y: Spec) -> tuple[Spec, ...]:
@@ -116,7 +116,7 @@ class Predicate(Unary):
     """y says something of x, as bool."""
 
     saves = ()
-    backward = None
+    backward = None  # type: ignore[assignment]
     golden: ClassVar[tuple[bool, ...]]
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def number(value: Any, beside: Tensor) -> Tensor:
 class Unary(Op):
     """y = f(x), elementwise. A subclass gives `compute` and `derivative`."""
 
-    saves = ("x",)
+    saves: ClassVar[tuple[str, ...]] = ("x",)
 
     def result(self, x: Spec) -> np.dtype[Any]:
         """Floats keep their dtype; integers and bool become float32."""
@@ -129,7 +129,7 @@ class Unary(Op):
     def twin(self, torch: Any, x: Any) -> Any:
         return getattr(torch, self.name)(x)
 
-    domain = (-2.0, 2.0)
+    domain: ClassVar[tuple[float, float]] = (-2.0, 2.0)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -177,7 +177,7 @@ class Binary(Op):
     def twin(self, torch: Any, x: Any, y: Any) -> Any:
         return getattr(torch, self.name)(x, y)
 
-    domain = (-2.0, 2.0)
+    domain: ClassVar[tuple[float, float]] = (-2.0, 2.0)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

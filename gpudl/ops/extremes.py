@@ -64,7 +64,7 @@ def refuse_empty(op: Op, count: int, x: Spec) -> None:
 class Place(Op):
     """Number of the first largest or smallest element along `dim` (None: of all in order)."""
 
-    backward = None
+    backward = None  # type: ignore[assignment]
     dim: int | None
     keepdim: bool
 

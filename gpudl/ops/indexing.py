@@ -24,7 +24,7 @@ from gpudl.ops.shape import axis_of
 from gpudl.tensor import Tensor, apply
 
 
-class Cut(tuple[int, ...]):
+class Cut(tuple[int | None, ...]):
     """(start, stop, step) of a slice, which Python cannot hash before 3.12."""
 
     __slots__ = ()
@@ -124,9 +124,9 @@ class TakeOp(Op):
         many = np.random.default_rng(0).integers(0, 7, 1000)
         for name, i in {"matrix": matrix, "scalar": one, "many": many, "none": index[:0]}.items():
             yield Case(name, cls(0), lambda rng, i=i: (*normal((7, 3))(rng), i))
-        for i in (3, -4):
-            beyond = fixed([1.0, 2.0, 3.0], [i])
-            yield Case(f"beyond {i}", cls(0), beyond, error=f"take: index is {i}; axis .* 3")
+        for bad in (3, -4):
+            beyond = fixed([1.0, 2.0, 3.0], [bad])
+            yield Case(f"beyond {bad}", cls(0), beyond, error=f"take: index is {bad}; axis .* 3")
         yield Case("floats", cls(0), normal((3,), (2,)), error="take: index is float32")
 
 
@@ -387,7 +387,7 @@ def _values(input: Tensor, index: Tensor, src: Tensor | Number) -> Tensor:
     if not isinstance(src, Tensor):
         return number(src, input).to(input.dtype).expand(index.shape)
     if src.shape != index.shape and len(src.shape) == len(index.shape):
-        return src[tuple(slice(0, n) for n in index.shape)]  # type: ignore[index]
+        return src[tuple(slice(0, n) for n in index.shape)]
     return src
 
 
@@ -443,7 +443,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask is true, in a list."""
     shape = broadcast_shapes(TakeOp.of(0), ("input", "mask"), (_spec(input), _spec(mask)))
-    return input.expand(shape)[mask.expand(shape)]  # type: ignore[index,no-any-return]
+    return input.expand(shape)[mask.expand(shape)]
 
 
 def _spec(x: Tensor) -> Spec:

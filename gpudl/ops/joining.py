@@ -99,7 +99,8 @@ class SplitOp(Op):
     def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
         lead = (slice(None),) * (self.dim % x.ndim)
         stops = [int(s) for s in np.cumsum(self.extents)]
-        return tuple(x[(*lead, slice(s - e, s))] for s, e in zip(stops, self.extents, strict=True))
+        parts = zip(stops, self.extents, strict=True)
+        return tuple(x[lead + (slice(s - e, s),)] for s, e in parts)  # noqa: RUF005
 
     def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
         x = saved.specs[0]

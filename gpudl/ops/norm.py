@@ -105,7 +105,7 @@ class BatchNormOp(Op):
         """y is kept only where an activation masks the gradient, so that it may else be
         overwritten."""
         kept = super().save(inputs, outputs, specs, needs)
-        return kept if self.activation != "none" else kept._replace(y=None)  # type: ignore[attr-defined]
+        return kept if self.activation != "none" else kept._replace(y=None)
 
     # ------------------------------------------------------------ the definition
 
@@ -416,7 +416,7 @@ def batch_norm(
     op = BatchNormOp.of(bool(training), float(momentum), float(eps), activation)
     x, added = input, residual
     if input.ndim == 3:
-        x = input.reshape((*input.shape, 1))  # type: ignore[attr-defined]
-        added = None if residual is None else residual.reshape(x.shape)  # type: ignore[attr-defined]
+        x = input.reshape((*input.shape, 1))
+        added = None if residual is None else residual.reshape(x.shape)
     y: Tensor = apply(op, x, running_mean, running_var, weight, bias, added)[0]
-    return y.reshape(input.shape) if input.ndim == 3 else y  # type: ignore[attr-defined]
+    return y.reshape(input.shape) if input.ndim == 3 else y

@@ -358,4 +358,4 @@ def _native_rank(x: Tensor) -> Tensor:
 
 
 def _reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return x.reshape(shape)  # type: ignore[attr-defined,no-any-return]
+    return x.reshape(shape)

@@ -192,7 +192,7 @@ class VarOp(Reduction):
     """y = Σ (x - mean)² / (n - correction)."""
 
     correction: float
-    saves = ("x",)
+    saves: ClassVar[tuple[str, ...]] = ("x",)
     variants = ((1.0,), (0.0,))
 
     def spread(self, xp: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
@@ -306,7 +306,7 @@ class Quantifier(Reduction):
     """A bool per slice; what is not zero is true."""
 
     floats_only = False
-    backward = None
+    backward = None  # type: ignore[assignment]
 
     def result(self, x: Spec) -> np.dtype[Any]:
         return dtypes.bool_

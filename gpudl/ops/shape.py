@@ -333,8 +333,10 @@ def t(input: Tensor) -> Tensor:
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Move axes to other places; the rest keep their order."""
     n = input.ndim
-    pairs = ((source,), (destination,)) if isinstance(source, int) else (source, destination)
-    start, end = ([axis_of("movedim", d, n) for d in dims] for dims in pairs)  # type: ignore[union-attr]
+    sources = (source,) if isinstance(source, int) else source
+    places = (destination,) if isinstance(destination, int) else destination
+    start = [axis_of("movedim", d, n) for d in sources]
+    end = [axis_of("movedim", d, n) for d in places]
     order = [axis for axis in range(n) if axis not in start]
     for place, axis in sorted(zip(end, start, strict=True)):
         order.insert(place, axis)

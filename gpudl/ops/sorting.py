@@ -96,8 +96,8 @@ class TopkOp(SortOp):
     def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
         if not x.shape:
             return super().forward(xp, x)
-        lead = (slice(None),) * (self.dim % x.ndim)
-        indices = self.order(xp, x)[(*lead, slice(self.k))].astype(np.int64)
+        first = (slice(None),) * (self.dim % x.ndim) + (slice(self.k),)
+        indices = self.order(xp, x)[first].astype(np.int64)
         return xp.take_along_axis(x, indices, self.dim), indices
 
     def twin(self, torch: Any, x: Any) -> Any:

@@ -55,7 +55,7 @@ def take_apart(x: Tensor, key: Any) -> tuple[Basic, Arrays]:
 
 
 def _number(bound: Any) -> int | None:
-    return None if bound is None else bound.__index__()  # type: ignore[no-any-return]
+    return None if bound is None else bound.__index__()
 
 
 def _axes_taken(k: Any) -> int:

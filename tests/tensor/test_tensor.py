@@ -54,7 +54,7 @@ def test_operators_have_their_reflected_forms():
     assert (2**x).tolist() == [4, 16]
     assert (-x).tolist() == [-2, -4]
     assert abs(-x).tolist() == [2, 4]
-    assert (3 > x).tolist() == [True, False]
+    assert (x < 3).tolist() == [True, False]
     assert (np.array([1.0, 1.0], np.float32) + x).tolist() == [3, 5]
     assert (np.float32(1) + x).dtype == np.float32
     assert (~(x > 3) | (x == 4)).all().item()

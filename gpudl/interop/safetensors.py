@@ -1,0 +1,96 @@
+"""Weights in files: the safetensors format, which holds numbers and names only, never code."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpudl.tensor import Tensor
+
+
+def save(
+    state_dict: Mapping[str, Tensor | np.ndarray[Any, Any]],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write tensors by name into a .safetensors file, in logical (C) order.
+
+    The file is written beside its place and then renamed, so it is never seen half written.
+    metadata: further strings, kept in the file's header.
+    Raises TypeError for what is no tensor.
+    """
+    import safetensors.numpy
+
+    arrays = {name: _array(name, value) for name, value in state_dict.items()}
+    content = safetensors.numpy.save(arrays, dict(metadata) if metadata else None)
+    write_atomically(Path(path), content)
+
+
+def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file by name, on the cpu or on `device`.
+
+    Raises FileNotFoundError if there is none, ValueError if it is damaged or no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _bfloat16_known()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"load: there is no file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: Tensor(file.get_tensor(name), device=device) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"load: {path} is damaged or no safetensors file ({error}); pickled weights (.pt, .pth) "
+            "are not read, because loading a pickle runs code"
+        ) from error
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The strings saved beside the tensors."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return dict(file.metadata() or {})
+
+
+def _bfloat16_known() -> None:
+    """safetensors reads bfloat16 through ml_dtypes, where that is installed."""
+    try:
+        import ml_dtypes  # noqa: F401
+    except ImportError:
+        return
+
+
+def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
+    if isinstance(value, Tensor):
+        value = value.device.to_numpy(value.data)
+    if isinstance(value, np.ndarray):
+        return np.array(value, order="C", copy=None)
+    raise TypeError(f"save: {name!r} is a {type(value).__name__}; it must be a tensor")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: readers see the old content or the new, also after a crash."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
