@@ -6,6 +6,7 @@ from gpudl import interop as interop
 from gpudl import models as models
 from gpudl import nn as nn
 from gpudl import optim as optim
+from gpudl import train as train
 from gpudl.autograd import enable_grad as enable_grad
 from gpudl.autograd import is_grad_enabled as is_grad_enabled
 from gpudl.autograd import no_grad as no_grad
