@@ -421,10 +421,11 @@ class Cuda(NativeDevice):
         return self.xp.asnumpy(array)  # type: ignore[no-any-return]
 
     def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
-        """Those that this GPU can run: mma from compute capability 8.0 on, wgmma on 9.0 only."""
+        """Those that this GPU can run: mma from compute capability 8.0 on, wgmma on 9.0 alone, and
+        if the module was built for it."""
         capability = self.xp.cuda.Device(self.index).compute_capability
         known = super().algorithms(op, direction)
-        if capability != "90":
+        if capability != "90" or "90a" not in self.module.archs:
             known = tuple(a for a in known if not a.startswith("wgmma"))
         if int(capability) < 80:
             known = tuple(a for a in known if not a.startswith("mma"))
