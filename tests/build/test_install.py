@@ -99,7 +99,9 @@ def test_editable_installation_builds_into_the_tree(sdist, tmp_path):
     arguments = ["--python", str(python), "install", "--no-deps", "-e", "."]
     code, text = pip(*arguments, cwd=tree, GPUDL_CUDA="off")
     assert code == 0, text
-    numpy = sysconfig.get_path("purelib")  # gpudl itself comes from the new environment
-    code, text = call([python, "-c", USE], cwd=tmp_path, PYTHONPATH=numpy)
+    # NumPy comes from this environment, last on the path; gpudl must come from the new one.
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    (site / "zz_numpy.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    code, text = call([python, "-c", USE], cwd=tmp_path)
     assert code == 0, text
     assert text.splitlines()[:2] == [str(tree / "gpudl" / "__init__.py"), "emulator"]
