@@ -69,3 +69,17 @@ def test_output_may_be_overwritten_where_backward_does_not_need_it(where):
     y = F.batch_norm(x, None, None, training=True, activation="relu")
     with pytest.raises(RuntimeError, match="changed in place"):
         F.relu(y, inplace=True).backward(gpudl.ones(6, 4, device=where))
+
+
+@everywhere
+def test_one_feature_axis(where):
+    x = Tensor(np.random.default_rng(4).standard_normal((6, 4, 3)).astype(np.float32), device=where)
+    y = F.batch_norm(x, None, None, training=True)
+    flat = F.batch_norm(
+        Tensor(np.asarray(x).transpose(0, 2, 1).reshape(18, 4), device=where),
+        None,
+        None,
+        training=True,
+    )
+    again = np.asarray(flat).reshape(6, 3, 4).transpose(0, 2, 1)
+    np.testing.assert_allclose(np.asarray(y), again, atol=1e-6)
