@@ -81,7 +81,17 @@ class Case(NamedTuple):
     error: str | None = None
 
 
+class SavedType:
+    """The named tuple of an operator's `saves` and specs, made when first asked for."""
+
+    def __get__(self, op: Op | None, cls: type[Op]) -> Any:
+        record: Any = namedtuple
+        made = cls.saved_type = record(f"{cls.__name__}Saved", (*cls.saves, "specs"))
+        return made
+
+
 @dataclass_transform(frozen_default=True)
+@dataclass(frozen=True)
 class Op:
     """Base of all operators; see the module's docstring. A subclass becomes a frozen dataclass."""
 
@@ -104,7 +114,9 @@ class Op:
     _saved_from: ClassVar[tuple[tuple[bool, int, tuple[int, ...] | None], ...]]
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True)(cls)
+        own = cls.__dict__.get("__annotations__", {})
+        if any(not str(kind).startswith("ClassVar") for kind in own.values()):
+            dataclass(frozen=True)(cls)  # it takes a millisecond; without new fields, Op's will do
         if not cls.__name__.endswith("Op"):
             return  # a shared base of several operators
         cls.name = snake_case(cls.__name__.removesuffix("Op"))
@@ -113,8 +125,7 @@ class Op:
         cls.optional = tuple(name.endswith("?") for name in cls.inputs)
         cls.inputs = tuple(name.removesuffix("?") for name in cls.inputs)
         cls.differentiable = cls.backward is not None
-        record: Any = namedtuple
-        cls.saved_type = record(f"{cls.__name__}Saved", (*cls.saves, "specs"))
+        cls.saved_type = SavedType()
         cls._saved_from = tuple(
             (
                 name in cls.inputs,

@@ -17,10 +17,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Words = npt.NDArray[np.uint32]
-Floats = npt.NDArray[np.float32]
+Words = np.ndarray[Any, np.dtype[np.uint32]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers of a round
 W0, W1 = 0x9E3779B9, 0xBB67AE85  # what the key grows by: golden ratio, sqrt(3) - 1
@@ -42,7 +41,7 @@ def philox_block(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tu
     return c0, c1, c2, c3
 
 
-def bits(counter: npt.NDArray[np.int64], count: int) -> Words:
+def bits(counter: np.ndarray[Any, np.dtype[np.int64]], count: int) -> Words:
     """The first `count` words of a draw. counter: (3,) int64, [seed, stream, offset]."""
     seed, stream, offset = (int(word) % WORD for word in counter)
     blocks = -(-count // 4)
@@ -56,14 +55,14 @@ def bits(counter: npt.NDArray[np.int64], count: int) -> Words:
     return out.reshape(-1)[:count]
 
 
-def uniform(counter: npt.NDArray[np.int64], count: int) -> Floats:
+def uniform(counter: np.ndarray[Any, np.dtype[np.int64]], count: int) -> Floats:
     """(count,) float32 in [0, 1): multiples of 2^-24."""
     u: Floats = (bits(counter, count) >> np.uint32(8)).astype(np.float32)
     u *= np.float32(2.0**-24)
     return u
 
 
-def normal(counter: npt.NDArray[np.int64], count: int) -> Floats:
+def normal(counter: np.ndarray[Any, np.dtype[np.int64]], count: int) -> Floats:
     """(count,) float32 of the standard normal distribution; two words make two of them."""
     words = bits(counter, count + count % 2).reshape(-1, 2)
     out = np.empty(words.shape, np.float32)
@@ -143,13 +142,13 @@ class Generator:
     def initial_seed(self) -> int:
         return self.seed
 
-    def take(self, count: int) -> npt.NDArray[np.int64]:
+    def take(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The counter of a draw of `count` words, (3,) int64, which later draws do not touch."""
         counter = self.get_state()
         self.offset = (self.offset + -(-count // 4)) % WORD
         return counter
 
-    def get_state(self) -> npt.NDArray[np.int64]:
+    def get_state(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """(3,) int64: seed, stream, offset; for checkpoints."""
         return np.array([self.seed, self.stream, self.offset], np.uint64).view(np.int64)
 
@@ -187,7 +186,7 @@ def initial_seed() -> int:
     return _default.seed
 
 
-def get_rng_state() -> npt.NDArray[np.int64]:
+def get_rng_state() -> np.ndarray[Any, np.dtype[np.int64]]:
     """Where the default generator stands, (3,) int64; see Generator.get_state."""
     return _default.get_state()
 

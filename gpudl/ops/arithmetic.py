@@ -252,7 +252,7 @@ class NegOp(Unary):
 
 def promotion_cases(op: Any) -> Iterator[Case]:
     """Pairs of dtypes and ranks; the twin has PyTorch's promotion."""
-    kinds = ("float32", "float16", "int64", "int32", "uint8", "int8", "bool")
+    kinds = ("float32", "int64", "int32", "uint8", "int8", "bool")
     for i, a in enumerate(kinds):
         for b in kinds[i + 1 :]:
             for shape in ((2,), ()):

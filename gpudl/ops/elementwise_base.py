@@ -14,7 +14,7 @@ from gpudl.op import Array, Case, Op, Spec, is_floating, public
 from gpudl.tensor import Tensor
 
 Number = bool | int | float
-Maker = Callable[[np.random.Generator], tuple[Any, ...]]
+Maker = Callable[[Any], tuple[Any, ...]]  # of a numpy.random.Generator, slow to import
 
 
 def normal(*shapes: tuple[int, ...]) -> Maker:

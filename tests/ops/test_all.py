@@ -226,7 +226,7 @@ def check_backward(case, run, where, kind) -> None:
     arrays, outputs = h.reference(case)
     needs = h.needs_of(case, arrays)
     dys = h.output_gradients(outputs)
-    if not any(needs):
+    if not any(needs) or all(dy is None for dy in dys):
         return
     saved = op.save(arrays, outputs, h.specs_of(arrays))
     want = cpu.backward(op, dys, saved, needs, "definition")
