@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
@@ -91,7 +90,6 @@ class SavedType:
 
 
 @dataclass_transform(frozen_default=True)
-@dataclass(frozen=True)
 class Op:
     """Base of all operators; see the module's docstring. A subclass becomes a frozen dataclass."""
 
@@ -108,15 +106,15 @@ class Op:
     view: ClassVar[bool] = False  # the output may share memory with the first input
     differentiable: ClassVar[bool]
 
+    fields: ClassVar[tuple[str, ...]] = ()  # names of the static parameters
     optional: ClassVar[tuple[bool, ...]]
     saved_type: ClassVar[Any]  # a named tuple of `saves` and specs
     # of each saved array: is it an input, its number, for the gradients of which inputs
     _saved_from: ClassVar[tuple[tuple[bool, int, tuple[int, ...] | None], ...]]
 
     def __init_subclass__(cls) -> None:
-        own = cls.__dict__.get("__annotations__", {})
-        if any(not str(kind).startswith("ClassVar") for kind in own.values()):
-            dataclass(frozen=True)(cls)  # it takes a millisecond; without new fields, Op's will do
+        own = (n for n, t in cls.__annotations__.items() if not str(t).startswith("ClassVar"))
+        cls.fields = tuple(dict.fromkeys((*cls.fields, *own)))
         if not cls.__name__.endswith("Op"):
             return  # a shared base of several operators
         cls.name = snake_case(cls.__name__.removesuffix("Op"))
@@ -138,6 +136,42 @@ class Op:
         )
         OPS[cls.name] = cls
 
+    # A frozen dataclass in effect. The standard library's compiles code for each class, which for a
+    # hundred operators takes longer than importing all the rest of the package.
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        if len(values) > len(self.fields):
+            raise TypeError(f"{type(self).__name__} has the fields {self.fields}, got {values}")
+        given = dict(zip(self.fields, values, strict=False))
+        for name, value in named.items():
+            if name in given or name not in self.fields:
+                raise TypeError(f"{type(self).__name__}: {name!r} is no field, or given twice")
+            given[name] = value
+        for name in self.fields:
+            if name not in given and not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__}: field {name!r} is missing")
+        self.__dict__.update(given)
+        self.check_fields()
+
+    def check_fields(self) -> None:
+        """Refuse fields that fit no input at all."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen; make another one to change {name}")
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.fields)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._values() == self._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        listed = ", ".join(f"{n}={v!r}" for n, v in self.parameters().items())
+        return f"{type(self).__name__}({listed})"
+
     @classmethod
     @lru_cache(maxsize=4096)
     def of(cls: type[O], *values: Any) -> O:
@@ -145,7 +179,7 @@ class Op:
         return cls(*values)
 
     def parameters(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return dict(zip(self.fields, self._values(), strict=True))
 
     # ---------------------------------------------------------------- what a subclass declares
 

@@ -21,7 +21,7 @@ class CatOp(Op):
     dim: int
     count: int
 
-    def __post_init__(self) -> None:
+    def check_fields(self) -> None:
         object.__setattr__(self, "inputs", tuple(f"x{i}" for i in range(self.count)))
         object.__setattr__(self, "optional", (False,) * self.count)
 
@@ -82,7 +82,7 @@ class SplitOp(Op):
     extents: tuple[int, ...]
     dim: int
 
-    def __post_init__(self) -> None:
+    def check_fields(self) -> None:
         names = tuple(f"y{i}" for i in range(len(self.extents)))
         object.__setattr__(self, "outputs", names)
 
