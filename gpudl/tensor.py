@@ -504,9 +504,9 @@ def _as_array(data: Any, dtype: Any, where: Device) -> Array:
         data = data.device.to_numpy(data.data) if data.device is not where else data.data
     if isinstance(data, MetaArray):
         return data
-    if not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__dlpack__"):
-        if not hasattr(data, "__cuda_array_interface__"):
-            data = np.from_dlpack(data)
+    foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__dlpack__")
+    if foreign and not hasattr(data, "__cuda_array_interface__"):
+        data = np.from_dlpack(data)
     if not hasattr(data, "shape"):
         try:
             array = np.asarray(data)

@@ -25,7 +25,7 @@ BUILTIN = {n for n in dir(builtins) if isinstance(getattr(builtins, n), type)}
 
 
 class Qualify(ast.NodeTransformer):
-    """Names in annotations: int as builtins.int (Tensor.int hides it); others are noted for import."""
+    """Names in annotations: int as builtins.int (Tensor.int hides it), others noted for import."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.module = inspect.unwrap(function).__globals__

@@ -43,11 +43,12 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
         raise FileNotFoundError(f"load: there is no file {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: Tensor(file.get_tensor(name), device=device) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys())
+            return {name: Tensor(file.get_tensor(name), device=device) for name in names}
     except SafetensorError as error:
         raise ValueError(
-            f"load: {path} is damaged or no safetensors file ({error}); pickled weights (.pt, .pth) "
-            "are not read, because loading a pickle runs code"
+            f"load: {path} is damaged or no safetensors file ({error}); pickled weights "
+            "(.pt, .pth) are not read, because loading a pickle runs code"
         ) from error
 
 

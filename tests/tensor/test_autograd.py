@@ -104,7 +104,7 @@ def test_second_backward_is_refused_unless_the_graph_is_retained():
     first = x.grad.item()
     y.backward()
     assert x.grad.item() == pytest.approx(2 * first)
-    with pytest.raises(RuntimeError, match="freed the saved arrays.*retain_graph=True"):
+    with pytest.raises(RuntimeError, match=r"freed the saved arrays.*retain_graph=True"):
         y.backward()
 
 

@@ -182,13 +182,15 @@ def test_shape_functions_compose():
     for f in [
         lambda a: a.flatten(1), lambda a: a.flatten(1, 2), lambda a: a.squeeze(), lambda a: a.mT,
         lambda a: a.squeeze(1).unsqueeze(-1), lambda a: a.unflatten(3, (2, -1)),
-        lambda a: a.movedim(0, -1), lambda a: a.movedim((0, 1), (2, 0)), lambda a: a.transpose(1, -1),
+        lambda a: a.movedim(0, -1), lambda a: a.movedim((0, 1), (2, 0)),
+        lambda a: a.transpose(1, -1),
         lambda a: a.repeat(2, 1, 2, 1), lambda a: a.repeat(3, 1, 1, 1, 2), lambda a: a.tile((2,)),
         lambda a: a.expand(2, 5, -1, -1), lambda a: a.flip(0, -1), lambda a: a.roll(3, -1),
         lambda a: a.chunk(3, -1)[1], lambda a: a.split([1, 3], 3)[1], lambda a: a.unbind(2)[1],
         lambda a: a.var(dim=3), lambda a: a.std(3, unbiased=False), lambda a: a.norm(dim=(1, 2)),
         lambda a: a.max(2).values, lambda a: a.min(2)[1], lambda a: a.topk(2)[0], lambda a: a.max(),
-        lambda a: a.sort(2, descending=True).indices, lambda a: a.cumsum(3), lambda a: a.clamp(min=0),
+        lambda a: a.sort(2, descending=True).indices, lambda a: a.cumsum(3),
+        lambda a: a.clamp(min=0),
         lambda a: a.masked_select(a > 0), lambda a: a.masked_fill(a > 0, 7.0),
         lambda a: (a > 0).nonzero(), lambda a: a.index_select(3, a[0, 0, 0].argsort()[:2]),
         lambda a: a.where(a > 0, -a), lambda a: a.div(2, rounding_mode="floor"),
@@ -204,3 +206,45 @@ def test_view_must_share_memory():
     assert x.view(3, 2).view(-1).shape == (6,)
     with pytest.raises(RuntimeError, match="reshape"):
         x.T.view(6)
+
+
+def test_one_hot():
+    from gpudl.nn import functional as F
+
+    assert F.one_hot(gpudl.tensor([0, 2])).tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert gpudl.one_hot(gpudl.tensor(1), 3).tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="classes 0…5 do not fit into 3"):
+        F.one_hot(gpudl.tensor([0, 5]), 3)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_pad_counts_from_the_last_axis(mode):
+    torch = pytest.importorskip("torch")
+    from gpudl.nn import functional as F
+
+    array = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype("f")
+    ours = F.pad(gpudl.tensor(array), (1, 2, 3, 0), mode)
+    theirs = torch.nn.functional.pad(torch.tensor(array), (1, 2, 3, 0), mode)
+    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_joining_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="cat: got no tensors"):
+        gpudl.cat([])
+    with pytest.raises(ValueError, match="stack: shapes are"):
+        gpudl.stack([gpudl.tensor([1.0]), gpudl.tensor([1.0, 2.0])])
+    x = gpudl.tensor([1.0, 2.0], requires_grad=True)
+    gpudl.stack([x, 2 * x], 1).sum().backward()
+    assert x.grad.tolist() == [3, 3]
+    a, b = x.split(1)
+    (a * 5).sum().backward()  # b takes no part
+    assert x.grad.tolist() == [8, 3]
+    assert b.shape == (1,)
+
+
+def test_lazy_names():
+    assert gpudl.float32 == np.float32
+    assert gpudl.bfloat16 == dtypes.dtype_of("bfloat16")
+    assert gpudl.nn.functional.relu is gpudl.relu
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        gpudl.nothing  # noqa: B018
