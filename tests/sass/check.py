@@ -59,7 +59,7 @@ class Kernel:
 
     @property
     def base(self) -> str:
-        return self.name.split("<")[0].split("::")[-1]
+        return self.name.split("<")[0]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def count_opcodes(sass: str) -> dict[str, Counter[str]]:
 
 def readable(demangled: str) -> str:
     """`void gpudl::(anonymous namespace)::f_kernel<128>(int)` becomes `f_kernel<128>`."""
-    text = demangled.replace("(anonymous namespace)::", "").replace("gpudl::", "")
+    text = re.sub(r"(?:\(anonymous namespace\)|\w+)::", "", demangled)
     depth, end = 0, len(text)
     for at, char in enumerate(text):
         depth += (char == "<") - (char == ">")

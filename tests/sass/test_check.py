@@ -56,7 +56,7 @@ def test_opcodes():
         ("gpudl::f_kernel(gpudl::View<float, 2>, int)", "f_kernel", "f_kernel"),
         (
             "void gpudl::conv::f_kernel<void (*)(int)>(int)",
-            "conv::f_kernel<void (*)(int)>",
+            "f_kernel<void (*)(int)>",
             "f_kernel",
         ),
     ],
