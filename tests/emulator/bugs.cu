@@ -232,6 +232,17 @@ __global__ void unwritten_shared_kernel(uint32_t* out) {
 }
 
 template <bool PLANTED>
+__global__ void half_warp_kernel(
+    uint32_t* out) {  // the other half does not know of what __syncwarp orders for this one
+  GPUDL_SHARED(uint32_t, slot, [32]);
+  const unsigned lane = threadIdx.x;
+  slot[lane] = lane;
+  const unsigned mask = lane < 16 ? 0x0000ffffu : 0xffff0000u;
+  __syncwarp(mask);
+  out[lane] = slot[PLANTED ? 31 - lane : lane ^ 1];  // planted: half_warp
+}
+
+template <bool PLANTED>
 __global__ void blocks_race_kernel(uint32_t* out) {  // two blocks write one element
   const int i = PLANTED ? threadIdx.x + blockIdx.x * 15 : threadIdx.x + blockIdx.x * 16;
   if (threadIdx.x < 16) out[i] = i;  // planted: blocks_race
@@ -283,6 +294,7 @@ BUG(diverged_barrier) { run(diverged_barrier_kernel<PLANTED>, 1, PLANTED ? 64 : 
 BUG(deadlock) { run(deadlock_kernel<PLANTED>, 1, 64); }
 BUG(barrier_count) { run(barrier_count_kernel<PLANTED>, 1, 64); }
 BUG(unwritten_shared) { run(unwritten_shared_kernel<PLANTED>, 1, 32); }
+BUG(half_warp) { run(half_warp_kernel<PLANTED>, 1, 32); }
 BUG(blocks_race) { run(blocks_race_kernel<PLANTED>, 2, 32); }
 BUG(threads_race) { run(threads_race_kernel<PLANTED>, 1, 32); }
 BUG(unfenced_blocks) { run(unfenced_blocks_kernel<PLANTED>, 3, 32); }

@@ -54,6 +54,7 @@ FINDINGS = [
         "race",
         "@unwritten_shared: data race: .*'tile' was read .* before anything wrote",
     ),
+    Finding("half_warp", "race", "@half_warp: data race: .*'slot' was .* no barrier orders"),
     Finding("threads_race", "race", "@threads_race: data race: global memory .* no barrier orders"),
     Finding(
         "blocks_race", "race", "@blocks_race: data race: .* blocks of one launch run in any order"

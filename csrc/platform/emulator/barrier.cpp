@@ -1,5 +1,7 @@
 #include "platform/emulator/barrier.h"
 
+#include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "platform/emulator/engine.h"
@@ -12,7 +14,6 @@ namespace {
 struct Arrival {
   Thread* thread;
   bool waits;
-  Site site;
 };
 
 struct Barrier {
@@ -20,6 +21,9 @@ struct Barrier {
   unsigned trues = 0;     // predicates, of the block's votes
   std::vector<Arrival> arrivals;
   race::Knowledge arrived;  // what those knew who arrived without waiting
+  // Of each warp: the lanes that have arrived, and where. A warp must arrive as one.
+  uint32_t lanes[32] = {};
+  Site site[32];
 };
 
 constexpr unsigned BARRIERS = 16;
@@ -30,6 +34,7 @@ void clear(Barrier& barrier) {
   barrier.trues = 0;
   barrier.arrivals.clear();
   barrier.arrived.times.clear();
+  std::fill(std::begin(barrier.lanes), std::end(barrier.lanes), 0);
 }
 
 void release(Barrier& barrier) {
@@ -62,13 +67,14 @@ unsigned block_count(bool predicate, const Site& site) {
   Barrier& barrier = barriers[0];
   Thread& me = engine.self();
   if (!barrier.arrivals.empty()) {
-    const Arrival& first = barrier.arrivals.front();
-    if (!first.site.same_place(site))
-      fail(site, "the block diverged: thread %u waits in %s at %s:%d", first.thread->linear, first.site.word,
-           first.site.file, first.site.line);
+    const Thread& first = *barrier.arrivals.front().thread;
+    if (!first.waiting.same_place(site))
+      fail(site, "the block diverged: thread %u waits in %s at %s:%d", first.linear, first.waiting.word,
+           first.waiting.file, first.waiting.line);
   }
-  barrier.arrivals.push_back({&me, true, site});
+  barrier.arrivals.push_back({&me, true});
   barrier.trues += predicate;
+  me.waiting = site;
   release_block_barrier();
   engine.wait(site);
   return last_trues;
@@ -81,24 +87,25 @@ void named_barrier(unsigned id, unsigned threads, bool waits, const Site& site) 
   Barrier& barrier = barriers[id];
   Thread& me = engine.self();
   if (barrier.arrivals.empty()) barrier.expected = threads;
-  const Arrival* first = barrier.arrivals.data();
-  if (barrier.expected != threads)
+  if (barrier.expected != threads) {
+    const Thread& first = *barrier.arrivals.front().thread;
+    const Site& there = barrier.site[first.warp];
     fail(site, "barrier %u expects %u threads here, but %u at %s:%d, where thread %u came first", id, threads,
-         barrier.expected, first->site.file, first->site.line, first->thread->linear);
-  for (const Arrival& other : barrier.arrivals) {
-    if (other.thread == &me)
-      fail(site, "thread %u arrives twice at barrier %u before the others have come (first at %s:%d)", me.linear, id,
-           other.site.file, other.site.line);
-    if (other.thread->warp == me.warp && !other.site.same_place(site))
-      fail(site, "the warp diverged: lane %u is in %s at %s:%d", other.thread->lane, other.site.word, other.site.file,
-           other.site.line);
+         barrier.expected, there.file, there.line, first.linear);
   }
-  barrier.arrivals.push_back({&me, waits, site});
+  uint32_t& lanes = barrier.lanes[me.warp];
+  Site& there = barrier.site[me.warp];
+  if (lanes >> me.lane & 1)
+    fail(site, "thread %u arrives at barrier %u again before the others have come (first at %s:%d)", me.linear, id,
+         there.file, there.line);
+  if (lanes != 0 && !there.same_place(site))
+    fail(site, "the warp diverged: other lanes are in %s at %s:%d", there.word, there.file, there.line);
+  lanes |= 1u << me.lane;
+  there = site;
+  barrier.arrivals.push_back({&me, waits});
   if (!waits) race::release(me.linear, barrier.arrived);
-  const bool complete = barrier.arrivals.size() == threads;
-  if (complete) release(barrier);  // wakes this thread too, if it waits
-  if (waits) engine.wait(site);
-  else engine.preempt();
+  if (barrier.arrivals.size() == threads) release(barrier);  // wakes this thread too, if it waits
+  waits ? engine.wait(site) : engine.preempt();
 }
 
 }  // namespace gpudl::emulator

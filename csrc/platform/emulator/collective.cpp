@@ -22,16 +22,7 @@ struct Warp {
   std::vector<Meeting> meetings;  // of disjoint masks: a diverged warp may hold several
 };
 
-struct WarpgroupMeeting {
-  unsigned arrived = 0;
-  CollectiveWork work = nullptr;
-  Site site;
-  Thread* first = nullptr;
-  void* arguments[128];
-};
-
 std::vector<Warp> warps;
-std::vector<WarpgroupMeeting> warpgroups;
 
 int lowest_lane(uint32_t mask) { return __builtin_ctz(mask); }
 
@@ -64,11 +55,9 @@ void begin_collectives(unsigned threads) {
     warps[w].lanes = lanes >= 32 ? ~0u : (1u << lanes) - 1;
     for (Meeting& meeting : warps[w].meetings) meeting.arrived = 0;
   }
-  warpgroups.resize((threads + 127) / 128);
-  for (WarpgroupMeeting& meeting : warpgroups) meeting.arrived = 0;
 }
 
-uint32_t lanes_present() { return warps[engine.self().warp].lanes; }
+uint32_t live_lanes(unsigned warp) { return warps[warp].lanes; }
 
 void lane_ended(const Thread& thread) {
   Warp& warp = warps[thread.warp];
@@ -77,9 +66,6 @@ void lane_ended(const Thread& thread) {
     if (meeting.arrived != 0 && (meeting.mask >> thread.lane & 1))
       fail(meeting.site, "lane %u has ended, but lane %d waits for it (mask 0x%08x): every lane of the mask must come",
            thread.lane, lowest_lane(meeting.arrived), meeting.mask);
-  const WarpgroupMeeting& group = warpgroups[thread.warp / 4];
-  if (group.arrived != 0)
-    fail(group.site, "thread %u has ended, but %u threads of its warpgroup wait for it", thread.linear, group.arrived);
 }
 
 void warp_collective(uint32_t mask, void* argument, CollectiveWork work, const Site& site) {
@@ -102,34 +88,6 @@ void warp_collective(uint32_t mask, void* argument, CollectiveWork work, const S
   meeting.arrived = 0;
   Thread* first = &me - me.lane;
   for (uint32_t others = mask & ~bit; others != 0; others &= others - 1) engine.wake(first[lowest_lane(others)]);
-  engine.preempt();
-}
-
-void warpgroup_collective(void* argument, CollectiveWork work, const Site& site) {
-  Thread& me = engine.self();
-  if ((me.warp | 3) * 32 + 31 >= engine.thread_count)
-    fail(site, "threads %u to %u are no warpgroup: it takes 128, from a multiple of 128", me.linear / 128 * 128,
-         engine.thread_count - 1);
-  WarpgroupMeeting& meeting = warpgroups[me.warp / 4];
-  if (meeting.arrived == 0) {
-    for (unsigned w = me.warp & ~3u; w < (me.warp & ~3u) + 4; ++w)
-      if (warps[w].lanes != ~0u) fail(site, "a thread of warp %u has ended: all 128 threads must come", w);
-    meeting.work = work;
-    meeting.site = site;
-    meeting.first = &me;
-  } else if (meeting.work != work || !meeting.site.same_place(site)) {
-    fail(site, "the warpgroup diverged: thread %u waits in %s at %s:%d", meeting.first->linear, meeting.site.word,
-         meeting.site.file, meeting.site.line);
-  }
-  meeting.arguments[me.linear % 128] = argument;
-  if (++meeting.arrived != 128) return engine.wait(site);
-
-  ++counted.collectives;
-  work(meeting.arguments, ~0u);
-  meeting.arrived = 0;
-  Thread* first = &me - me.linear % 128;
-  for (Thread* other = first; other != first + 128; ++other)
-    if (other != &me) engine.wake(*other);
   engine.preempt();
 }
 

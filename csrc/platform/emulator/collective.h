@@ -13,11 +13,10 @@ struct Thread;
 using CollectiveWork = void (*)(void* const* arguments, uint32_t mask);
 
 void warp_collective(uint32_t mask, void* argument, CollectiveWork work, const Site& site);
-void warpgroup_collective(void* argument, CollectiveWork work, const Site& site);  // 128 arguments
 
 void begin_collectives(unsigned threads);  // a new block
 void lane_ended(const Thread& thread);     // fails if others wait for it
-uint32_t lanes_present();                  // of the running thread's warp: those that have not ended
+uint32_t live_lanes(unsigned warp);        // those that have not ended
 
 // The same with a typed argument: work(Argument* const* arguments, uint32_t mask).
 template <class Argument, class Work>

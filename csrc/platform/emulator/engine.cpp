@@ -49,7 +49,7 @@ void run(dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(void*), void*
     ~Leave() {
       inside = false;
       current = nullptr;
-      engine.live = 0;
+      engine.running = false;
     }
   } leave;
   engine.run(grid, block, dynamic_bytes, body, arguments);
@@ -87,6 +87,7 @@ void Engine::run_block(uint64_t linear) {
   const uint64_t row = linear / grid_extent.x;
   block_index = {static_cast<unsigned>(linear % grid_extent.x), static_cast<unsigned>(row % grid_extent.y),
                  static_cast<unsigned>(row / grid_extent.y)};
+  running = true;
   begin_block();
   race::begin_block(linear, thread_count);
   left_host_ = true;

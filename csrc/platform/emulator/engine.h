@@ -31,7 +31,6 @@ class Engine {
   void run(dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(void*), void* arguments);
 
   Thread& self() { return *static_cast<Thread*>(current); }
-  bool running() const { return live != 0; }
   // Let the others run until someone wakes this thread.
   void wait(const Site& site);
   void wake(Thread& thread) { scheduler.push(&thread); }
@@ -41,7 +40,8 @@ class Engine {
   Scheduler scheduler;
   std::vector<Thread> threads;  // of the running block
   unsigned thread_count = 0;
-  unsigned live = 0;  // threads that have not ended; 0 while no block runs
+  unsigned live = 0;     // threads that have not ended
+  bool running = false;  // a block, until its errors are told
   size_t dynamic_bytes = 0;
 
  private:

@@ -18,7 +18,7 @@ void fail(const Site& site, const char* format, ...) {
   std::string text;
   if (site.line != 0) text = std::string(site.file) + ":" + std::to_string(site.line) + ": ";
   text += std::string(site.word) + ": " + message;
-  if (engine.running()) {
+  if (engine.running) {
     char where[160];
     int written = snprintf(where, sizeof where, " [block (%u,%u,%u)", block_index.x, block_index.y, block_index.z);
     if (current != nullptr)

@@ -20,7 +20,7 @@ struct Statistics {
   uint64_t launches = 0;
   uint64_t blocks = 0;
   uint64_t switches = 0;     // from one fiber to another
-  uint64_t collectives = 0;  // warp and warpgroup operations, counted once per warp or warpgroup
+  uint64_t collectives = 0;  // warp operations, counted once per warp
   uint64_t copies = 0;       // asynchronous ones
 };
 Statistics statistics();

@@ -1,7 +1,9 @@
 #include "platform/emulator/race_clock.h"
 
 #include <algorithm>
+#include <bit>
 
+#include "platform/emulator/collective.h"
 #include "platform/emulator/engine.h"
 
 namespace gpudl::emulator::race {
@@ -62,11 +64,8 @@ void Clocks::met(const unsigned* threads, size_t count, const Knowledge& earlier
   for (size_t i = 0; i < count; ++i) {
     const unsigned thread = threads[i], warp = thread / 32;
     time_[thread] = now_;
-    unsigned live_lanes = 0;
     if (lanes_met_[warp] == 0) continue;  // done with the first of its lanes
-    for (unsigned lane = warp * 32; lane < std::min(threads_, warp * 32 + 32); ++lane)
-      live_lanes += !engine.threads[lane].finished;
-    if (lanes_met_[warp] == live_lanes) {
+    if (lanes_met_[warp] == static_cast<unsigned>(std::popcount(live_lanes(warp)))) {
       warp_[warp] = joined_;
       for (unsigned lane = warp * 32; lane < std::min(threads_, warp * 32 + 32); ++lane) own_[lane].clear();
       lanes_met_[warp] = 0;

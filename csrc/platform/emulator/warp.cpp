@@ -36,7 +36,7 @@ uint32_t vote(uint32_t mask, bool predicate, const Site& site) {
   return mine.result;
 }
 
-uint32_t active_lanes() { return lanes_present(); }
+uint32_t active_lanes() { return live_lanes(engine.self().warp); }
 
 void fail_shuffle(const Site& site, int lane, int source, uint32_t mask) {
   fail(site, "lane %d reads from lane %d, which mask 0x%08x does not name", lane, source, mask);
