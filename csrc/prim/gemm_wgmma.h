@@ -15,8 +15,8 @@ struct WgmmaTile {
 
 #if GPUDL_HAS_SM90A
 
-// Both forms of an operand lie in shared memory as boxes of 128-byte rows with 128-byte swizzle: 64 values of k by EXTENT
-// rows where k is the fast axis, else 64 rows by BK values of k, box after box.
+// Both forms of an operand lie in shared memory as boxes of 128-byte rows with 128-byte swizzle: 64 values of k by
+// EXTENT rows where k is the fast axis, else 64 rows by BK values of k, box after box.
 template <int EXTENT, bool K_FAST>
 struct WgmmaOperand {
   static GPUDL_DEVICE void load(uint32_t tile, const device::TensorMap& map, int first, int k, int batch,
@@ -39,8 +39,8 @@ struct WgmmaOperand {
 
 #endif
 
-// Grid: GemmGrid. A ring of stages: `full` completes when both tiles have come, `empty` when all consumer warps have read
-// them. Elements past the edges come as zeros. One batch coordinate serves all where the map has one matrix.
+// Grid: GemmGrid. A ring of stages: `full` completes when both tiles have come, `empty` when all consumer warps have
+// read them. Elements past the edges come as zeros. One batch coordinate serves all where the map has one matrix.
 template <bool A_K_FAST, bool B_K_FAST, class E>
 __global__ void __launch_bounds__(WgmmaTile::THREADS)
     gemm_wgmma_kernel(Gemm<bfloat16, E> g, GemmGrid grid, const __grid_constant__ device::TensorMap a_map,
@@ -113,20 +113,18 @@ inline device::TensorMap wgmma_map(const GemmMatrix<const bfloat16>& x, int rows
 template <bool A_K_FAST, bool B_K_FAST, class E>
 void gemm_wgmma_run(const Gemm<bfloat16, E>& g) {
   using Tile = WgmmaTile;
-  const device::TensorMap a = wgmma_map(g.a, A_K_FAST ? g.m : g.k, A_K_FAST ? g.k : g.m, g.batch,
-                                        A_K_FAST ? Tile::BM : Tile::BK);
-  const device::TensorMap b = wgmma_map(g.b, B_K_FAST ? g.n : g.k, B_K_FAST ? g.k : g.n, g.batch,
-                                        B_K_FAST ? Tile::BN : Tile::BK);
+  const device::TensorMap a =
+      wgmma_map(g.a, A_K_FAST ? g.m : g.k, A_K_FAST ? g.k : g.m, g.batch, A_K_FAST ? Tile::BM : Tile::BK);
+  const device::TensorMap b =
+      wgmma_map(g.b, B_K_FAST ? g.n : g.k, B_K_FAST ? g.k : g.n, g.batch, B_K_FAST ? Tile::BN : Tile::BK);
   gemm_launch(gemm_wgmma_kernel<A_K_FAST, B_K_FAST, E>, g, gemm_grid(g, Tile::BM, Tile::BN, Tile::BK), Tile::THREADS,
               Tile::STAGES * Tile::STAGE_BYTES, a, b);
 }
 
 template <class E>
 void gemm_wgmma_with(const Gemm<bfloat16, E>& g) {
-  if (g.a.transposed)
-    g.b.transposed ? gemm_wgmma_run<false, true>(g) : gemm_wgmma_run<false, false>(g);
-  else
-    g.b.transposed ? gemm_wgmma_run<true, true>(g) : gemm_wgmma_run<true, false>(g);
+  if (g.a.transposed) g.b.transposed ? gemm_wgmma_run<false, true>(g) : gemm_wgmma_run<false, false>(g);
+  else g.b.transposed ? gemm_wgmma_run<true, true>(g) : gemm_wgmma_run<true, false>(g);
 }
 
 }  // namespace gpudl::prim
