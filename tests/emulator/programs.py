@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parent.parent / "csrc"
 OBJECTS = HERE.parent.parent / "build" / "test-emulator"
@@ -29,12 +27,6 @@ VARIANTS = {
     "asan": (["-O1", "-g1", *SANITIZERS], ["-O1", "-g1", *SANITIZERS], SANITIZERS),
     "portable": (["-O1", "-g1"], ["-O1", "-g1", "-DGPUDL_PORTABLE_CONTEXT"], []),
 }
-
-
-def marks(variant: str) -> list[pytest.MarkDecorator]:
-    """Builds other than the plain one are slow, save the one that `make test-race` asks for."""
-    module = Path(os.environ.get("GPUDL_EMULATOR_MODULE", ""))
-    return [] if variant == "plain" or variant in module.parts else [pytest.mark.slow]
 
 
 @dataclass(frozen=True)

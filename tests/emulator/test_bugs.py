@@ -162,9 +162,16 @@ def expected(finding: Finding) -> str:
     return re.sub(r"@(\w+)", lambda name: f"[^ ]*{MARKS[name[1]]}", finding.report)
 
 
+def slow_unless_plain(variant: str) -> list[pytest.MarkDecorator]:
+    return [] if variant == "plain" else [pytest.mark.slow]
+
+
 @pytest.mark.parametrize(
     "finding",
-    [pytest.param(f, id=f"{f.bug}-{f.variant}", marks=programs.marks(f.variant)) for f in FINDINGS],
+    [
+        pytest.param(f, id=f"{f.bug}-{f.variant}", marks=slow_unless_plain(f.variant))
+        for f in FINDINGS
+    ],
 )
 def test_planted_bug_is_found(finding):
     program = programs.build(finding.variant)
@@ -177,10 +184,9 @@ CLEAN = [f"{name}_clean" for name in re.findall(r"^BUG\((\w+)\)", TEXT, re.M)]
 CLEAN += re.findall(r"^CASE\((\w+_clean)\)", TEXT, re.M)
 
 
-VARIANTS = [pytest.param(v, marks=programs.marks(v)) for v in ("plain", "race", "asan")]
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(v, marks=slow_unless_plain(v)) for v in ("plain", "race", "asan")]
+)
 @pytest.mark.parametrize("case", CLEAN)
 def test_kernel_without_the_bug_is_clean(case, variant):
     schedules = (2,) if variant == "plain" else (0, 1, 2)

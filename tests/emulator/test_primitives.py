@@ -41,10 +41,9 @@ def test_primitive_under_every_schedule(case):
     assert {program.run(case, schedule) for schedule in ALL} == {"ok"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [0, 2])
-@pytest.mark.parametrize(
-    "variant", [pytest.param(v, marks=programs.marks(v)) for v in ("race", "asan", "portable")]
-)
+@pytest.mark.parametrize("variant", ["race", "asan", "portable"])
 @pytest.mark.parametrize("case", PRIMITIVES)
 def test_primitive_in_other_builds(case, variant, schedule):
     assert programs.build(variant).run(case, schedule) == "ok"
