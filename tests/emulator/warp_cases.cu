@@ -217,6 +217,21 @@ CASE(last_block_sum) {
   expect_equal(sum.get(), {std::accumulate(x.begin(), x.end(), 0.0f)});
 }
 
+__global__ void bytes_kernel(bool* out) {  // neighbours write neighbouring bytes, and words where bytes were
+  GPUDL_SHARED(unsigned char, bytes, [64]);
+  bytes[threadIdx.x] = static_cast<unsigned char>(threadIdx.x);
+  __syncthreads();
+  if (threadIdx.x < 16) reinterpret_cast<unsigned*>(bytes)[threadIdx.x] += 0x01010101u;
+  __syncthreads();
+  out[threadIdx.x] = bytes[63 - threadIdx.x] == 64 - threadIdx.x;
+}
+
+CASE(bytes) {
+  Buffer<unsigned char> out(64);
+  launch(bytes_kernel, 1, 64, 0, reinterpret_cast<bool*>(out.data()));
+  expect_equal(out.get(), std::vector<unsigned char>(64, 1));
+}
+
 template <int BYTES>
 __global__ void copy_kernel(const unsigned char* x, unsigned char* y, int last) {
 #if GPUDL_HAS_SM80

@@ -35,13 +35,6 @@ struct Page {
   uint64_t block = NO_BLOCK;  // shared memory starts anew with each block
   unsigned shift = 2;
   std::vector<Cell> cells = std::vector<Cell>(PAGE_BYTES >> 2);
-
-  void refine(unsigned finer) {
-    std::vector<Cell> split(PAGE_BYTES >> finer);
-    for (size_t i = 0; i < split.size(); ++i) split[i] = cells[i >> (shift - finer)];
-    cells = std::move(split);
-    shift = finer;
-  }
 };
 
 std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
@@ -54,7 +47,7 @@ std::unordered_map<const void*, std::unordered_set<uint64_t>> told;  // by addre
 bool fenced = false;
 
 // Sets of readers, of this block only.
-constexpr size_t MAX_READ_ROWS = 1 << 16;
+constexpr size_t MAX_READ_TIMES = 32 << 20;  // in all rows; beyond that only the last reader of a granule is known
 std::vector<uint32_t> read_rows;
 std::vector<int32_t> free_rows;
 size_t rows_used = 0;
@@ -66,7 +59,7 @@ int32_t take_row() {
     row = free_rows.back();
     free_rows.pop_back();
   } else {
-    if (rows_used == MAX_READ_ROWS) return -1;
+    if ((rows_used + 1) * agents > MAX_READ_TIMES) return -1;
     row = static_cast<int32_t>(rows_used++);
     if (read_rows.size() < rows_used * agents)
       read_rows.resize(std::max(read_rows.size() * 2, (rows_used + 64) * agents));
@@ -78,9 +71,25 @@ int32_t take_row() {
 uint32_t* row_of(const Cell& cell) { return read_rows.data() + static_cast<size_t>(cell.readers) * clocks.agents(); }
 
 void forget_readers(Cell& cell) {
-  if (cell.readers >= 0) free_rows.push_back(cell.readers);
+  if (cell.readers >= 0 && cell.read_block == this_block) free_rows.push_back(cell.readers);
   cell.readers = -1;
   cell.reader = NOBODY;
+}
+
+void refine(Page& page, unsigned finer) {
+  std::vector<Cell> split(PAGE_BYTES >> finer);
+  const unsigned parts = 1u << (page.shift - finer);
+  for (size_t i = 0; i < split.size(); ++i) {
+    Cell& cell = split[i] = page.cells[i / parts];
+    if (cell.readers < 0 || i % parts == 0) continue;
+    const int32_t shared_row = cell.readers;
+    cell.readers = cell.read_block == this_block ? take_row() : -1;  // each part needs its own from now on
+    const size_t agents = clocks.agents();
+    if (cell.readers >= 0)
+      std::copy_n(read_rows.begin() + static_cast<std::ptrdiff_t>(shared_row * agents), agents, row_of(cell));
+  }
+  page.cells = std::move(split);
+  page.shift = finer;
 }
 
 Page& page_at(uintptr_t number, bool shared) {
@@ -243,7 +252,7 @@ void shadow_access(unsigned agent, const void* address, size_t bytes, Kind kind,
   const unsigned needed = ((at | end) & 1) != 0 ? 0 : ((at | end) & 2) != 0 ? 1 : 2;
   while (at < end) {
     Page& page = page_at(at / PAGE_BYTES, shared);
-    if (needed < page.shift) page.refine(needed);
+    if (needed < page.shift) refine(page, needed);
     const uintptr_t page_end = std::min(end, (at / PAGE_BYTES + 1) * PAGE_BYTES);
     for (; at < page_end; at += uintptr_t{1} << page.shift)
       visit(page.cells[(at % PAGE_BYTES) >> page.shift],
