@@ -217,7 +217,7 @@ CASE(last_block_sum) {
   expect_equal(sum.get(), {std::accumulate(x.begin(), x.end(), 0.0f)});
 }
 
-__global__ void bytes_kernel(bool* out) {  // neighbours write neighbouring bytes, and words where bytes were
+__global__ void narrow_kernel(bool* out) {  // neighbours write neighbouring bytes, and words where bytes were
   GPUDL_SHARED(unsigned char, bytes, [64]);
   bytes[threadIdx.x] = static_cast<unsigned char>(threadIdx.x);
   __syncthreads();
@@ -226,9 +226,9 @@ __global__ void bytes_kernel(bool* out) {  // neighbours write neighbouring byte
   out[threadIdx.x] = bytes[63 - threadIdx.x] == 64 - threadIdx.x;
 }
 
-CASE(bytes) {
+CASE(narrow_accesses) {
   Buffer<unsigned char> out(64);
-  launch(bytes_kernel, 1, 64, 0, reinterpret_cast<bool*>(out.data()));
+  launch(narrow_kernel, 1, 64, 0, reinterpret_cast<bool*>(out.data()));
   expect_equal(out.get(), std::vector<unsigned char>(64, 1));
 }
 
