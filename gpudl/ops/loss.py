@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
-from gpudl.ops.cross_entropy import reduction_fields
+from gpudl.ops.class_loss_base import reduction_fields
 from gpudl.tensor import Tensor, apply
 
 
