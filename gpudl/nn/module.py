@@ -7,8 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gpudl.autograd import no_grad
-from gpudl.device import MetaArray, device
+from gpudl import dtypes
+from gpudl.autograd import HookHandle, no_grad
+from gpudl.device import MetaArray
+from gpudl.device import device as device_of
+from gpudl.op import Array, is_floating
 from gpudl.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -66,14 +69,14 @@ class Module:
                 output = changed
         return output
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+    def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(module, inputs, output)` after forward; what it returns replaces the output.
 
-        Returns a function that removes the hook.
+        Returns a handle whose `remove()` takes the hook away.
         """
         return _register(self._hooks, hook)
 
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(module, inputs)` before forward; what it returns replaces the inputs."""
         return _register(self._pre_hooks, hook)
 
@@ -227,9 +230,12 @@ class Module:
             elif parameter.grad is not None:
                 parameter.grad.data[...] = 0
 
-    def to(self: M, *targets: Any) -> M:
-        """Move all parameters and buffers to a device, or convert floating ones to a dtype."""
-        for target in targets:
+    def to(self: M, *targets: Any, device: Any = None, dtype: Any = None) -> M:
+        """Move all parameters and buffers, with their gradients, to a device, or convert floating
+        ones to a dtype."""
+        if dtype is not None:
+            dtype = dtypes.dtype_of(dtype)
+        for target in (t for t in (*targets, device, dtype) if t is not None):
             for tensor in (*self.parameters(), *self.buffers()):
                 _move(tensor, target)
         return self
@@ -303,14 +309,10 @@ class Module:
         return f"{type(self).__name__}({head}\n" + "\n".join(lines) + "\n)"
 
 
-def _register(table: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> Callable[[], None]:
+def _register(table: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> HookHandle:
     key = max(table, default=0) + 1
     table[key] = hook
-
-    def remove() -> None:
-        table.pop(key, None)
-
-    return remove
+    return HookHandle(lambda: table.__delitem__(key))
 
 
 def _join(prefix: str, name: str) -> str:
@@ -340,18 +342,27 @@ def _check_replacement(module: Module, name: str, value: Any, is_buffer: bool) -
 def _move(tensor: Tensor, target: Any) -> None:
     """Change a tensor's device or dtype; it stays the same Parameter, so optimizers still know
     it."""
+    where = tensor.device
+    if isinstance(target, np.dtype) or (isinstance(target, type) and target is not str):
+        dtype = dtypes.dtype_of(target)
+        if not is_floating(tensor.dtype) or tensor.dtype == dtype:
+            return
+
+        def change(array: Array) -> Array:
+            return array.astype(dtype)
+    else:
+        before, where = where, device_of(target)
+        if where is before:
+            return
+        if isinstance(tensor.data, MetaArray):
+            raise ValueError("to: parameters on the meta device have no values to move")
+
+        def change(array: Array) -> Array:
+            return where.asarray(before.to_numpy(array))
+
     with no_grad():
-        if isinstance(target, np.dtype) or (isinstance(target, type) and target is not str):
-            if tensor.dtype.kind == "f":
-                tensor.data = tensor.data.astype(target)
-        else:
-            where = device(target)
-            if where is tensor.device:
-                return
-            if isinstance(tensor.data, MetaArray):
-                raise ValueError("to: parameters on the meta device have no values to move")
-            tensor.data = where.asarray(tensor.device.to_numpy(tensor.data))
-            tensor.device = where
-        tensor._grad = None
+        gradient = tensor._grad
+        tensor.data, tensor.device = change(tensor.data), where
+        tensor._grad = None if gradient is None else Tensor._wrap(change(gradient.data), where)
         tensor._grad_slot = None
         tensor._cell[0] += 1

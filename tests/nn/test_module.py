@@ -201,3 +201,20 @@ def test_losses_are_modules_too():
     assert abs(nn.CrossEntropyLoss()(logits, target).item() - np.log(10)) < 1e-6
     assert abs(nn.CrossEntropyLoss(reduction="sum")(logits, target).item() - 4 * np.log(10)) < 1e-5
     assert nn.MSELoss()(ones(3), ones(3) * 3).item() == 4
+
+
+def test_conversion_keeps_gradients_and_does_nothing_where_nothing_changes():
+    net = nn.Linear(2, 1)
+    net(ones(1, 2)).sum().backward()
+    data = net.weight.data
+    assert net.float().weight.data is data
+    assert net.weight.grad is not None
+    net.to(dtype=gpudl.float64, device="cpu")
+    assert net.weight.grad.dtype == net.weight.dtype == np.float64
+    assert net.weight.grad.tolist() == [[1, 1]]
+
+
+def test_bfloat16_parameters_become_float32_again():
+    pytest.importorskip("ml_dtypes")
+    net = nn.Linear(2, 1).to(gpudl.bfloat16)
+    assert net.float().weight.dtype == np.float32

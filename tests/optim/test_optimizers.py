@@ -354,3 +354,22 @@ def test_refusals():
     saved = optim.Adam([p]).state_dict()
     with pytest.raises(ValueError, match=r"groups have \[1\] parameters, this optimizer's \[2\]"):
         optim.Adam([p, q]).load_state_dict(saved)
+
+
+@everywhere
+def test_converting_a_model_between_backward_and_step_loses_no_update(where):
+    """As in PyTorch: `.to` takes the gradients along."""
+    after = []
+    for convert in (lambda net: net, lambda net: net.float(), lambda net: net.double().float()):
+        net = gpudl.nn.Linear(2, 1)
+        net.load_state_dict({"weight": np.ones((1, 2)), "bias": np.ones(1)})
+        net.to(where)
+        optimizer = optim.SGD(net.parameters(), lr=0.5, momentum=0.9)
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(gpudl.ones(1, 2, device=where)).sum().backward()
+            convert(net)
+            optimizer.step()
+        after.append(net.weight.detach().tolist())
+    assert after[0] == after[1] == after[2]
+    assert after[0] != [[1, 1]]
