@@ -74,12 +74,13 @@ class Node:
     """One operator that ran: where its inputs came from and how to turn output gradients into input
     gradients. edges: for each input a (Node, output number), a leaf Tensor, or None."""
 
-    __slots__ = ("__weakref__", "edges", "hooks", "name", "number", "outputs", "retained")
+    __slots__ = ("__weakref__", "device", "edges", "hooks", "name", "number", "outputs", "retained")
 
-    def __init__(self, name: str, edges: tuple[Any, ...], outputs: int) -> None:
+    def __init__(self, name: str, edges: tuple[Any, ...], outputs: int, device: Device) -> None:
         self.name = name
         self.edges = edges
         self.outputs = outputs
+        self.device = device
         self.number = next(_numbers)
         self.hooks: dict[int, list[Callable[[Any], Any]]] | None = None
         self.retained: dict[int, Tensor] | None = None
@@ -108,7 +109,7 @@ class Node:
 class OpNode(Node):
     """A node that runs `op.backward` on its device."""
 
-    __slots__ = ("device", "op", "saved", "versions")
+    __slots__ = ("op", "saved", "versions")
 
     def __init__(
         self,
@@ -198,7 +199,7 @@ def run_backward(
                 send(edge, gradient)
         del slots, gradients, gradient  # not one array longer than needed
     for leaf, gradient in leaf_grads.values():
-        gradient = _through_hooks(leaf._hooks, gradient, leaf)
+        gradient = _through_hooks(leaf._hooks, gradient, leaf.device)
         if only is None:
             leaf._accumulate(gradient)
         else:
@@ -216,6 +217,11 @@ def _watched(tensors: Iterable[Tensor]) -> dict[tuple[Node, int], int]:
     return {t._edge(): id(t) for t in tensors if t._node is not None}
 
 
+def whole(gradient: Array) -> Array:
+    """NumPy turns sums of arrays without axes into scalars, which cannot be changed in place."""
+    return np.asarray(gradient) if isinstance(gradient, np.generic) else gradient
+
+
 def _deliver(
     node: Node,
     slots: list[Array | None],
@@ -228,7 +234,7 @@ def _deliver(
         if gradient is None:
             continue
         if node.hooks is not None and index in node.hooks:
-            gradient = slots[index] = _through_hooks(node.hooks[index], gradient, None)
+            gradient = slots[index] = _through_hooks(node.hooks[index], gradient, node.device)
         if accumulate and node.retained is not None and index in node.retained:
             node.retained[index]._accumulate(gradient)
         key = watched.get((node, index))
@@ -237,17 +243,43 @@ def _deliver(
 
 
 def _through_hooks(
-    hooks: list[Callable[[Any], Any]] | None, gradient: Array, leaf: Tensor | None
+    hooks: list[Callable[[Any], Any]] | None, gradient: Array, device: Device
 ) -> Array:
     if not hooks:
         return gradient
     from gpudl.tensor import Tensor
 
     for hook in hooks:
-        result = hook(Tensor._wrap(gradient, device=leaf.device if leaf is not None else None))
+        result = hook(Tensor._wrap(whole(gradient), device=device))
         if result is not None:
+            _check_gradient("register_hook: the hook's result", result, gradient.shape)
             gradient = result.data
     return gradient
+
+
+def _check_gradient(what: str, gradient: Any, shape: tuple[int, ...]) -> None:
+    from gpudl.tensor import Tensor
+
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"{what} must be a Tensor or None, got {type(gradient).__name__}")
+    if tuple(gradient.shape) != tuple(shape):
+        raise ValueError(
+            f"{what} has shape {tuple(gradient.shape)}; the gradient must have {tuple(shape)}"
+        )
+
+
+class HookHandle:
+    """Takes a hook away again: `handle.remove()`, as in PyTorch, or `handle()`."""
+
+    def __init__(self, remove: Callable[[], None]) -> None:
+        self._remove: Callable[[], None] | None = remove
+
+    def remove(self) -> None:
+        if self._remove is not None:
+            self._remove()
+            self._remove = None
+
+    __call__ = remove
 
 
 def backward(
@@ -289,7 +321,8 @@ def grad(
                 f"autograd.grad: input {number} was not used to make the outputs; "
                 "pass allow_unused=True to get None for it"
             )
-        results.append(None if array is None else Tensor._wrap(array, device=tensor.device))
+        found_one = None if array is None else Tensor._wrap(whole(array), device=tensor.device)
+        results.append(found_one)
     return tuple(results)
 
 
@@ -358,20 +391,21 @@ class Context:
 
 
 class _FunctionNode(Node):
-    __slots__ = ("context", "device", "function")
+    __slots__ = ("context", "function", "shapes")
 
     def __init__(
         self,
         function: type[Function],
         context: Context,
         edges: tuple[Any, ...],
+        shapes: tuple[tuple[int, ...] | None, ...],
         n: int,
         device: Device,
     ) -> None:
-        super().__init__(function.__name__, edges, n)
+        super().__init__(function.__name__, edges, n, device)
         self.function = function
         self.context: Context | None = context
-        self.device = device
+        self.shapes = shapes  # of the arguments of forward
 
     def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
         from gpudl.tensor import Tensor
@@ -380,7 +414,7 @@ class _FunctionNode(Node):
             raise RuntimeError(
                 f"{self.name}: backward went through here already; use retain_graph=True"
             )
-        wrapped = [None if dy is None else Tensor._wrap(dy, device=self.device) for dy in dys]
+        wrapped = [None if dy is None else Tensor._wrap(whole(dy), self.device) for dy in dys]
         with no_grad():
             result = self.function.backward(self.context, *wrapped)
         gradients = result if isinstance(result, tuple) else (result,)
@@ -389,7 +423,12 @@ class _FunctionNode(Node):
                 f"{self.name}.backward returned {len(gradients)} gradients for "
                 f"{len(self.edges)} arguments of forward"
             )
-        return [None if g is None else g.data for g in gradients]
+        for number, (g, edge, shape) in enumerate(
+            zip(gradients, self.edges, self.shapes, strict=True)
+        ):
+            if g is not None and edge is not None and shape is not None:
+                _check_gradient(f"{self.name}.backward: result {number}", g, shape)
+        return [g.data if isinstance(g, Tensor) else None for g in gradients]
 
     def release(self) -> None:
         self.context = None
@@ -417,7 +456,8 @@ class Function:
             result = cls.forward(context, *args)
         outputs = result if isinstance(result, tuple) else (result,)
         if is_grad_enabled() and any(edge is not None for edge in edges):
-            node = _FunctionNode(cls, context, edges, len(outputs), outputs[0].device)
+            shapes = tuple(tuple(a.shape) if isinstance(a, Tensor) else None for a in args)
+            node = _FunctionNode(cls, context, edges, shapes, len(outputs), outputs[0].device)
             # An output that is an input unchanged must still get its own place on the tape.
             outputs = tuple(
                 Tensor._wrap(o.data, device=o.device, node=node, index=i, version=o._cell)

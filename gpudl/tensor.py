@@ -161,6 +161,8 @@ class Tensor(Methods):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"grad: must be a Tensor or None, got {type(value).__name__}")
         if value is not None and tuple(value.shape) != tuple(self.shape):
             raise ValueError(
                 f"grad: shape {tuple(value.shape)}, the tensor has {tuple(self.shape)}"
@@ -196,7 +198,7 @@ class Tensor(Methods):
         elif isinstance(gradient, MetaArray):
             self._grad = Tensor._wrap(gradient, device=self.device)
         else:
-            self._grad = Tensor._wrap(gradient.copy(), device=self.device)
+            self._grad = Tensor._wrap(autograd.whole(gradient.copy()), device=self.device)
 
     def backward(
         self,
@@ -211,10 +213,10 @@ class Tensor(Methods):
         """The same memory, off the tape."""
         return Tensor._wrap(self.data, device=self.device, version=self._cell)
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> autograd.HookHandle:
         """Call `hook(gradient)` when backward has this tensor's gradient; its result replaces it.
 
-        Returns a function that removes the hook.
+        Returns a handle whose `remove()` takes the hook away.
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: the tensor does not require gradients")
@@ -225,7 +227,7 @@ class Tensor(Methods):
         else:
             hooks = self._hooks = self._hooks if self._hooks is not None else []
         hooks.append(hook)
-        return lambda: hooks.remove(hook)
+        return autograd.HookHandle(lambda: hooks.remove(hook))
 
     def retain_grad(self) -> None:
         """Keep `.grad` of a computed tensor as well."""
@@ -485,6 +487,13 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor on the cpu that shares the array's memory."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
+    if dtypes.dtype_of(array.dtype) != array.dtype:
+        raise TypeError(
+            f"from_numpy: dtype {array.dtype} has a foreign byte order; use gpudl.tensor(), "
+            "which copies"
+        )
     return Tensor._wrap(array, device=cpu)
 
 

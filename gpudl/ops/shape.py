@@ -219,8 +219,8 @@ class TransferNode(Node):
 
     __slots__ = ("source",)
 
-    def __init__(self, edge: Any, source: Device) -> None:
-        super().__init__("to", (edge,), 1)
+    def __init__(self, edge: Any, source: Device, device: Device) -> None:
+        super().__init__("to", (edge,), 1, device)
         self.source = source
 
     def run(self, dys: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -228,14 +228,14 @@ class TransferNode(Node):
 
 
 def move(array: Any, where: Device) -> Any:
-    """The array on another device."""
+    """A copy of the array on another device, also where both devices use the same memory."""
     if isinstance(array, MetaArray):
         if where.name != "meta":
             raise ValueError(f"to: a tensor on the meta device has no values to move to {where}")
         return array
     if hasattr(array, "get"):  # CuPy's
-        array = array.get()
-    return where.asarray(array)
+        return where.asarray(array.get())
+    return where.asarray(array.copy() if where.xp is np else array)
 
 
 @public("gpudl", "Tensor")
@@ -444,7 +444,7 @@ def to(self: Tensor, *target: Any, dtype: Any = None, device: Any = None) -> Ten
         where = device_of(device)
         if where is not result.device:
             edge = result._edge() if is_recording() else None
-            node = None if edge is None else TransferNode(edge, result.device)
+            node = None if edge is None else TransferNode(edge, result.device, where)
             result = Tensor._wrap(move(result.data, where), where, node)
     return result
 

@@ -281,3 +281,62 @@ def test_what_is_saved_is_only_what_is_read():
             for w, a, b in zip(wanted, whole, part, strict=True):
                 if w:
                     np.testing.assert_array_equal(a, b)
+
+
+def test_gradients_without_axes_can_be_changed_in_place():
+    x = leaf(2.0)
+    seen = []
+    x.register_hook(lambda g: seen.append(g.mul_(1)))
+    (x * x + x).backward()
+    x.grad.mul_(2)
+    x.grad.zero_()
+    (gradient,) = autograd.grad(x * x, x)
+    assert (x.grad.item(), gradient.add_(1).item(), len(seen)) == (0, 5, 2)
+
+
+def test_hooks_get_tensors_of_the_device_that_computed():
+    emulator = pytest.importorskip("gpudl._emulator") and "emulator"
+    x = gpudl.tensor([1.0, 2.0], requires_grad=True)
+    moved = x.to(emulator)
+    middle = moved * 2
+    for tensor in (middle, moved):
+        tensor.register_hook(lambda g: g * gpudl.tensor([3.0, 1.0], device=emulator))
+    middle.sum().backward()
+    assert x.grad.device.name == "cpu"
+    assert x.grad.tolist() == [18, 2]
+
+
+def test_a_hook_is_removed_through_its_handle():
+    x = leaf(1.0, 2.0)
+    handle = x.register_hook(lambda g: g * 0)
+    handle.remove()
+    handle.remove()
+    x.sum().backward()
+    assert x.grad.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "message"),
+    [
+        (gpudl.ones(1), ValueError, r"shape \(1,\).*must have \(2,\)"),
+        (2.0, TypeError, "must be a Tensor or None, got float"),
+    ],
+)
+def test_gradients_that_do_not_fit_are_refused(result, error, message):
+    class Wrong(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, dy):
+            return result
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(error, match=f"Wrong.backward.*{message}"):
+        Wrong.apply(x).sum().backward()
+    x.register_hook(lambda g: result)
+    with pytest.raises(error, match=f"register_hook.*{message}"):
+        x.sum().backward()
+    with pytest.raises(TypeError, match="grad: must be a Tensor"):
+        x.grad = np.ones(2)

@@ -225,3 +225,11 @@ def test_augmented_assignment_keeps_the_object():
     x %= 8
     assert x is y
     assert y.item() == 100 // 7 % 8
+
+
+def test_a_tensor_moved_to_another_device_is_a_copy():
+    emulator = pytest.importorskip("gpudl._emulator") and "emulator"
+    x = gpudl.ones(2)
+    moved = x.to(emulator)
+    moved.add_(1)
+    assert (x.tolist(), moved.tolist()) == ([1, 1], [2, 2])
