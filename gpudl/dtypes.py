@@ -58,7 +58,7 @@ def dtype_of(dtype: Any) -> Dtype:
         ) from None
     if kind_of(found) < 0:
         raise TypeError(f"dtype {found} is not supported; use one of {', '.join(NAMES)}, bool")
-    return found
+    return found if found.isnative else found.newbyteorder("=")
 
 
 @cache

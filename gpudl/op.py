@@ -173,7 +173,7 @@ class Op:
         return f"{type(self).__name__}({listed})"
 
     @classmethod
-    @lru_cache(maxsize=4096)
+    @lru_cache(maxsize=4096, typed=True)  # clamp(0) and clamp(0.0) have other dtypes
     def of(cls: type[O], *values: Any) -> O:
         """The operator with these fields, made once: what is cached on it is found again."""
         return cls(*values)

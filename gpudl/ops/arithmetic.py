@@ -297,6 +297,8 @@ def div(
     """input / other; integers divide to float32. rounding_mode: None, "floor" or "trunc"."""
     if rounding_mode == "floor":
         return floor_divide(input, other)
+    if rounding_mode is None:  # a number divides as a float: uint8 / -3 must not wrap around
+        input, other = (float(n) if isinstance(n, int) else n for n in (input, other))
     a, b = operands(input, other)
     quotient: Tensor = apply(DivOp.of(), a, b)
     if rounding_mode is None:
@@ -343,7 +345,13 @@ def rremainder(input: Tensor, other: Tensor | Number) -> Tensor:
 @public("gpudl", "Tensor")
 @public("Tensor", names=("__pow__",))
 def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
-    """input to the power of exponent."""
+    """input to the power of exponent. Raises ValueError for integers to a negative number."""
+    negative = isinstance(exponent, int) and exponent < 0
+    if negative and isinstance(input, Tensor) and not is_floating(input.dtype):
+        raise ValueError(
+            f"pow: input is {input.dtype.name}, exponent {exponent}: integers have no negative "
+            "power; use input.float()"
+        )
     return apply(PowOp.of(), *operands(input, exponent))  # type: ignore[no-any-return]
 
 

@@ -258,17 +258,19 @@ class LogsumexpOp(Reduction):
 
 
 class NormOp(Reduction):
-    """y = (Σ |x|^p)^(1/p); p = ∞ is the largest |x|, 0 counts what is not 0. Where y is 0 so is the
-    gradient."""
+    """y = (Σ |x|^p)^(1/p); p = ∞ is the largest |x|, -∞ the smallest, 0 counts what is not 0. Where
+    y is 0 so is the gradient."""
 
     p: float
     saves = ("x", "y")
-    variants = ((2.0,), (1.0,), (3.0,), (np.inf,))
+    variants = ((2.0,), (1.0,), (3.0,), (np.inf,), (-np.inf,))
 
     def compute(self, xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
         size = xp.abs(x)
         if self.p == np.inf:
             return size.max(axis=axes, keepdims=True, initial=0)
+        if self.p == -np.inf:
+            return size.min(axis=axes, keepdims=True, initial=np.inf)
         if self.p == 0:
             return (x != 0).sum(axis=axes, keepdims=True).astype(x.dtype)
         if self.p == 2:
@@ -279,11 +281,11 @@ class NormOp(Reduction):
         x, y, p = saved.x, self.with_axes(saved.y, saved), self.p
         if p == 0:
             return xp.zeros_like(x)
-        if p == np.inf:
-            top = xp.abs(x) == y
-            return xp.where(top, xp.sign(x) * dy / top.sum(axis=axes, keepdims=True), 0).astype(
-                dy.dtype
-            )
+        if np.isinf(p):
+            chosen = xp.abs(x) == y
+            return xp.where(
+                chosen, xp.sign(x) * dy / chosen.sum(axis=axes, keepdims=True), 0
+            ).astype(dy.dtype)
         scaled = xp.where(y == 0, 0, dy / xp.where(y == 0, 1, y) ** y.dtype.type(p - 1))
         power = x if p == 2 else xp.sign(x) * xp.abs(x) ** x.dtype.type(p - 1)
         return (scaled * power).astype(dy.dtype)

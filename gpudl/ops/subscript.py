@@ -44,6 +44,10 @@ def take_apart(x: Tensor, key: Any) -> tuple[Basic, Arrays]:
             axis += 1
         elif isinstance(k, int):
             basic.append(k)
+        elif k.dtype == np.bool_ and not k.ndim:  # x[True]: a new axis with one or no element
+            basic.append(None)
+            arrays[axis] = x.device.xp.zeros(int(k), np.int64)
+            axis += 1
         else:
             found = x.device.xp.nonzero(k) if k.dtype == np.bool_ else (k,)
             _check_mask(x, k, axis)
@@ -144,12 +148,12 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     basic, arrays = take_apart(self, key)
     x = _slice(self, basic)
     if not arrays:
-        x.copy_(value)
+        x.copy_(_without_leading_ones(value, x.ndim))
         return
     joined, index, dim, order = _merge(x, arrays)
     rows = joined.movedim(dim, 0)
     shape = (*joined.shape[:dim], *index.shape, *joined.shape[dim + 1 :])
-    value = value.to(x.dtype).expand(shape)
+    value = _without_leading_ones(value, len(shape)).to(x.dtype).expand(shape)
     lead = list(range(dim, dim + index.ndim))
     value = value.movedim(lead, list(range(index.ndim))) if index.ndim else value.unsqueeze(0)
     value = value.reshape((index.numel(), *rows.shape[1:]))
@@ -157,6 +161,14 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     ordered = tuple(x.shape[a] for a in order)
     back = put.movedim(0, dim).reshape(ordered).permute([order.index(a) for a in range(x.ndim)])
     x._changed_in_place(back)
+
+
+def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
+    """A value with more axes than its place, all of extent 1, fits there as well."""
+    extra = value.ndim - ndim
+    if extra > 0 and all(n == 1 for n in value.shape[:extra]):
+        return value.reshape(value.shape[extra:])
+    return value
 
 
 def number_or_array(value: Any, beside: Tensor) -> Tensor:

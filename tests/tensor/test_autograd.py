@@ -336,7 +336,7 @@ def test_gradients_that_do_not_fit_are_refused(result, error, message):
     with pytest.raises(error, match=f"Wrong.backward.*{message}"):
         Wrong.apply(x).sum().backward()
     x.register_hook(lambda g: result)
-    with pytest.raises(error, match=f"register_hook.*{message}"):
+    with pytest.raises(error, match=rf"register_hook.*{message}"):
         x.sum().backward()
     with pytest.raises(TypeError, match="grad: must be a Tensor"):
         x.grad = np.ones(2)

@@ -135,3 +135,23 @@ def test_gradients_of_repeated_indices_repeat_bit_for_bit():
     np.testing.assert_array_equal(*grads)
     want = np.bincount(index, dy.astype(np.float64), 10)
     np.testing.assert_allclose(grads[0], want, atol=1e-4)
+
+
+@pytest.mark.parametrize("flag", [True, False, np.bool_(True)])
+def test_a_bool_is_a_mask_without_axes(flag):
+    x = gpudl.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    assert x[flag].shape == (int(flag), 2, 3)
+    y = x * 1
+    y[flag] = 7.0
+    assert bool((y == 7).all()) == bool(flag)
+    y.sum().backward()
+    assert (x.grad.numpy() == (not flag)).all()
+
+
+def test_leading_axes_of_one_element_fit_as_in_pytorch():
+    x = gpudl.zeros(2, 3)
+    x[0] = gpudl.ones(1, 1, 3)
+    x[[1]] = gpudl.ones(1, 1, 3) * 2
+    assert x.tolist() == [[1, 1, 1], [2, 2, 2]]
+    with pytest.raises(ValueError, match="expand"):
+        x[0] = gpudl.ones(2, 3)

@@ -248,3 +248,27 @@ def test_lazy_names():
     assert gpudl.nn.functional.relu is gpudl.relu
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         gpudl.nothing  # noqa: B018
+
+
+def test_numbers_outside_an_integer_type_wrap_around_as_in_pytorch():
+    x = gpudl.tensor(np.array([1, 200], np.uint8))
+    assert (x * -1).tolist() == [255, 56]
+    assert (x + 300).tolist() == [45, 244]
+    assert (x / -2).tolist() == [-0.5, -100]
+    with pytest.raises(ValueError, match="no negative power"):
+        x**-1
+
+
+def test_foreign_byte_order_is_converted():
+    swapped = np.array([1.0, 2.5]).astype(np.dtype(np.float32).newbyteorder())
+    assert gpudl.tensor(swapped).dtype.isnative
+    assert gpudl.tensor(swapped).tolist() == [1, 2.5]
+    with pytest.raises(TypeError, match="byte order"):
+        gpudl.from_numpy(swapped)
+    with pytest.raises(TypeError, match="not supported"):
+        gpudl.from_numpy(np.array([None]))
+
+
+def test_bounds_of_clamp_keep_their_kind():
+    x = gpudl.tensor([-1, 3])
+    assert [x.clamp(min=low).dtype.name for low in (0, 0.0, 0)] == ["int64", "float32", "int64"]
