@@ -360,6 +360,11 @@ def _root_gradient(tensor: Tensor, gradient: Any) -> Array:
             )
         return tensor.device.xp.ones(tensor.shape, tensor.dtype)
     array = gradient.data if hasattr(gradient, "requires_grad") else gradient
+    if not hasattr(array, "shape"):
+        raise TypeError(
+            f"backward: gradient must be a Tensor or an array, got {type(gradient).__name__}; "
+            "for a number write gpudl.full(tensor.shape, number)"
+        )
     if tuple(array.shape) != tuple(tensor.shape):
         raise ValueError(
             f"backward: the gradient has shape {tuple(array.shape)}, "

@@ -459,6 +459,10 @@ def device(name: str | Device) -> Device:
         return cpu
     if name == "meta":
         return meta
+    if not isinstance(name, str):
+        raise TypeError(
+            f"device: expected a name such as 'cpu' or 'cuda:0', got {type(name).__name__}"
+        )
     kind, _, index = name.partition(":")
     if name == "emulator" or (kind == "cuda" and (not index or index.isdigit())):
         return _native_device("cuda" if name == "cuda:0" else name)

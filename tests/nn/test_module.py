@@ -218,3 +218,8 @@ def test_bfloat16_parameters_become_float32_again():
     pytest.importorskip("ml_dtypes")
     net = nn.Linear(2, 1).to(gpudl.bfloat16)
     assert net.float().weight.dtype == np.float32
+
+
+def test_a_device_is_a_name():
+    with pytest.raises(TypeError, match="device: expected a name.*got int"):
+        nn.Linear(1, 1).to(3)

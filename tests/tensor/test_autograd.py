@@ -340,3 +340,8 @@ def test_gradients_that_do_not_fit_are_refused(result, error, message):
         x.sum().backward()
     with pytest.raises(TypeError, match="grad: must be a Tensor"):
         x.grad = np.ones(2)
+
+
+def test_a_gradient_to_start_from_must_be_an_array():
+    with pytest.raises(TypeError, match="gradient must be a Tensor or an array, got float"):
+        (leaf(1.0, 2.0) * 2).backward(2.0)
