@@ -221,5 +221,5 @@ def test_bfloat16_parameters_become_float32_again():
 
 
 def test_a_device_is_a_name():
-    with pytest.raises(TypeError, match="device: expected a name.*got int"):
+    with pytest.raises(TypeError, match=r"device: expected a name.*got int"):
         nn.Linear(1, 1).to(3)
