@@ -53,7 +53,8 @@ class Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         from gpudl import __version__
 
-        parser.exit(0, f"gpudl {__version__}\n")
+        print(f"gpudl {__version__}")
+        parser.exit()
 
 
 def _with_suggestion(message: str) -> str:

@@ -1,0 +1,84 @@
+"""Runs of the command line: in this process where that is enough, else in another one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpudl.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def gpudl(capsys, monkeypatch, tmp_path):
+    """Calls a command in an empty folder; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GPUDL_DATA", raising=False)
+
+    def run(*words) -> Result:
+        code = main([str(word) for word in words])
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def spawn(tmp_path):
+    """Starts a command in a process of its own; ends what still runs after the test."""
+    started = []
+
+    def start(*words) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gpudl", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def blocks(tmp_path_factory) -> Path:
+    """A small data set that is learnt in moments: blocks at ten places."""
+    import numpy as np
+
+    rng = np.random.default_rng(7)
+    labels = np.arange(200) % 10
+    images = rng.integers(0, 60, (200, 28, 28)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 4)
+        image[8 * row + 2 : 8 * row + 8, 6 * column + 2 : 6 * column + 8] += 180
+    path = tmp_path_factory.mktemp("data") / "blocks.npz"
+    np.savez(
+        path,
+        train_images=images[:160],
+        train_labels=labels[:160],
+        test_images=images[160:],
+        test_labels=labels[160:],
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(blocks, tmp_path_factory) -> Path:
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "mlp"
+    assert main(["train", "mlp", "--data", str(blocks), "--epochs", "4", "--out", str(folder)]) == 0
+    return folder

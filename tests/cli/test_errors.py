@@ -1,0 +1,116 @@
+"""Whatever is wrong: one sentence that says what to do, exit code 2, no traceback."""
+
+import re
+
+import numpy as np
+import pytest
+
+
+def refused(result, *parts):
+    assert result.code == 2
+    lines = result.err.strip().splitlines()
+    assert len(lines) == 1, result.err
+    assert lines[0].startswith("gpudl: error: ")
+    for part in parts:
+        assert re.search(part, lines[0]), lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("trian", ["did you mean train"]),
+        ("", ["COMMAND", "gpudl --help"]),
+        ("train", ["no model", "gpudl models"]),
+        ("train lenet", ["did you mean 'lenet5'"]),
+        ("train lenet5 --data mnit", ["did you mean mnist"]),
+        ("train lenet5 --data /not/there", ["is not there"]),
+        ("train lenet5 --optimizer adan", ["did you mean adam"]),
+        ("train lenet5 --schedule cosinus", ["did you mean cosine"]),
+        ("train lenet5 --augment turn", ["give one of shift"]),
+        ("train lenet5 --epochs 0", ["--epochs: 0; give 1 or more"]),
+        ("train lenet5 --epochs many", ["--epochs", "gpudl train --help"]),
+        ("train lenet5 --batch-size -3", ["--batch-size"]),
+        ("train lenet5 --lr nan", ["--lr"]),
+        ("train lenet5 --lr 0", ["--lr"]),
+        ("train lenet5 --momentum 0.9", ["adam has none"]),
+        ("train lenet5 --optimizer sgd --momentum 1", ["--momentum: 1"]),
+        ("train lenet5 --seed -1", ["--seed"]),
+        ("train lenet5 --limit 0", ["--limit", "not above 0"]),
+        ("train lenet5 --option dropout=0.5", ["lenet5 has none", "num_classes"]),
+        ("train lenet5 --option dropout", ["NAME=VALUE"]),
+        ("train lenet5 --device gpu", ["--device: 'gpu'", "cpu, emulator, cuda"]),
+        ("train lenet5 --nonsense 1", ["--nonsense"]),
+        ("train --resume nowhere", ["nowhere: is no run"]),
+        ("evaluate nowhere", ["nowhere: is no run"]),
+        ("predict nowhere a.png", ["nowhere: is no run"]),
+        ("bench --suite x", ["--suite"]),
+        ("bench --device tpu", ["--device: 'tpu'"]),
+    ],
+)
+def test_wrong_words(gpudl, words, parts):
+    refused(gpudl(*words.split()), *parts)
+
+
+def test_data_that_are_missing_or_damaged(gpudl, tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(gpudl("train", "lenet5", "--data", "./empty"), "has no images")
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04" + b"x" * 99)
+    refused(gpudl("train", "lenet5", "--data", "bad.npz"), r"bad\.npz")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_out_that_has_files(gpudl, blocks, trained, tmp_path):
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in trained.iterdir())
+    result = gpudl("train", "mlp", "--data", blocks, "--out", trained)
+    refused(result, "has files in it already", "--resume", "--out")
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in trained.iterdir()) == before
+    (tmp_path / "file").write_text("mine")
+    refused(gpudl("train", "mlp", "--data", blocks, "--out", "file"), "cannot be written")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_resume_takes_its_settings_from_the_run(gpudl, trained):
+    refused(gpudl("train", "--resume", trained, "--lr", "0.1"), "leave --lr away")
+    refused(gpudl("train", "mlp", "--resume", trained), "leave a model away")
+
+
+def test_a_damaged_checkpoint(gpudl, blocks, tmp_path):
+    assert gpudl("train", "mlp", "--data", blocks, "--epochs", 1, "--out", "r").code == 0
+    path = tmp_path / "r" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(gpudl("train", "--resume", "r"), r"checkpoint\.safetensors: is damaged")
+    (tmp_path / "r" / "config.json").write_text("{}")
+    refused(gpudl("train", "--resume", "r"), r"config\.json: is no configuration")
+
+
+def test_weights_of_another_model(gpudl, blocks, tmp_path):
+    assert gpudl("train", "mlp", "--data", blocks, "--epochs", 1, "--out", "r").code == 0
+    config = tmp_path / "r" / "config.json"
+    config.write_text(config.read_text().replace('"model": "mlp"', '"model": "lenet5"'))
+    refused(gpudl("evaluate", "r"), "do not fit lenet5")
+
+
+def test_images_that_are_none(gpudl, trained, tmp_path):
+    refused(gpudl("predict", trained, "nothing.png"), r"nothing\.png: is not there")
+    (tmp_path / "text.png").write_text("hello")
+    refused(gpudl("predict", trained, "text.png"), r"text\.png: is no readable image")
+
+
+def test_a_loss_that_is_not_finite(gpudl, blocks, tmp_path):
+    options = ("--optimizer", "sgd", "--lr", "1e30", "--schedule", "constant", "--out", "r")
+    result = gpudl("train", "mlp", "--data", blocks, *options)
+    refused(result, "finite|loss is", "smaller learning rate", r"kept in r/checkpoint\.safetensors")
+    assert (tmp_path / "r" / "checkpoint.safetensors").exists()
+
+
+def test_no_images_to_train_on(gpudl, tmp_path):
+    none = np.zeros((0, 28, 28), np.uint8)
+    one = np.zeros((1, 28, 28), np.uint8)
+    np.savez(tmp_path / "d.npz", train_images=one, train_labels=[0], test_images=none,
+             test_labels=np.zeros(0, np.int64))  # fmt: skip
+    refused(gpudl("train", "mlp", "--data", "d.npz"), r"d\.npz")
+
+
+def test_debug_shows_the_traceback(gpudl):
+    with pytest.raises(Exception, match="lenet5"):
+        gpudl("train", "lenet", "--debug")

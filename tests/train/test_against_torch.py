@@ -1,0 +1,82 @@
+"""Training steps of LeNet-5 equal PyTorch's, and the emulator's equal the CPU's."""
+
+import os
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import data, models, optim, random
+from gpudl.bench.twins import lenet5
+from gpudl.device import why_missing
+from gpudl.nn.functional import cross_entropy
+
+MISSING = why_missing("emulator")
+STEPS, BATCH = 50, 64
+LR, MOMENTUM = 0.05, 0.9
+
+
+def batches(count: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Normalized images and labels: MNIST's where GPUDL_DATA has them, else the digits."""
+    name = "digits"
+    if os.environ.get("GPUDL_DATA"):
+        name = "mnist"
+    train = data.load(name, download=False).train
+    transform = data.transforms.Compose(
+        [data.transforms.ToFloat(), data.transforms.Normalize(train.mean, train.std)]
+    )
+    loader = data.Loader(train, size, shuffle=True, drop_last=True, transform=transform)
+    found = []
+    while len(found) < count:
+        for batch in loader:
+            found.append(batch)
+            if len(found) == count:
+                break
+    return found
+
+
+def our_losses(batches, where: str, lr: float, weights=None) -> list[float]:
+    random.manual_seed(1)
+    model = models.lenet5().to(where)
+    if weights is not None:
+        model.load_state_dict(weights)
+    optimizer = optim.SGD(model.parameters(), lr=lr, momentum=MOMENTUM)
+    losses = []
+    for images, labels in batches:
+        optimizer.zero_grad()
+        loss = cross_entropy(
+            model(gpudl.Tensor(images, device=where)), gpudl.Tensor(labels, device=where)
+        )
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_fifty_steps_of_lenet5_agree_with_pytorch():
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)  # two that wait for each other on a busy machine take a minute
+    torch.manual_seed(0)
+    twin = lenet5(torch.nn)
+    weights = {name: value.numpy().copy() for name, value in twin.state_dict().items()}
+    optimizer = torch.optim.SGD(twin.parameters(), lr=LR, momentum=MOMENTUM)
+    chosen, theirs = batches(STEPS, BATCH), []
+    for images, labels in chosen:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(
+            twin(torch.from_numpy(images)), torch.from_numpy(labels)
+        )
+        loss.backward()
+        optimizer.step()
+        theirs.append(loss.item())
+    ours = our_losses(chosen, "cpu", LR, weights)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    assert ours[-1] < ours[0] / 2  # it has learnt something in between
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_the_emulator_agrees_with_the_cpu():
+    chosen = batches(3, 8)
+    np.testing.assert_allclose(
+        our_losses(chosen, "emulator", LR), our_losses(chosen, "cpu", LR), rtol=1e-5
+    )
