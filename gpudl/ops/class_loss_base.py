@@ -34,7 +34,8 @@ class ClassLoss(Op):
             target.dtype == np.int64,
             self,
             "target",
-            f"is {target.dtype.name}; labels must be int64 (use .long())",
+            f"is {target.dtype.name}; labels must be int64 class numbers, not probabilities "
+            "(use .long())",
         )
         labels, classes = x.shape[:-1], x.shape[-1]
         require(
