@@ -34,6 +34,12 @@ def tool(name: str) -> str | None:
     return shutil.which(name, path=folders)
 
 
+def interpreter() -> str:
+    """This Python under one name: called by another, it must not make everything compile again."""
+    path = Path(sys.prefix, "bin", "python3")
+    return str(path) if path.exists() else sys.executable
+
+
 def configure(variant: str, folder: Path) -> list[str]:
     """CMake's command line for a variant."""
     module, sanitize = VARIANTS[variant]
@@ -53,7 +59,7 @@ def configure(variant: str, folder: Path) -> list[str]:
     target = folder if sanitize else ROOT / "gpudl"
     return [
         *(cmake, "-S", str(ROOT), "-B", str(folder), *generator, *args),
-        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-DPython_EXECUTABLE={interpreter()}",
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         f"-DGPUDL_SANITIZE={sanitize}",
         f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",
