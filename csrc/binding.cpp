@@ -2,6 +2,7 @@
 // A new operator never edits this file. Built twice, as gpudl._emulator and as gpudl._cuda.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include "core/registry.h"
 
@@ -67,12 +68,9 @@ Argument from_python(const py::handle& value) {
   if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
   if (py::isinstance<py::int_>(value)) return value.cast<int64_t>();
   if (py::isinstance<py::float_>(value)) return value.cast<double>();
-  if (py::isinstance<py::tuple>(value) && py::len(value) == 2) {
-    const auto pair = value.cast<std::pair<int64_t, int64_t>>();
-    return IntPair{pair.first, pair.second};
-  }
+  if (py::isinstance<py::tuple>(value)) return value.cast<Ints>();
   if (py::hasattr(value, "__cuda_array_interface__")) return from_cupy(value);
-  throw py::type_error("a launcher takes arrays, numbers and pairs, not " +
+  throw py::type_error("a launcher takes arrays, numbers and tuples of integers, not " +
                        py::str(py::type::of(value)).cast<std::string>());
 }
 

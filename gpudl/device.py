@@ -21,6 +21,18 @@ NHWC = (0, 2, 3, 1)  # axes of a logical (N, C, H, W) array in channels-last mem
 NCHW = (0, 3, 1, 2)  # and back
 
 
+@cache
+def channels_last(ndim: int) -> tuple[int, ...]:
+    """NHWC for (N, C, ...) arrays of any rank: the axes from slowest to fastest."""
+    return (0, *range(2, ndim), 1)
+
+
+@cache
+def channels_first(ndim: int) -> tuple[int, ...]:
+    """And back."""
+    return (0, ndim - 1, *range(1, ndim - 1))
+
+
 class Device:
     """A place for arrays. name: "cpu", "emulator", "cuda", "cuda:1" or "meta"."""
 
@@ -190,8 +202,9 @@ class NativeDevice(Device):
 
     def empty(self, spec: Spec) -> Array:
         if spec.layout == "nhwc":
-            shape = tuple(spec.shape[axis] for axis in NHWC)
-            return self.xp.empty(shape, spec.dtype).transpose(NCHW)
+            rank = len(spec.shape)
+            shape = tuple(spec.shape[axis] for axis in channels_last(rank))
+            return self.xp.empty(shape, spec.dtype).transpose(channels_first(rank))
         return self.xp.empty(spec.shape, spec.dtype)
 
     def prepare(self) -> None:
@@ -354,10 +367,11 @@ def memory_order(array: Array) -> tuple[int, ...]:
 
 def arrange(xp: Any, array: Array, layout: str, like: Array | None = None) -> Array:
     """The array with its elements in the memory order that a kernel wants; itself if they are."""
-    if layout == "nhwc" and array.ndim == 4:
-        if is_dense(array, NHWC):
+    if layout == "nhwc":
+        order = channels_last(array.ndim)
+        if is_dense(array, order):
             return array
-        return xp.ascontiguousarray(array.transpose(NHWC)).transpose(NCHW)
+        return xp.ascontiguousarray(array.transpose(order)).transpose(channels_first(array.ndim))
     if layout == "any":
         order = memory_order(array if like is None or like.shape != array.shape else like)
         if is_dense(array, order):

@@ -5,6 +5,7 @@
 //   GPUDL_EXPORT(max_pool2d_forward_direct, x, y, kernel_size);
 #pragma once
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -68,21 +69,42 @@ struct Bind<Real> {
   }
 };
 
+// N integers of 32 bits, from a tuple.
+template <size_t N>
+std::array<int, N> bind_ints(const Argument& a, const Parameter& p) {
+  check(std::holds_alternative<Ints>(a) && std::get<Ints>(a).size() == N, p.name,
+        std::string("must be a ") + p.kind + " of integers");
+  std::array<int, N> values;
+  for (size_t i = 0; i < N; ++i) {
+    const int64_t value = std::get<Ints>(a)[i];
+    check(std::in_range<int>(value), p.name, std::to_string(value) + " does not fit a 32-bit integer");
+    values[i] = static_cast<int>(value);
+  }
+  return values;
+}
+
 template <>
 struct Bind<Pair> {
   static Parameter describe() { return {.name = "", .kind = "pair"}; }
   static Pair make(const Argument& a, const Parameter& p) {
-    check(std::holds_alternative<IntPair>(a), p.name, "must be a pair of integers");
-    const auto [first, second] = std::get<IntPair>(a);
-    check(std::in_range<int>(first) && std::in_range<int>(second), p.name, "does not fit a 32-bit integer");
-    return {static_cast<int>(first), static_cast<int>(second)};
+    const auto [h, w] = bind_ints<2>(a, p);
+    return {h, w};
+  }
+};
+
+template <>
+struct Bind<Triple> {
+  static Parameter describe() { return {.name = "", .kind = "triple"}; }
+  static Triple make(const Argument& a, const Parameter& p) {
+    const auto [d, h, w] = bind_ints<3>(a, p);
+    return {d, h, w};
   }
 };
 
 template <class T, int RANK, Layout LAYOUT>
 struct Bind<View<T, RANK, LAYOUT>> {
   static_assert(LAYOUT != Layout::any || RANK == 1, "a View of layout any is flat: its rank is 1");
-  static_assert(LAYOUT != Layout::nhwc || RANK == 4, "nhwc is a layout of rank 4");
+  static_assert(LAYOUT != Layout::nhwc || RANK == 4 || RANK == 5, "nhwc is a layout of rank 4 or 5");
   static_assert(LAYOUT != Layout::rows || RANK <= 2, "a View of rows has rank 1 or 2");
   static constexpr bool any_rank = LAYOUT == Layout::any || LAYOUT == Layout::rows;
 
@@ -106,14 +128,24 @@ struct Bind<View<T, RANK, LAYOUT>> {
       if constexpr (RANK == 2) view.dim[1] = static_cast<int>(array.shape[array.rank - 1]);
       view.dim[0] = static_cast<int>(RANK == 1 ? size : size == 0 ? 0 : size / view.dim[1]);
     } else {
-      check(array.rank == RANK, p.name, "must have " + std::to_string(RANK) + " axes, got " + describe_array(array));
-      constexpr int nhwc_order[] = {0, 2, 3, 1};
+      constexpr bool volume = LAYOUT == Layout::nhwc && RANK == 5;
+      check(array.rank == RANK || (volume && (array.rank == 3 || array.rank == 4)), p.name,
+            std::string("must have ") + (volume ? "3 to 5" : std::to_string(RANK)) + " axes, got " +
+                describe_array(array));
       int order[RANK];
-      for (int axis = 0; axis < RANK; ++axis) order[axis] = LAYOUT == Layout::nhwc ? nhwc_order[axis] : axis;
+      memory_order(array.rank, order);
       check_dense(array, order, p.name, p.layout);
-      for (int axis = 0; axis < RANK; ++axis) view.dim[axis] = static_cast<int>(array.shape[order[axis]]);
+      const int lacking = RANK - array.rank;
+      std::fill_n(view.dim, RANK, 1);
+      for (int axis = 0; axis < array.rank; ++axis)
+        view.dim[axis == 0 ? 0 : axis + lacking] = static_cast<int>(array.shape[order[axis]]);
     }
     return view;
+  }
+  // The axes from slowest to fastest.
+  static void memory_order(int rank, int* order) {
+    for (int axis = 0; axis < rank; ++axis)
+      order[axis] = LAYOUT != Layout::nhwc || axis == 0 ? axis : axis == rank - 1 ? 1 : axis + 1;
   }
   static std::string describe_array(const Array& array) { return gpudl::describe(array); }
 };

@@ -24,12 +24,10 @@ struct Array {
 };
 
 struct Absent {};
-struct IntPair {
-  int64_t first, second;
-};
-using Argument = std::variant<Absent, Array, bool, int64_t, double, IntPair>;
+using Ints = std::vector<int64_t>;
+using Argument = std::variant<Absent, Array, bool, int64_t, double, Ints>;
 
-// One argument of a launcher. kind: array, int, float, bool or pair; the rest describes arrays.
+// One argument of a launcher. kind: array, int, float, bool, pair or triple; the rest describes arrays.
 struct Parameter {
   std::string name;
   const char* kind = "array";

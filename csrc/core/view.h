@@ -7,12 +7,13 @@
 namespace gpudl {
 
 // How the axes of a tensor lie in memory. nchw: the last logical axis is fastest (plain row-major, any rank).
-// nhwc: a logical (N,C,H,W) tensor stored as (N,H,W,C). any: dense in some order, which an elementwise kernel ignores.
+// nhwc: channels last, a logical (N,C,H,W) tensor stored as (N,H,W,C). any: dense in some order, which an elementwise kernel ignores.
 // rows: plain row-major of any rank, seen as rows of the last axis (RANK 2) or as one long row (RANK 1).
 enum class Layout { nchw, nhwc, any, rows };
 using enum Layout;
 
 // Dimensions stand in memory order: dim[RANK-1] is the fastest. An nhwc view of a (N,C,H,W) tensor has dim = {N,H,W,C}.
+// One of rank 5, {N,D,H,W,C}, takes (N,C,W) and (N,C,H,W) tensors too: the axes they lack have size 1.
 template <class T, int RANK, Layout LAYOUT = Layout::nchw>
 struct View {
   T* data = nullptr;
@@ -51,6 +52,11 @@ struct Maybe : V {
 // A two-dimensional parameter: kernel size, stride, padding, dilation.
 struct Pair {
   int h, w;
+};
+
+// The same in three dimensions.
+struct Triple {
+  int d, h, w;
 };
 
 }  // namespace gpudl

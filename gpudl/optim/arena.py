@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.device import NCHW, NHWC, Device, NativeDevice, is_dense
+from gpudl.device import Device, NativeDevice, channels_first, channels_last, is_dense
 from gpudl.op import Array, Spec
 from gpudl.tensor import Tensor
 
@@ -60,11 +60,14 @@ class Arena:
             self.slots.append(slot)
 
     def _channels_last(self, p: Tensor) -> bool:
-        """Kernels take 4-d weights channels-last; on the cpu a parameter keeps its order."""
-        if p.ndim != 4:
+        """Kernels take weights of convolutions channels-last; on the cpu a parameter keeps its
+        order."""
+        if p.ndim not in (3, 4, 5):
             return False
-        native = isinstance(self.device, NativeDevice)
-        return native or (is_dense(p.data, NHWC) and not is_dense(p.data, (0, 1, 2, 3)))
+        if isinstance(self.device, NativeDevice):
+            return True
+        last = is_dense(p.data, channels_last(p.ndim))
+        return last and not is_dense(p.data, tuple(range(p.ndim)))
 
     def part(self, flat: Tensor, i: int) -> Array:
         """The piece of a flat array that belongs to parameter i, in its shape and memory order."""
@@ -72,7 +75,8 @@ class Arena:
         start = self.offsets[i]
         piece = flat.data[start : start + Spec(shape, self.dtype).size]
         if self.orders[i]:
-            return piece.reshape([shape[axis] for axis in NHWC]).transpose(NCHW)
+            stored = piece.reshape([shape[axis] for axis in channels_last(len(shape))])
+            return stored.transpose(channels_first(len(shape)))
         return piece.reshape(shape)
 
     # ---------------------------------------------------------------- while training

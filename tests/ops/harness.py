@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 import gpudl  # noqa: F401 (registers all operators)
-from gpudl.device import NHWC, Device, NativeDevice, cpu, device, why_missing
+from gpudl.device import (
+    Device,
+    NativeDevice,
+    channels_first,
+    channels_last,
+    cpu,
+    device,
+    why_missing,
+)
 from gpudl.op import OPS, Case, Op, Spec, is_floating
 
 EMULATOR_MISSING = why_missing("emulator")
@@ -93,8 +101,10 @@ def guarded(where: NativeDevice) -> Iterator[list]:
     def allocate(spec: Spec):
         buffer = where.xp.full(spec.size * spec.dtype.itemsize + 2 * GUARD, 0xFF, np.uint8)
         body = buffer[GUARD : buffer.size - GUARD].view(spec.dtype)
-        if spec.layout == "nhwc" and len(spec.shape) == 4:
-            array = body.reshape([spec.shape[a] for a in NHWC]).transpose(0, 3, 1, 2)
+        if spec.layout == "nhwc":
+            rank = len(spec.shape)
+            stored = body.reshape([spec.shape[axis] for axis in channels_last(rank)])
+            array = stored.transpose(channels_first(rank))
         else:
             array = body.reshape(spec.shape)
         made.append((array, buffer))
