@@ -5,6 +5,11 @@ from typing import Any as _Any
 
 from gpudl import ops as _ops
 from gpudl.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from gpudl.choice import (
+    are_deterministic_algorithms_enabled,
+    tune,
+    use_deterministic_algorithms,
+)
 from gpudl.device import device
 from gpudl.dtypes import (
     double,
@@ -35,6 +40,7 @@ __version__: str = "0.1.0"
 # Loaded when first used, so that `import gpudl` stays quick.
 _LAZY: dict[str, str] = {
     "bfloat16": "gpudl.dtypes",
+    "explain": "gpudl.explanation",
     "load": "gpudl.interop.safetensors",
     "save": "gpudl.interop.safetensors",
 }
@@ -52,10 +58,12 @@ def __getattr__(name: str) -> _Any:
 __all__ = [
     "Generator",
     "Tensor",
+    "are_deterministic_algorithms_enabled",
     "bfloat16",
     "device",
     "double",
     "enable_grad",
+    "explain",
     "float16",
     "float32",
     "float64",
@@ -76,6 +84,8 @@ __all__ = [
     "set_grad_enabled",
     "set_rng_state",
     "tensor",
+    "tune",
     "uint8",
+    "use_deterministic_algorithms",
     *sorted(_ops.functions("gpudl")),
 ]

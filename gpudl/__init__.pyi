@@ -11,6 +11,9 @@ from gpudl.autograd import enable_grad as enable_grad
 from gpudl.autograd import is_grad_enabled as is_grad_enabled
 from gpudl.autograd import no_grad as no_grad
 from gpudl.autograd import set_grad_enabled as set_grad_enabled
+from gpudl.choice import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
+from gpudl.choice import tune as tune
+from gpudl.choice import use_deterministic_algorithms as use_deterministic_algorithms
 from gpudl.device import device as device
 from gpudl.dtypes import bfloat16 as bfloat16
 from gpudl.dtypes import double as double
@@ -24,6 +27,7 @@ from gpudl.dtypes import int64 as int64
 from gpudl.dtypes import int8 as int8
 from gpudl.dtypes import long as long
 from gpudl.dtypes import uint8 as uint8
+from gpudl.explanation import explain as explain
 from gpudl.interop.safetensors import load as load
 from gpudl.interop.safetensors import save as save
 from gpudl.ops.activation import relu as relu

@@ -6,31 +6,23 @@ its hand-written kernels (one source, built twice), meta only infers shapes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from gpudl import _native
+from gpudl.choice import Candidate, choices, median_seconds
+from gpudl.kernel_call import NHWC as NHWC
+from gpudl.kernel_call import KernelCall, channels_first, channels_last
+from gpudl.kernel_call import is_dense as is_dense
+from gpudl.machine import H100, Machine, machine_of
 from gpudl.op import Array, Op, Spec, is_floating
-
-NHWC = (0, 2, 3, 1)  # axes of a logical (N, C, H, W) array in channels-last memory order
-NCHW = (0, 3, 1, 2)  # and back
-
-
-@cache
-def channels_last(ndim: int) -> tuple[int, ...]:
-    """NHWC for (N, C, ...) arrays of any rank: the axes from slowest to fastest."""
-    return (0, *range(2, ndim), 1)
-
-
-@cache
-def channels_first(ndim: int) -> tuple[int, ...]:
-    """And back."""
-    return (0, ndim - 1, *range(1, ndim - 1))
 
 
 class Device:
@@ -219,9 +211,9 @@ class NativeDevice(Device):
     ) -> tuple[Array, ...]:
         if not op.kernels:
             return _quietly(op.forward, self.xp, *arrays)  # type: ignore[no-any-return]
-        call = self._plan(op, "forward", algorithm, specs)
         values = dict(zip(op.inputs, arrays, strict=True))
         results = dict(zip(op.outputs, op.infer_cached(specs), strict=True))
+        call = self._plan(op, "forward", algorithm, specs, None, values, results)
         made = call(self, values, results)
         return tuple(made[name] for name in op.outputs)
 
@@ -236,7 +228,6 @@ class NativeDevice(Device):
         if not op.kernels:
             return _quietly(op.backward, self.xp, dys, saved, needs)  # type: ignore[no-any-return]
         specs = saved.specs
-        call = self._plan(op, "backward", algorithm, specs)
         values = {f"d{name}": dy for name, dy in zip(op.outputs, dys, strict=True)}
         values.update(zip(op.saves, saved, strict=False))
         wanted = {
@@ -244,6 +235,7 @@ class NativeDevice(Device):
             for name, spec, need in zip(op.inputs, specs, needs, strict=True)
             if need and spec is not None and is_floating(spec.dtype)
         }
+        call = self._plan(op, "backward", algorithm, specs, needs, values, wanted)
         made = call(self, values, wanted)
         return tuple(made.get(f"d{name}") for name in op.inputs)
 
@@ -253,33 +245,119 @@ class NativeDevice(Device):
         return tuple(a for a in op.kernels if f"{op.name}_{direction}_{a}" in schema)
 
     def _plan(
-        self, op: Op, direction: str, algorithm: str | None, specs: tuple[Spec | None, ...]
+        self,
+        op: Op,
+        direction: str,
+        algorithm: str | None,
+        specs: Specs,
+        needs: tuple[bool, ...] | None,
+        values: dict[str, Any],
+        results: dict[str, Spec],
     ) -> KernelCall:
         plans = op.cache(self.name)
-        key = (direction, algorithm, specs, NativeDevice.precision)
+        key = (direction, algorithm, specs, needs, NativeDevice.precision, choices.generation)
         plan = plans.get(key)
         if plan is None:
-            name = algorithm or self._choose(op, direction, specs)
-            plan = KernelCall(self.module, op, direction, name, specs)
+            if algorithm is not None:
+                chosen = Candidate.parse(algorithm)
+            else:
+                chosen = self._choose(op, direction, specs, values, results)
+            plan = KernelCall(self.module, op, direction, chosen, specs)
             plans[key] = plan
         return plan
 
-    def _choose(self, op: Op, direction: str, specs: tuple[Spec | None, ...]) -> str:
-        """The kernel that the operator prefers of those that take these inputs."""
+    def _choose(
+        self,
+        op: Op,
+        direction: str,
+        specs: Specs,
+        values: dict[str, Any],
+        results: dict[str, Spec],
+    ) -> Candidate:
+        """What was recorded, else with tuning on the fastest, else what the operator prefers."""
+        candidates = self.candidates(op, direction, specs)
+        if not choices.asked() or op.mutates or len(candidates) == 1:
+            return candidates[0]
+        problem = describe_problem(op, direction, specs, results)
+        recorded = choices.recorded(self.place, problem)
+        if recorded in candidates:
+            return recorded
+        if not choices.tuning:
+            return candidates[0]
+
+        def seconds_of(candidate: Candidate) -> float:
+            call = KernelCall(self.module, op, direction, candidate, specs)
+            return median_seconds(lambda: call(self, values, results), self.synchronize)
+
+        return choices.fastest(self.place, problem, candidates, seconds_of)
+
+    def candidates(self, op: Op, direction: str, specs: Specs) -> list[Candidate]:
+        """The kernels that can run the operator on such inputs as precisely as asked for: first
+        the one that it prefers, then all tile shapes of each. Raises TypeError if there are none.
+        """
         known = self.algorithms(op, direction)
-        for name in op.prefer(self.name, NativeDevice.precision, known, *specs):
-            if takes(self.module, op, direction, name, specs):
-                return name
-        came = ", ".join(f"{n} {s}" for n, s in zip(op.inputs, specs, strict=True) if s is not None)
-        raise TypeError(
-            f"{op.name}: no {direction} kernel on {self.name} takes {came}; it has "
-            f"{known or 'none'} (use float32, or device='cpu')"
-        )
+        preferred = op.prefer(self.name, NativeDevice.precision, known, *specs)
+        fit = [a for a in preferred if takes(self.module, op, direction, a, specs)]
+        exact = [a for a in fit if is_precise(op, a, specs, NativeDevice.precision)]
+        if not fit:
+            came = [f"{n} {s}" for n, s in zip(op.inputs, specs, strict=True) if s is not None]
+            raise TypeError(
+                f"{op.name}: no {direction} kernel on {self.name} takes {', '.join(came)}; it has "
+                f"{known or 'none'} (use float32, or device='cpu')"
+            )
+        names = dict.fromkeys([fit[0], *exact])
+        firsts = [Candidate(a) for a in names]
+        shaped = [
+            Candidate(a, v) for a in names for v in op.tile_shapes(direction, a, *specs) if v != 0
+        ]
+        return firsts + shaped
+
+    def chosen(self, op: Op, direction: str, specs: Specs) -> Candidate | None:
+        """What ran on such inputs, in this state of the choice; None if nothing did."""
+        for key, plan in op.cache(self.name).items():
+            now = NativeDevice.precision, choices.generation
+            if (key[0], key[1], key[2], *key[4:]) == (direction, None, specs, *now):
+                return plan.chosen  # type: ignore[no-any-return]
+        return None
+
+    @property
+    def place(self) -> str:
+        """Device, compiler and build: what measured times hold for."""
+        raise TypeError
+
+    @cached_property
+    def machine(self) -> Machine:
+        """What predictions of time are made for."""
+        return H100
 
 
-def takes(
-    module: ModuleType, op: Op, direction: str, algorithm: str, specs: tuple[Spec | None, ...]
-) -> bool:
+Specs = tuple[Spec | None, ...]
+
+# The kinds of products that float32 operands may be given at each precision.
+ALLOWED = {
+    "highest": {"float32"},
+    "high": {"float32", "tf32"},
+    "medium": {"float32", "tf32", "bfloat16"},
+}
+
+
+def is_precise(op: Op, algorithm: str, specs: Specs, precision: str) -> bool:
+    """Does the algorithm round float32 operands no further than the precision allows?"""
+    first = next((s for s in specs if s is not None and is_floating(s.dtype)), None)
+    if first is None or first.dtype != np.float32:
+        return True
+    return op.precision.get(algorithm, "float32") in ALLOWED[precision]
+
+
+def describe_problem(op: Op, direction: str, specs: Specs, results: dict[str, Spec]) -> str:
+    """Operator, fields, direction, shapes, dtypes, what is computed, and precision. Memory order
+    needs no mention: each kernel takes one."""
+    inputs = ", ".join(str(s) for s in specs)
+    computed = ", ".join(results)
+    return f"{op!r} {direction} ({inputs}) -> {computed}, {NativeDevice.precision}"
+
+
+def takes(module: ModuleType, op: Op, direction: str, algorithm: str, specs: Specs) -> bool:
     """Does the kernel take inputs of these dtypes, and does the operator say it supports them?"""
     kinds = {p["name"]: p for p in module.schema[f"{op.name}_{direction}_{algorithm}"]}
     for name, spec in zip(op.inputs, specs, strict=True):
@@ -289,111 +367,10 @@ def takes(
     return op.supports(algorithm, *specs)
 
 
-class KernelCall:
-    """One launcher with its arguments sorted out: which come from the caller, which are made here,
-    which are the operator's fields."""
-
-    def __init__(
-        self,
-        module: ModuleType,
-        op: Op,
-        direction: str,
-        algorithm: str,
-        specs: tuple[Spec | None, ...],
-    ) -> None:
-        self.name = f"{op.name}_{direction}_{algorithm}"
-        self.launch = getattr(module, self.name)
-        self.parameters = module.schema[self.name]
-        self.fixed = op.parameters()
-        self.mutates = op.mutates
-        self.workspace = op.workspace(direction, algorithm, *specs)
-
-    def __call__(
-        self, device: NativeDevice, values: dict[str, Any], results: dict[str, Spec]
-    ) -> dict[str, Array]:
-        """values: arrays by name. results: what the kernel must write, by name; returned."""
-        made: dict[str, Array] = {}
-        arguments = []
-        like: Array | None = None  # the array whose memory order all arguments of layout "any" take
-        for p in self.parameters:
-            name = p["name"]
-            if name in results:
-                array = made[name] = self._result(device, results[name], p, like)
-            elif name == "workspace":
-                array = device.allocate(Spec((self.workspace,), np.dtype(np.float32)))
-            elif p["kind"] == "array":
-                array = self._input(device, values.get(name), p, like)
-            else:
-                array = self.fixed[name]
-            if p["layout"] == "any" and like is None:
-                like = array
-            arguments.append(array)
-        device.prepare()
-        self.launch(*arguments)
-        missing = results.keys() - made.keys()
-        if missing:
-            raise TypeError(f"{self.name}: the kernel writes no {', '.join(sorted(missing))}")
-        return made
-
-    def _result(self, device: NativeDevice, spec: Spec, p: Any, like: Array | None) -> Array:
-        if p["layout"] == "any" and like is not None and like.shape == spec.shape:
-            order = memory_order(like)
-            if order != tuple(range(len(order))):
-                base = device.allocate(Spec(tuple(spec.shape[a] for a in order), spec.dtype))
-                return base.transpose(np.argsort(order))
-        return device.allocate(Spec(spec.shape, spec.dtype, p["layout"]))
-
-    def _input(self, device: NativeDevice, array: Array | None, p: Any, like: Array | None) -> Any:
-        if array is None:
-            if not p["optional"]:
-                raise TypeError(f"{self.name}: {p['name']} is absent, but the kernel needs it")
-            return None
-        arranged = arrange(device.xp, array, p["layout"], like)
-        if arranged is not array:
-            if p["writable"]:
-                raise ValueError(
-                    f"{self.name}: {p['name']} is changed in place, so it must lie in "
-                    f"{p['layout']} order already; pass a contiguous tensor"
-                )
-            device.copies += 1
-        return arranged
-
-
-def memory_order(array: Array) -> tuple[int, ...]:
-    """Axes from slowest to fastest in memory."""
-    strides = array.strides
-    return tuple(sorted(range(array.ndim), key=lambda axis: -strides[axis]))
-
-
-def arrange(xp: Any, array: Array, layout: str, like: Array | None = None) -> Array:
-    """The array with its elements in the memory order that a kernel wants; itself if they are."""
-    if layout == "nhwc":
-        order = channels_last(array.ndim)
-        if is_dense(array, order):
-            return array
-        return xp.ascontiguousarray(array.transpose(order)).transpose(channels_first(array.ndim))
-    if layout == "any":
-        order = memory_order(array if like is None or like.shape != array.shape else like)
-        if is_dense(array, order):
-            return array
-        if like is None:
-            return xp.ascontiguousarray(array)
-        inverse = tuple(int(axis) for axis in np.argsort(order))
-        return xp.ascontiguousarray(array.transpose(order)).transpose(inverse)
-    return array if is_dense(array, tuple(range(array.ndim))) else xp.ascontiguousarray(array)
-
-
-def is_dense(array: Array, order: tuple[int, ...]) -> bool:
-    """No gaps, with the axes in this order from slowest to fastest; axes of size 1 fit anywhere."""
-    if array.size == 0:
-        return True
-    expected = array.itemsize
-    shape, strides = array.shape, array.strides
-    for axis in reversed(order):
-        if shape[axis] != 1 and strides[axis] != expected:
-            return False
-        expected *= shape[axis]
-    return True
+def build_of(module: ModuleType) -> str:
+    """Names one build of a native module."""
+    content = Path(str(module.__file__)).read_bytes()
+    return f"{module.nvcc or module.compiler}, build {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 class Emulator(NativeDevice):
@@ -405,6 +382,10 @@ class Emulator(NativeDevice):
         super().__init__()
         self.module = _native.load("emulator")
         self.module.set_schedule(int(os.environ.get("GPUDL_SCHEDULE", "0")))
+
+    @cached_property
+    def place(self) -> str:
+        return f"emulator, {build_of(self.module)}"
 
 
 class Cuda(NativeDevice):
@@ -444,6 +425,17 @@ class Cuda(NativeDevice):
         if int(capability) < 80:
             known = tuple(a for a in known if not a.startswith("mma"))
         return known
+
+    @cached_property
+    def place(self) -> str:
+        name = self.xp.cuda.runtime.getDeviceProperties(self.index)["name"].decode()
+        return f"{name}, {build_of(self.module)}"
+
+    @cached_property
+    def machine(self) -> Machine:
+        device = self.xp.cuda.Device(self.index)
+        count = device.attributes["MultiProcessorCount"]
+        return machine_of(device.compute_capability, count)
 
     def prepare(self) -> None:
         self.module.set_device(self.index)

@@ -18,6 +18,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
+
+    from gpudl.machine import Machine
 else:
 
     def dataclass_transform(**_):
@@ -101,6 +103,7 @@ class Op:
     saved_for: ClassVar[dict[str, tuple[str, ...]]] = {}
     mutates: ClassVar[tuple[str, ...]] = ()  # inputs that forward changes in place
     constants: ClassVar[tuple[str, ...]] = ()  # floating inputs without a gradient, as in PyTorch
+    precision: ClassVar[dict[str, str]] = {}  # what an algorithm rounds float32 operands to
     kernels: ClassVar[tuple[str, ...]] = ()  # hand-written algorithms, the preferred one first
     cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms beside the definition, likewise
     view: ClassVar[bool] = False  # the output may share memory with the first input
@@ -212,6 +215,17 @@ class Op:
         precision: of float32 products, "highest", "high" or "medium"."""
         return algorithms
 
+    def tile_shapes(self, direction: str, algorithm: str, *specs: Any) -> tuple[int, ...]:
+        """Numbers of the tile shapes that tuning may try, for launchers that have an argument
+        `tile_shape`; 0 is the launcher's own pick."""
+        return (0,)
+
+    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+        """Seconds that the kernel should take on a GPU, for ranking. By default the roofline of
+        `cost`; backward counted as twice forward."""
+        cost, times = self.cost(*specs), 2 if direction == "backward" else 1
+        return machine.roofline(algorithm, times * cost.flops, times * cost.bytes)
+
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
         """How many float32 elements of scratch memory the kernel wants, forward or backward."""
         return 0
@@ -251,12 +265,12 @@ class Op:
         if caches is None:
             caches = {}
             object.__setattr__(self, "_caches", caches)
-        return caches.setdefault(what, {})  # type: ignore[no-any-return]
+        return caches.setdefault(what, Bounded())  # type: ignore[no-any-return]
 
     @cached_property
     def plans(self) -> dict[tuple[Any, ...], Plan]:
         """What was found out about inputs of some shapes and dtypes."""
-        return {}
+        return Bounded()
 
     @cached_property
     def numpy_forms(self) -> dict[tuple[str, str | None], Callable[..., Any]]:
@@ -303,6 +317,18 @@ class Op:
 
 
 O = TypeVar("O", bound=Op)
+
+
+class Bounded(dict[Any, Any]):
+    """A cache that forgets its older half when it is full: shapes may never come again."""
+
+    LIMIT = 1024
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if len(self) >= self.LIMIT:
+            for old in list(self)[: self.LIMIT // 2]:
+                del self[old]
+        super().__setitem__(key, value)
 
 
 def snake_case(name: str) -> str:

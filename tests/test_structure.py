@@ -16,10 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Parts of the package, lowest first; parts of one line do not know each other.
 PYTHON_LAYERS = [
-    ("_native", "_methods", "dtypes", "random", "op"),
+    ("_native", "_methods", "dtypes", "files", "machine", "random"),
+    ("op", "choice"),
     ("device",),
     ("tensor",),
-    ("ops",),
+    ("ops", "explanation"),
     ("nn",),
     ("models", "optim", "data", "interop"),
     ("train", "distributed"),
@@ -30,6 +31,7 @@ PYTHON_LAYERS = [
 PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part in layer}
 
 ONE_PART = {
+    "kernel_call": "device",
     "autograd": "tensor",
     "views": "tensor",
 }  # a tape records tensors, a tensor starts the tape

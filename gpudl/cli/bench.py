@@ -93,7 +93,7 @@ def _shown(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _write(path: Path, device: str, report: dict[str, Any]) -> Path:
-    from gpudl.train.files import write_text
+    from gpudl.files import write_text
 
     if path.suffix != ".json":
         date = report["environment"]["date"][:19].replace(":", "").replace("-", "")

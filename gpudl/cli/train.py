@@ -61,6 +61,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     for name, kind, value, text in HYPER_PARAMETERS:
         parser.add_argument(f"--{name}", type=kind, metavar=value, help=text)
     parser.add_argument(
+        "--tune",
+        action="store_true",
+        default=None,
+        help="measure the kernels that fit on a GPU first, and use the fastest",
+    )
+    parser.add_argument(
         "--option",
         action="append",
         metavar="NAME=VALUE",
@@ -111,7 +117,7 @@ def _started(options: argparse.Namespace) -> Job:
     if options.model is None:
         raise CommandError("train: no model is given; name one of `gpudl models`, or --resume RUN")
     names = [name.replace("-", "_") for name, *_ in HYPER_PARAMETERS]
-    given = {name: getattr(options, name) for name in names}
+    given = {name: getattr(options, name) for name in (*names, "tune")}
     device = choose_device(options.device)
     prepared = configure(
         options.model,

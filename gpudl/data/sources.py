@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpudl.files import cache_folder
+
 from .errors import DataError
 
 ENVIRONMENT = "GPUDL_DATA"
@@ -144,17 +146,6 @@ class Source:
             f"fetch {files} by hand into {target}, or name the folder that has it "
             f"with --data-dir or {ENVIRONMENT}"
         )
-
-
-def cache_folder() -> Path:
-    """The user's folder for data that was downloaded."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "gpudl"
 
 
 def _roots(data_dir: Path | None) -> Iterator[Path]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.device import Device, NativeDevice, channels_first, channels_last, is_dense
+from gpudl.device import Device, NativeDevice
+from gpudl.kernel_call import channels_first, channels_last, is_dense
 from gpudl.op import Array, Spec
 from gpudl.tensor import Tensor
 

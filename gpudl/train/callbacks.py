@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpudl.files import write_text
 from gpudl.train.checkpoint import save_state
 from gpudl.train.errors import StoppedError
-from gpudl.train.files import write_text
 
 if TYPE_CHECKING:
     from gpudl.train.trainer import Row, Trainer

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.files import write_bytes
 from gpudl.tensor import Tensor
 from gpudl.train.errors import TrainingError
-from gpudl.train.files import write_bytes
 
 FORMAT = "gpudl-checkpoint-1"
 ARRAY, PAIRS = "$array", "$pairs"  # keys that mark what JSON cannot say

@@ -24,7 +24,8 @@ class Training:
     step: a tenth after each third of the epochs; sqrt: 1/√t in epochs; plateau: half after 3 epochs
     without a lower test loss. augment: random changes of the training images. shift: by up to 2
     pixels; flip: left to right. patience: epochs without a lower test loss that end the training.
-    blas_threads: of NumPy's matrix products, whose rounding depends on it.
+    blas_threads: of NumPy's matrix products, whose rounding depends on it. tune: measure kernels
+    and use the fastest; the choices are kept in the checkpoint.
     """
 
     epochs: int = DEFAULT_EPOCHS
@@ -38,6 +39,7 @@ class Training:
     patience: int | None = None
     seed: int = 0
     blas_threads: int = 1
+    tune: bool = False
 
 
 @dataclass(frozen=True)

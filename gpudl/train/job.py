@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import models, random
+from gpudl.choice import tune
 from gpudl.data import Dataset, Split
 from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.train import blas, recipe
@@ -117,8 +119,10 @@ class Job:
     def train(self) -> None:
         """Train to the last epoch. Raises DivergedError, and StoppedError after a request to
         stop."""
+        tuning = tune() if self.config.training.tune else nullcontext()
         try:
-            self.trainer.fit(self.config.training.epochs)
+            with tuning:
+                self.trainer.fit(self.config.training.epochs)
         except DivergedError as error:
             raise DivergedError(
                 f"{error}; the last good state is kept in {self.run.checkpoint}"

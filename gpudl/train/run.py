@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from gpudl.files import write_text
 from gpudl.train.config import Config, from_dict
 from gpudl.train.errors import TrainingError
-from gpudl.train.files import write_text
 
 ROOT = Path("runs")
 

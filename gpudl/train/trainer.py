@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import random
+from gpudl.choice import choices
 from gpudl.train.callbacks import Callback
 from gpudl.train.errors import DivergedError
 from gpudl.train.metrics import Evaluation, evaluate
@@ -190,6 +191,7 @@ class Trainer:
             "stop_reason": self.stop_reason,
             "loader": self.train.state_dict(),
             "random": random.get_rng_state(),
+            "choices": choices.state_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
@@ -202,6 +204,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.train.load_state_dict(state["loader"])
         random.set_rng_state(state["random"])
+        choices.load_state_dict(state.get("choices", {}))
         for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(kept)
         self.epoch, self.step = state["epoch"], state["step"]

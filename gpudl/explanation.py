@@ -1,0 +1,125 @@
+"""Shows which kernels a computation runs, which others could, and how long each takes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+
+from gpudl.autograd import grad, no_grad
+from gpudl.choice import Candidate, median_seconds
+from gpudl.device import Cpu, Device, NativeDevice
+from gpudl.op import Op, Spec
+from gpudl.tensor import Tensor
+
+Specs = tuple[Spec | None, ...]
+
+
+class Call(NamedTuple):
+    """One operator that ran. run: does it again, by the algorithm of this name."""
+
+    op: Op
+    direction: str
+    specs: Specs
+    run: Callable[[str | None], object]
+
+
+def explain(
+    function: Callable[..., Any],
+    *args: Any,
+    measure: bool = True,
+    file: TextIO | None = None,
+    **kwargs: Any,
+) -> None:
+    """Print, for each operator that `function(*args, **kwargs)` runs, the kernels that can run it,
+    with predicted and measured times; `*` marks the one that is chosen.
+
+    If the result needs gradients, the operators of its backward pass are listed too, and the
+    gradients of tensors are left as they were. measure: also time the candidates. file: where to
+    print, standard output by default.
+
+    >>> gpudl.explain(F.conv2d, x, weight, padding=1)
+    """
+    given = list(_tensors((*args, *kwargs.values(), function)))
+    if not given:
+        raise TypeError("explain: no argument is a Tensor; give the function's arguments after it")
+    where = given[0].device
+    with _recorded(where) as calls:
+        result = function(*args, **kwargs)
+        first = result[0] if isinstance(result, tuple) else result
+        if isinstance(first, Tensor) and first.requires_grad:
+            leaves = [t for t in given if t.requires_grad]
+            ones = Tensor(np.ones(first.shape, first.dtype), device=where)
+            grad(first, leaves, ones, allow_unused=True)
+    done = set()
+    for call in calls:
+        if not call.op.mutates and (key := call[:3]) not in done:
+            done.add(key)
+            print("\n".join(_lines(where, call, measure)), file=file or sys.stdout)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """All tensors of the values, the parameters of modules among them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+        elif hasattr(value, "parameters"):
+            yield from value.parameters()
+
+
+@contextmanager
+def _recorded(where: Device) -> Iterator[list[Call]]:
+    """The operators that run on the device meanwhile."""
+    calls: list[Call] = []
+    forward, backward = where.forward, where.backward
+
+    def record_forward(op: Op, specs: Specs, arrays: Any, algorithm: str | None = None) -> Any:
+        calls.append(Call(op, "forward", specs, lambda a: forward(op, specs, arrays, a)))
+        return forward(op, specs, arrays, algorithm)
+
+    def record_backward(
+        op: Op, dys: Any, saved: Any, needs: Any, algorithm: str | None = None
+    ) -> Any:
+        run = lambda a: backward(op, dys, saved, needs, a)  # noqa: E731
+        calls.append(Call(op, "backward", saved.specs, run))
+        return backward(op, dys, saved, needs, algorithm)
+
+    where.__dict__.update(forward=record_forward, backward=record_backward)
+    try:
+        yield calls
+    finally:
+        del where.__dict__["forward"], where.__dict__["backward"]
+
+
+def _lines(where: Device, call: Call, measure: bool) -> Iterator[str]:
+    """The table of one operator."""
+    inputs = ", ".join(str(s) for s in call.specs if s is not None)
+    yield f"{call.op!r} {call.direction} ({inputs}) on {where.name}"
+    if isinstance(where, NativeDevice) and call.op.kernels:
+        candidates = where.candidates(call.op, call.direction, call.specs)
+        chosen = where.chosen(call.op, call.direction, call.specs) or candidates[0]
+    elif isinstance(where, Cpu):
+        forms = [f for f in call.op.cpu if hasattr(call.op, f"{call.direction}_{f}")]
+        candidates = [Candidate(name) for name in (*forms, "definition")]
+        chosen = candidates[0]
+    else:
+        yield "  runs as its definition on arrays; it has no kernels"
+        return
+    for candidate in candidates:
+        line = f"{'*' if candidate == chosen else ' '} {candidate!s:<28}"
+        if isinstance(where, NativeDevice):
+            seconds = call.op.predict(
+                where.machine, call.direction, candidate.algorithm, *call.specs
+            )
+            line += f" predicted {seconds * 1e6:10,.1f} µs"
+        if measure:
+            with no_grad():
+                seconds = median_seconds(partial(call.run, str(candidate)), where.synchronize)
+            line += f" measured {seconds * 1e6:12,.1f} µs"
+        yield line

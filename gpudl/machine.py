@@ -1,0 +1,71 @@
+"""What a GPU can do at most, and how long a kernel should take: the larger of the time for its
+arithmetic and the time for its bytes (Williams, Waterman, Patterson 2009, the roofline), plus the
+time to start it.
+
+Predictions rank algorithms before anything is measured; they are no claims of speed.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+
+class Machine(NamedTuple):
+    """flops: peak FLOP/s by kind of arithmetic (dense). mma: the share of the tensor cores' peak
+    that mma.sync reaches. bandwidth: bytes/s of its memory. launch: seconds between two kernels."""
+
+    name: str
+    multiprocessors: int
+    flops: dict[str, float]
+    mma: float
+    bandwidth: float
+    launch: float = 2.5e-6
+
+    def ceiling(self, algorithm: str) -> float:
+        """FLOP/s that an algorithm can reach, by its name: "wgmma_bf16", "mma_tf32x3" (three
+        products for each that is wanted), "simt"."""
+        found = re.search(r"(tf32|bf16|f16)(?:x(\d))?", algorithm)
+        if found is None:
+            return self.flops["float32"]
+        kind, products = found.groups()
+        share = 1.0 if "wgmma" in algorithm else self.mma
+        return self.flops[kind] * share / int(products or 1)
+
+    def roofline(self, algorithm: str, flops: float, moved: float) -> float:
+        """Seconds for this many operations and bytes."""
+        return max(flops / self.ceiling(algorithm), moved / self.bandwidth) + self.launch
+
+    def waves(self, blocks: int, resident: int = 1) -> float:
+        """How much longer a grid takes because its last wave leaves multiprocessors idle: at least
+        1. resident: blocks that share a multiprocessor."""
+        if blocks == 0:
+            return 1.0
+        slots = self.multiprocessors * resident
+        return -(-blocks // slots) * slots / blocks
+
+
+# Peaks from the vendor's data sheets (dense, boost clock). mma.sync was seen at about 62 % of wgmma
+# on Hopper.
+H100 = Machine(
+    "H100", 132, {"float32": 66.9e12, "tf32": 494.7e12, "bf16": 989.4e12, "f16": 989.4e12},
+    mma=0.62, bandwidth=3.35e12,
+)  # fmt: skip
+A100 = Machine(
+    "A100", 108, {"float32": 19.5e12, "tf32": 156e12, "bf16": 312e12, "f16": 312e12},
+    mma=1.0, bandwidth=1.555e12,
+)  # fmt: skip
+
+
+@cache
+def machine_of(capability: str, multiprocessors: int) -> Machine:
+    """The nearest machine that is known, with this number of multiprocessors: for ranking, what
+    counts are ratios. capability: such as "90" or "86"."""
+    near = H100 if int(capability) >= 90 else A100
+    scale = multiprocessors / near.multiprocessors
+    return near._replace(
+        multiprocessors=multiprocessors,
+        flops={kind: flops * scale for kind, flops in near.flops.items()},
+        bandwidth=near.bandwidth * scale,
+    )
