@@ -138,12 +138,15 @@ def test_precision_is_highest_unless_asked():
 def test_a_plan_is_made_anew_when_the_precision_changes():
     if h.EMULATOR_MISSING:
         pytest.skip(h.EMULATOR_MISSING)
-    device, op = h.native("emulator"), MatmulOp.of(False, False)
-    specs = (Spec((8, 8), np.dtype(np.float32)),) * 2
-    before = device._plan(op, "forward", None, specs)
-    assert device._plan(op, "forward", None, specs) is before
+    where, op = h.native("emulator"), MatmulOp.of(False, False)
+    a = np.eye(8, dtype=np.float32)
+    specs = (Spec(a.shape, a.dtype),) * 2
+    where.forward(op, specs, (a, a))
     NativeDevice.precision = "high"
     try:
-        assert device._plan(op, "forward", None, specs) is not before
+        assert where.chosen(op, "forward", specs) is None
+        where.forward(op, specs, (a, a))
+        assert where.chosen(op, "forward", specs) is not None
     finally:
         NativeDevice.precision = "highest"
+    assert where.chosen(op, "forward", specs) is not None
