@@ -36,6 +36,7 @@ void set_rank(Array& array, py::ssize_t rank) {
 Array from_numpy(const py::array& a) {
   Array array{};
   array.data = const_cast<void*>(a.data());
+  array.device = HOST;
   array.dtype = dtype_of(a.dtype());
   array.writable = a.writeable();
   set_rank(array, a.ndim());
@@ -49,6 +50,7 @@ Array from_numpy(const py::array& a) {
 Array from_cupy(const py::handle& a) {
   Array array{};
   array.data = reinterpret_cast<void*>(a.attr("data").attr("ptr").cast<uintptr_t>());
+  array.device = a.attr("device").attr("id").cast<int>();
   array.dtype = dtype_of(a.attr("dtype"));
   array.writable = true;
   const auto shape = a.attr("shape").cast<py::tuple>();

@@ -5,8 +5,6 @@ used before.
 
 from __future__ import annotations
 
-import json
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -112,6 +110,8 @@ class Choices:
     def measurements(self, place: str) -> dict[str, Seconds]:
         """Seconds of the candidates of each problem, as measured at this place."""
         if place not in self._measured:
+            import json
+
             try:
                 found = json.loads(self.file(place).read_text(encoding="utf-8"))
                 self._measured[place] = found["seconds"] if found["place"] == place else {}
@@ -124,6 +124,8 @@ class Choices:
         return (self.folder or cache_folder() / "tune") / f"{name}.json"
 
     def _write(self, place: str) -> None:
+        import json
+
         path = self.file(place)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"place": place, "seconds": self._measured[place]}, indent=1)
@@ -182,7 +184,7 @@ def median_seconds(call: Callable[[], object], wait: Callable[[], None]) -> floa
     """Median time of a call on an idle device. wait: returns when all submitted work is done."""
     _measure(call, wait, 1)  # loads code, fills pools
     repeats = max(1, round(SHORTEST / max(_measure(call, wait, 1), 1e-9)))
-    return statistics.median(_measure(call, wait, repeats) for _ in range(TURNS))
+    return sorted(_measure(call, wait, repeats) for _ in range(TURNS))[TURNS // 2]
 
 
 def _measure(call: Callable[[], object], wait: Callable[[], None], repeats: int) -> float:

@@ -6,7 +6,6 @@ its hand-written kernels (one source, built twice), meta only infers shapes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -369,6 +368,8 @@ def takes(module: ModuleType, op: Op, direction: str, algorithm: str, specs: Spe
 
 def build_of(module: ModuleType) -> str:
     """Names one build of a native module."""
+    import hashlib
+
     content = Path(str(module.__file__)).read_bytes()
     return f"{module.nvcc or module.compiler}, build {hashlib.sha256(content).hexdigest()[:12]}"
 

@@ -12,6 +12,17 @@ int64_t size_of(const Array& array) {
   return std::accumulate(array.shape, array.shape + array.rank, int64_t{1}, std::multiplies<>());
 }
 
+// The first byte, and the one after the last.
+std::pair<const char*, const char*> bytes_of(const Array& array) {
+  const char* first = static_cast<const char*>(array.data);
+  const char* last = first;
+  for (int axis = 0; axis < array.rank; ++axis) {
+    const int64_t reach = (array.shape[axis] - 1) * array.stride[axis] * bytes_of(array.dtype);
+    (reach < 0 ? first : last) += reach;
+  }
+  return {first, last + bytes_of(array.dtype)};
+}
+
 std::string list(const int64_t* values, int n) {
   std::string text = "(";
   for (int i = 0; i < n; ++i) text += (i ? ", " : "") + std::to_string(values[i]);
@@ -45,10 +56,15 @@ void check_dense(const Array& array, const int* order, const std::string& argume
     refuse(argument, "must be dense in " + std::string(layout) + " order, got " + describe(array));
 }
 
-int64_t check_any_dense(const Array& array, const std::string& argument) {
+void check_size(const Array& array, const std::string& argument) {
   const int64_t size = size_of(array);
   check(size <= INT_MAX, argument,
-        "has " + std::to_string(size) + " elements; an elementwise kernel takes at most 2147483647");
+        "has " + std::to_string(size) + " elements; a kernel takes at most 2147483647 (split the batch)");
+}
+
+int64_t check_any_dense(const Array& array, const std::string& argument) {
+  const int64_t size = size_of(array);
+  check_size(array, argument);
   int order[MAX_RANK];
   std::iota(order, order + array.rank, 0);
   std::stable_sort(order, order + array.rank, [&](int a, int b) { return array.stride[a] > array.stride[b]; });
@@ -67,6 +83,13 @@ int64_t check_rows(const Array& array, int rank, const std::string& argument) {
   std::iota(order, order + array.rank, 0);
   check_dense(array, order, argument, "row-major");
   return size;
+}
+
+bool overlap(const Array& a, const Array& b) {
+  if (a.device != b.device || size_of(a) == 0 || size_of(b) == 0) return false;
+  const auto [first_a, last_a] = bytes_of(a);
+  const auto [first_b, last_b] = bytes_of(b);
+  return first_a < last_b && first_b < last_a;
 }
 
 bool same_order(const Array& a, const Array& b) {

@@ -13,6 +13,31 @@ std::vector<std::string> split_names(std::string_view names) {
   return split;
 }
 
+namespace {
+
+std::string place(int device) { return device == HOST ? "the host's memory" : "GPU " + std::to_string(device); }
+
+void check_places(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
+  const int here = current_device();
+  for (size_t i = 0; i < parameters.size(); ++i)
+    if (const Array* array = std::get_if<Array>(&arguments[i]); array != nullptr && array->device != here)
+      refuse(parameters[i].name, "lies in " + place(array->device) + ", but the kernel reads " + place(here) +
+                                     "; move it there with .to(device)");
+}
+
+void check_overlaps(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Array* written = parameters[i].writable ? std::get_if<Array>(&arguments[i]) : nullptr;
+    if (written == nullptr) continue;
+    for (size_t j = 0; j < parameters.size(); ++j) {
+      const Array* other = i == j ? nullptr : std::get_if<Array>(&arguments[j]);
+      if (other != nullptr && overlap(*written, *other))
+        refuse(parameters[i].name, "is written by the kernel, but shares memory with " + parameters[j].name +
+                                       "; pass a copy of one of them");
+    }
+  }
+}
+
 void check_same_order(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
   const Array* first = nullptr;
   for (size_t i = 0; i < parameters.size(); ++i) {
@@ -23,6 +48,14 @@ void check_same_order(const std::vector<Parameter>& parameters, const std::vecto
       refuse(parameters[i].name,
              "must lie in memory as the other arguments do, got " + describe(array) + " beside " + describe(*first));
   }
+}
+
+}  // namespace
+
+void check_arrays(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
+  check_places(parameters, arguments);
+  check_overlaps(parameters, arguments);
+  check_same_order(parameters, arguments);
 }
 
 }  // namespace gpudl

@@ -135,6 +135,7 @@ struct Bind<View<T, RANK, LAYOUT>> {
       int order[RANK];
       memory_order(array.rank, order);
       check_dense(array, order, p.name, p.layout);
+      check_size(array, p.name);
       const int lacking = RANK - array.rank;
       std::fill_n(view.dim, RANK, 1);
       for (int axis = 0; axis < array.rank; ++axis)
@@ -195,9 +196,9 @@ constexpr size_t count_names(std::string_view names) {
   return n;
 }
 
-// All arguments of layout `any` of one call must have the same order of axes; otherwise elements would be paired
-// wrongly.
-void check_same_order(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments);
+// What must hold of all arrays of one call: they lie where this module's kernels read, what is written overlaps nothing
+// else, and those of layout `any` have the same order of axes, or elements would be paired wrongly.
+void check_arrays(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments);
 
 template <auto LAUNCHER>
 struct Export;
@@ -210,7 +211,7 @@ struct Export<LAUNCHER> {
     if (arguments.size() != arity)
       throw std::invalid_argument("expected " + std::to_string(arity) + " arguments, got " +
                                   std::to_string(arguments.size()));
-    check_same_order(parameters, arguments);
+    check_arrays(parameters, arguments);
     [&]<size_t... I>(std::index_sequence<I...>) {
       LAUNCHER(Bind<P>::make(arguments[I], parameters[I])...);
     }(std::index_sequence_for<P...>{});

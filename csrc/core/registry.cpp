@@ -21,4 +21,16 @@ const char* name_of(DType dtype) {
   return "unknown";
 }
 
+int bytes_of(DType dtype) {
+  switch (dtype) {
+    case DType::f64:
+    case DType::i64: return 8;
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::bf16:
+    case DType::f16: return 2;
+    default: return 1;
+  }
+}
+
 }  // namespace gpudl

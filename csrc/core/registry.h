@@ -6,16 +6,20 @@
 #include <variant>
 #include <vector>
 
+#include "platform/control.h"
+
 namespace gpudl {
 
 enum class DType { f32, f64, bf16, f16, i32, i64, u8, boolean };
 const char* name_of(DType dtype);
+int bytes_of(DType dtype);
 
 constexpr int MAX_RANK = 8;
 
-// An array as it comes from outside; strides count elements.
+// An array as it comes from outside; strides count elements. device: the number of its GPU, or HOST.
 struct Array {
   void* data;
+  int device;
   DType dtype;
   int rank;
   int64_t shape[MAX_RANK];

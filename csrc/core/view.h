@@ -7,8 +7,9 @@
 namespace gpudl {
 
 // How the axes of a tensor lie in memory. nchw: the last logical axis is fastest (plain row-major, any rank).
-// nhwc: channels last, a logical (N,C,H,W) tensor stored as (N,H,W,C). any: dense in some order, which an elementwise kernel ignores.
-// rows: plain row-major of any rank, seen as rows of the last axis (RANK 2) or as one long row (RANK 1).
+// nhwc: channels last, a logical (N,C,H,W) tensor stored as (N,H,W,C). any: dense in some order, which an elementwise
+// kernel ignores. rows: plain row-major of any rank, seen as rows of the last axis (RANK 2) or as one long row (RANK
+// 1).
 enum class Layout { nchw, nhwc, any, rows };
 using enum Layout;
 

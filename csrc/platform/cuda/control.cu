@@ -17,6 +17,12 @@ void set_stream(int64_t stream) { stream_of_this_thread = reinterpret_cast<cudaS
 
 void set_device(int device) { cuda::check(cudaSetDevice(device), "select the GPU"); }
 
+int current_device() {
+  int device = 0;
+  cuda::check(cudaGetDevice(&device), "tell which GPU is selected");
+  return device;
+}
+
 void set_schedule(int64_t) {
   throw std::invalid_argument("a GPU schedules its threads itself; only the emulator's schedule can be set");
 }

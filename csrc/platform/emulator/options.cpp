@@ -40,6 +40,8 @@ void set_device(int device) {
   if (device != 0) throw std::invalid_argument("the emulator is device 0 alone, got device " + std::to_string(device));
 }
 
+int current_device() { return HOST; }
+
 void set_schedule(int64_t seed) {
   if (seed < 0) throw std::invalid_argument("a schedule's seed is 0 or positive, got " + std::to_string(seed));
   emulator::set_schedule(static_cast<uint64_t>(seed));

@@ -1,0 +1,132 @@
+"""What a launcher refuses, called as the device calls it: by an error that names the argument."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gpudl import _native
+
+MISSING = _native.why_missing("emulator")
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+
+@pytest.fixture(scope="module")
+def module():
+    return _native.load("emulator")
+
+
+def image(*shape, dtype=np.float32):
+    """A logical (N, C, H, W) array, channels last."""
+    n, c, h, w = shape
+    return np.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def arguments(module, launcher, **given):
+    """Positional arguments from named ones; the order is the schema's."""
+    return [given[p["name"]] for p in module.schema[launcher]]
+
+
+class TestSoftmax:
+    """Plain rows: the simplest launcher."""
+
+    name = "softmax_forward_rows"
+
+    def call(self, module, x, y):
+        module.softmax_forward_rows(*arguments(module, self.name, x=x, y=y))
+
+    def test_takes_what_fits(self, module):
+        y = np.full((2, 3), np.nan, np.float32)
+        self.call(module, np.zeros((2, 3), np.float32), y)
+        np.testing.assert_allclose(y, 1 / 3, rtol=1e-6)
+
+    def test_dtype(self, module):
+        with pytest.raises(ValueError, match=r"softmax_forward_rows: x: must be float32"):
+            self.call(module, np.zeros((2, 3)), np.zeros((2, 3), np.float32))
+
+    def test_memory_order(self, module):
+        x = np.zeros((3, 2), np.float32).T
+        with pytest.raises(ValueError, match=r"x: must be dense in row-major order"):
+            self.call(module, x, np.zeros((2, 3), np.float32))
+
+    def test_an_output_that_overlaps_an_input(self, module):
+        memory = np.zeros(9, np.float32)
+        x, y = memory[:6].reshape(2, 3), memory[3:].reshape(2, 3)
+        with pytest.raises(ValueError, match=r"y: is written by the kernel, but shares .* with x"):
+            self.call(module, x, y)
+
+    def test_neighbours_do_not_overlap(self, module):
+        memory = np.zeros(12, np.float32)
+        self.call(module, memory[:6].reshape(2, 3), memory[6:].reshape(2, 3))
+
+    def test_an_output_that_cannot_be_written(self, module):
+        y = np.zeros((2, 3), np.float32)
+        y.flags.writeable = False
+        with pytest.raises(ValueError, match=r"y: is written by the kernel, .* read-only"):
+            self.call(module, np.zeros((2, 3), np.float32), y)
+
+    def test_an_array_of_a_gpu(self, module):
+        array = SimpleNamespace(
+            __cuda_array_interface__={},
+            data=SimpleNamespace(ptr=4096),
+            device=SimpleNamespace(id=1),
+            dtype=np.dtype(np.float32),
+            itemsize=4,
+            shape=(2, 3),
+            strides=(12, 4),
+        )
+        with pytest.raises(ValueError, match=r"x: lies in GPU 1, but the kernel reads the host's"):
+            self.call(module, array, np.zeros((2, 3), np.float32))
+
+    def test_what_is_no_array(self, module):
+        with pytest.raises(ValueError, match="x: must be an array"):
+            self.call(module, 3, np.zeros((2, 3), np.float32))
+
+    def test_too_few_arguments(self, module):
+        with pytest.raises(ValueError, match=r"expected .* arguments, got 1"):
+            module.softmax_forward_rows(np.zeros((2, 3), np.float32))
+
+
+class TestConv2d:
+    name = "conv2d_forward_direct"
+
+    def call(self, module, **changes):
+        given = {
+            "x": image(1, 2, 4, 4),
+            "weight": image(3, 2, 3, 3),
+            "bias": None,
+            "y": image(1, 3, 2, 2),
+            "stride": (1, 1),
+            "padding": (0, 0),
+            "dilation": (1, 1),
+            "groups": 1,
+        }
+        getattr(module, self.name)(*arguments(module, self.name, **{**given, **changes}))
+
+    def test_takes_what_fits(self, module):
+        self.call(module)
+
+    def test_rank(self, module):
+        with pytest.raises(
+            ValueError, match=r"x: must have .* axes, got float32 of shape \(4, 4\)"
+        ):
+            self.call(module, x=np.zeros((4, 4), np.float32))
+
+    def test_layout(self, module):
+        with pytest.raises(ValueError, match="x: must be dense in nhwc order"):
+            self.call(module, x=np.zeros((1, 2, 4, 4), np.float32))
+
+    def test_a_field_of_another_length(self, module):
+        with pytest.raises(ValueError, match="stride: must be a pair of integers"):
+            self.call(module, stride=(1, 1, 1))
+
+    def test_a_field_that_does_not_fit(self, module):
+        with pytest.raises(ValueError, match=r"padding: .* does not fit a 32-bit integer"):
+            self.call(module, padding=(2**31, 0))
+
+    def test_more_elements_than_32_bits_count(self, module):
+        """The memory is never touched, so it is never there."""
+        with pytest.raises(ValueError, match=r"x: has 2147500000 elements.*split the batch"):
+            self.call(module, x=image(2, 53687500, 4, 5))
