@@ -7,6 +7,8 @@ from gpudl.ops.activation import leaky_relu, relu, sigmoid, softplus, tanh
 from gpudl.ops.softmax import log_softmax, softmax
 from gpudl.tensor import Tensor
 
+__all__ = ["LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Softplus", "Tanh"]
+
 
 class ReLU(Module):
     """max(x, 0)."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from gpudl.nn.module import Module
 
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
 
 class Sequential(Module):
     """Modules called one after another: Sequential(a, b), or Sequential({"name": a, …})."""

@@ -14,6 +14,8 @@ from gpudl.ops.pool import avg_pool2d, max_pool2d
 from gpudl.ops.random import dropout
 from gpudl.tensor import Tensor
 
+__all__ = ["AvgPool2d", "Conv2d", "Dropout", "Flatten", "Identity", "Linear", "MaxPool2d"]
+
 Size = int | tuple[int, int]
 
 

@@ -7,6 +7,8 @@ from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.ops.loss import mse_loss
 from gpudl.tensor import Tensor
 
+__all__ = ["CrossEntropyLoss", "MSELoss"]
+
 
 class MSELoss(Module):
     """(input - target)²; reduction "mean", "sum" or "none"."""

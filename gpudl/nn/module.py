@@ -14,6 +14,8 @@ from gpudl.device import device as device_of
 from gpudl.op import Array, is_floating
 from gpudl.tensor import Tensor
 
+__all__ = ["Module", "Parameter"]
+
 M = TypeVar("M", bound="Module")
 
 

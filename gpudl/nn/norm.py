@@ -9,6 +9,8 @@ from gpudl.ops.create import ones, zeros
 from gpudl.ops.norm import batch_norm
 from gpudl.tensor import Tensor
 
+__all__ = ["BatchNorm1d", "BatchNorm2d"]
+
 
 class _BatchNorm(Module):
     """y = (x - mean) / √(var + eps) · weight + bias, per channel.

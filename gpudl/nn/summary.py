@@ -15,6 +15,8 @@ from gpudl.device import MetaArray, meta
 from gpudl.nn.module import Module
 from gpudl.tensor import Tensor
 
+__all__ = ["Summary", "summary"]
+
 
 @dataclass
 class Row:
