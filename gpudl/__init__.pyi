@@ -31,8 +31,8 @@ from gpudl.explanation import explain as explain
 from gpudl.interop.safetensors import load as load
 from gpudl.interop.safetensors import save as save
 from gpudl.ops.activation import relu as relu
-from gpudl.ops.activation import sigmoid as sigmoid
-from gpudl.ops.activation import tanh as tanh
+from gpudl.ops.activation_functions import sigmoid as sigmoid
+from gpudl.ops.activation_functions import tanh as tanh
 from gpudl.ops.arithmetic import add as add
 from gpudl.ops.arithmetic import div as div
 from gpudl.ops.arithmetic import div as true_divide
@@ -132,6 +132,7 @@ from gpudl.ops.matmul import get_float32_matmul_precision as get_float32_matmul_
 from gpudl.ops.matmul import matmul as matmul
 from gpudl.ops.matmul import mm as mm
 from gpudl.ops.matmul import set_float32_matmul_precision as set_float32_matmul_precision
+from gpudl.ops.prelu import prelu as prelu
 from gpudl.ops.random import bernoulli as bernoulli
 from gpudl.ops.random import dropout as dropout
 from gpudl.ops.random import normal as normal

@@ -106,6 +106,7 @@ class Op:
     precision: ClassVar[dict[str, str]] = {}  # what an algorithm rounds float32 operands to
     kernels: ClassVar[tuple[str, ...]] = ()  # hand-written algorithms, the preferred one first
     cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms beside the definition, likewise
+    true_gradient: ClassVar[bool] = True  # False: backward passes on another one, by intention
     view: ClassVar[bool] = False  # the output may share memory with the first input
     differentiable: ClassVar[bool]
 

@@ -1,109 +1,92 @@
-// Elementwise activations, forward and backward: one function object each, run by prim::map.
-// The comparisons are written so that NaN passes.
-#include "core/export.h"
-#include "prim/elementwise.h"
+// Activations made of straight pieces, forward and backward, run by prim::map. What they do with NaN is PyTorch's: the
+// comparisons are written for it.
+#include "prim/activation.h"
 
 namespace gpudl {
 namespace {
 
-using prim::Flat;
-
 // sass: map_kernel LDG STG registers<=40
 
-// y = max(x, 0).
+// max(x, 0).
 struct Relu {
-  GPUDL_DEVICE float operator()(float x) const { return x <= 0 ? 0.f : x; }
+  GPUDL_DEVICE float value(float x) const { return x <= 0 ? 0.f : x; }
+  GPUDL_DEVICE float gradient(float dy, float y) const { return y <= 0 ? 0.f : dy; }
 };
-struct ReluGradient {
-  GPUDL_DEVICE float operator()(float dy, float y) const { return y <= 0 ? 0.f : dy; }
-};
+GPUDL_ACTIVATION(relu, Relu, y);
 
-void relu_forward_flat(Flat<const float> x, Flat<float> y) { prim::map(Relu{}, y, x); }
-GPUDL_EXPORT(relu_forward_flat, x, y);
-
-void relu_backward_flat(Flat<const float> dy, Flat<const float> y, Flat<float> dx) {
-  prim::map(ReluGradient{}, dx, dy, y);
-}
-GPUDL_EXPORT(relu_backward_flat, dy, y, dx);
-
-// y = x where x > 0, else slope * x.
+// x where x > 0, else slope·x.
 struct LeakyRelu {
   float slope;
-  GPUDL_DEVICE float operator()(float x) const { return x > 0 ? x : x * slope; }
+  GPUDL_DEVICE float value(float x) const { return x > 0 ? x : x * slope; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x > 0 ? dy : dy * slope; }
 };
-struct LeakyReluGradient {
-  float slope;
-  GPUDL_DEVICE float operator()(float dy, float x) const { return x > 0 ? dy : dy * slope; }
+GPUDL_ACTIVATION(leaky_relu, LeakyRelu, x, negative_slope);
+
+// x where x > bound, else a constant.
+struct Threshold {
+  float bound, otherwise;
+  GPUDL_DEVICE float value(float x) const { return x <= bound ? otherwise : x; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound ? 0.f : dy; }
 };
+GPUDL_ACTIVATION(threshold, Threshold, x, threshold, otherwise);
 
-void leaky_relu_forward_flat(Flat<const float> x, Flat<float> y, float negative_slope) {
-  prim::map(LeakyRelu{negative_slope}, y, x);
-}
-GPUDL_EXPORT(leaky_relu_forward_flat, x, y, negative_slope);
-
-void leaky_relu_backward_flat(Flat<const float> dy, Flat<const float> x, Flat<float> dx, float negative_slope) {
-  prim::map(LeakyReluGradient{negative_slope}, dx, dy, x);
-}
-GPUDL_EXPORT(leaky_relu_backward_flat, dy, x, dx, negative_slope);
-
-// y = 1 / (1 + exp(-x)). The exponential may overflow to infinity, which gives the right 0.
-GPUDL_DEVICE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
-
-struct Sigmoid {
-  GPUDL_DEVICE float operator()(float x) const { return sigmoid(x); }
+// high where x >= bound, else low: a neuron that fires or not. The gradient is that of x itself within `clip` of the
+// bound and 0 outside (straight through).
+struct HardThreshold {
+  float bound, low, high, clip;
+  GPUDL_DEVICE float value(float x) const { return x >= bound ? high : x < bound ? low : x; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return fabsf(x - bound) <= clip ? dy : 0.f; }
 };
-struct SigmoidGradient {
-  GPUDL_DEVICE float operator()(float dy, float y) const { return dy * (y * (1.f - y)); }
+GPUDL_ACTIVATION(hard_threshold, HardThreshold, x, threshold, low, high, clip);
+
+// x, limited to [low, high].
+struct Hardtanh {
+  float low, high;
+  GPUDL_DEVICE float value(float x) const { return x < low ? low : x > high ? high : x; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= low || x >= high ? 0.f : dy; }
 };
+GPUDL_ACTIVATION(hardtanh, Hardtanh, x, min_val, max_val);
 
-void sigmoid_forward_flat(Flat<const float> x, Flat<float> y) { prim::map(Sigmoid{}, y, x); }
-GPUDL_EXPORT(sigmoid_forward_flat, x, y);
-
-void sigmoid_backward_flat(Flat<const float> dy, Flat<const float> y, Flat<float> dx) {
-  prim::map(SigmoidGradient{}, dx, dy, y);
-}
-GPUDL_EXPORT(sigmoid_backward_flat, dy, y, dx);
-
-struct Tanh {
-  GPUDL_DEVICE float operator()(float x) const { return tanhf(x); }
+// (x + 3)/6, limited to [0, 1].
+struct Hardsigmoid {
+  GPUDL_DEVICE static float ramp(float x) { return (x < -3 ? 0.f : x > 3 ? 6.f : x + 3) / 6; }
+  GPUDL_DEVICE float value(float x) const { return ramp(x); }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= -3 || x >= 3 ? 0.f : dy / 6; }
 };
-struct TanhGradient {
-  GPUDL_DEVICE float operator()(float dy, float y) const { return dy * (1.f - y * y); }
+GPUDL_ACTIVATION(hardsigmoid, Hardsigmoid, x);
+
+// x·hardsigmoid(x).
+struct Hardswish {
+  GPUDL_DEVICE float value(float x) const { return x * Hardsigmoid::ramp(x); }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= -3 ? 0.f : x >= 3 ? dy : dy * (x / 3 + 0.5f); }
 };
+GPUDL_ACTIVATION(hardswish, Hardswish, x);
 
-void tanh_forward_flat(Flat<const float> x, Flat<float> y) { prim::map(Tanh{}, y, x); }
-GPUDL_EXPORT(tanh_forward_flat, x, y);
+// x where |x| > bound, else 0.
+struct Hardshrink {
+  float bound;
+  GPUDL_DEVICE float value(float x) const { return x >= -bound && x <= bound ? 0.f : x; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound && x >= -bound ? 0.f : dy; }
+};
+GPUDL_ACTIVATION(hardshrink, Hardshrink, x, lambd);
 
-void tanh_backward_flat(Flat<const float> dy, Flat<const float> y, Flat<float> dx) {
-  prim::map(TanhGradient{}, dx, dy, y);
-}
-GPUDL_EXPORT(tanh_backward_flat, dy, y, dx);
+// x moved toward 0 by bound.
+struct Softshrink {
+  float bound;
+  GPUDL_DEVICE float value(float x) const { return x > bound ? x - bound : x < -bound ? x + bound : x * 0.f; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound && x >= -bound ? 0.f : dy; }
+};
+GPUDL_ACTIVATION(softshrink, Softshrink, x, lambd);
 
-// y = log(1 + exp(beta*x)) / beta, from the smaller exponential; x itself where beta*x > threshold.
-struct Softplus {
-  float beta, threshold;
-  GPUDL_DEVICE float operator()(float x) const {
-    const float z = x * beta;
-    return z > threshold ? x : ((z > 0 ? z : z == z ? 0.f : z) + log1pf(expf(-fabsf(z)))) / beta;
+// x / (1 + |x|).
+struct Softsign {
+  GPUDL_DEVICE float value(float x) const { return x / (1 + fabsf(x)); }
+  GPUDL_DEVICE float gradient(float dy, float x) const {
+    const float scale = 1 + fabsf(x);
+    return dy / (scale * scale);
   }
 };
-struct SoftplusGradient {
-  float beta, threshold;
-  GPUDL_DEVICE float operator()(float dy, float x) const {
-    const float z = x * beta;
-    return z > threshold ? dy : dy * sigmoid(z);
-  }
-};
-
-void softplus_forward_flat(Flat<const float> x, Flat<float> y, float beta, float threshold) {
-  prim::map(Softplus{beta, threshold}, y, x);
-}
-GPUDL_EXPORT(softplus_forward_flat, x, y, beta, threshold);
-
-void softplus_backward_flat(Flat<const float> dy, Flat<const float> x, Flat<float> dx, float beta, float threshold) {
-  prim::map(SoftplusGradient{beta, threshold}, dx, dy, x);
-}
-GPUDL_EXPORT(softplus_backward_flat, dy, x, dx, beta, threshold);
+GPUDL_ACTIVATION(softsign, Softsign, x);
 
 }  // namespace
 }  // namespace gpudl

@@ -38,35 +38,60 @@ GPUDL_DEVICE void store_pack(T* pointer, const Pack<T, N>& pack) {
 }
 
 constexpr int MAP_BLOCK = 256;
-constexpr int MAP_PACK = 4;  // elements a thread
+constexpr int MAP_BLOCKS = 8192;  // fill any GPU several times over; beyond them a thread takes more than one pack
 
-// Grid: one thread per PACK elements. PACK = 1 where an array does not start at a multiple of 16 bytes.
-template <int PACK, class F, class Out, class... In>
+// Elements of the widest of these types that 16 bytes hold.
+template <class... T>
+constexpr int PACK_OF = 16 / static_cast<int>(std::max({sizeof(T)...}));
+
+// Threads stride over the packs. PACK = 1 where an array does not start at a multiple of 16 bytes. INDEXED: f takes the
+// element's number first.
+template <int PACK, bool INDEXED, class F, class Out, class... In>
 __global__ void __launch_bounds__(MAP_BLOCK) map_kernel(F f, int64_t n, Out* out, const In*... in) {
-  const int64_t first = (static_cast<int64_t>(blockIdx.x) * MAP_BLOCK + threadIdx.x) * PACK;
-  if (first + PACK <= n) {
+  const auto call = [&](int64_t i, const auto&... values) {
+    if constexpr (INDEXED) return f(i, values...);
+    else return f(values...);
+  };
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * MAP_BLOCK * PACK;
+  int64_t first = (static_cast<int64_t>(blockIdx.x) * MAP_BLOCK + threadIdx.x) * PACK;
+  for (; first + PACK <= n; first += stride) {
     const auto apply = [&](const auto&... loaded) {
       Pack<Out, PACK> result;
 #pragma unroll
-      for (int i = 0; i < PACK; ++i) result.at[i] = f(loaded.at[i]...);
+      for (int i = 0; i < PACK; ++i) result.at[i] = call(first + i, loaded.at[i]...);
       store_pack<PACK>(out + first, result);
     };
     apply(load_pack<PACK>(in + first)...);
-  } else {
-    for (int64_t i = first; i < n; ++i) out[i] = f(in[i]...);
   }
+  if constexpr (PACK > 1)  // at most one thread has a rest, shorter than a pack
+    for (int64_t i = first; i < n; ++i) out[i] = call(i, in[i]...);
+}
+
+// Blocks for n elements, PACK a thread.
+template <int PACK>
+unsigned map_blocks(int64_t n, int64_t most = MAP_BLOCKS) {
+  return static_cast<unsigned>(std::min<int64_t>((n + MAP_BLOCK * PACK - 1) / (MAP_BLOCK * PACK), most));
+}
+
+template <bool INDEXED, class F, class Out, class... In>
+void launch_map(F f, Flat<Out> out, Flat<const In>... in) {
+  constexpr int PACK = PACK_OF<Out, In...>;
+  const int64_t n = out.size();
+  if (is_aligned<PACK>(out.data) && (is_aligned<PACK>(in.data) && ...))
+    launch(map_kernel<PACK, INDEXED, F, Out, In...>, map_blocks<PACK>(n), MAP_BLOCK, 0, f, n, out.data, in.data...);
+  else launch(map_kernel<1, INDEXED, F, Out, In...>, map_blocks<1>(n), MAP_BLOCK, 0, f, n, out.data, in.data...);
 }
 
 // out[i] = f(in[i], …). `out` may be one of the inputs.
 template <class F, class Out, class... In>
 void map(F f, Flat<Out> out, Flat<const In>... in) {
-  const int64_t n = out.size();
-  const bool aligned = is_aligned<MAP_PACK>(out.data) && (is_aligned<MAP_PACK>(in.data) && ...);
-  const auto blocks = [&](int pack) {
-    return dim3(static_cast<unsigned>((n + MAP_BLOCK * pack - 1) / (MAP_BLOCK * pack)));
-  };
-  if (aligned) launch(map_kernel<MAP_PACK, F, Out, In...>, blocks(MAP_PACK), MAP_BLOCK, 0, f, n, out.data, in.data...);
-  else launch(map_kernel<1, F, Out, In...>, blocks(1), MAP_BLOCK, 0, f, n, out.data, in.data...);
+  launch_map<false>(f, out, in...);
+}
+
+// out[i] = f(i, in[i], …), i int64_t.
+template <class F, class Out, class... In>
+void map_indexed(F f, Flat<Out> out, Flat<const In>... in) {
+  launch_map<true>(f, out, in...);
 }
 
 }  // namespace gpudl::prim

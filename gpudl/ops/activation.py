@@ -1,45 +1,15 @@
-"""Activation functions, elementwise."""
+"""Activations made of straight pieces: relu and its kin, thresholds, shrinkage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Op, Spec, public, require, require_float
-from gpudl.tensor import Tensor, apply
-
-
-class Activation(Op):
-    """What elementwise functions share: a floating input, an output like it, and their cases."""
-
-    kernels = ("flat",)
-    special: ClassVar[tuple[float, ...]] = (-1, 0, 2, np.nan, np.inf, -np.inf)
-
-    def infer(self, x: Spec) -> tuple[Spec, ...]:
-        require_float(self, x=x)
-        return (x,)
-
-    @classmethod
-    def common_cases(cls, *golden: float) -> Iterator[Case]:
-        """Ragged and empty shapes, both memory orders, an unaligned start; `golden`: f(special)."""
-        op = cls()
-        for shape in [(3, 5), (2, 3, 5, 7), (0, 4), (1,), (1025,), ()]:
-            yield Case("x".join(map(str, shape)), op, lambda rng, s=shape: (normal(rng, s),))
-        yield Case("unaligned", op, lambda rng: (normal(rng, (603,))[1:],))
-        yield Case(
-            "channels last",
-            op,
-            lambda rng: (normal(rng, (2, 4, 3, 5)).transpose(0, 3, 1, 2),),
-        )
-        x, y = np.array(cls.special, np.float32), np.array(golden, np.float32)
-        yield Case("special values", op, lambda rng: (x,), golden=(y,))
-        yield Case("integers", op, lambda rng: (np.arange(3),), error=rf"{op.name}: x is int64")
-
-
-def normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1) -> Array:
-    return np.asarray(rng.standard_normal(shape) * scale, np.float32)
+from gpudl.op import Array, Case, Spec, public, require
+from gpudl.ops.activation_base import NO_NAN, Activation, normal, run
+from gpudl.tensor import Tensor
 
 
 class ReluOp(Activation):
@@ -63,9 +33,6 @@ class ReluOp(Activation):
         mask &= dys[0].view(integer)
         return (mask.view(dys[0].dtype),)
 
-    def twin(self, torch: Any, x: Any) -> Any:
-        return torch.nn.functional.relu(x)
-
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield from cls.common_cases(0, 0, 2, np.nan, np.inf, 0)
@@ -74,126 +41,200 @@ class ReluOp(Activation):
 class LeakyReluOp(Activation):
     """y = x where x > 0, else negative_slope * x. The gradient at 0 is negative_slope."""
 
-    saves = ("x",)
     negative_slope: float = 0.01
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        return (xp.where(x > 0, x, x * self.negative_slope),)
+    def value(self, xp: Any, x: Any) -> Any:
+        return xp.where(x > 0, x, x * self.negative_slope)
 
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        return (xp.where(saved.x > 0, dys[0], dys[0] * self.negative_slope),)
-
-    def twin(self, torch: Any, x: Any) -> Any:
-        return torch.nn.functional.leaky_relu(x, self.negative_slope)
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return xp.where(saved.x > 0, dy, dy * self.negative_slope)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        yield from cls.common_cases(-0.01, 0, 2, np.nan, np.inf, -np.inf)
+        yield from cls.few_cases(-0.01, 0, 2, np.nan, np.inf, -np.inf)
         yield Case("negative slope", cls.of(-0.5), lambda rng: (normal(rng, (7, 9)),))
 
 
-class SigmoidOp(Activation):
-    """y = 1 / (1 + exp(-x)). Overflow of the exponential gives the right limit, 0."""
+class ThresholdOp(Activation):
+    """y = x where x > threshold, else value; NaN passes."""
 
-    saves = ("y",)
-    cpu = ("inplace",)
+    threshold: float = 1.0
+    otherwise: float = -3.0
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        return (1 / (1 + xp.exp(-x)),)
+    def value(self, xp: Any, x: Any) -> Any:
+        return xp.where(x <= self.threshold, x.dtype.type(self.otherwise), x)
 
-    def forward_inplace(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        """The definition with one array for all its steps."""
-        y = np.asarray(np.negative(x))
-        np.exp(y, out=y)
-        y += 1
-        return (np.reciprocal(y, out=y),)
-
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        return (dys[0] * saved.y * (1 - saved.y),)
-
-    def backward_inplace(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        dx = np.asarray(np.subtract(1, saved.y))
-        dx *= saved.y
-        dx *= dys[0]
-        return (dx,)
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return xp.where(saved.x <= self.threshold, 0, dy)
 
     def twin(self, torch: Any, x: Any) -> Any:
-        return torch.sigmoid(x)
+        return torch.nn.functional.threshold(x, self.threshold, self.otherwise)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        e = 0.26894142136999512
-        yield from cls.common_cases(e, 0.5, 0.88079707797788244, np.nan, 1, 0)
-        yield Case("large", cls(), lambda rng: (normal(rng, (40,), 100),))
+        yield from cls.few_cases(-3, -3, 2, np.nan, np.inf, -3)
 
 
-class TanhOp(Activation):
-    """y = tanh(x)."""
+class HardThresholdOp(Activation):
+    """y = high where x >= threshold, else low; NaN passes.
 
-    saves = ("y",)
-    cpu = ("inplace",)
+    Its true gradient is 0. The one that it passes on is that of x itself within `clip` of the
+    threshold, and 0 outside (straight through: Bengio, Leonard, Courville 2013, section 4;
+    clipped: Hubara et al. 2016, "Binarized Neural Networks", equation 4).
+    """
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        return (xp.tanh(x),)
-
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        return (dys[0] * (1 - saved.y * saved.y),)
-
-    def backward_inplace(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        dx = np.asarray(np.square(saved.y))
-        np.subtract(1, dx, out=dx)
-        dx *= dys[0]
-        return (dx,)
-
-    def twin(self, torch: Any, x: Any) -> Any:
-        return torch.tanh(x)
-
-    @classmethod
-    def cases(cls) -> Iterator[Case]:
-        yield from cls.common_cases(-0.76159415595576489, 0, 0.96402758007581688, np.nan, 1, -1)
-        yield Case("large", cls(), lambda rng: (normal(rng, (40,), 100),))
-
-
-class SoftplusOp(Activation):
-    """y = log(1 + exp(beta*x)) / beta, without overflow; x itself where beta*x > threshold."""
-
-    saves = ("x",)
-    beta: float = 1.0
-    threshold: float = 20.0
+    true_gradient = False
+    threshold: float = 0.0
+    low: float = 0.0
+    high: float = 1.0
+    clip: float = 1.0
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
-        require(self.beta != 0, self, "beta", "is 0; it must not be: the function divides by it")
+        require(self.clip >= 0, self, "clip", f"is {self.clip}; it must be zero or more")
         return super().infer(x)
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        z = x * self.beta
-        return (xp.where(z > self.threshold, x, xp.logaddexp(z, xp.zeros_like(z)) / self.beta),)
+    def value(self, xp: Any, x: Any) -> Any:
+        high, low = x.dtype.type(self.high), x.dtype.type(self.low)
+        return xp.where(x >= self.threshold, high, xp.where(x < self.threshold, low, x))
 
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        z = saved.x * self.beta
-        return (xp.where(z > self.threshold, dys[0], dys[0] / (1 + xp.exp(-z))),)
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return xp.where(xp.abs(saved.x - saved.x.dtype.type(self.threshold)) <= self.clip, dy, 0)
 
     def twin(self, torch: Any, x: Any) -> Any:
-        return torch.nn.functional.softplus(x, self.beta, self.threshold)
+        within = torch.clamp(x, self.threshold - self.clip, self.threshold + self.clip)
+        hard = torch.where(x >= self.threshold, self.high, self.low).to(x)
+        hard = torch.where(torch.isnan(x), x, hard)
+        soft = torch.where(torch.isfinite(within), within, 0)
+        return soft + (hard - soft).detach()
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        log2, at2 = 0.69314718055994529, 2.1269280110429727
-        yield from cls.common_cases(0.31326168751822286, log2, at2, np.nan, np.inf, 0)
-        yield Case("large", cls(), lambda rng: (normal(rng, (40,), 100),))
-        yield Case("no threshold", cls.of(1.0, 1e9), lambda rng: (normal(rng, (40,), 100),))
-        yield Case("beta 3, threshold 2", cls.of(3.0, 2.0), lambda rng: (normal(rng, (9, 11)),))
-        yield Case("beta 0", cls.of(0.0), lambda rng: (normal(rng, (3,)),), error="beta is 0")
+        yield from cls.few_cases(0, 1, 1, np.nan, 1, 0)
+        yield Case("sign", cls.of(0.5, -1.0, 1.0, 2.5), lambda rng: (normal(rng, (7, 9), 3),))
+        yield Case(
+            "clip", cls.of(0.0, 0.0, 1.0, -1.0), lambda rng: (normal(rng, (2,)),), error="clip"
+        )
 
 
-def run(op: Op, input: Tensor, inplace: bool) -> Tensor:
-    """The operator's output, or the input changed into it."""
-    if not inplace:
-        return apply(op, input)  # type: ignore[no-any-return]
-    if "x" in op.saves:  # backward needs the values from before: they move to memory of their own
-        before = Tensor._wrap(input.data.copy(), input.device, input._node, input._index)
-        return input._changed_in_place(apply(op, before))
-    return input._changed_in_place(apply(op, input))
+class HardtanhOp(Activation):
+    """y = x, limited to [min_val, max_val]; no gradient at the limits, as in PyTorch."""
+
+    special = NO_NAN
+    min_val: float = -1.0
+    max_val: float = 1.0
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        words = f"is {self.min_val}; it must be below max_val, {self.max_val}"
+        require(self.min_val < self.max_val, self, "min_val", words)
+        return super().infer(x)
+
+    def value(self, xp: Any, x: Any) -> Any:
+        return xp.clip(x, self.min_val, self.max_val)
+
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return xp.where((saved.x <= self.min_val) | (saved.x >= self.max_val), 0, dy)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases(-1, 0, 1, 1, -1)
+        yield Case("0 to 6", cls.of(0.0, 6.0), lambda rng: (normal(rng, (7, 9), 6),))
+        yield Case(
+            "no room", cls.of(1.0, 1.0), lambda rng: (normal(rng, (2,)),), error="min_val is 1"
+        )
+
+
+class HardsigmoidOp(Activation):
+    """y = (x + 3)/6, limited to [0, 1]."""
+
+    special = NO_NAN
+    FLOPS = 4
+
+    def value(self, xp: Any, x: Any) -> Any:
+        return xp.clip(x + 3, 0, 6) / 6
+
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return xp.where((saved.x <= -3) | (saved.x >= 3), 0, dy / 6)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return torch.clamp((x + 3) / 6, 0, 1)  # hardsigmoid's own gradient has a float32 sixth
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases(1 / 3, 0.5, 5 / 6, 1, 0)
+
+
+class HardswishOp(Activation):
+    """y = x·hardsigmoid(x) (Howard et al. 2019, "Searching for MobileNetV3", section 5.2)."""
+
+    special = NO_NAN
+    FLOPS = 5
+
+    def value(self, xp: Any, x: Any) -> Any:
+        return x * (xp.clip(x + 3, 0, 6) / 6)
+
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        x = saved.x
+        return xp.where(x <= -3, 0, xp.where(x >= 3, dy, dy * (x / 3 + 0.5)))
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases(-1 / 3, 0, 5 / 3, np.inf, np.nan)
+
+
+class Shrink(Activation):
+    """0 where |x| <= lambd."""
+
+    special = NO_NAN
+    lambd: float = 0.5
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        require(self.lambd >= 0, self, "lambd", f"is {self.lambd}; it must be zero or more")
+        return super().infer(x)
+
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return xp.where((saved.x <= self.lambd) & (saved.x >= -self.lambd), 0, dy)
+
+
+class HardshrinkOp(Shrink):
+    """y = x where |x| > lambd, else 0; NaN passes."""
+
+    def value(self, xp: Any, x: Any) -> Any:
+        return xp.where(xp.abs(x) <= self.lambd, 0, x)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases(-1, 0, 2, np.inf, -np.inf)
+
+
+class SoftshrinkOp(Shrink):
+    """y = x moved toward 0 by lambd, 0 where |x| <= lambd; NaN passes."""
+
+    def value(self, xp: Any, x: Any) -> Any:
+        return xp.where(
+            x > self.lambd, x - self.lambd, xp.where(x < -self.lambd, x + self.lambd, x * 0)
+        )
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases(-0.5, 0, 1.5, np.inf, -np.inf)
+        yield Case("lambd", cls.of(-1.0), lambda rng: (normal(rng, (2,)),), error="lambd is -1")
+
+
+class SoftsignOp(Activation):
+    """y = x / (1 + |x|); as PyTorch's, NaN at infinity."""
+
+    special = (-1, 0, 2)
+    FLOPS = 3
+
+    def value(self, xp: Any, x: Any) -> Any:
+        return x / (1 + xp.abs(x))
+
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return dy / xp.square(1 + xp.abs(saved.x))
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases(-0.5, 0, 2 / 3)
 
 
 @public("gpudl", "Tensor", "functional")
@@ -208,22 +249,71 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return run(LeakyReluOp.of(float(negative_slope)), input, inplace)
 
 
-@public("gpudl", "Tensor", "functional")
-def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + exp(-input)), elementwise, for any size of input."""
-    return apply(SigmoidOp.of(), input)  # type: ignore[no-any-return]
-
-
-@public("gpudl", "Tensor", "functional")
-def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent, elementwise."""
-    return apply(TanhOp.of(), input)  # type: ignore[no-any-return]
+@public("functional")
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """input where it is above `threshold`, else `value`, elementwise."""
+    return run(ThresholdOp.of(float(threshold), float(value)), input, inplace)
 
 
 @public("functional")
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta*input)) / beta, elementwise: a smooth ReLU.
+def hard_threshold(
+    input: Tensor, threshold: float = 0.0, low: float = 0.0, high: float = 1.0, clip: float = 1.0
+) -> Tensor:
+    """high where input >= threshold, else low: neurons that fire or do not.
 
-    Where beta*input > threshold it is the input itself. Raises ValueError for beta = 0.
+    The gradient passes straight through where |input - threshold| <= clip and is 0 elsewhere
+    (Bengio, Leonard, Courville 2013; Hubara et al. 2016); clip=math.inf passes all of it. The
+    function of the same name without a gradient is a comparison: (input >= threshold).float().
     """
-    return apply(SoftplusOp.of(float(beta), float(threshold)), input)  # type: ignore[no-any-return]
+    op = HardThresholdOp.of(float(threshold), float(low), float(high), float(clip))
+    return run(op, input)
+
+
+@public("functional")
+def hard_sign(input: Tensor, clip: float = 1.0) -> Tensor:
+    """1 where input >= 0, else -1; the gradient of hard_threshold. gpudl.sign has none."""
+    return hard_threshold(input, 0.0, -1.0, 1.0, clip)
+
+
+@public("functional")
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """input, limited to [min_val, max_val]: saturation. No gradient at the limits."""
+    return run(HardtanhOp.of(float(min_val), float(max_val)), input, inplace)
+
+
+@public("functional")
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """input, limited to [0, 6]."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+@public("functional")
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """(input + 3)/6, limited to [0, 1]."""
+    return run(HardsigmoidOp.of(), input, inplace)
+
+
+@public("functional")
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """input · hardsigmoid(input)."""
+    return run(HardswishOp.of(), input, inplace)
+
+
+@public("functional")
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """input where its magnitude is above lambd, else 0."""
+    return run(HardshrinkOp.of(float(lambd)), input)
+
+
+@public("functional")
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """input moved toward 0 by lambd, at most to 0."""
+    return run(SoftshrinkOp.of(float(lambd)), input)
+
+
+@public("functional")
+def softsign(input: Tensor) -> Tensor:
+    """input / (1 + |input|)."""
+    return run(SoftsignOp.of(), input)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import gpudl
 import gpudl.nn.functional as F
 from gpudl.tensor import Tensor
+from tests.ops.harness import native_devices
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu"])
@@ -28,3 +30,98 @@ def test_in_place_gives_the_same_values_and_gradients(name):
 def test_in_place_on_a_leaf_that_needs_a_gradient_is_refused():
     with pytest.raises(RuntimeError, match="leaf"):
         F.relu(Tensor(np.ones(3, np.float32), requires_grad=True), inplace=True)
+
+
+ALL = {
+    "relu", "relu6", "leaky_relu", "hardtanh", "hardsigmoid", "hardswish", "hardshrink",
+    "softshrink",
+    "softsign", "sigmoid", "tanh", "elu", "selu", "celu", "softplus", "logsigmoid", "gelu", "silu",
+    "mish", "tanhshrink", "hard_sign", "hard_threshold", "scaled_tanh", "gaussian",
+}  # fmt: skip
+everywhere = pytest.mark.parametrize("where", ["cpu", *native_devices()])
+
+
+@everywhere
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_nan_passes_and_zero_size_works(where, name):
+    function = getattr(F, name)
+    assert np.isnan(np.asarray(function(Tensor(np.array([np.nan], np.float32), device=where)))[0])
+    assert function(Tensor(np.zeros((0, 2), np.float32), device=where)).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(ALL - {"hard_sign", "hard_threshold", "scaled_tanh", "gaussian"})
+)
+def test_defaults_are_pytorchs(name):
+    torch = pytest.importorskip("torch")
+    x = np.linspace(-4, 4, 33, dtype=np.float32)
+    theirs = getattr(torch.nn.functional, name)(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(getattr(F, name)(Tensor(x)).numpy(), theirs, rtol=2e-6, atol=1e-6)
+
+
+@everywhere
+def test_hard_threshold_fires_and_passes_the_gradient_straight_through(where):
+    x = Tensor(np.array([-2, -0.5, 0, 0.5, 2], np.float32), device=where, requires_grad=True)
+    for function, want in ((F.hard_threshold, [0, 0, 1, 1, 1]), (F.hard_sign, [-1, -1, 1, 1, 1])):
+        x.grad = None
+        y = function(x)
+        assert y.tolist() == want
+        (y * 3).sum().backward()
+        assert x.grad.tolist() == [0, 3, 3, 3, 0]  # within 1 of the threshold
+
+
+@everywhere
+def test_prelu_takes_any_rank(where):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    for shape, n in [((4, 3), 3), ((5,), 1), ((), 1), ((2, 3, 2, 2, 2, 2), 3), ((2, 3), 1)]:
+        x, w = rng.standard_normal(shape).astype(np.float32), rng.random(n).astype(np.float32)
+        ours = [Tensor(a, device=where, requires_grad=True) for a in (x, w)]
+        theirs = [torch.tensor(a, requires_grad=True) for a in (x, w)]
+        (F.prelu(*ours) ** 2).sum().backward()
+        (torch.nn.functional.prelu(*theirs) ** 2).sum().backward()
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(np.asarray(a.grad), b.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@everywhere
+def test_glu_and_rrelu(where):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    for dim in (0, 1):
+        ours = F.glu(Tensor(x, device=where), dim)
+        theirs = torch.nn.functional.glu(torch.tensor(x), dim).numpy()
+        np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-5)
+    y = np.asarray(F.rrelu(Tensor(x, device=where), training=True))
+    slopes = (y / x)[x < 0]
+    np.testing.assert_array_equal(y[x >= 0], x[x >= 0])
+    assert (slopes > 0.124).all()
+    assert (slopes < 0.334).all()
+    assert np.ptp(slopes) > 0.01
+    np.testing.assert_allclose(
+        np.asarray(F.rrelu(Tensor(x, device=where))),
+        torch.nn.functional.rrelu(torch.tensor(x)).numpy(),
+        rtol=1e-6,
+    )
+    with pytest.raises(ValueError, match="glu: input has 3 elements"):
+        F.glu(Tensor(x[:3]), 0)
+
+
+def test_modules_have_pytorchs_names_options_and_results():
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
+    made = {
+        "ReLU": (), "ReLU6": (), "LeakyReLU": (0.2,), "PReLU": (4,), "RReLU": (0.2, 0.2),
+        "Threshold": (0.1, 2.0), "Hardtanh": (-2.0, 0.5), "Hardsigmoid": (), "Hardswish": (),
+        "Hardshrink": (0.3,), "Softshrink": (0.3,), "Softsign": (), "Sigmoid": (), "Tanh": (),
+        "ELU": (0.7,), "CELU": (0.7,), "SELU": (), "Softplus": (2.0, 3.0), "LogSigmoid": (),
+        "GELU": ("tanh",), "SiLU": (), "Mish": (), "Tanhshrink": (), "GLU": (1,),
+        "Softmax": (1,), "LogSoftmax": (1,),
+    }  # fmt: skip
+    for name, options in made.items():
+        ours, theirs = (getattr(n, name)(*options) for n in (gpudl.nn, torch.nn))
+        y, want = ours(Tensor(x)).detach().numpy(), theirs(torch.tensor(x)).detach().numpy()
+        np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert repr(gpudl.nn.ELU(0.5)) == "ELU(alpha=0.5)"
+    assert repr(gpudl.nn.Hardtanh()) == "Hardtanh(min_val=-1.0, max_val=1.0)"
+    assert repr(gpudl.nn.ReLU()) == "ReLU()"
