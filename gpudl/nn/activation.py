@@ -19,6 +19,7 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "SELU",
     "Gaussian",
     "HardSign",
     "HardThreshold",
@@ -34,7 +35,6 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
-    "SELU",
     "ScaledTanh",
     "SiLU",
     "Sigmoid",
@@ -46,7 +46,6 @@ __all__ = [
     "Tanhshrink",
     "Threshold",
 ]
-
 
 
 class Activation(Module):
