@@ -1,8 +1,11 @@
-"""Measurements: a training step as a whole, and each operator by itself, ours beside PyTorch's."""
+"""Measurements: suites of workloads, ours beside PyTorch's, on any device.
+
+`suites/` lists what is measured, `runner.py` measures it, `report.py` writes and prints it,
+`compare.py` tells what changed between two reports, `plots.py` draws them.
+"""
 
 from gpudl.bench.environment import environment
-from gpudl.bench.kernels import bench_kernels
-from gpudl.bench.steps import bench_steps
+from gpudl.bench.runner import Bench, Settings
 from gpudl.bench.timing import Timing, in_turns
 
-__all__ = ["Timing", "bench_kernels", "bench_steps", "environment", "in_turns"]
+__all__ = ["Bench", "Settings", "Timing", "environment", "in_turns"]

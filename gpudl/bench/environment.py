@@ -5,29 +5,39 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import shutil
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from gpudl.train import blas
 
-PACKAGES = ("gpudl", "numpy", "torch", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES = ("gpudl", "numpy", "ml_dtypes", "torch", "triton", "cupy-cuda12x", "cupy-cuda13x")
+GPU_FACTS = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "clocks.mem",
+             "power.limit", "temperature.gpu", "clocks_throttle_reasons.active")  # fmt: skip
 
 
-def environment(device: str) -> dict[str, Any]:
-    """Device, processor, versions, threads and date."""
-    found = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
-    return {
-        **found,
+def environment(device: str, torch: Any = None) -> dict[str, Any]:
+    """Device, processor, versions, threads, load and date. torch: the module if it was measured."""
+    found: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "device": device,
         "hardware": gpu_name(device) if device.startswith("cuda") else processor(),
         "cores": os.cpu_count(),
+        "load": load(),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "compiler": compiler(device),
         "blas": blas.describe(),
         "blas_threads": blas.threads(),
         "versions": {name: version for name in PACKAGES if (version := installed(name))},
     }
+    if device.startswith("cuda"):
+        found["gpu"] = gpu_facts(device)
+    if torch is not None:
+        found["torch"] = torch_facts(torch)
+    return found
 
 
 def installed(package: str) -> str | None:
@@ -35,6 +45,15 @@ def installed(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
+        return None
+
+
+def load() -> float | None:
+    """Mean number of running processes over the last minute: above 0.1 on an idle machine, others
+    were at work before the measurement."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except OSError:
         return None
 
 
@@ -53,4 +72,40 @@ def gpu_name(device: str) -> str:
     import cupy
 
     index = int(device.partition(":")[2] or 0)
-    return str(cupy.cuda.runtime.getDeviceProperties(index)["name"].decode())
+    name = cupy.cuda.runtime.getDeviceProperties(index)["name"]
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def compiler(device: str) -> str:
+    """What built the module that runs the kernels; "" on a CPU, where NumPy runs them."""
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return ""
+    from gpudl import _native
+
+    module: Any = _native.load(kind)
+    return str(getattr(module, "compiler", ""))
+
+
+def gpu_facts(device: str) -> dict[str, str]:
+    """Clocks, power and temperature as nvidia-smi tells them; empty without it."""
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return {}
+    index = device.partition(":")[2] or "0"
+    found = {}
+    for fact in GPU_FACTS:  # one by one: an old driver refuses the whole list for one unknown word
+        command = [smi, f"--id={index}", f"--query-gpu={fact}", "--format=csv,noheader"]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        found[fact] = result.stdout.strip()
+    return found
+
+
+def torch_facts(torch: Any) -> dict[str, Any]:
+    facts = {"threads": torch.get_num_threads(), "cuda": torch.version.cuda}
+    if torch.version.cuda and torch.cuda.is_available():
+        facts["cudnn"] = torch.backends.cudnn.version()
+    return facts

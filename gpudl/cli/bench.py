@@ -1,103 +1,209 @@
-"""Measure a training step and each operator, beside PyTorch's where it is installed.
+"""Measure suites of workloads beside PyTorch, or compare two measurements.
 
-Medians of measurements in turns (ours, theirs, ours, …), with the same number of threads.
+  gpudl bench gemm conv --quick          two suites, a selection of each
+  gpudl bench all --out results          everything, into a folder; takes long
+  gpudl bench compare a.json b.json      what changed beyond the noise
+
+Suites: activation, conv, copy, gemm, kernels (every operator by itself), norm, optimizer, pool,
+rbm, recurrent, softmax, step (whole training steps; the default).
+
+Each row is the median of measurements in turns (ours, PyTorch's, ours, ...) with the same number of
+threads. peer/ours above 1 means that gpudl is faster; roof is the fraction of what a copy and a
+product reach in the same run; error is relative to float64.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterable, Iterator
+import difflib
+import re
 from pathlib import Path
 from typing import Any
 
 from gpudl.cli.arguments import add_device, choose_device, positive
-from gpudl.cli.table import table
+from gpudl.cli.errors import CommandError
 
-SUITES = ("step", "kernels")
+PRECISIONS = ("highest", "high", "medium")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="SUITE|compare A.json B.json")
     add_device(parser)
-    parser.add_argument("--suite", choices=SUITES, help="what to measure (default: both)")
-    parser.add_argument(
-        "--only", metavar="NAME", help="of the kernels, those with NAME in their name"
-    )
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="(default: 1)")
     parser.add_argument(
+        "--dtype",
+        type=listed(DTYPES),
+        metavar="D,D",
+        help="(default: float32; on cuda bfloat16 too)",
+    )
+    parser.add_argument(
+        "--precision",
+        type=listed(PRECISIONS),
+        default=("highest",),
+        metavar="P,P",
+        help="of float32 products: highest,high,medium (default: highest)",
+    )
+    parser.add_argument(
+        "--only", type=pattern, metavar="REGEX", help="rows whose 'suite/name direction' matches"
+    )
+    parser.add_argument(
+        "--algorithms",
+        choices=("chosen", "all"),
+        default="chosen",
+        help="the kernel that is chosen, or each that can run",
+    )
+    parser.add_argument("--quick", action="store_true", help="a selection, briefly")
+    parser.add_argument(
+        "--sustained",
+        type=float,
+        metavar="SECONDS",
+        help="and the time over so long without a pause (default: 2; 0 with --quick)",
+    )
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS", help="begin no new row of a suite after this"
+    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile as a contender too")
+    parser.add_argument("--no-peer", action="store_true", help="without PyTorch")
+    parser.add_argument(
         "--out", metavar="FILE.json|DIR", help="write the results there, with versions and date"
+    )
+    parser.add_argument("--plots", metavar="DIR", help="draw roofline and ratios there")
+    comparing = parser.add_argument_group("compare")
+    comparing.add_argument(
+        "--by",
+        choices=("time", "ratio"),
+        help="our time, or its ratio to PyTorch's (default: ratio on cpu, time on cuda)",
+    )
+    comparing.add_argument(
+        "--fail-above",
+        type=float,
+        metavar="PERCENT",
+        help="exit code 1 if a row is slower by more, beyond the noise",
+    )
+    comparing.add_argument(
+        "--any-device", action="store_true", help="though they are of different devices"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    from gpudl.bench import bench_kernels, bench_steps, environment
-    from gpudl.train import blas
+    words: list[str] = options.words
+    if words[:1] == ["compare"]:
+        return run_compare(words[1:], options)
+    return run_suites(chosen_suites(words), options)
+
+
+def chosen_suites(words: list[str]) -> tuple[str, ...]:
+    from gpudl.bench.suites import NAMES
+
+    if words == ["all"]:
+        return NAMES
+    for word in words:
+        if word not in NAMES:
+            near = difflib.get_close_matches(word, [*NAMES, "compare"], 1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise CommandError(f"bench: {word!r} is no suite{hint} They are {', '.join(NAMES)}")
+    return tuple(dict.fromkeys(words)) or ("step",)
+
+
+def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
+    from gpudl.bench import theirs
+
+    if not options.no_peer:
+        theirs.load(options.threads)
+    from gpudl.bench import report, suites
+    from gpudl.bench.runner import Bench, Settings
+    from gpudl.bench.workload import Scale
 
     device = choose_device(options.device)
-    threads = options.threads
-    report: dict[str, Any] = {}
-    if options.suite in (None, "step") and options.only is None:
-        report["steps"] = bench_steps(device, threads)
-        print(_steps(report["steps"]))
-    if options.suite in (None, "kernels"):
-        if report:
-            print()
-        rows = bench_kernels(device, threads, only=options.only)
-        report["kernels"] = list(_shown(rows))
-    blas.set_threads(threads)
-    report = {"environment": environment(device), **report}
+    kind = device.partition(":")[0]
+    quick_or = 0.0 if options.quick or kind == "emulator" else 2.0
+    settings = Settings(
+        device=device,
+        threads=options.threads,
+        dtypes=options.dtype or (("float32", "bfloat16") if kind == "cuda" else ("float32",)),
+        precisions=options.precision,
+        algorithms=options.algorithms,
+        only=options.only,
+        quick=options.quick,
+        sustained=quick_or if options.sustained is None else options.sustained,
+        budget=options.budget,
+        turns=7 if options.quick else 15,
+        peer=not options.no_peer,
+        compile=options.compile,
+    )
+    bench = Bench(settings)
+    rows: list[dict[str, Any]] = []
+    print(report.head())
+    try:
+        for name in names:
+            for row in bench.suite(name, suites.workloads(name, Scale(kind, options.quick))):
+                rows.append(row)
+                print(report.line(row), flush=True)
+    finally:
+        content = report.report(bench, rows)
+        finish(content, options)
+    return 0 if rows else 1
+
+
+def finish(content: dict[str, Any], options: argparse.Namespace) -> None:
+    """What stands below the table, and the files."""
+    from gpudl.bench import report
+
+    if content["summary"]:
+        print(f"\npeer/ours, geometric means\n{report.summary_text(content['summary'])}")
+    ceilings = content["ceilings"]
+    flops = ", ".join(f"{name} {value:g} TFLOP/s" for name, value in ceilings["tflops"].items())
+    print(
+        f"measured ceilings: copy {ceilings['gbytes_per_second']:g} GB/s; {flops or 'no products'}"
+    )
+    if content["left_out"]:
+        first = content["left_out"][0]
+        print(f"left out: {len(content['left_out'])}, as {first['workload']}: {first['reason']}")
     if options.out:
-        print(f"wrote {_write(Path(options.out), device, report)}")
-    return 0
+        print(f"wrote {report.write(Path(options.out), content)}")
+    if options.plots and content["rows"]:
+        from gpudl.bench import plots
+
+        for path in plots.draw(content, Path(options.plots)):
+            print(f"wrote {path}")
 
 
-def _steps(rows: list[dict[str, Any]]) -> str:
-    head = ("training step", "batch", "threads", "ms", "images/s", "PyTorch ms", "ours/PyTorch")
-    lines = []
-    for row in rows:
-        torch = row["seconds"].get("torch")
-        lines.append(
-            (
-                row["model"],
-                str(row["batch"]),
-                str(row["threads"]),
-                f"{row['seconds']['gpudl']['median'] * 1e3:.2f}",
-                f"{row['images_per_second']:,.0f}",
-                f"{torch['median'] * 1e3:.2f}" if torch else "",
-                f"{row['times_torch']:.2f}" if torch else "",
-            )
+def run_compare(files: list[str], options: argparse.Namespace) -> int:
+    from gpudl.bench import compare, report
+
+    if len(files) != 2:
+        raise CommandError(
+            "bench compare: give two files, gpudl bench compare before.json after.json"
         )
-    return table(head, lines, right=range(1, 7))
+    before, after = (report.read(Path(file)) for file in files)
+    if not options.any_device:
+        compare.check_same_device(before, after)
+    found = compare.changes(before, after, options.by)
+    print(compare.text(found, *compare.missing(before, after)))
+    if options.fail_above is None:
+        return 0
+    limit = 1 + options.fail_above / 100
+    return 1 if any(c.verdict == "slower" and c.factor > limit for c in found) else 0
 
 
-KERNEL_HEAD = ("operator, case", "µs", "GFLOP/s", "GB/s", "both ways µs", "ours/PyTorch")
-KERNEL_LINE = "{:<44}  {:>10}  {:>8}  {:>8}  {:>12}  {:>12}"
+def listed(known: tuple[str, ...]) -> Any:
+    """A type for argparse: words of `known`, with commas between them."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = tuple(text.split(","))
+        for word in words:
+            if word not in known:
+                raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")
+        return words
+
+    return parse
 
 
-def _shown(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows, each printed when it is there: all of them take minutes."""
-    print(KERNEL_LINE.format(*KERNEL_HEAD))
-    for row in rows:
-        seconds = row["seconds"]
-        both = seconds.get("gpudl forward and backward")
-        line = KERNEL_LINE.format(
-            f"{row['operator']}, {row['case']}"[:44],
-            f"{seconds['gpudl forward']['median'] * 1e6:,.1f}",
-            f"{row['gflops']:.2f}",
-            f"{row['gbytes_per_second']:.2f}",
-            f"{both['median'] * 1e6:,.1f}" if both else "",
-            f"{row['times_torch']:.2f}" if "times_torch" in row else "",
-        )
-        print(line.rstrip(), flush=True)
-        yield row
-
-
-def _write(path: Path, device: str, report: dict[str, Any]) -> Path:
-    from gpudl.files import write_text
-
-    if path.suffix != ".json":
-        date = report["environment"]["date"][:19].replace(":", "").replace("-", "")
-        path = path / f"bench-{device.replace(':', '')}-{date}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(report, indent=1) + "\n")
-    return path
+def pattern(text: str) -> str:
+    """A regular expression, for argparse."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text

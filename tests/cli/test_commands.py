@@ -102,16 +102,25 @@ def test_doctor_finds_versions_that_do_not_go_together(driver, module, cupy, exp
 
 
 def test_bench_writes_what_it_measured(gpudl, tmp_path):
-    result = gpudl("bench", "--suite", "kernels", "--only", "relu", "--device", "cpu", "--out", "b")
+    options = ("--only", "relu", "--device", "cpu", "--quick", "--no-peer", "--out", "b")
+    result = gpudl("bench", "kernels", *options)
     assert result.code == 0
-    (path,) = (tmp_path / "b").glob("bench-cpu-*.json")
+    (path,) = (tmp_path / "b").glob("*-cpu-kernels.json")
     report = json.loads(path.read_text())
     assert report["environment"]["device"] == "cpu"
     assert report["environment"]["versions"]["numpy"]
-    row = report["kernels"][0]
+    row = report["rows"][0]
     assert row["operator"] in ("relu", "leaky_relu")
-    assert row["seconds"]["gpudl forward"]["median"] > 0
+    assert row["seconds"]["gpudl"]["median"] > 0
     assert row["gbytes_per_second"] > 0
+    assert "measured ceilings: copy" in result.out
+
+
+def test_bench_refuses_what_it_does_not_know(gpudl):
+    assert "did you mean gemm?" in gpudl("bench", "gem").err
+    assert "'float33' is none of" in gpudl("bench", "gemm", "--dtype", "float33").err
+    assert "no regular expression" in gpudl("bench", "gemm", "--only", "(").err
+    assert gpudl("bench", "step", "--only", "nothing", "--device", "cpu").code == 1
 
 
 def test_help_and_version(gpudl):

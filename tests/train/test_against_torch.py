@@ -7,7 +7,7 @@ import pytest
 
 import gpudl
 from gpudl import data, models, optim, random
-from gpudl.bench.twins import lenet5
+from gpudl.bench.suites.step import lenet5
 from gpudl.device import why_missing
 from gpudl.nn.functional import cross_entropy
 

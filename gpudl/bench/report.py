@@ -1,0 +1,175 @@
+"""Results as a file and as a table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gpudl.bench.environment import environment
+from gpudl.bench.runner import Bench, Row
+
+SCHEMA = 2
+HEAD = ("workload", "direction", "dtype", "algorithm", "µs", "rate", "roof", "error", "peer µs",
+        "peer's error", "peer/ours", "quartiles")  # fmt: skip
+LINE = "{:<46} {:<20} {:<16} {:<12} {:>11} {:>12} {:>5} {:>8} {:>11} {:>12} {:>9} {:>11}"
+
+
+def report(bench: Bench, rows: list[Row]) -> dict[str, Any]:
+    """All that is known of a run."""
+    return {
+        "schema": SCHEMA,
+        "environment": environment(bench.settings.device, bench.torch),
+        "settings": asdict(bench.settings),
+        "peer": bench.peer_settings,
+        "ceilings": bench.ceilings.as_dict(),
+        "summary": summary(rows),
+        "rows": rows,
+        "left_out": bench.left_out,
+    }
+
+
+def dumps(content: Mapping[str, Any]) -> str:
+    """JSON with a line for each row, so that changes can be read."""
+    parts = []
+    for key, value in content.items():
+        if isinstance(value, list) and value:
+            lines = ",\n".join("  " + json.dumps(item, ensure_ascii=False) for item in value)
+            parts.append(f" {json.dumps(key)}: [\n{lines}\n ]")
+        else:
+            parts.append(f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def write(path: Path, content: Mapping[str, Any]) -> Path:
+    """To a file, or under a name of suites, device and date into a folder; the file's path."""
+    from gpudl.train.files import write_text
+
+    if path.suffix != ".json":
+        env = content["environment"]
+        suites = "-".join(dict.fromkeys(row["suite"] for row in content["rows"])) or "nothing"
+        stem = f"{env['date'][:10]}-{env['device'].replace(':', '')}-{suites}"
+        path = unused(path, stem)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, dumps(content))
+    return path
+
+
+def unused(folder: Path, stem: str) -> Path:
+    """The file in the folder, with a number if there is one of this name already."""
+    path, number = folder / f"{stem}.json", 2
+    while path.exists():
+        path, number = folder / f"{stem}-{number}.json", number + 1
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A report. ValueError for a file that is none, or of an older version."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON ({error})") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{path}: not written by this version of gpudl bench (schema {SCHEMA}); measure again"
+        )
+    return content
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    logs = [math.log(v) for v in values]
+    return math.exp(sum(logs) / len(logs))
+
+
+def summary(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Geometric means of peer/ours, by suite, direction, dtype and precision; of the chosen
+    algorithms only."""
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        if "ratio" in row and row.get("chosen", True):
+            key = row["suite"], row["direction"], number_format(row)
+            groups.setdefault(key, []).append(row["ratio"]["median"])
+    found = [
+        {
+            "suite": suite,
+            "direction": direction,
+            "dtype": dtype,
+            "rows": len(ratios),
+            "faster": sum(r > 1 for r in ratios),
+            "geometric_mean": round(geometric_mean(ratios), 3),
+        }
+        for (suite, direction, dtype), ratios in groups.items()
+    ]
+    every = [r for ratios in groups.values() for r in ratios]
+    if len(groups) > 1:
+        found.append(
+            {
+                "suite": "all",
+                "direction": "",
+                "dtype": "",
+                "rows": len(every),
+                "faster": sum(r > 1 for r in every),
+                "geometric_mean": round(geometric_mean(every), 3),
+            }
+        )
+    return found
+
+
+def number_format(row: Row) -> str:
+    """float32 with its precision."""
+    dtype: str = row["dtype"]
+    return f"{dtype} {row['precision']}" if "precision" in row and dtype == "float32" else dtype
+
+
+def head() -> str:
+    return LINE.format(*HEAD)
+
+
+def line(row: Row) -> str:
+    """One row of the table."""
+    seconds, peer = row["seconds"], row.get("peer")
+    error = row.get("error", {})
+    quartiles = row.get("ratio")
+    return LINE.format(
+        row["name"][:46],
+        row["direction"],
+        number_format(row),
+        row.get("algorithm", "")[:12],
+        f"{seconds['gpudl']['median'] * 1e6:,.1f}",
+        speed(row),
+        f"{row['roofline']:.0%}" if "roofline" in row else "",
+        small(error.get("gpudl")),
+        f"{seconds[peer]['median'] * 1e6:,.1f}" if peer else "",
+        small(error.get(peer)) if peer else "",
+        f"{quartiles['median']:.2f}" if quartiles else "",
+        f"{quartiles['low']:.2f}–{quartiles['high']:.2f}" if quartiles else "",
+    ).rstrip()
+
+
+def small(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def speed(row: Row) -> str:
+    """TFLOP/s where operations count most, else GB/s; samples a second of a step."""
+    if "items_per_second" in row and "flops" not in row:
+        return f"{row['items_per_second']:,.0f}/s"
+    if "flops" not in row:
+        return ""
+    if row["flops"] > 16 * row["bytes"]:
+        return f"{row['tflops']:.4g} TF/s"
+    return f"{row['gbytes_per_second']:.4g} GB/s"
+
+
+def summary_text(found: Iterable[dict[str, Any]]) -> str:
+    lines = []
+    for entry in found:
+        what = " ".join(filter(None, (entry["suite"], entry["direction"], entry["dtype"])))
+        lines.append(
+            f"{what:<48} {entry['geometric_mean']:6.2f}  "
+            f"(faster in {entry['faster']} of {entry['rows']})"
+        )
+    return "\n".join(lines)

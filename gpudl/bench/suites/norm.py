@@ -1,0 +1,41 @@
+"""Normalisation: batch norm alone and with residual and ReLU, layer and group norm, LRN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpudl.bench.workload import Draw, Scale, Workload, given
+from gpudl.ops.norm import BatchNormOp
+
+# ResNet's images at the end of its stages: (channels, side).
+IMAGES = ((64, 112), (256, 56), (512, 28), (2048, 7))
+
+
+def workloads(scale: Scale) -> Iterator[Workload]:
+    batch = 64 if scale.gpu else 4
+    for channels, size in IMAGES:
+        image = (batch, channels, size, size)
+        text = f"{channels}x{size}, batch {batch}"
+        for name, op, residual in (
+            ("training", BatchNormOp.of(True), False),
+            ("training, add, ReLU", BatchNormOp.of(True, 0.1, 1e-5, "relu"), True),
+            ("inference, ReLU", BatchNormOp.of(False, 0.1, 1e-5, "relu"), False),
+        ):
+            yield Workload(
+                f"batch norm {name}, {text}",
+                op,
+                _batch_norm_inputs(image, residual),
+                ("forward",) if name.startswith("inference") else ("forward", "backward"),
+                independent=1,
+                quick=channels in (256, 2048) and not name.startswith("inference"),
+            )
+
+
+def _batch_norm_inputs(
+    image: tuple[int, ...], residual: bool
+) -> tuple[Draw | tuple[int, ...] | None, ...]:
+    c = image[1]
+    zeros, ones = given(np.zeros(c, np.float32)), given(np.ones(c, np.float32))
+    return image, zeros, ones, (c,), (c,), image if residual else None

@@ -1,0 +1,30 @@
+"""Pooling: the networks' max and average pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gpudl.bench.suites.networks import POOLS
+from gpudl.bench.workload import Scale, Workload
+from gpudl.ops.pool import AvgPool2dOp, MaxPool2dOp
+
+
+def workloads(scale: Scale) -> Iterator[Workload]:
+    batch = 64 if scale.gpu else 8
+    for network, layers in POOLS.items():
+        for i, layer in enumerate(layers):
+            kind, channels, size, window, stride, padding, ceil = layer
+            sizes = [(value, value) for value in (window, stride, padding, 1)]
+            op = (
+                MaxPool2dOp.of(*sizes, ceil)
+                if kind == "max"
+                else AvgPool2dOp.of(*sizes, ceil, True, 0)
+            )
+            name = f"{network} {kind} {window}x{window}/{stride}, {channels}x{size}, batch {batch}"
+            yield Workload(
+                name,
+                op,
+                ((batch, channels, size, size),),
+                independent=0,
+                quick=network != "VGG-16" or i < 1,
+            )

@@ -1,0 +1,160 @@
+"""What a suite lists: operators with the shapes of their inputs, and procedures of several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpudl.dtypes import dtype_of
+from gpudl.op import Array, Cost, Op, Spec, is_floating
+
+Call = Callable[[], Any]
+
+DISTINCT = (1 << 22) + 17  # values drawn; larger arrays repeat them, drawing takes too long
+
+
+class Draw(NamedTuple):
+    """How an input is drawn. Random, never zeros: on zeros GPUs run faster.
+
+    kind: "normal", "uniform" in [0, 1), "positive" in [1, 2), "labels" below `below` (int64), or
+    "given" (`values`, always float32 or as they are).
+    """
+
+    shape: tuple[int, ...]
+    kind: str = "normal"
+    below: int = 0
+    values: Any = None
+
+    def spec(self, dtype: np.dtype[Any]) -> Spec:
+        if self.kind == "labels":
+            return Spec(self.shape, np.dtype(np.int64))
+        if self.kind == "given":
+            return Spec(self.shape, self.values.dtype)
+        return Spec(self.shape, dtype)
+
+    def array(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
+        if self.kind == "given":
+            return self.values.copy()
+        size = Spec(self.shape, dtype).size
+        count = min(size, DISTINCT)
+        drawn: Any
+        if self.kind == "labels":
+            drawn = rng.integers(0, self.below, count)
+        elif self.kind == "normal":
+            drawn = rng.standard_normal(count, np.float32)
+        else:
+            drawn = rng.random(count, np.float32) + np.float32(self.kind == "positive")
+        target = np.dtype(np.int64) if self.kind == "labels" else dtype
+        return np.resize(drawn.astype(target, copy=False), size).reshape(self.shape)
+
+
+def given(values: Any) -> Draw:
+    """An input with these values."""
+    array = np.asarray(values)
+    array = array.astype(np.float32) if array.dtype == np.float64 else array
+    return Draw(array.shape, "given", values=array)
+
+
+def labels(shape: tuple[int, ...], below: int) -> Draw:
+    """Class numbers below `below`."""
+    return Draw(shape, "labels", below)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """An operator and the inputs it is measured on.
+
+    inputs: a Draw, or a shape of normal numbers, for each input of the operator; None is absent.
+    directions: "forward"; "backward" for all gradients; "backward x weight" for those alone.
+    independent: the axis of the first input along which results do not depend on each other, so
+    that the error of a few entries can be found without computing all.
+    peer: makes PyTorch's call from (torch, tensors); without it the operator's twin is the peer.
+    quick: in the selection of --quick too.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[Draw | tuple[int, ...] | None, ...]
+    directions: tuple[str, ...] = ("forward", "backward")
+    independent: int | None = None
+    peer: Callable[..., Call] | None = None
+    quick: bool = False
+
+    def draws(self) -> tuple[Draw | None, ...]:
+        return tuple(i if i is None or isinstance(i, Draw) else Draw(tuple(i)) for i in self.inputs)
+
+    def specs(self, dtype: str) -> tuple[Spec | None, ...]:
+        kind = dtype_of(dtype)
+        return tuple(None if d is None else d.spec(kind) for d in self.draws())
+
+    def arrays(self, dtype: str) -> tuple[Array | None, ...]:
+        """Inputs on the CPU, the same each time."""
+        rng, kind = np.random.default_rng(0), dtype_of(dtype)
+        return tuple(None if d is None else d.array(rng, kind) for d in self.draws())
+
+    def needs(self, direction: str) -> tuple[bool, ...]:
+        """Which inputs a backward direction gives gradients of."""
+        named = direction.split()[1:]
+        specs = self.specs("float32")
+        op = self.op
+        return tuple(
+            s is not None
+            and is_floating(s.dtype)
+            and (n in named if named else n not in (*op.mutates, *op.constants))
+            for n, s in zip(op.inputs, specs, strict=True)
+        )
+
+    def cost(self, direction: str, dtype: str) -> Cost:
+        """Operations and fewest bytes. Backward: each gradient of an operand of products costs as
+        many operations as the product; read are the outputs' gradients and what was saved, written
+        the gradients."""
+        specs = self.specs(dtype)
+        forward = self.op.cost(*specs)
+        if direction == "forward":
+            return forward
+        needs = self.needs(direction)
+        outputs = self.op.infer(*specs)
+        named = dict(zip((*self.op.inputs, *self.op.outputs), (*specs, *outputs), strict=True))
+        kept = self.op.save(specs, outputs, specs, needs)[:-1]
+        saved = {n for n, k in zip(self.op.saves, kept, strict=True) if k is not None}
+        written = {
+            n: s for n, s, need in zip(self.op.inputs, specs, needs, strict=True) if need and s
+        }
+        factor = 1
+        if forward.multiply_adds:
+            operands = [n for n, s in written.items() if len(s.shape) > 1]
+            factor = len(operands)
+            if factor == 1:  # the gradient of one operand reads the other
+                saved.discard(operands[0])
+        read = [outputs[0], *(named[n] for n in saved)]
+        moved = sum(s.size * s.dtype.itemsize for s in (*read, *written.values()) if s is not None)
+        return Cost(factor * forward.flops, moved, factor * forward.multiply_adds)
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """Work of several operators: a training step, a step of contrastive divergence.
+
+    sides: makes the calls from (device name, torch or None, dtype): "gpudl", "torch", "torch
+    graph", …. They are timed by the host's clock, launches included.
+    """
+
+    name: str
+    sides: Callable[..., Mapping[str, Call]]
+    cost: Cost | None = None
+    items: int = 0  # images or samples in a call
+    quick: bool = False
+
+
+class Scale(NamedTuple):
+    """How large a selection is wanted: kind of device ("cpu", "emulator" or "cuda"), and quick."""
+
+    kind: str
+    quick: bool
+
+    @property
+    def gpu(self) -> bool:
+        return self.kind == "cuda"

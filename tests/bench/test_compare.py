@@ -1,0 +1,119 @@
+"""What changed between two reports: synthetic files with known changes and noise."""
+
+import copy
+import json
+import random
+
+import pytest
+
+from gpudl.bench import compare, report
+
+
+def row(name, seconds, peer=None, spread=0.01, seed=0, **changes):
+    rng = random.Random(f"{name}{seed}")
+    noisy = lambda s: [s * (1 + rng.uniform(-spread, spread)) for _ in range(15)]  # noqa: E731
+    times = {"gpudl": {"median": seconds, "samples": noisy(seconds)}}
+    made = {"suite": "gemm", "name": name, "direction": "forward", "dtype": "float32",
+            "precision": "highest", "algorithm": "simt", "chosen": True, "seconds": times}  # fmt: skip
+    if peer is not None:
+        times["torch"] = {"median": peer, "samples": noisy(peer)}
+        made["peer"] = "torch"
+    return {**made, **changes}
+
+
+def content(*rows, device="cuda", hardware="NVIDIA H100", threads=1):
+    return {
+        "schema": report.SCHEMA,
+        "environment": {"device": device, "hardware": hardware, "cores": 16},
+        "settings": {"threads": threads},
+        "rows": list(rows),
+    }
+
+
+def verdicts(before, after, by=None):
+    return {c.key[1]: c.verdict for c in compare.changes(before, after, by)}
+
+
+def test_changes_beyond_the_noise_are_told_from_noise():
+    before = content(
+        row("slow", 1.0), row("fast", 1.0), row("same", 1.0), row("wild", 1.0, spread=0.5)
+    )
+    after = content(
+        row("slow", 1.1, seed=1), row("fast", 0.9, seed=1), row("same", 1.001, seed=1),
+        row("wild", 1.1, spread=0.5, seed=1),
+    )  # fmt: skip
+    assert verdicts(before, after) == {"slow": "slower", "fast": "faster", "same": "", "wild": ""}
+
+
+def test_a_change_below_two_percent_is_never_called_one():
+    before, after = content(row("a", 1.0, spread=1e-6)), content(row("a", 1.015, spread=1e-6))
+    assert verdicts(before, after) == {"a": ""}
+
+
+def test_on_a_cpu_the_ratio_to_the_peer_counts():
+    """The machine is half as fast today: our time doubled, and so did the peer's."""
+    before = content(row("a", 1.0, peer=2.0), device="cpu")
+    after = content(row("a", 2.0, peer=4.0, seed=1), device="cpu")
+    assert verdicts(before, after) == {"a": ""}
+    assert verdicts(before, after, "time") == {"a": "slower"}
+
+
+def test_rows_are_the_same_by_what_they_measure():
+    asked = {"chosen": False, "algorithm": "mma"}
+    before = content(row("a", 1.0), row("a", 2.0, **asked), row("gone", 1.0))
+    after = content(row("a", 1.0, algorithm="wgmma"), row("a", 2.0, **asked), row("new", 1.0))
+    found = compare.changes(before, after)
+    assert len(found) == 2
+    assert all(0.98 < c.factor < 1.02 for c in found)
+    gone, added = compare.missing(before, after)
+    assert [k[1] for k in gone + added] == ["gone", "new"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hardware": "NVIDIA A100"}, "hardware is 'NVIDIA H100' and 'NVIDIA A100'"),
+        ({"device": "cpu"}, "device is 'cuda' and 'cpu'"),
+        ({"threads": 2}, "1 and 2 threads"),
+    ],
+)
+def test_different_devices_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        compare.check_same_device(content(), content(**change))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two reports, the second 20 % slower in one row."""
+    before = content(row("a", 1.0), row("b", 1.0))
+    after = copy.deepcopy(before)
+    after["rows"][0] = row("a", 1.2, seed=1)
+    paths = [tmp_path / "before.json", tmp_path / "after.json"]
+    for path, made in zip(paths, (before, after), strict=True):
+        path.write_text(report.dumps(made))
+    return paths
+
+
+def test_the_command_line_compares(gpudl, files):
+    result = gpudl("bench", "compare", *files)
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert lines[0].startswith("slower   1.2")
+    assert lines[0].endswith("gemm a forward float32 highest")
+    assert lines[1].startswith("2 rows compared: 1 slower, 0 faster")
+    assert gpudl("bench", "compare", *files, "--fail-above", 10).code == 1
+    assert gpudl("bench", "compare", *files, "--fail-above", 30).code == 0
+    assert gpudl("bench", "compare", *files[::-1], "--fail-above", 1).code == 0
+
+
+def test_the_command_line_refuses(gpudl, files, tmp_path):
+    other = json.loads(files[1].read_text())
+    other["environment"]["hardware"] = "NVIDIA A100"
+    files[1].write_text(json.dumps(other))
+    assert "--any-device" in gpudl("bench", "compare", *files).err
+    assert gpudl("bench", "compare", *files, "--any-device").code == 0
+    old = tmp_path / "old.json"
+    old.write_text('{"steps": []}')
+    assert "schema 2" in gpudl("bench", "compare", old, files[0]).err
+    assert "give two files" in gpudl("bench", "compare", old).err
+    assert gpudl("bench", "compare", old, files[0]).code == 2

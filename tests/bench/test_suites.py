@@ -1,0 +1,176 @@
+"""What the suites list, and tiny ones measured with and without PyTorch."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from gpudl.bench import Bench, Settings, plots, report, runner, suites, theirs
+from gpudl.bench.suites import networks
+from gpudl.bench.workload import Draw, Procedure, Scale, Workload
+from gpudl.op import OPS
+from gpudl.ops.activation import ReluOp
+from gpudl.ops.linear import LinearOp
+from gpudl.ops.matmul import MatmulOp
+
+KINDS = ("cpu", "emulator", "cuda")
+BRIEF = {"quick": True, "turns": 3}
+
+
+@pytest.mark.parametrize("suite", [n for n in suites.NAMES if n != "kernels"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_workloads_are_well_formed(suite, kind):
+    """Names are unique, shapes fit the operator, and the quick selection is a part of the whole."""
+    every = list(suites.workloads(suite, Scale(kind, False)))
+    quick = list(suites.workloads(suite, Scale(kind, True)))
+    assert quick or suite == "rbm"
+    assert max(Counter(w.name for w in every).values()) == 1
+    if kind == "cuda":
+        assert {w.name for w in quick} <= {w.name for w in every}
+    for work in every:
+        if isinstance(work, Workload):
+            for direction in work.directions:
+                cost = work.cost(direction, "float32")
+                assert cost.flops >= 0
+                assert cost.bytes > 0
+
+
+def test_the_networks_layers_follow_from_one_another():
+    """Each distinct shape once; the number of multiplications is what the papers say."""
+    layers = [layer for _, layer in networks.distinct()]
+    assert len(layers) == len(set(layers))
+    assert len(networks.CONVS["VGG-16"]) == 9
+    resnet = {l for l in networks.CONVS["ResNet-50"] if l.window == 3}
+    assert (64, 56, 64, 3, 1, 1, 1) in resnet
+    assert (512, 14, 512, 3, 2, 1, 1) in resnet
+    projections = [l for l in networks.CONVS["GoogLeNet"] if l.size == 7 and l.outputs == 128]
+    assert projections == [(832, 7, 128, 1, 1, 0, 1)] * 2
+
+
+def test_backward_costs_what_the_products_cost():
+    work = Workload("w", LinearOp.of("none"), ((8, 4), (6, 4), (6,)))
+    forward = work.cost("forward", "float32")
+    both, x = work.cost("backward", "float32"), work.cost("backward x", "float32")
+    assert forward.flops == 2 * 8 * 4 * 6
+    assert (both.flops, x.flops) == (2 * forward.flops, forward.flops)
+    assert x.bytes == 4 * (8 * 6 + 6 * 4 + 8 * 4)  # dy and weight read, dx written
+
+
+def test_large_inputs_repeat_what_was_drawn(monkeypatch):
+    monkeypatch.setattr("gpudl.bench.workload.DISTINCT", 7)
+    drawn = Draw((3, 5)).array(np.random.default_rng(0), np.dtype(np.float32))
+    assert drawn.shape == (3, 5)
+    assert drawn.reshape(-1)[7:14].tolist() == drawn.reshape(-1)[:7].tolist()
+
+
+TINY = (
+    Workload("square 16", MatmulOp.of(False, False), ((16, 16), (16, 16))),
+    Workload("relu", ReluOp.of(), ((2, 3, 4, 5),), independent=0),
+    Procedure("count", lambda device, torch: {"gpudl": lambda: sum(range(9))}, items=9),
+)
+
+
+def rows_of(**settings):
+    bench = Bench(Settings(**{**BRIEF, **settings}))
+    return list(bench.suite("tiny", TINY)), bench
+
+
+def test_rows_with_the_peer():
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    try:
+        rows, bench = rows_of(sustained=0.01)
+    finally:
+        torch.set_num_threads(threads)
+    assert [(r["name"], r["direction"]) for r in rows] == [
+        ("square 16", "forward"), ("square 16", "backward"), ("relu", "forward"),
+        ("relu", "backward"), ("count", "step"),
+    ]  # fmt: skip
+    assert not bench.left_out
+    for row in rows[:4]:
+        assert set(row["seconds"]) == {"gpudl", "torch"}
+        assert len(row["seconds"]["gpudl"]["samples"]) == 3
+        assert row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
+        assert max(row["error"].values()) < 1e-6
+        assert row["sustained"]["torch"] > 0
+        assert row["roofline"] > 0
+    assert report.summary(rows)[-1]["rows"] == 4
+
+
+def test_rows_without_the_peer(tmp_path):
+    rows, bench = rows_of(peer=False)
+    assert all(set(r["seconds"]) == {"gpudl"} for r in rows)
+    assert all("ratio" not in r for r in rows)
+    content = report.report(bench, rows)
+    assert content["summary"] == []
+    path = report.write(tmp_path, content)
+    assert report.read(path)["rows"] == json.loads(json.dumps(rows))
+    assert report.write(tmp_path, content) != path
+    (picture,) = plots.draw(content, tmp_path / "plots")
+    assert picture.name == "roofline-cpu-float32-highest.png"
+
+
+def test_all_algorithms_are_rows_of_their_own():
+    rows, _ = rows_of(peer=False, algorithms="all", only="relu backward")
+    assert [(r["algorithm"], r["chosen"]) for r in rows] == [("bits", True), ("definition", False)]
+    rows, _ = rows_of(peer=False, only="nothing")
+    assert rows == []
+
+
+def test_one_broken_row_does_not_stop_the_others(monkeypatch):
+    def fails(bench, variant):
+        if variant.direction == "forward":
+            raise MemoryError("no room")
+        yield {"name": variant.work.name}
+
+    monkeypatch.setattr(runner, "measure_workload", fails)
+    rows, bench = rows_of(peer=False, only="square|relu")
+    assert [r["name"] for r in rows] == ["square 16", "relu"]
+    assert [e["reason"] for e in bench.left_out] == ["MemoryError: no room"] * 2
+
+
+def test_a_device_that_fails_three_times_is_left_alone(monkeypatch):
+    def fails(bench, variant):
+        raise RuntimeError("illegal address")
+
+    monkeypatch.setattr(runner, "measure_workload", fails)
+    rows, bench = rows_of(peer=False, only="square|relu")
+    assert rows == []
+    assert [e["reason"][:8] for e in bench.left_out] == ["RuntimeE"] * 3 + ["too many"]
+
+
+def test_a_spent_budget_leaves_out_the_rest():
+    rows, bench = rows_of(peer=False, budget=1e-9)
+    assert rows == []
+    assert {e["reason"] for e in bench.left_out} == {"no time left"}
+
+
+def test_kernels_in_the_emulator():
+    pytest.importorskip("gpudl._emulator")
+    bench = Bench(Settings(device="emulator", only="relu", **BRIEF))
+    rows = list(bench.suite("kernels", suites.workloads("kernels", Scale("emulator", True))))
+    assert {r["algorithm"] for r in rows if r["operator"] in OPS} == {"flat"}
+    assert all(r["error"]["gpudl"] < 1e-6 for r in rows)
+
+
+def test_what_the_peer_is_told():
+    torch = pytest.importorskip("torch")
+    before = torch.get_float32_matmul_precision()
+    try:
+        told = theirs.configure(torch, "high")
+        assert told["cudnn.allow_tf32"] is True
+        assert theirs.configure(torch, "highest")["cudnn.allow_tf32"] is False
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.benchmark = False
+
+
+def test_arrays_are_shared_with_the_peer():
+    torch = pytest.importorskip("torch")
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.arange(24).reshape(1, 2, 3, 4).astype(ml_dtypes.bfloat16).transpose(0, 3, 1, 2)
+    tensor = theirs.tensor(torch, array)
+    assert tensor.dtype == torch.bfloat16
+    assert tensor.is_contiguous(memory_format=torch.channels_last)
+    assert tensor.float().tolist() == array.astype(np.float32).tolist()
