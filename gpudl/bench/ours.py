@@ -8,37 +8,29 @@ from typing import Any
 import numpy as np
 
 from gpudl.bench.workload import Workload
-from gpudl.device import Device, NativeDevice, arrange, takes
+from gpudl.device import Device, NativeDevice
+from gpudl.kernel_call import arrange
 from gpudl.op import Array, Op, Spec
 
 Arrays = tuple[Any, ...]
 
 
 def algorithms(where: Device, op: Op, direction: str, specs: Sequence[Spec | None]) -> list[str]:
-    """Names of all forms of the operator that can run on these inputs, the chosen one first."""
-    found: list[str]
-    if isinstance(where, NativeDevice) and op.kernels:
-        found = [
-            a
-            for a in where.algorithms(op, direction)
-            if takes(where.module, op, direction, a, tuple(specs))
-        ]
-    elif isinstance(where, NativeDevice):
-        return ["definition"]
-    else:
-        found = [a for a in op.cpu if hasattr(op, f"{direction}_{a}")] + ["definition"]
-    first = chosen(where, op, direction, specs)
-    return [first, *(a for a in found if a != first)]
-
-
-def chosen(where: Device, op: Op, direction: str, specs: Sequence[Spec | None]) -> str:
-    """The form that runs where none is asked for. TypeError where no kernel takes the inputs."""
+    """Names of all forms of the operator that can run on these inputs, the preferred one first.
+    TypeError where no kernel takes them."""
     if not isinstance(where, NativeDevice):
-        named = (a for a in op.cpu if hasattr(op, f"{direction}_{a}"))
-        return next(named, "definition")
+        return [a for a in op.cpu if hasattr(op, f"{direction}_{a}")] + ["definition"]
     if not op.kernels:
-        return "definition"
-    return where._choose(op, direction, tuple(specs))
+        return ["definition"]
+    return [str(c) for c in where.candidates(op, direction, tuple(specs))]
+
+
+def ran(where: Device, op: Op, direction: str, specs: Sequence[Spec | None]) -> str | None:
+    """What ran where no form was asked for: with tuning on it need not be the preferred one."""
+    if not isinstance(where, NativeDevice) or not op.kernels:
+        return None
+    found = where.chosen(op, direction, tuple(specs))
+    return None if found is None else str(found)
 
 
 class Ours:
@@ -58,13 +50,15 @@ class Ours:
         )
         self.inputs = self._arranged(self.op.inputs, placed, "forward", algorithm)
 
-    def forward(self, algorithm: str) -> Callable[[], Arrays]:
+    def forward(self, asked: str | None) -> Callable[[], Arrays]:
+        """asked: a form, None for the one that the device chooses."""
         op, specs, inputs, where = self.op, self.specs, self.inputs, self.where
-        asked = None if not _has_forms(where, op) else algorithm
         return lambda: where.forward(op, specs, inputs, asked)
 
-    def backward(self, direction: str, algorithm: str, dy: Array) -> Callable[[], Arrays]:
-        """dy: gradient of the first output, on the CPU."""
+    def backward(
+        self, direction: str, asked: str | None, algorithm: str, dy: Array
+    ) -> Callable[[], Arrays]:
+        """algorithm: whose memory order is made. dy: gradient of the first output, on the CPU."""
         needs = self.work.needs(direction)
         outputs = self.where.forward(self.op, self.specs, self.inputs)
         saved = self.op.save(self.inputs, outputs, self.specs, needs)
@@ -76,7 +70,6 @@ class Ours:
         dys = (named[0], *(None for _ in outputs[1:]))
         kept = type(saved)(*named[1:], self.specs)
         op, where = self.op, self.where
-        asked = None if not _has_forms(where, op) else algorithm
         return lambda: where.backward(op, dys, kept, needs, asked)
 
     def _arranged(
@@ -85,7 +78,8 @@ class Ours:
         """As the kernel reads them, so that no copy is timed."""
         if not isinstance(self.where, NativeDevice) or not self.op.kernels:
             return arrays
-        schema = self.where.module.schema.get(f"{self.op.name}_{direction}_{algorithm}", ())
+        launcher = f"{self.op.name}_{direction}_{algorithm.partition(':')[0]}"
+        schema = self.where.module.schema.get(launcher, ())
         layouts = {p["name"]: p["layout"] for p in schema}
         return tuple(
             a
@@ -93,10 +87,6 @@ class Ours:
             else arrange(self.where.xp, a, layouts[n])
             for n, a in zip(names, arrays, strict=True)
         )
-
-
-def _has_forms(where: Device, op: Op) -> bool:
-    return not isinstance(where, NativeDevice) or bool(op.kernels)
 
 
 def gradient(spec: Spec, seed: int = 1) -> Array:

@@ -46,7 +46,7 @@ def dumps(content: Mapping[str, Any]) -> str:
 
 def write(path: Path, content: Mapping[str, Any]) -> Path:
     """To a file, or under a name of suites, device and date into a folder; the file's path."""
-    from gpudl.train.files import write_text
+    from gpudl.files import write_text
 
     if path.suffix != ".json":
         env = content["environment"]

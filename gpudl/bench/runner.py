@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gpudl.bench import accuracy, theirs
 from gpudl.bench.ceilings import Ceilings, kind
-from gpudl.bench.ours import Ours, algorithms, gradient
+from gpudl.bench.ours import Ours, algorithms, gradient, ran
 from gpudl.bench.timing import Clock, HostClock, Loop, Timing, in_turns, ratio, rounded, sustained
 from gpudl.bench.workload import Procedure, Workload
 from gpudl.device import Device, NativeDevice
@@ -188,6 +188,8 @@ def measure_workload(bench: Bench, variant: Variant) -> Iterator[Row]:
         row = describe(variant, algorithm)
         row["chosen"] = algorithm == names[0]
         row.update(_measure(bench, variant, algorithm, arrays, dy, expected))
+        if row["chosen"]:
+            row["algorithm"] = ran(bench.where, work.op, direction, specs) or algorithm
         yield row
         bench.clock.free()
 
@@ -258,13 +260,15 @@ def _contenders(
     work, op = variant.work, variant.work.op
     forward = variant.direction == "forward"
     count = _sets(bench, work.cost(variant.direction, variant.dtype).bytes)
-    first = algorithms(bench.where, op, "forward", work.specs(variant.dtype))[0]
+    specs, direction = work.specs(variant.dtype), variant.direction.split()[0]
+    first = algorithms(bench.where, op, "forward", specs)[0]
+    asked = None if algorithm == algorithms(bench.where, op, direction, specs)[0] else algorithm
     mine = [Ours(work, bench.where, arrays, algorithm if forward else first) for _ in range(count)]
     calls: dict[str, list[Callable[[], Any]]] = {}
     if forward:
-        calls["gpudl"] = [m.forward(algorithm) for m in mine]
+        calls["gpudl"] = [m.forward(asked) for m in mine]
     else:
-        calls["gpudl"] = [m.backward(variant.direction, algorithm, dy) for m in mine]
+        calls["gpudl"] = [m.backward(variant.direction, asked, algorithm, dy) for m in mine]
     peers = [theirs.Theirs(bench.torch, work, m.inputs) for m in mine] if bench.torch else []
     for name in ("torch", "torch compiled") if bench.settings.compile else ("torch",):
         made = []

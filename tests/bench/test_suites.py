@@ -1,5 +1,6 @@
 """What the suites list, and tiny ones measured with and without PyTorch."""
 
+import itertools
 import json
 from collections import Counter
 
@@ -13,6 +14,7 @@ from gpudl.op import OPS
 from gpudl.ops.activation import ReluOp
 from gpudl.ops.linear import LinearOp
 from gpudl.ops.matmul import MatmulOp
+from tests.ops.harness import EMULATOR_MISSING
 
 KINDS = ("cpu", "emulator", "cuda")
 BRIEF = {"quick": True, "turns": 3}
@@ -37,15 +39,16 @@ def test_workloads_are_well_formed(suite, kind):
 
 
 def test_the_networks_layers_follow_from_one_another():
-    """Each distinct shape once; the number of multiplications is what the papers say."""
+    """Each distinct shape once; what a layer puts out, the next one takes."""
     layers = [layer for _, layer in networks.distinct()]
-    assert len(layers) == len(set(layers))
-    assert len(networks.CONVS["VGG-16"]) == 9
-    resnet = {l for l in networks.CONVS["ResNet-50"] if l.window == 3}
-    assert (64, 56, 64, 3, 1, 1, 1) in resnet
-    assert (512, 14, 512, 3, 2, 1, 1) in resnet
-    projections = [l for l in networks.CONVS["GoogLeNet"] if l.size == 7 and l.outputs == 128]
-    assert projections == [(832, 7, 128, 1, 1, 0, 1)] * 2
+    assert len(layers) == len(set(layers)) > 80
+    for layer, following in itertools.pairwise(networks.VGG16):
+        assert layer.outputs == following.inputs
+    for block, following in itertools.pairwise(networks.INCEPTIONS):
+        _, _, one, _, three, _, five, projection = block
+        assert one + three + five + projection == following[1]
+    by_size = {l.size: l.inputs for l in networks.CONVS["ResNet-50"] if l.window == 1}
+    assert by_size == {56: 256, 28: 512, 14: 1024, 7: 2048}
 
 
 def test_backward_costs_what_the_products_cost():
@@ -146,8 +149,8 @@ def test_a_spent_budget_leaves_out_the_rest():
     assert {e["reason"] for e in bench.left_out} == {"no time left"}
 
 
+@pytest.mark.skipif(EMULATOR_MISSING is not None, reason=str(EMULATOR_MISSING))
 def test_kernels_in_the_emulator():
-    pytest.importorskip("gpudl._emulator")
     bench = Bench(Settings(device="emulator", only="relu", **BRIEF))
     rows = list(bench.suite("kernels", suites.workloads("kernels", Scale("emulator", True))))
     assert {r["algorithm"] for r in rows if r["operator"] in OPS} == {"flat"}
