@@ -1,36 +1,141 @@
-// The sizes of a convolution, as one kernel argument.
+// Convolution in one, two or three dimensions as kernels see it: always three spatial axes D, H, W; those that a tensor
+// lacks have extent 1. Images are {N,D,H,W,C}, weights {K,T,R,S,C/groups}, outputs {N,O,P,Q,K}.
 #pragma once
 #include "core/view.h"
 
 namespace gpudl {
 
-using Image = View<const float, 4, nhwc>;  // {N, H, W, C}; weights are {K, R, S, C/groups}
-using ImageOut = View<float, 4, nhwc>;
-
-// x (N,C,H,W), weight (K,C/groups,R,S), y (N,K,P,Q).
-struct ConvShape {
-  int N, C, H, W;
-  int K, R, S;
-  int P, Q;
-  int groups;
-  Pair stride, padding, dilation;
-
-  GPUDL_HD int group_c() const { return C / groups; }
-  GPUDL_HD int group_k() const { return K / groups; }
-  GPUDL_HD int filter_size() const { return R * S * group_c(); }
-  GPUDL_HD int64_t pixels() const { return static_cast<int64_t>(N) * P * Q; }
-  GPUDL_HD int64_t weights() const { return static_cast<int64_t>(K) * filter_size(); }
-};
-
-// y: the dimensions of the output, in memory order.
-inline ConvShape conv_shape(Image x, Image weight, const int* y, Pair stride, Pair padding, Pair dilation, int groups) {
-  return {x.dim[0], x.dim[3], x.dim[1], x.dim[2], weight.dim[0], weight.dim[1], weight.dim[2],
-          y[1],     y[2],     groups,   stride,   padding,       dilation};
-}
+template <class T>
+using Volume = View<T, 5, nhwc>;
 
 template <class T>
 GPUDL_HD constexpr T ceil_div(T a, T b) {
   return (a + b - 1) / b;
+}
+
+// Along one axis: output o meets the image at o*stride - padding + tap*dilation, for tap < window.
+struct ConvAxis {
+  int image, window, output;
+  int stride, padding, dilation;
+};
+
+// The sizes of a convolution, as one kernel argument.
+struct ConvShape {
+  int N, C, K, groups;
+  ConvAxis d, h, w;
+
+  GPUDL_HD int group_c() const { return C / groups; }
+  GPUDL_HD int group_k() const { return K / groups; }
+  GPUDL_HD int taps() const { return d.window * h.window * w.window; }
+  GPUDL_HD int filter_size() const { return taps() * group_c(); }
+  GPUDL_HD int64_t weights() const { return static_cast<int64_t>(K) * filter_size(); }
+  GPUDL_HD int image_pixels() const { return d.image * h.image * w.image; }
+  GPUDL_HD int output_pixels() const { return d.output * h.output * w.output; }
+  GPUDL_HD int64_t pixels() const { return static_cast<int64_t>(N) * output_pixels(); }
+};
+
+// image, weight, output: dimensions in memory order.
+inline ConvShape conv_shape(const int* image, const int* weight, const int* output, Triple stride, Triple padding,
+                            Triple dilation, int groups) {
+  return {image[0],
+          image[4],
+          weight[0],
+          groups,
+          {image[1], weight[1], output[1], stride.d, padding.d, dilation.d},
+          {image[2], weight[2], output[2], stride.h, padding.h, dilation.h},
+          {image[3], weight[3], output[3], stride.w, padding.w, dilation.w}};
+}
+
+// -------------------------------------------------------------------------------- sweeps
+// Outputs and data gradients alike are sums over taps and channels of elements times weights. A sweep computes some of
+// them: all outputs of a convolution, or those elements of an image's gradient that leave one remainder when divided by
+// the stride, for these meet the same taps, and no others.
+
+// Along one axis, result i, at first + i*step of what is written, is a sum over tap < taps of the element
+// source_first + i*source_step + tap*tap_step of what is read, times the weight weight_first + tap*weight_step.
+struct SweepAxis {
+  int results, first, step, extent;              // of what is written
+  int source_extent, source_first, source_step;  // of what is read
+  int taps, tap_step, weight_first, weight_step, window;
+
+  GPUDL_HD int source(int i, int tap) const { return source_first + i * source_step + tap * tap_step; }
+  GPUDL_HD int weight(int tap) const { return weight_first + tap * weight_step; }
+};
+
+struct Sweep {
+  int N, groups;
+  int from_c, to_c;        // channels of a group, of what is read and of what is written
+  int from_step, to_step;  // strides of these channels in the weights
+  SweepAxis d, h, w;
+
+  GPUDL_HD int taps() const { return d.taps * h.taps * w.taps; }
+  GPUDL_HD int results() const { return d.results * h.results * w.results; }  // of one image
+  GPUDL_HD int depth() const { return taps() * from_c; }                      // summands of a result
+  GPUDL_HD int source_pixels() const { return d.source_extent * h.source_extent * w.source_extent; }
+  GPUDL_HD int pixels() const { return d.extent * h.extent * w.extent; }
+  // Where a group's weights, and those of a tap, start.
+  GPUDL_HD int group_weights() const { return d.window * h.window * w.window * from_c * to_c; }
+  GPUDL_HD int tap_weight(int t, int r, int s) const {
+    return ((d.weight(t) * h.window + h.weight(r)) * w.window + w.weight(s)) * (from_step == 1 ? from_c : to_c);
+  }
+};
+
+inline SweepAxis forward_axis(const ConvAxis& a) {
+  return {a.output, 0, 1, a.output, a.image, -a.padding, a.stride, a.window, a.dilation, 0, 1, a.window};
+}
+
+inline Sweep forward_sweep(const ConvShape& conv) {
+  return {conv.N,
+          conv.groups,
+          conv.group_c(),
+          conv.group_k(),
+          1,
+          conv.filter_size(),
+          forward_axis(conv.d),
+          forward_axis(conv.h),
+          forward_axis(conv.w)};
+}
+
+inline int greatest_divisor(int a, int b) { return b == 0 ? a : greatest_divisor(b, a % b); }
+
+// Image elements first + i*stride meet output (first + i*stride + padding - tap*dilation) / stride where that is whole:
+// for every (stride/common)-th tap, if for any, with common = gcd(stride, dilation). taps = 0: for none.
+inline SweepAxis gradient_axis(const ConvAxis& a, int first) {
+  const int common = greatest_divisor(a.stride, a.dilation), step = a.stride / common;
+  int tap = 0;
+  while (tap < step && (first + a.padding - tap * a.dilation) % a.stride != 0) ++tap;
+  const bool met = tap < step && tap < a.window;
+  return {first < a.image ? ceil_div(a.image - first, a.stride) : 0,
+          first,
+          a.stride,
+          a.image,
+          a.output,
+          met ? (first + a.padding - tap * a.dilation) / a.stride : 0,
+          1,
+          met ? ceil_div(a.window - tap, step) : 0,
+          -a.dilation / common,
+          tap,
+          step,
+          a.window};
+}
+
+// Calls f(sweep) for the sweeps that together give the image's gradient. Those without taps give zeros.
+template <class F>
+void each_gradient_sweep(const ConvShape& conv, F f) {
+  for (int d = 0; d < conv.d.stride; ++d)
+    for (int h = 0; h < conv.h.stride; ++h)
+      for (int w = 0; w < conv.w.stride; ++w) {
+        const Sweep sweep{conv.N,
+                          conv.groups,
+                          conv.group_k(),
+                          conv.group_c(),
+                          conv.filter_size(),
+                          1,
+                          gradient_axis(conv.d, d),
+                          gradient_axis(conv.h, h),
+                          gradient_axis(conv.w, w)};
+        if (sweep.results() > 0) f(sweep);
+      }
 }
 
 }  // namespace gpudl

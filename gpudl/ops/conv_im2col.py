@@ -1,6 +1,6 @@
-"""conv2d in NumPy as matrix products: the fast form on the CPU.
+"""Convolution in NumPy as matrix products: the fast form on the CPU, for one to three axes.
 
-Window elements are copied into columns, (N, groups, C/groups * R * S, pixels), so that a
+Window elements are copied into columns, (N, groups, C/groups * T * R * S, outputs), so that a
 convolution is one small product per image. Three things make it fast:
 
 - With stride 1 a column holds whole padded rows, not only the Q pixels of a row that give outputs:
@@ -9,8 +9,11 @@ convolution is one small product per image. Three things make it fast:
 - Images are taken in blocks whose columns stay in the cache, in memory that each thread keeps: the
   C library returns blocks of megabytes to the system, and getting them back costs more than
   filling them.
-- The data gradient with stride 1 shifts dy along the row before the product, which then sums over s
-  itself: R additions of its result instead of R * S.
+- The data gradient shifts dy along the row before the product, which then sums over s itself: T * R
+  additions of its result instead of T * R * S. With a stride, the elements of x that leave the same
+  remainder meet the same taps: each remainder is such a gradient with stride 1.
+
+All arrays have three spatial axes here; `Geometry` says how windows lie over them.
 """
 
 from __future__ import annotations
@@ -18,13 +21,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
-    from gpudl.ops.conv import Conv2dOp
+    from gpudl.ops.conv_base import Geometry
 
 BLOCK_BYTES = 4 << 20  # of columns: about what a core's share of the last cache holds
 
@@ -51,38 +55,48 @@ def scratch(shape: tuple[int, ...], dtype: Any) -> Any:
 class Columns:
     """The columns of one x; `blocks` yields them for some images at a time."""
 
-    def __init__(self, op: Conv2dOp, x: Any, weight: Any) -> None:
-        n, c, height, width = x.shape
-        _, c_group, r, s = weight.shape
-        (top, left), (more_h, more_w) = op.padding, op.extra
-        padded_h, padded_w = height + 2 * top + more_h, width + 2 * left + more_w
+    def __init__(self, g: Geometry, x: Any, weight: Any, outputs: tuple[int, ...]) -> None:
+        n, c = x.shape[:2]
+        c_group, *window = weight.shape[1:]
+        sizes = [
+            max(p + size, (count - 1) * s + d * (taps - 1) + 1)
+            for size, p, s, d, count, taps in zip(
+                x.shape[2:], g.padding, g.stride, g.dilation, outputs, window, strict=True
+            )
+        ]
         self.images = n
-        self.p, self.q = op.output_size(x.shape, weight.shape)
-        self.row = padded_w if op.stride == (1, 1) else self.q  # pixels in a row of columns
-        surplus = (s - 1) * op.dilation[1] if self.row > self.q else 0
-        if surplus or (padded_h, padded_w) != (height, width):
-            buffer = np.zeros(n * c * padded_h * padded_w + surplus, x.dtype)
-            inner = buffer[: buffer.size - surplus].reshape(n, c, padded_h, padded_w)
-            inner[:, :, top : top + height, left : left + width] = x
-        else:
-            buffer = np.ascontiguousarray(x)
+        self.outputs = outputs
+        self.row = sizes[2] if g.stride[2] == 1 else outputs[2]  # pixels in a row of columns
+        surplus = max(0, self.row - outputs[2])
+        buffer = self._framed(g, x, (n, c, *sizes), surplus)
         element = buffer.itemsize
-        line, image = padded_w * element, padded_h * padded_w * element
+        line, plane = sizes[2] * element, sizes[1] * sizes[2] * element
+        image = sizes[0] * plane
+        steps = tuple(s * b for s, b in zip(g.stride, (plane, line, element), strict=True))
+        taps = tuple(d * b for d, b in zip(g.dilation, (plane, line, element), strict=True))
         self.windows = as_strided(
             buffer,
-            (n, op.groups, c_group, r, s, self.p, self.row),
-            (
-                *(c * image, c_group * image, image),
-                *(op.dilation[0] * line, op.dilation[1] * element),
-                *(op.stride[0] * line, op.stride[1] * element),
-            ),
+            (n, g.groups, c_group, *window, *outputs[:2], self.row),
+            (c * image, c_group * image, image, *taps, *steps),
             writeable=False,
         )
-        self.shape = (op.groups, c_group * r * s, self.p * self.row)
+        self.shape = (g.groups, math.prod(weight.shape[1:]), outputs[0] * outputs[1] * self.row)
+
+    @staticmethod
+    def _framed(g: Geometry, x: Any, shape: tuple[int, ...], surplus: int) -> Any:
+        """x in its frame of zeros, with what surplus outputs read beyond its end."""
+        if not surplus and shape == x.shape:
+            return np.ascontiguousarray(x)
+        buffer = np.zeros(math.prod(shape) + surplus, x.dtype)
+        inner = buffer[: buffer.size - surplus].reshape(shape)
+        spatial = zip(g.padding, x.shape[2:], strict=True)
+        place: Any = (..., *(slice(p, p + size) for p, size in spatial))
+        inner[place] = x
+        return buffer
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
-        """(images, their columns (images, groups, C/groups * R * S, P * row)), one block after the
-        other in the same memory."""
+        """(images, their columns (images, groups, C/groups * T * R * S, rows * row)), one block
+        after the other in the same memory."""
         each = self.windows[:1].nbytes
         count = max(1, -(-self.images * each // BLOCK_BYTES))
         step = max(1, -(-self.images // count))
@@ -95,30 +109,36 @@ class Columns:
             yield images, columns.reshape(len(columns), *self.shape)
 
 
-def forward(op: Conv2dOp, x: Any, weight: Any, bias: Any) -> Any:
-    columns = Columns(op, x, weight)
+def forward(
+    g: Geometry, x: Any, weight: Any, bias: Any, outputs: tuple[int, ...], finish: Any = None
+) -> Any:
+    """y (N, K, O, P, Q). finish(y, images): what remains to be done to these images of y, called
+    while they are in the cache."""
+    columns = Columns(g, x, weight, outputs)
     n, k = len(x), len(weight)
-    y = np.empty((n, k, columns.p, columns.q), x.dtype)
-    filters = weight.reshape(op.groups, k // op.groups, -1)
+    y = np.empty((n, k, *outputs), x.dtype)
+    filters = weight.reshape(g.groups, k // g.groups, -1)
     for images, block in columns.blocks():
-        wide = np.matmul(filters, block).reshape(-1, k, columns.p, columns.row)
-        wanted = wide[..., : columns.q]
+        wide = np.matmul(filters, block).reshape(-1, k, *outputs[:2], columns.row)
+        wanted = wide[..., : outputs[2]]
         if bias is None:
             y[images] = wanted
         else:
-            np.add(wanted, bias[:, None, None], out=y[images])
+            np.add(wanted, bias[:, None, None, None], out=y[images])
+        if finish is not None:
+            finish(y[images], images)
     return y
 
 
-def weight_gradient(op: Conv2dOp, dy: Any, x: Any, weight: Any) -> Any:
-    columns = Columns(op, x, weight)
-    n, k, p, q = dy.shape
+def weight_gradient(g: Geometry, dy: Any, x: Any, weight: Any) -> Any:
+    columns = Columns(g, x, weight, dy.shape[2:])
+    n, k, o, p, q = dy.shape
     if columns.row > q:
-        wide = np.zeros((n, k, p, columns.row), dy.dtype)
+        wide = np.zeros((n, k, o, p, columns.row), dy.dtype)
         wide[..., :q] = dy
         dy = wide
-    dy = dy.reshape(n, op.groups, k // op.groups, p * columns.row)
-    dw = np.zeros((op.groups, k // op.groups, columns.shape[1]), weight.dtype)
+    dy = dy.reshape(n, g.groups, k // g.groups, o * p * columns.row)
+    dw = np.zeros((g.groups, k // g.groups, columns.shape[1]), weight.dtype)
     for images, block in columns.blocks():
         dw += np.matmul(dy[images], block.swapaxes(-1, -2)).sum(0)
     return dw.reshape(weight.shape)
@@ -126,54 +146,71 @@ def weight_gradient(op: Conv2dOp, dy: Any, x: Any, weight: Any) -> Any:
 
 def bias_gradient(dy: Any) -> Any:
     """Sums over pixels as a product with ones, which is faster than NumPy's sum of short axes."""
-    n, k, p, q = dy.shape
-    return (dy.reshape(n, k, p * q) @ np.ones(p * q, dy.dtype)).sum(0)
+    n, k = dy.shape[:2]
+    pixels = math.prod(dy.shape[2:])
+    return (dy.reshape(n, k, pixels) @ np.ones(pixels, dy.dtype)).sum(0)
 
 
-def data_gradient(op: Conv2dOp, dy: Any, weight: Any, shape: tuple[int, ...]) -> Any:
+class Remainder(NamedTuple):
+    """Along one axis, the elements first + i*stride of x. They meet the taps of one slice of the
+    window alone; tap number j of it lies start + j*step before the output's element i."""
+
+    places: slice
+    taps: slice
+    start: int
+    step: int
+
+
+def remainders(stride: int, padding: int, dilation: int, taps: int) -> Iterator[Remainder]:
+    """Those of an axis that meet any taps. Element a of x and tap t meet output
+    (a + padding - t*dilation) / stride, where that is whole."""
+    common = math.gcd(stride, dilation)
+    for first in range(stride):
+        for t in range(min(stride // common, taps)):
+            if (first + padding - t * dilation) % stride == 0:
+                start = (t * dilation - first - padding) // stride
+                every = slice(t, None, stride // common)
+                yield Remainder(slice(first, None, stride), every, start, dilation // common)
+
+
+def data_gradient(g: Geometry, dy: Any, weight: Any, shape: tuple[int, ...]) -> Any:
     """dx of this shape."""
-    each = weight[0].size * op.groups * dy[0, 0].nbytes if len(dy) else 1
+    each = weight[0].size * g.groups * dy[0, 0].nbytes if len(dy) else 1
     step = max(1, BLOCK_BYTES // each)
-    part = shifted_rows if op.stride == (1, 1) else scattered_columns
     dx = np.zeros(shape, dy.dtype)
+    axes = zip(g.stride, g.padding, g.dilation, weight.shape[2:], strict=True)
+    parts = list(product(*(remainders(*axis) for axis in axes)))
     for first in range(0, len(dy), step):
         images = slice(first, first + step)
-        part(op, dy[images], weight, dx[images])
+        for part in parts:
+            taps: Any = (..., *(r.taps for r in part))
+            places: Any = (images, slice(None), *(r.places for r in part))
+            if dx[places].size:
+                _shifted_rows(g.groups, part, dy[images], weight[taps], dx[places])
     return dx
 
 
-def shifted_rows(op: Conv2dOp, dy: Any, weight: Any, dx: Any) -> None:
-    """Stride 1: dx[c, p+r-padding, w] += sum over (k, s) of w[k,c,r,s] * dy[k, p, w+padding-s]."""
-    n, k, p, q = dy.shape
-    k, c_group, r, s = weight.shape
-    height, width = dx.shape[2:]
-    (top, left), groups = op.padding, op.groups
-    shifted = np.zeros((n, k, s, p, width), dy.dtype)
+def overlap(start: int, count: int, size: int) -> tuple[slice, slice]:
+    """Where `count` elements, put at `start`, lie in `size`: there, and among themselves."""
+    low, high = max(start, 0), max(min(start + count, size), max(start, 0))
+    return slice(low, high), slice(low - start, high - start)
+
+
+def _shifted_rows(groups: int, part: tuple[Remainder, ...], dy: Any, weight: Any, dx: Any) -> None:
+    """dx[c, o+start+t*step, p+…, w] += sum over (k, s) of weight[k,c,t,r,s] * dy[k, o, p, w-…]."""
+    n, k, o, p, q = dy.shape
+    _, c_group, t, r, s = weight.shape
+    width = dx.shape[4]
+    shifted = np.zeros((n, k, s, o, p, width), dy.dtype)
     for i in range(s):
-        start = i * op.dilation[1] - left
-        low, high = max(start, 0), min(start + q, width)
-        if low < high:
-            shifted[:, :, i, :, low:high] = dy[..., low - start : high - start]
-    filters = weight.reshape(groups, k // groups, c_group, r, s).transpose(0, 3, 2, 1, 4)
-    filters = filters.reshape(groups, r * c_group, k // groups * s)
-    sums = np.matmul(filters, shifted.reshape(n, groups, k // groups * s, p * width))
-    sums = sums.reshape(n, groups, r, c_group, p * width)
-    lines = dx.reshape(n, groups, c_group, height * width)
-    for i in range(r):
-        start = i * op.dilation[0] - top
-        low, high = max(start, 0), min(start + p, height)
-        if low < high:
-            taken = sums[:, :, i, :, (low - start) * width : (high - start) * width]
-            lines[..., low * width : high * width] += taken
-
-
-def scattered_columns(op: Conv2dOp, dy: Any, weight: Any, dx: Any) -> None:
-    """Any stride: the columns' gradient, each window element added where it came from."""
-    n, k, p, q = dy.shape
-    filters = weight.reshape(op.groups, k // op.groups, -1).swapaxes(1, 2)
-    columns = np.matmul(filters, dy.reshape(n, op.groups, k // op.groups, p * q))
-    columns = columns.reshape(n, op.groups, *weight.shape[1:], p, q)
-    padded = op._pad(np, np.zeros_like(dx))
-    for r, s in np.ndindex(weight.shape[2:]):
-        op._tap(padded, r, s, (p, q))[...] += columns[:, :, :, r, s]
-    dx += op._crop(padded, dx.shape)
+        there, here = overlap(part[2].start + i * part[2].step, q, width)
+        shifted[:, :, i, :, :, there] = dy[..., here]
+    filters = weight.reshape(groups, k // groups, c_group, t, r, s).transpose(0, 3, 4, 2, 1, 5)
+    filters = filters.reshape(groups, t * r * c_group, k // groups * s)
+    sums = np.matmul(filters, shifted.reshape(n, groups, k // groups * s, o * p * width))
+    sums = sums.reshape(n, groups, t, r, c_group, o, p, width)
+    to = dx.reshape(n, groups, c_group, *dx.shape[2:])  # a view: an axis is only split
+    for i, j in np.ndindex(t, r):
+        depth, from_depth = overlap(part[0].start + i * part[0].step, o, dx.shape[2])
+        rows, from_rows = overlap(part[1].start + j * part[1].step, p, dx.shape[3])
+        to[:, :, :, depth, rows] += sums[:, :, i, j, :, from_depth, from_rows]

@@ -1,0 +1,137 @@
+// From an algorithm's three sums, outputs, data gradient and weight gradient, the launchers of all convolutions: in
+// one, two and three dimensions, transposed ones too, whose outputs are a data gradient.
+//
+//   struct Direct {
+//     using Element = float;
+//     static void forward(const ConvShape&, const Element* x, const Element* weight, Element* y,
+//                         const ConvFinish<Element>&, Workspace);
+//     static void data_gradient(const ConvShape&, const Element* dy, const Element* weight, Element* dx,
+//                               const ConvFinish<Element>&, Workspace);
+//     static void weight_gradient(const ConvShape&, const Element* dy, const Element* x, Element* dweight, Workspace);
+//   };
+//   GPUDL_CONV(direct, Direct)  // exports conv1d_forward_direct, …, conv_transpose3d_backward_direct
+#pragma once
+#include "core/export.h"
+#include "prim/conv.h"
+#include "prim/elementwise.h"
+#include "prim/gemm.h"
+#include "prim/pixel_sums.h"
+
+namespace gpudl {
+
+using Workspace = View<float, 1>;
+
+// What becomes of a sum on its way to memory: activation(sum + bias of its channel + residual in its place).
+template <class T>
+struct ConvFinish {
+  const T* bias = nullptr;
+  const T* residual = nullptr;
+  prim::Activation activation = prim::Activation::none;
+
+  GPUDL_DEVICE T operator()(float sum, int channel, int64_t at) const {
+    if (bias != nullptr) sum += prim::as_float(bias[channel]);
+    if (residual != nullptr) sum += prim::as_float(residual[at]);
+    return prim::from_float<T>(prim::activate(activation, sum));
+  }
+};
+
+// The gradient of what the activation was applied to, from the one after it and the activation's result.
+template <class T>
+struct ConvActivationGradient {
+  prim::Activation activation;
+
+  GPUDL_DEVICE T operator()(T dy_element, T y_element) const {
+    const float dy = prim::as_float(dy_element), y = prim::as_float(y_element);
+    if (activation == prim::Activation::relu) return prim::from_float<T>(y <= 0 ? 0.f : dy);
+    return prim::from_float<T>(dy * (activation == prim::Activation::sigmoid ? y * (1.f - y) : 1.f - y * y));
+  }
+};
+
+template <class T>
+struct ConvCopy {
+  GPUDL_DEVICE T operator()(T value) const { return value; }
+};
+
+template <class T>
+prim::Flat<T> flat(T* data, int64_t size) {
+  return {data, {static_cast<int>(size)}};
+}
+
+template <class T>
+void bias_gradient(const T* dy, T* dbias, int64_t pixels, int channels, Workspace workspace) {
+  const int splits = channel_splits(pixels, std::min<int64_t>(workspace.size() / std::max(1, channels), 65535));
+  channel_sums(dy, dbias, pixels, channels, splits, workspace.data);
+}
+
+template <class A, class T = typename A::Element>
+void conv_forward(Volume<const T> x, Volume<const T> weight, Maybe<View<const T, 1>> bias,
+                  Maybe<Volume<const T>> residual, Volume<T> y, Workspace workspace, Triple stride, Triple padding,
+                  Triple dilation, int groups, int activation) {
+  const ConvShape conv = conv_shape(x.dim, weight.dim, y.dim, stride, padding, dilation, groups);
+  A::forward(conv, x.data, weight.data, y.data, {bias.data, residual.data, static_cast<prim::Activation>(activation)},
+             workspace);
+}
+
+// The workspace holds the gradient before the activation first, if there is one and nobody asks for it as dresidual.
+template <class A, class T = typename A::Element>
+void conv_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight, Maybe<Volume<const T>> y,
+                   Maybe<Volume<T>> dx, Maybe<Volume<T>> dweight, Maybe<View<T, 1>> dbias, Maybe<Volume<T>> dresidual,
+                   Workspace workspace, Triple stride, Triple padding, Triple dilation, int groups, int activation) {
+  const ConvShape conv = conv_shape(x.dim, weight.dim, dy.dim, stride, padding, dilation, groups);
+  const T* dz = dy.data;
+  if (y) {
+    T* made = dresidual.data;
+    if (made == nullptr) {
+      const int64_t elements = ceil_div<int64_t>(dy.size() * sizeof(T), sizeof(float));
+      check(workspace.size() >= elements, "workspace", "is too small for the gradient before the activation");
+      made = reinterpret_cast<T*>(workspace.data);
+      workspace = {workspace.data + elements, {static_cast<int>(workspace.size() - elements)}};
+    }
+    const ConvActivationGradient<T> gradient{static_cast<prim::Activation>(activation)};
+    prim::map(gradient, flat(made, dy.size()), flat(dy.data, dy.size()), flat(y.data, dy.size()));
+    dz = made;
+  } else if (dresidual) {
+    prim::map(ConvCopy<T>{}, flat(dresidual.data, dy.size()), flat(dy.data, dy.size()));
+  }
+  if (dx) A::data_gradient(conv, dz, weight.data, dx.data, {}, workspace);
+  if (dweight) A::weight_gradient(conv, dz, x.data, dweight.data, workspace);
+  if (dbias) bias_gradient(dz, dbias.data, conv.pixels(), conv.K, workspace);
+}
+
+// Transposed: y is the image of the convolution that the kernels compute, x its output.
+template <class A, class T = typename A::Element>
+void conv_transpose_forward(Volume<const T> x, Volume<const T> weight, Maybe<View<const T, 1>> bias, Volume<T> y,
+                            Workspace workspace, Triple stride, Triple padding, Triple dilation, int groups) {
+  const ConvShape conv = conv_shape(y.dim, weight.dim, x.dim, stride, padding, dilation, groups);
+  A::data_gradient(conv, x.data, weight.data, y.data, {.bias = bias.data}, workspace);
+}
+
+template <class A, class T = typename A::Element>
+void conv_transpose_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight, Maybe<Volume<T>> dx,
+                             Maybe<Volume<T>> dweight, Maybe<View<T, 1>> dbias, Workspace workspace, Triple stride,
+                             Triple padding, Triple dilation, int groups) {
+  const ConvShape conv = conv_shape(dy.dim, weight.dim, x.dim, stride, padding, dilation, groups);
+  if (dx) A::forward(conv, dy.data, weight.data, dx.data, {}, workspace);
+  if (dweight) A::weight_gradient(conv, x.data, dy.data, dweight.data, workspace);
+  if (dbias) bias_gradient(dy.data, dbias.data, int64_t{1} * conv.N * conv.image_pixels(), conv.C, workspace);
+}
+
+}  // namespace gpudl
+
+#define GPUDL_CONV_AXES(op, transposed_op, algorithm, A)                                                               \
+  constexpr auto& op##_forward_##algorithm = conv_forward<A>;                                                          \
+  GPUDL_EXPORT(op##_forward_##algorithm, x, weight, bias, residual, y, workspace, stride, padding, dilation, groups,   \
+               activation);                                                                                            \
+  constexpr auto& op##_backward_##algorithm = conv_backward<A>;                                                        \
+  GPUDL_EXPORT(op##_backward_##algorithm, dy, x, weight, y, dx, dweight, dbias, dresidual, workspace, stride, padding, \
+               dilation, groups, activation);                                                                          \
+  constexpr auto& transposed_op##_forward_##algorithm = conv_transpose_forward<A>;                                     \
+  GPUDL_EXPORT(transposed_op##_forward_##algorithm, x, weight, bias, y, workspace, stride, padding, dilation, groups); \
+  constexpr auto& transposed_op##_backward_##algorithm = conv_transpose_backward<A>;                                   \
+  GPUDL_EXPORT(transposed_op##_backward_##algorithm, dy, x, weight, dx, dweight, dbias, workspace, stride, padding,    \
+               dilation, groups)
+
+#define GPUDL_CONV(algorithm, A)                           \
+  GPUDL_CONV_AXES(conv1d, conv_transpose1d, algorithm, A); \
+  GPUDL_CONV_AXES(conv2d, conv_transpose2d, algorithm, A); \
+  GPUDL_CONV_AXES(conv3d, conv_transpose3d, algorithm, A)
