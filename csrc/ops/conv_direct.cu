@@ -83,8 +83,9 @@ GPUDL_DEVICE Summand sweep_tap(const Sweep& s, int tap, int& weight) {
 // Grid: (runs of results, slots of channels). Block: THREADS = block_slots x (runs); the weights of its channels pass
 // through shared memory, DEPTH summands at a time, so any filter fits; each x is used TC times, each weight TQ times.
 template <int TC>
-__global__ void __launch_bounds__(THREADS) conv_direct_kernel(const float* from, const float* weight, float* to,
-                                                              Sweep s, DirectPlan plan, ConvFinish<float> finish) {
+__global__ void __launch_bounds__(THREADS, 5)  // left to itself, the compiler spills to have six blocks
+    conv_direct_kernel(const float* from, const float* weight, float* to, Sweep s, DirectPlan plan,
+                       ConvFinish<float> finish) {
   GPUDL_SHARED(float, weights, [DEPTH][BLOCK_C]);
   GPUDL_SHARED(Summand, summands, [DEPTH]);
   const int group_slots = ceil_div(s.to_c, TC);

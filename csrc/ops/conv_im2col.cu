@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(FINISH_BLOCK)
 }
 
 void finish_sums(float* values, int64_t size, int channels, const ConvFinish<float>& finish) {
-  if (finish.bias == nullptr && finish.residual == nullptr && finish.activation == prim::Activation::none) return;
+  if (finish.bias == nullptr && finish.residual == nullptr && !finish.relu) return;
   const dim3 grid(static_cast<unsigned>(ceil_div<int64_t>(size, FINISH_BLOCK)));
   launch(conv_finish_kernel, grid, FINISH_BLOCK, 0, values, size, channels, finish);
 }
@@ -98,7 +98,10 @@ struct Im2col {
       gemm.b = parts.filters(weight);
       gemm.b.transposed = true;
       gemm.c = parts.output(y, first);
-      if (epilogue) gemm.epilogue = {.bias = finish.bias, .activation = finish.activation};
+      if (epilogue) {
+        gemm.epilogue.bias = finish.bias;
+        if (finish.relu) gemm.epilogue.activation = prim::Activation::relu;
+      }
       prim::gemm_simt(gemm);
     });
     if (!epilogue) finish_sums(y, conv.pixels() * conv.K, conv.K, finish);

@@ -21,30 +21,27 @@ namespace gpudl {
 
 using Workspace = View<float, 1>;
 
-// What becomes of a sum on its way to memory: activation(sum + bias of its channel + residual in its place).
+constexpr int RELU = 1;  // number of an activation, as in gpudl/ops/conv_base.py
+
+// What becomes of a sum on its way to memory: sum + bias of its channel + residual in its place, and ReLU of that if
+// asked for. No other activation: exp and tanh in every unrolled store would cost the main loops their registers.
 template <class T>
 struct ConvFinish {
   const T* bias = nullptr;
   const T* residual = nullptr;
-  prim::Activation activation = prim::Activation::none;
+  bool relu = false;
 
   GPUDL_DEVICE T operator()(float sum, int channel, int64_t at) const {
     if (bias != nullptr) sum += prim::as_float(bias[channel]);
     if (residual != nullptr) sum += prim::as_float(residual[at]);
-    return prim::from_float<T>(prim::activate(activation, sum));
+    return prim::from_float<T>(relu && sum <= 0 ? 0.f : sum);  // NaN passes
   }
 };
 
-// The gradient of what the activation was applied to, from the one after it and the activation's result.
+// The gradient before ReLU, from the one after it and its result.
 template <class T>
-struct ConvActivationGradient {
-  prim::Activation activation;
-
-  GPUDL_DEVICE T operator()(T dy_element, T y_element) const {
-    const float dy = prim::as_float(dy_element), y = prim::as_float(y_element);
-    if (activation == prim::Activation::relu) return prim::from_float<T>(y <= 0 ? 0.f : dy);
-    return prim::from_float<T>(dy * (activation == prim::Activation::sigmoid ? y * (1.f - y) : 1.f - y * y));
-  }
+struct ConvReluGradient {
+  GPUDL_DEVICE T operator()(T dy, T y) const { return prim::as_float(y) <= 0 ? T{} : dy; }
 };
 
 template <class T>
@@ -68,8 +65,7 @@ void conv_forward(Volume<const T> x, Volume<const T> weight, Maybe<View<const T,
                   Maybe<Volume<const T>> residual, Volume<T> y, Workspace workspace, Triple stride, Triple padding,
                   Triple dilation, int groups, int activation) {
   const ConvShape conv = conv_shape(x.dim, weight.dim, y.dim, stride, padding, dilation, groups);
-  A::forward(conv, x.data, weight.data, y.data, {bias.data, residual.data, static_cast<prim::Activation>(activation)},
-             workspace);
+  A::forward(conv, x.data, weight.data, y.data, {bias.data, residual.data, activation == RELU}, workspace);
 }
 
 // The workspace holds the gradient before the activation first, if there is one and nobody asks for it as dresidual.
@@ -87,8 +83,7 @@ void conv_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight
       made = reinterpret_cast<T*>(workspace.data);
       workspace = {workspace.data + elements, {static_cast<int>(workspace.size() - elements)}};
     }
-    const ConvActivationGradient<T> gradient{static_cast<prim::Activation>(activation)};
-    prim::map(gradient, flat(made, dy.size()), flat(dy.data, dy.size()), flat(y.data, dy.size()));
+    prim::map(ConvReluGradient<T>{}, flat(made, dy.size()), flat(dy.data, dy.size()), flat(y.data, dy.size()));
     dz = made;
   } else if (dresidual) {
     prim::map(ConvCopy<T>{}, flat(dresidual.data, dy.size()), flat(dy.data, dy.size()));

@@ -5,6 +5,7 @@ from gpudl.nn import init as init
 from gpudl.nn import utils as utils
 from gpudl.nn.activation import *
 from gpudl.nn.container import *
+from gpudl.nn.conv import *
 from gpudl.nn.layers import *
 from gpudl.nn.loss import *
 from gpudl.nn.module import *

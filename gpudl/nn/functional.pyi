@@ -26,7 +26,12 @@ from gpudl.ops.activation_functions import silu as silu
 from gpudl.ops.activation_functions import softplus as softplus
 from gpudl.ops.activation_functions import tanh as tanh
 from gpudl.ops.activation_functions import tanhshrink as tanhshrink
+from gpudl.ops.conv import conv1d as conv1d
 from gpudl.ops.conv import conv2d as conv2d
+from gpudl.ops.conv import conv3d as conv3d
+from gpudl.ops.conv_transpose import conv_transpose1d as conv_transpose1d
+from gpudl.ops.conv_transpose import conv_transpose2d as conv_transpose2d
+from gpudl.ops.conv_transpose import conv_transpose3d as conv_transpose3d
 from gpudl.ops.cross_entropy import cross_entropy as cross_entropy
 from gpudl.ops.cross_entropy import nll_loss as nll_loss
 from gpudl.ops.indexing import one_hot as one_hot

@@ -7,14 +7,13 @@ from typing import Any
 
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.conv import conv2d
 from gpudl.ops.create import empty
 from gpudl.ops.linear import linear
 from gpudl.ops.pool import avg_pool2d, max_pool2d
 from gpudl.ops.random import dropout
 from gpudl.tensor import Tensor
 
-__all__ = ["AvgPool2d", "Conv2d", "Dropout", "Flatten", "Identity", "Linear", "MaxPool2d"]
+__all__ = ["AvgPool2d", "Dropout", "Flatten", "Identity", "Linear", "MaxPool2d"]
 
 Size = int | tuple[int, int]
 
@@ -59,69 +58,13 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        _reset(self.weight, self.bias)
+        reset(self.weight, self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
-
-
-class Conv2d(Module):
-    """Cross-correlation with learned filters, as in PyTorch.
-
-    x: (N, in_channels, H, W) -> (N, out_channels, P, Q) with P = (H + 2*padding - dilation*(R-1) -
-    1) // stride + 1 for a filter (R, S); weight (out_channels, in_channels/groups, R, S). padding
-    may be "same" or "valid". Starts uniform in ±1/√(in_channels/groups · R · S).
-    """
-
-    weight: Parameter
-    bias: Parameter | None
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv2d: groups={groups} must divide in_channels={in_channels} and "
-                f"out_channels={out_channels}"
-            )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(stride)
-        self.padding = padding if isinstance(padding, str) else _pair(padding)
-        self.dilation = _pair(dilation)
-        self.groups = groups
-        self.weight = Parameter(empty(out_channels, in_channels // groups, *self.kernel_size))
-        self.register_parameter("bias", Parameter(empty(out_channels)) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        _reset(self.weight, self.bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return conv2d(
-            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
-
-    def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        text += f", stride={self.stride}"
-        for name, usual in (("padding", (0, 0)), ("dilation", (1, 1)), ("groups", 1)):
-            if getattr(self, name) != usual:
-                text += f", {name}={getattr(self, name)}"
-        return text + ("" if self.bias is not None else ", bias=False")
 
 
 class _Pool2d(Module):
@@ -209,16 +152,10 @@ class Dropout(Module):
         return f"p={self.p}"
 
 
-def _reset(weight: Parameter, bias: Parameter | None) -> None:
+def reset(weight: Parameter, bias: Parameter | None) -> None:
+    """Weight and bias uniform in ±1/√(inputs of one output), as PyTorch's layers start."""
     init.kaiming_uniform_(weight, a=math.sqrt(5))
     if bias is not None:
         fan_in = weight.numel() // weight.shape[0]
         bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
         init.uniform_(bias, -bound, bound)
-
-
-def _pair(value: Size) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    first, second = value
-    return int(first), int(second)

@@ -172,7 +172,7 @@ class Convolution(Windowed):
         convolve = getattr(functional, self.name)
         y = convolve(x, weight, bias, self.stride, padding, self.dilation, self.groups)
         y = y if residual is None else y + residual
-        return y if self.activation == "none" else getattr(torch, self.activation)(y)
+        return torch.relu(y) if self.activation == "relu" else y
 
 
 class Conv1dOp(Convolution):
@@ -294,7 +294,7 @@ def conv2d(
     hold a pair (before, after) instead of an axis's int: ((0, 1), 2).
 
     Beyond PyTorch, in the same pass over memory: activation(scale · convolution + bias + residual).
-    activation: "none", "relu", "sigmoid" or "tanh"; residual: of the output's shape; scale: (K),
+    activation: "none" or "relu"; residual: of the output's shape; scale: (K),
     for a folded batch normalisation. It is multiplied into the weights, which are fewer than the
     outputs; all gradients follow.
     Raises ValueError if shapes do not fit or the window is larger than the padded input.

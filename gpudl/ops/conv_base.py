@@ -13,7 +13,7 @@ from gpudl.ops.matmul import gemm_workspace
 
 Size = tuple[int, ...]  # one number for each spatial axis
 Triple = tuple[int, int, int]
-ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm.h
+ACTIVATIONS = ("none", "relu")  # numbered as in csrc/prim/conv_export.h
 FEW_CHANNELS = 16  # a group with fewer is better off without a matrix product
 MAX_COLUMNS = 1 << 24  # elements of the matrix of columns at a time, unless one image has more
 LARGEST = 2**31 - 1  # kernels index within an image, and within the weights, by 32 bits
@@ -214,19 +214,13 @@ def activate(xp: Any, activation: str, y: Array) -> None:
     """In place."""
     if activation == "relu":
         xp.maximum(y, 0, out=y)
-    elif activation == "tanh":
-        xp.tanh(y, out=y)
-    elif activation == "sigmoid":
-        y[...] = 1 / (1 + xp.exp(-y))
 
 
 def before_activation(xp: Any, activation: str, dy: Array, y: Array) -> Array:
     """The gradient of what the activation was applied to."""
     if activation == "relu":
         return xp.where(y <= 0, 0, dy).astype(dy.dtype, copy=False)
-    if activation == "sigmoid":
-        return dy * y * (1 - y)
-    return dy * (1 - y * y) if activation == "tanh" else dy
+    return dy
 
 
 # -------------------------------------------------------------------- the definition, any rank

@@ -130,8 +130,6 @@ CONV2D = {
     ),
     "residual": Example((2, 4, 5, 6), (6, 4, 1, 1), residual=(2, 6, 5, 6), bias=False),
     "relu, groups": Example((2, 4, 5, 6), (6, 2, 3, 3), groups=2, more=("relu",)),
-    "tanh": Example((1, 2, 6, 5), (3, 2, 3, 3), more=("tanh",)),
-    "sigmoid": Example((1, 2, 6, 5), (3, 2, 3, 3), more=("sigmoid",), bias=False),
 }  # fmt: skip
 
 FILTER = np.array([[0, 1, 2], [2, 2, 0], [0, 1, 2]], np.float32)

@@ -1,12 +1,15 @@
-"""The function conv2d: what it adds to its operator, which is tested from its declaration."""
+"""Functions and layers of convolution: what they add to their operators, which are tested from
+their declarations."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from gpudl import nn
+from gpudl.nn import functional
 from gpudl.nn.functional import conv2d
-from gpudl.ops import conv
+from gpudl.ops import conv, conv_base
 from gpudl.tensor import Tensor
 from tests.ops import harness as h
 
@@ -45,6 +48,113 @@ def test_agrees_with_pytorch(arguments, window):
         np.testing.assert_allclose(ours.grad.numpy(), other.grad.numpy(), atol=1e-4)
 
 
+TWINS = {
+    "conv1d": ((2, 4, 11), (6, 2, 3), {"stride": 2, "padding": 1, "groups": 2}),
+    "conv3d": ((1, 2, 5, 4, 6), (3, 2, 2, 3, 3), {"padding": "same", "dilation": (1, 1, 2)}),
+    "conv_transpose1d": ((2, 4, 5), (4, 3, 4), {"stride": 3, "output_padding": 1}),
+    "conv_transpose2d": (
+        (2, 4, 5, 3), (4, 3, 4, 3),
+        {"stride": (2, 1), "padding": 1, "output_padding": (1, 0), "groups": 2, "dilation": (1, 2)},
+    ),
+    "conv_transpose3d": ((1, 3, 2, 3, 2), (3, 2, 3, 2, 2), {"stride": 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+def test_other_functions_agree_with_pytorch(name, batched):
+    torch = pytest.importorskip("torch")
+    x, weight, arguments = TWINS[name]
+    x = x if batched else x[1:]
+    mine = tensors(x, weight, bias=False)
+    theirs = [torch.tensor(t.detach().numpy(), requires_grad=True) for t in mine]
+    y = getattr(functional, name)(*mine, **arguments)
+    expected = getattr(torch.nn.functional, name)(*theirs, **arguments)
+    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), atol=2e-5)
+    (y * y).sum().backward()
+    (expected * expected).sum().backward()
+    for ours, other in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(ours.grad.numpy(), other.grad.numpy(), atol=1e-3, rtol=1e-4)
+
+
+def test_padding_may_differ_before_and_behind():
+    x, weight = tensors(bias=False)
+    padded = functional.pad(x, (3, 0, 1, 2))
+    same = conv2d(x, weight, padding=((1, 2), (3, 0)))
+    np.testing.assert_allclose(same.detach().numpy(), conv2d(padded, weight).detach().numpy())
+    y = functional.conv_transpose2d(x, weight.detach().swapaxes(0, 1), padding=((1, 0), 0))
+    whole = functional.conv_transpose2d(x, weight.detach().swapaxes(0, 1))
+    np.testing.assert_allclose(y.detach().numpy(), whole.detach().numpy()[:, :, 1:], atol=1e-6)
+
+
+def test_batch_norm_folds_into_scale_and_bias():
+    """relu(bn(conv(x)) + residual) in one operator, with all its gradients."""
+    x, weight = tensors(bias=False)
+    rng = np.random.default_rng(1)
+    make = lambda *s: Tensor(rng.standard_normal(s).astype(np.float32), requires_grad=True)  # noqa: E731
+    scale, shift, residual = make(6), make(6), make(2, 6, 5, 6)
+    fused = conv2d(x, weight, shift, scale=scale, residual=residual, activation="relu")
+    shaped = scale.reshape(6, 1, 1), shift.reshape(6, 1, 1)
+    plain = functional.relu(conv2d(x, weight) * shaped[0] + shaped[1] + residual)
+    np.testing.assert_allclose(fused.detach().numpy(), plain.detach().numpy(), atol=1e-5)
+    inputs = (x, weight, scale, shift, residual)
+    grads = []
+    for y in (fused, plain):
+        for t in inputs:
+            t.grad = None
+        (y * y).sum().backward()
+        grads.append([t.grad.numpy() for t in inputs])
+    for ours, other in zip(*grads, strict=True):
+        np.testing.assert_allclose(ours, other, atol=1e-3, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"conv2d: scale has shape \(5,\); .* needs \(6,\)"):
+        conv2d(x, weight, scale=make(5))
+
+
+LAYERS = {
+    "Conv1d": ((4, 6, 3), {"stride": 2, "padding_mode": "circular", "padding": 2}, (2, 4, 9)),
+    "Conv2d": ((4, 6, (3, 2)), {"padding": "same", "padding_mode": "reflect"}, (2, 4, 6, 5)),
+    "Conv3d": ((4, 6, 2), {"padding": (1, 0, 1), "padding_mode": "replicate"}, (4, 3, 4, 3)),
+    "ConvTranspose1d": ((4, 6, 3), {"stride": 2, "groups": 2, "bias": False}, (2, 4, 5)),
+    "ConvTranspose2d": ((4, 6, 3, 2, 1), {"dilation": 2}, (2, 4, 5, 3)),
+    "ConvTranspose3d": ((4, 6, 2), {"stride": (1, 2, 1), "padding": 1}, (2, 4, 3, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+def test_layers_are_pytorchs(name):
+    torch = pytest.importorskip("torch")
+    positional, named, shape = LAYERS[name]
+    theirs = getattr(torch.nn, name)(*positional, **named)
+    ours = getattr(nn, name)(*positional, **named)
+    assert repr(ours) == repr(theirs)
+    largest = [float(layer.weight.detach().max()) for layer in (ours, theirs)]
+    assert 0.5 < largest[0] / largest[1] < 2  # the same range
+    ours.load_state_dict({n: t.detach().numpy() for n, t in theirs.state_dict().items()})
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    y, expected = ours(Tensor(x)), theirs(torch.tensor(x))
+    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), atol=1e-5)
+
+
+def test_a_transposed_layer_reaches_the_size_asked_for():
+    layer = nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1)
+    x = Tensor(np.zeros((1, 2, 4, 5), np.float32))
+    assert layer(x, output_size=(8, 9)).shape == (1, 3, 8, 9)
+    assert layer(x, output_size=(1, 3, 7, 10)).shape == (1, 3, 7, 10)
+    with pytest.raises(ValueError, match=r"output_size is \(9, 9\); .* from \(7, 9\) to \(8, 10\)"):
+        layer(x, output_size=(9, 9))
+
+
+def test_layers_refuse():
+    with pytest.raises(ValueError, match=r"Conv1d: groups=2 must divide in_channels=3"):
+        nn.Conv1d(3, 4, 1, groups=2)
+    with pytest.raises(ValueError, match=r"Conv2d: padding_mode 'mirror' must be one of"):
+        nn.Conv2d(3, 4, 1, padding_mode="mirror")
+    with pytest.raises(ValueError, match=r"padding_mode is 'circular'; it can only be"):
+        nn.ConvTranspose1d(3, 4, 1, padding_mode="circular")
+
+
 def test_without_bias():
     x, weight = tensors(bias=False)
     assert conv2d(x, weight).shape == (2, 6, 5, 6)
@@ -54,6 +164,12 @@ def test_without_bias():
     ("arguments", "error"),
     [
         ({"stride": (1, 2, 3)}, r"conv2d: stride is \(1, 2, 3\); it must be an int or a pair"),
+        ({"stride": (0, 1)}, r"conv2d: stride is \(0, 1\)"),
+        ({"groups": 0}, r"conv2d: groups is 0"),
+        ({"padding": (0, -1)}, r"conv2d: padding is \(0, -1\)"),
+        ({"padding": ((0, -1), 1)}, r"conv2d: padding is \(-1, 1\) after x"),
+        ({"padding": ((0, 1),)}, r"with pairs \(before, after\) it needs 2 entries"),
+        ({"activation": "swish"}, r"conv2d: activation is 'swish'"),
         ({"dilation": 1.5}, "conv2d: dilation is 1.5"),
         ({"padding": "full"}, 'conv2d: padding is \'full\'; it must be .* "same" or "valid"'),
         ({"padding": "same", "stride": 2}, 'padding="same" needs stride 1'),
@@ -71,21 +187,20 @@ def test_images_are_taken_in_parts_where_the_workspace_is_small(where, groups, m
     where = h.native(where)
     rng = np.random.default_rng(0)
     shapes = [(5, 4, 6, 5), (6, 4 // groups, 3, 3), (6,)]
-    arrays = tuple(where.asarray(rng.standard_normal(s).astype(np.float32)) for s in shapes)
+    drawn = (rng.standard_normal(s).astype(np.float32) for s in shapes)
+    arrays = (*map(where.asarray, drawn), None)
     specs = h.specs_of(arrays)
     dy = where.asarray(rng.standard_normal((5, 6, 6, 5)).astype(np.float32))
     results = []
     for images in (5, 2):
-        monkeypatch.setattr(conv, "MAX_COLUMNS", images * 6 * 5 * 4 * 9)
-        monkeypatch.setattr(conv, "gemm_workspace", lambda *extents: 0)
-        op = conv.Conv2dOp(
-            (1, 1), (1, 1), (1, 1), groups
-        )  # a new one, which has planned nothing yet
+        monkeypatch.setattr(conv_base, "MAX_COLUMNS", images * 6 * 5 * 4 * 9)
+        monkeypatch.setattr(conv_base, "gemm_workspace", lambda *extents: 0)
+        op = conv.Conv2dOp((1, 1), (1, 1), (1, 1), groups)  # new: it has planned nothing yet
         with h.guarded(where):
             (y,) = where.forward(op, specs, arrays, "im2col")
             saved = op.save(arrays, (y,), specs)
-            grads = where.backward(op, (dy,), saved, (True, True, True), "im2col")
-        results.append([where.to_numpy(a) for a in (y, *grads)])
+            grads = where.backward(op, (dy,), saved, (True, True, True, False), "im2col")
+        results.append([where.to_numpy(a) for a in (y, *grads[:3])])
     for whole, parts in zip(*results, strict=True):
         np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
 
@@ -99,6 +214,6 @@ def test_few_channels_take_the_direct_kernel(where, channels, groups, chosen):
     c, k = channels
     op = conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), groups)
     shapes = [(1, c, 4, 4), (k, c // groups, 3, 3)]
-    specs = (*(h.Spec(s, np.dtype(np.float32)) for s in shapes), None)
+    specs = (*(h.Spec(s, np.dtype(np.float32)) for s in shapes), None, None)
     for direction in ("forward", "backward"):
         assert h.native(where).candidates(op, direction, specs)[0].algorithm == chosen
