@@ -68,11 +68,12 @@ void conv_forward(Volume<const T> x, Volume<const T> weight, Maybe<View<const T,
   A::forward(conv, x.data, weight.data, y.data, {bias.data, residual.data, activation == RELU}, workspace);
 }
 
-// The workspace holds the gradient before the activation first, if there is one and nobody asks for it as dresidual.
+// y is there if there is an activation. The workspace holds the gradient before it first, unless that is asked for as
+// dresidual.
 template <class A, class T = typename A::Element>
 void conv_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight, Maybe<Volume<const T>> y,
                    Maybe<Volume<T>> dx, Maybe<Volume<T>> dweight, Maybe<View<T, 1>> dbias, Maybe<Volume<T>> dresidual,
-                   Workspace workspace, Triple stride, Triple padding, Triple dilation, int groups, int activation) {
+                   Workspace workspace, Triple stride, Triple padding, Triple dilation, int groups, int) {
   const ConvShape conv = conv_shape(x.dim, weight.dim, dy.dim, stride, padding, dilation, groups);
   const T* dz = dy.data;
   if (y) {
