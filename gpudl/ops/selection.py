@@ -177,7 +177,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
         raise ValueError(
             f"dot: {list(input.shape)} and {list(tensor.shape)} must be vectors of one length"
         )
-    return matmul(input, tensor)  # type: ignore[no-any-return]
+    return matmul(input, tensor)
 
 
 @public("gpudl", "Tensor")
@@ -187,7 +187,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
         raise ValueError(
             f"mv: {list(input.shape)} and {list(vec.shape)} must be a matrix and a vector"
         )
-    return matmul(input, vec)  # type: ignore[no-any-return]
+    return matmul(input, vec)
 
 
 @public("gpudl", "Tensor")
