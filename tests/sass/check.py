@@ -16,50 +16,27 @@ nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import shutil
-import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OUT = ROOT / "build" / "sass"
-COMPILER = OUT / "compiler"  # wheels, where the machine has none
-DISASSEMBLER = OUT / "disassembler"
-sys.path[:0] = [str(ROOT / "cmake"), str(COMPILER), str(DISASSEMBLER)]
+sys.path.insert(0, str(ROOT / "cmake"))
 
+import machine_code  # noqa: E402
 import toolchain  # noqa: E402
+from machine_code import (  # noqa: E402, F401 (the tests of what reads them find them here)
+    ARCHS,
+    Kernel,
+    count_opcodes,
+    parse_block_sizes,
+    parse_resources,
+    readable,
+)
 
-ARCHS = ("80", "90a")
 COLUMNS = ("HGMMA", "HMMA", "FFMA", "LDSM", "LDGSTS", "UTMALDG")
-COMPILER_WHEELS = [
-    f"nvidia-{name}==13.0.*" for name in ("cuda-nvcc", "nvvm", "cuda-crt", "cuda-runtime")
-]
-DISASSEMBLER_WHEELS = ["nvidia-cuda-cuobjdump==13.*", "nvidia-cuda-nvdisasm==13.*"]
-
-
-@dataclass
-class Kernel:
-    """The machine code of one entry function."""
-
-    symbol: str
-    arch: str
-    name: str = ""  # readable, with template arguments
-    registers: int = 0
-    shared: int = 0
-    stack: int = 0
-    spills: int = 0
-    opcodes: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def base(self) -> str:
-        return self.name.split("<")[0]
 
 
 @dataclass(frozen=True)
@@ -108,50 +85,6 @@ def implied(kernel: Kernel) -> list[Expectation]:
     return found
 
 
-def parse_resources(log: str, arch: str) -> dict[str, Kernel]:
-    """Kernels by symbol from what `nvcc -Xptxas -v` prints."""
-    kernels: dict[str, Kernel] = {}
-    kernel = Kernel("", arch)
-    for line in log.splitlines():
-        if match := re.search(r"(?:entry function '|Function properties for )(\w+)", line):
-            kernel = kernels.setdefault(match[1], Kernel(match[1], arch))
-        elif match := re.search(
-            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", line
-        ):
-            kernel.stack = int(match[1])
-            kernel.spills = int(match[2]) + int(match[3])
-        elif match := re.search(r"Used (\d+) registers", line):
-            kernel.registers = int(match[1])
-            shared = re.search(r"(\d+) bytes smem", line)
-            kernel.shared = int(shared[1]) if shared else 0
-    return kernels
-
-
-def count_opcodes(sass: str) -> dict[str, Counter[str]]:
-    """Instructions of each function in `cuobjdump -sass`'s output, without their modifiers."""
-    counts: dict[str, Counter[str]] = {}
-    for part in re.split(r"^\s*Function : ", sass, flags=re.MULTILINE)[1:]:
-        symbol = part.split(None, 1)[0]
-        found = re.findall(
-            r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", part, re.MULTILINE
-        )
-        counts[symbol] = Counter(found)
-    return counts
-
-
-def readable(demangled: str) -> str:
-    """`void gpudl::(anonymous namespace)::f_kernel<128>(int)` becomes `f_kernel<128>`."""
-    text = re.sub(r"(?:\(anonymous namespace\)|\w+)::", "", demangled)
-    depth, end = 0, len(text)
-    for at, char in enumerate(text):
-        depth += (char == "<") - (char == ">")
-        if char == "(" and depth == 0:
-            end = at
-            break
-    text = text[:end]
-    return text.removeprefix("void ")
-
-
 def problems(kernel: Kernel, expectations: Iterable[Expectation]) -> list[str]:
     """Everything that is wrong with one kernel."""
     found = []
@@ -164,84 +97,6 @@ def problems(kernel: Kernel, expectations: Iterable[Expectation]) -> list[str]:
         if expectation.kernel == kernel.base and expectation.arch in (None, kernel.arch):
             found.append(expectation.failure(kernel) or "")
     return [f"{kernel.name} (sm_{kernel.arch}): {text}" for text in found if text]
-
-
-def install(wheels: Sequence[str], folder: Path) -> None:
-    """Puts wheels into a folder under build/sass."""
-    print(f"installing {' '.join(wheels)} into {folder.relative_to(ROOT)}", flush=True)
-    command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    command += ["--no-deps", "--upgrade", "--target", str(folder), *wheels]
-    if subprocess.run(command, check=False).returncode:
-        sys.exit(
-            "gpudl: the compiler's wheels cannot be installed; put nvcc and cuobjdump on PATH."
-        )
-
-
-def find_tools() -> tuple[toolchain.Nvcc, toolchain.Compiler, str]:
-    """nvcc, its host compiler and cuobjdump; installs what is missing."""
-    compiler = toolchain.find_compiler(os.environ)
-    try:
-        nvcc = toolchain.find_nvcc(os.environ, compiler)
-    except toolchain.ToolchainError:
-        install(COMPILER_WHEELS, COMPILER)
-        nvcc = toolchain.find_nvcc(os.environ, compiler)
-    cuobjdump = find_cuobjdump(nvcc)
-    if cuobjdump is None:
-        install(DISASSEMBLER_WHEELS, DISASSEMBLER)
-        cuobjdump = find_cuobjdump(nvcc)
-    if cuobjdump is None:
-        sys.exit("gpudl: cuobjdump is missing; install CUDA's binary utilities.")
-    return nvcc, compiler, cuobjdump
-
-
-def find_cuobjdump(nvcc: toolchain.Nvcc) -> str | None:
-    folders = [Path(nvcc.root, "bin")]
-    folders += [p for f in sys.path for p in sorted(Path(f).glob("nvidia/cu1[0-9]/bin"))]
-    search = os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)])
-    return shutil.which("cuobjdump", path=search)
-
-
-def source_hash() -> str:
-    """Changes with anything that a kernel may include."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in (ROOT / "csrc").rglob("*") if p.suffix in (".h", ".cuh")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def inspect(
-    source: Path, arch: str, tools: tuple[toolchain.Nvcc, toolchain.Compiler, str], headers: str
-) -> tuple[list[Kernel], str]:
-    """Compiles and disassembles one file; returns its kernels and the compiler's warnings."""
-    nvcc, compiler, cuobjdump = tools
-    command = [nvcc.path, "-std=c++20", "-O3", "-ccbin", compiler.path, "-I", str(ROOT / "csrc")]
-    command += ["-Xptxas", "-v", "-cubin", f"-gencode=arch=compute_{arch},code=sm_{arch}"]
-    key = hashlib.sha256(repr((command, headers)).encode() + source.read_bytes()).hexdigest()[:16]
-    cubin = OUT / f"{source.stem}.sm_{arch}.{key}.cubin"
-    log = cubin.with_suffix(".log")
-    if not (cubin.is_file() and log.is_file()):
-        for old in OUT.glob(f"{source.stem}.sm_{arch}.*"):
-            old.unlink()
-        result = toolchain.run([*command, str(source), "-o", str(cubin)], timeout=900)
-        if result.returncode:
-            sys.exit(f"gpudl: {source.name} does not compile for sm_{arch}:\n{result.stderr}")
-        log.write_text(result.stdout + result.stderr, encoding="utf-8")
-    text = log.read_text(encoding="utf-8")
-    kernels = parse_resources(text, arch)
-    opcodes = count_opcodes(toolchain.run([cuobjdump, "-sass", str(cubin)], timeout=900).stdout)
-    if missing := kernels.keys() - opcodes.keys():
-        sys.exit(f"gpudl: {cuobjdump} shows no code of {', '.join(sorted(missing))}")
-    names = demangle(list(kernels))
-    for kernel, name in zip(kernels.values(), names, strict=True):
-        kernel.name, kernel.opcodes = readable(name), opcodes[kernel.symbol]
-    warnings = "\n".join(line for line in text.splitlines() if "Performance Loss" in line)
-    return list(kernels.values()), warnings
-
-
-def demangle(symbols: list[str]) -> list[str]:
-    if not symbols:
-        return []
-    return toolchain.run(["c++filt", *symbols]).stdout.splitlines() or symbols
 
 
 def table(kernels: Sequence[Kernel]) -> str:
@@ -259,16 +114,10 @@ def table(kernels: Sequence[Kernel]) -> str:
 
 def check(sources: Sequence[Path]) -> tuple[list[Kernel], list[str]]:
     """All kernels of the sources, and everything that is wrong with them."""
-    tools, headers = find_tools(), source_hash()
-    OUT.mkdir(parents=True, exist_ok=True)
-    jobs = [(source, arch) for source in sources for arch in ARCHS]
-    with ThreadPoolExecutor(int(os.environ.get("GPUDL_JOBS") or os.cpu_count() or 1)) as pool:
-        results = list(pool.map(lambda job: inspect(*job, tools, headers), jobs))
+    inspected = machine_code.inspect_all(sources)
     kernels: list[Kernel] = []
     failures: list[str] = []
-    for source in sources:
-        here = [r for (s, _), r in zip(jobs, results, strict=True) if s == source]
-        mine = [k for found, _ in here for k in found]
+    for source, (mine, warnings) in inspected.items():
         expectations = parse_expectations(source.read_text(encoding="utf-8"))
         names = {k.base for k in mine}
         failures += [
@@ -276,7 +125,7 @@ def check(sources: Sequence[Path]) -> tuple[list[Kernel], list[str]]:
             for e in sorted({e.kernel for e in expectations} - names)
         ]
         failures += [f for k in mine for f in problems(k, expectations)]
-        failures += [f"{source.name}: {warning}" for _, warning in here if warning]
+        failures += [f"{source.name}: {warning}" for warning in warnings]
         kernels += sorted(mine, key=lambda k: (k.name, k.arch))
     return kernels, failures
 

@@ -41,6 +41,24 @@ def test_resources():
     assert (copy.registers, copy.shared, copy.stack, copy.spills) == (20, 0, 0, 0)
 
 
+ELF = """
+    9   60e4     9c  0  4                    CUDA_INFO       40    3       20 .nv.info._Z5gemmXv
+
+.nv.info._Z5gemmXv
+\t<0x1>
+\tAttribute:\tEIATTR_MAX_THREADS
+\tFormat:\tEIFMT_SVAL
+\tValue:\t0x40 0x4 0x1
+.nv.info._Z4copyv
+\t<0x1>
+\tAttribute:\tEIATTR_CRS_STACK_SIZE
+"""
+
+
+def test_block_sizes():
+    assert check.parse_block_sizes(ELF) == {"_Z5gemmXv": 256}
+
+
 def test_opcodes():
     counts = check.count_opcodes(SASS)
     assert counts == {

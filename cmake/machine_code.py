@@ -1,0 +1,201 @@
+"""The machine code of kernels: compiling a .cu file, and reading what the compiler and the
+disassembler tell. tests/sass/check.py judges it, bench/kernels_table.py writes it down.
+
+Where no nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "build" / "sass"
+COMPILER = OUT / "compiler"  # wheels, where the machine has none
+DISASSEMBLER = OUT / "disassembler"
+sys.path[:0] = [str(ROOT / "cmake"), str(COMPILER), str(DISASSEMBLER)]
+
+import toolchain  # noqa: E402
+
+ARCHS = ("80", "90a")
+COMPILER_WHEELS = [
+    f"nvidia-{name}==13.0.*" for name in ("cuda-nvcc", "nvvm", "cuda-crt", "cuda-runtime")
+]
+DISASSEMBLER_WHEELS = ["nvidia-cuda-cuobjdump==13.*", "nvidia-cuda-nvdisasm==13.*"]
+
+
+@dataclass
+class Kernel:
+    """The machine code of one entry function."""
+
+    symbol: str
+    arch: str
+    name: str = ""  # readable, with template arguments
+    registers: int = 0
+    shared: int = 0
+    stack: int = 0
+    spills: int = 0
+    threads: int = 0  # of a block, as declared by __launch_bounds__; 0 if not declared
+    opcodes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def base(self) -> str:
+        return self.name.split("<")[0]
+
+
+def parse_resources(log: str, arch: str) -> dict[str, Kernel]:
+    """Kernels by symbol from what `nvcc -Xptxas -v` prints."""
+    kernels: dict[str, Kernel] = {}
+    kernel = Kernel("", arch)
+    for line in log.splitlines():
+        if match := re.search(r"(?:entry function '|Function properties for )(\w+)", line):
+            kernel = kernels.setdefault(match[1], Kernel(match[1], arch))
+        elif match := re.search(
+            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", line
+        ):
+            kernel.stack = int(match[1])
+            kernel.spills = int(match[2]) + int(match[3])
+        elif match := re.search(r"Used (\d+) registers", line):
+            kernel.registers = int(match[1])
+            shared = re.search(r"(\d+) bytes smem", line)
+            kernel.shared = int(shared[1]) if shared else 0
+    return kernels
+
+
+def count_opcodes(sass: str) -> dict[str, Counter[str]]:
+    """Instructions of each function in `cuobjdump -sass`'s output, without their modifiers."""
+    counts: dict[str, Counter[str]] = {}
+    for part in re.split(r"^\s*Function : ", sass, flags=re.MULTILINE)[1:]:
+        symbol = part.split(None, 1)[0]
+        found = re.findall(
+            r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", part, re.MULTILINE
+        )
+        counts[symbol] = Counter(found)
+    return counts
+
+
+def parse_block_sizes(elf: str) -> dict[str, int]:
+    """Threads of a block by symbol, from `cuobjdump -elf`: what __launch_bounds__ left there."""
+    found: dict[str, int] = {}
+    for part in re.split(r"^\.nv\.info\.", elf, flags=re.MULTILINE)[1:]:
+        match = re.search(r"EIATTR_MAX_THREADS\s+Format:\s+\S+\s+Value:\s+([^\n]+)", part)
+        if match:
+            found[part.split(None, 1)[0]] = math.prod(int(n, 16) for n in match[1].split())
+    return found
+
+
+def readable(demangled: str) -> str:
+    """`void gpudl::(anonymous namespace)::f_kernel<128>(int)` becomes `f_kernel<128>`."""
+    text = re.sub(r"(?:\(anonymous namespace\)|\w+)::", "", demangled)
+    depth, end = 0, len(text)
+    for at, char in enumerate(text):
+        depth += (char == "<") - (char == ">")
+        if char == "(" and depth == 0:
+            end = at
+            break
+    text = text[:end]
+    return text.removeprefix("void ")
+
+
+def install(wheels: Sequence[str], folder: Path) -> None:
+    """Puts wheels into a folder under build/sass."""
+    print(f"installing {' '.join(wheels)} into {folder.relative_to(ROOT)}", flush=True)
+    command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    command += ["--no-deps", "--upgrade", "--target", str(folder), *wheels]
+    if subprocess.run(command, check=False).returncode:
+        sys.exit(
+            "gpudl: the compiler's wheels cannot be installed; put nvcc and cuobjdump on PATH."
+        )
+
+
+def find_tools() -> tuple[toolchain.Nvcc, toolchain.Compiler, str]:
+    """nvcc, its host compiler and cuobjdump; installs what is missing."""
+    compiler = toolchain.find_compiler(os.environ)
+    try:
+        nvcc = toolchain.find_nvcc(os.environ, compiler)
+    except toolchain.ToolchainError:
+        install(COMPILER_WHEELS, COMPILER)
+        nvcc = toolchain.find_nvcc(os.environ, compiler)
+    cuobjdump = find_cuobjdump(nvcc)
+    if cuobjdump is None:
+        install(DISASSEMBLER_WHEELS, DISASSEMBLER)
+        cuobjdump = find_cuobjdump(nvcc)
+    if cuobjdump is None:
+        sys.exit("gpudl: cuobjdump is missing; install CUDA's binary utilities.")
+    return nvcc, compiler, cuobjdump
+
+
+def find_cuobjdump(nvcc: toolchain.Nvcc) -> str | None:
+    folders = [Path(nvcc.root, "bin")]
+    folders += [p for f in sys.path for p in sorted(Path(f).glob("nvidia/cu1[0-9]/bin"))]
+    search = os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)])
+    return shutil.which("cuobjdump", path=search)
+
+
+def source_hash() -> str:
+    """Changes with anything that a kernel may include."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in (ROOT / "csrc").rglob("*") if p.suffix in (".h", ".cuh")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def inspect(
+    source: Path, arch: str, tools: tuple[toolchain.Nvcc, toolchain.Compiler, str], headers: str
+) -> tuple[list[Kernel], str]:
+    """Compiles and disassembles one file; returns its kernels and the compiler's warnings."""
+    nvcc, compiler, cuobjdump = tools
+    command = [nvcc.path, "-std=c++20", "-O3", "-ccbin", compiler.path, "-I", str(ROOT / "csrc")]
+    command += ["-Xptxas", "-v", "-cubin", f"-gencode=arch=compute_{arch},code=sm_{arch}"]
+    key = hashlib.sha256(repr((command, headers)).encode() + source.read_bytes()).hexdigest()[:16]
+    cubin = OUT / f"{source.stem}.sm_{arch}.{key}.cubin"
+    log = cubin.with_suffix(".log")
+    if not (cubin.is_file() and log.is_file()):
+        for old in OUT.glob(f"{source.stem}.sm_{arch}.*"):
+            old.unlink()
+        result = toolchain.run([*command, str(source), "-o", str(cubin)], timeout=900)
+        if result.returncode:
+            sys.exit(f"gpudl: {source.name} does not compile for sm_{arch}:\n{result.stderr}")
+        log.write_text(result.stdout + result.stderr, encoding="utf-8")
+    text = log.read_text(encoding="utf-8")
+    kernels = parse_resources(text, arch)
+    opcodes = count_opcodes(toolchain.run([cuobjdump, "-sass", str(cubin)], timeout=900).stdout)
+    if missing := kernels.keys() - opcodes.keys():
+        sys.exit(f"gpudl: {cuobjdump} shows no code of {', '.join(sorted(missing))}")
+    threads = parse_block_sizes(toolchain.run([cuobjdump, "-elf", str(cubin)], timeout=900).stdout)
+    names = demangle(list(kernels))
+    for kernel, name in zip(kernels.values(), names, strict=True):
+        kernel.name, kernel.opcodes = readable(name), opcodes[kernel.symbol]
+        kernel.threads = threads.get(kernel.symbol, 0)
+    warnings = "\n".join(line for line in text.splitlines() if "Performance Loss" in line)
+    return list(kernels.values()), warnings
+
+
+def demangle(symbols: list[str]) -> list[str]:
+    if not symbols:
+        return []
+    return toolchain.run(["c++filt", *symbols]).stdout.splitlines() or symbols
+
+
+def inspect_all(sources: Sequence[Path]) -> dict[Path, tuple[list[Kernel], list[str]]]:
+    """Kernels and warnings of each file, for all architectures."""
+    tools, headers = find_tools(), source_hash()
+    OUT.mkdir(parents=True, exist_ok=True)
+    jobs = [(source, arch) for source in sources for arch in ARCHS]
+    with ThreadPoolExecutor(int(os.environ.get("GPUDL_JOBS") or os.cpu_count() or 1)) as pool:
+        results = list(pool.map(lambda job: inspect(*job, tools, headers), jobs))
+    found: dict[Path, tuple[list[Kernel], list[str]]] = {s: ([], []) for s in sources}
+    for (source, _), (kernels, warning) in zip(jobs, results, strict=True):
+        found[source][0].extend(kernels)
+        found[source][1].extend([warning] if warning else [])
+    return found
