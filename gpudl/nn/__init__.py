@@ -10,4 +10,5 @@ from gpudl.nn.layers import *
 from gpudl.nn.loss import *
 from gpudl.nn.module import *
 from gpudl.nn.norm import *
+from gpudl.nn.pooling import *
 from gpudl.nn.summary import *

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.create import empty
 from gpudl.ops.linear import linear
-from gpudl.ops.pool import avg_pool2d, max_pool2d
 from gpudl.ops.random import dropout
 from gpudl.tensor import Tensor
 
-__all__ = ["AvgPool2d", "Dropout", "Flatten", "Identity", "Linear", "MaxPool2d"]
+__all__ = ["Dropout", "Flatten", "Identity", "Linear"]
 
 Size = int | tuple[int, int]
 
@@ -65,71 +63,6 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
-
-
-class _Pool2d(Module):
-    def __init__(
-        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, **options: Any
-    ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.options = options
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class MaxPool2d(_Pool2d):
-    """Largest value of each window. (N, C, H, W) -> (N, C, P, Q), P = (H + 2*padding - R)//stride
-    + 1."""
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        dilation: Size = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__(
-            kernel_size,
-            stride,
-            padding,
-            dilation=dilation,
-            ceil_mode=ceil_mode,
-            return_indices=return_indices,
-        )
-
-    def forward(self, input: Tensor) -> Any:
-        return max_pool2d(input, self.kernel_size, self.stride, self.padding, **self.options)
-
-
-class AvgPool2d(_Pool2d):
-    """Mean of each window. (N, C, H, W) -> (N, C, P, Q), P = (H + 2*padding - R)//stride + 1."""
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> None:
-        super().__init__(
-            kernel_size,
-            stride,
-            padding,
-            ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
-            divisor_override=divisor_override,
-        )
-
-    def forward(self, input: Tensor) -> Tensor:
-        return avg_pool2d(input, self.kernel_size, self.stride, self.padding, **self.options)
 
 
 class Dropout(Module):

@@ -1,41 +1,128 @@
-"""What max and average pooling share: the geometry of windows in shapes and NumPy, and cases."""
+"""What all pools share: the geometry of their windows, in shapes and in NumPy.
+
+x is (N, C, W), (N, C, H, W) or (N, C, D, H, W); windows lie over its last axes. Window p of an axis
+holds the positions `reach` lists: equally spaced ones in a sliding window, neighbours in an
+adaptive one. An element of a window is a tap; taps are numbered in row-major order.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.op import Array, Cost, Op, Spec, require, require_float
+from gpudl.tensor import Tensor
 
-Pair = tuple[int, int]
+Ints = tuple[int, ...]
+Size = int | tuple[int, ...]
 Slices = tuple[Any, ...]
+MOST_ELEMENTS = (1 << 31) - 1  # kernels number elements in 32 bits
+SPATIAL = 3  # axes that kernels have
 
 
-class Pool2d(Op):
-    """Windows over (N, C, H, W): what max and average pooling share.
+class Pool(Op):
+    """y[n,c,p…] = something of window p… of x[n,c]."""
 
-    Window (p, q) holds x[p*stride_h - padding_h + r*dilation_h, …] for all taps (r, s) of a kernel.
-    """
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        raise TypeError
 
-    kernel_size: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
+    def outputs_along(self, size: int, axis: int) -> int:
+        """Number of windows along an axis of this size."""
+        raise TypeError
+
+    def window_length(self, size: int, axis: int) -> int:
+        """Taps along an axis, at most."""
+        raise TypeError
+
+    def reach(self, size: int, axis: int) -> tuple[Array, Array]:
+        """Positions along an axis, (windows, taps), and which of them are elements of x."""
+        raise TypeError
+
+    def check_window(self, x: Spec) -> None:
+        """Refuse windows that do not fit x."""
+
+    # ---------------------------------------------------------------- shapes
+
+    def window(self, x_shape: Ints) -> Ints:
+        return tuple(self.window_length(n, axis) for axis, n in enumerate(x_shape[2:]))
+
+    def taps(self, x_shape: Ints) -> int:
+        return math.prod(self.window(x_shape))
+
+    def pooled_spec(self, x: Spec) -> Spec:
+        require_float(self, x=x)
+        axes = ("N", "C", "D", "H", "W")
+        names = ", ".join((*axes[:2], *axes[5 - self.rank :]))
+        require(len(x.shape) == self.rank + 2, self, "x", f"is {x}; it must be ({names})")
+        require(0 not in x.shape[1:], self, "x", f"is {x}; only the batch may be empty")
+        self.check_window(x)
+        sizes = (self.outputs_along(n, axis) for axis, n in enumerate(x.shape[2:]))
+        y = Spec((*x.shape[:2], *sizes), x.dtype)
+        for name, spec in (("x", x), ("y", y)):
+            require(spec.size <= MOST_ELEMENTS, self, name, f"is {spec}, over 2^31 - 1 elements")
+        return y
+
+    def cost(self, x: Spec) -> Cost:
+        outputs = self.infer(x)
+        moved = sum(s.size * s.dtype.itemsize for s in (x, *outputs))
+        return Cost(outputs[0].size * self.taps(x.shape), moved)
+
+    # ---------------------------------------------------------------- windows in NumPy
+
+    def places(self, x_shape: Ints) -> Iterator[tuple[Slices, Array]]:
+        """For each tap: where every window has it, an index of x, and whether it has it."""
+        axes = [self.reach(n, axis) for axis, n in enumerate(x_shape[2:])]
+        for tap in np.ndindex(*self.window(x_shape)):
+            at = [np.clip(a[:, t], 0, n - 1)
+                  for (a, _), t, n in zip(axes, tap, x_shape[2:], strict=True)]  # fmt: skip
+            real = np.array(True)
+            for (_, inside), t in zip(axes, tap, strict=True):
+                real = real[..., None] & inside[:, t]
+            yield (slice(None), slice(None), *np.ix_(*at)), real
+
+    def add_to_places(self, dx: Array, place: Slices, real: Array, value: Array) -> None:
+        """dx[place] += value where there is such an element; windows may overlap."""
+        n, c = np.ix_(range(dx.shape[0]), range(dx.shape[1]))
+        spread = (slice(None), slice(None), *(None,) * self.rank)
+        np.add.at(dx, (n[spread], c[spread], *place[2:]), np.where(real, value, 0))
+
+
+class Sliding(Pool):
+    """Windows at equal distances: window p has the positions p*stride - padding + r*dilation, for
+    all taps r < kernel_size, of each axis."""
+
+    kernel_size: Ints
+    stride: Ints
+    padding: Ints
+    dilation: Ints
     ceil_mode: bool
 
     @property
-    def taps(self) -> int:
-        return self.kernel_size[0] * self.kernel_size[1]
+    def rank(self) -> int:
+        return len(self.kernel_size)
+
+    def parameters(self) -> dict[str, Any]:
+        """Kernels have three spatial axes; those that are lacking have one window of one tap."""
+        fields = super().parameters()
+        for name, neutral in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            fields[name] = (neutral,) * (SPATIAL - self.rank) + fields[name]
+        return fields
 
     def extent(self, axis: int) -> int:
         """From a window's first element to its last."""
         return (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
 
+    def window_length(self, size: int, axis: int) -> int:
+        return self.kernel_size[axis]
+
     def outputs_along(self, size: int, axis: int) -> int:
-        """Number of windows along an axis. With ceil_mode the last may hang over the end, but must
-        start inside the input or the padding before it."""
+        """With ceil_mode the last window may hang over the end, but must start inside the input or
+        the padding before it."""
         padding, stride = self.padding[axis], self.stride[axis]
         reach = size + 2 * padding - self.extent(axis)
         if reach < 0 and not (self.ceil_mode and reach + stride > 0):
@@ -43,41 +130,36 @@ class Pool2d(Op):
         count = (reach + (stride - 1 if self.ceil_mode else 0)) // stride + 1
         return count - 1 if self.ceil_mode and (count - 1) * stride >= size + padding else count
 
-    def pooled_spec(self, x: Spec) -> Spec:
-        require_float(self, x=x)
-        require(len(x.shape) == 4, self, "x", f"is {x}; it must be (N, C, H, W)")
-        require(0 not in x.shape[1:], self, "x", f"is {x}; only the batch may be empty")
+    def reach(self, size: int, axis: int) -> tuple[Array, Array]:
+        first = np.arange(self.outputs_along(size, axis)) * self.stride[axis] - self.padding[axis]
+        at = first[:, None] + np.arange(self.kernel_size[axis]) * self.dilation[axis]
+        return at, (at >= 0) & (at < size)
+
+    def check_window(self, x: Spec) -> None:
         for name, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             value = getattr(self, name)
-            require(min(value) >= least, self, name, f"is {value}; it must be at least {least}")
-        half = (self.kernel_size[0] // 2, self.kernel_size[1] // 2)
-        fits = self.padding[0] <= half[0] and self.padding[1] <= half[1]
+            fits = len(value) == self.rank and min(value) >= least
+            require(fits, self, name, f"is {value}; it must be at least {least} on each axis")
+        half = tuple(size // 2 for size in self.kernel_size)
+        fits = all(p <= h for p, h in zip(self.padding, half, strict=True))
         require(fits, self, "padding", f"is {self.padding}; at most half of the kernel, {half}")
-        p, q = (self.outputs_along(x.shape[2 + axis], axis) for axis in (0, 1))
-        window = (self.extent(0), self.extent(1))
-        require(
-            p > 0 and q > 0, self, "kernel_size", f"spans {window}, more than {x} with its padding"
-        )
-        return Spec((*x.shape[:2], p, q), x.dtype)
+        spans = tuple(map(self.extent, range(self.rank)))
+        fits = all(self.outputs_along(n, axis) > 0 for axis, n in enumerate(x.shape[2:]))
+        require(fits, self, "kernel_size", f"spans {spans}, more than {x} with its padding")
 
-    def cost(self, *specs: Any) -> Cost:
-        outputs = self.infer(*specs)
-        moved = sum(s.size * s.dtype.itemsize for s in (*specs, *outputs))
-        return Cost(outputs[0].size * self.taps, moved)
+    # ---------------------------------------------------------------- fast forms in NumPy
 
-    # ---------------------------------------------------------------- windows in NumPy
-
-    def frame(self, x_shape: tuple[int, ...]) -> tuple[tuple[int, ...], Slices]:
+    def frame(self, x_shape: Ints) -> tuple[Ints, Slices]:
         """Shape of x with all that its windows reach, and where x lies in it."""
         sizes, places = [], []
-        for axis in (0, 1):
-            size, padding = x_shape[2 + axis], self.padding[axis]
+        for axis, size in enumerate(x_shape[2:]):
+            padding = self.padding[axis]
             last = (self.outputs_along(size, axis) - 1) * self.stride[axis] + self.extent(axis)
             sizes.append(max(size + padding, last))
             places.append(slice(padding, padding + size))
         return (*x_shape[:2], *sizes), (..., *places)
 
-    def tap_slices(self, x_shape: tuple[int, ...]) -> Iterator[Slices]:
+    def tap_slices(self, x_shape: Ints) -> Iterator[Slices]:
         """For each tap the elements of the frame that it sees, one a window."""
         steps = [
             [
@@ -87,9 +169,8 @@ class Pool2d(Op):
             for axis, stride in enumerate(self.stride)
             for count in (self.outputs_along(x_shape[2 + axis], axis),)
         ]
-        for rows in steps[0]:
-            for columns in steps[1]:
-                yield ..., rows, columns
+        for tap in np.ndindex(*self.kernel_size):
+            yield (..., *(step[t] for step, t in zip(steps, tap, strict=True)))
 
     def framed(self, xp: Any, x: Array, value: float) -> Array:
         """x with `value` round it as far as windows reach; x itself if they stay inside."""
@@ -100,58 +181,88 @@ class Pool2d(Op):
         frame[inside] = x
         return frame
 
-    def empty_gradient(self, x_shape: tuple[int, ...], dtype: Any) -> Array | None:
-        """Where windows tile x without overlap: an array that every tap writes once, or a zero
-        one if some elements belong to no window. None where they overlap or reach out."""
-        shape, _ = self.frame(x_shape)
-        if shape != x_shape or self.dilation != (1, 1):
-            return None
-        if self.stride[0] < self.kernel_size[0] or self.stride[1] < self.kernel_size[1]:
-            return None
-        counts = [self.outputs_along(x_shape[2 + axis], axis) for axis in (0, 1)]
+    def tiles(self, x_shape: Ints) -> bool:
+        """Does each element belong to one window?"""
+        counts = [self.outputs_along(n, axis) for axis, n in enumerate(x_shape[2:])]
         covered = [n * k for n, k in zip(counts, self.kernel_size, strict=True)]
-        return (np.empty if covered == list(x_shape[2:]) else np.zeros)(x_shape, dtype)
+        return self.stride == self.kernel_size and covered == list(x_shape[2:])
+
+    def empty_gradient(self, x_shape: Ints, dtype: Any) -> Array | None:
+        """Where windows do not overlap: an array that every tap writes once, or a zero one if some
+        elements belong to no window. None where they overlap or reach out."""
+        shape, _ = self.frame(x_shape)
+        apart = all(s >= k for s, k in zip(self.stride, self.kernel_size, strict=True))
+        if shape != x_shape or max(self.dilation) > 1 or not apart:
+            return None
+        return (np.empty if self.tiles(x_shape) else np.zeros)(x_shape, dtype)
 
 
-def window_cases() -> Iterator[tuple[str, tuple[int, ...], tuple[Any, ...]]]:
-    """(name, shape of x, fields of Pool2d) of cases that suit both kinds."""
-    one, none = (1, 1), (0, 0)
-    yield "2x2", (2, 6, 8, 6), ((2, 2), (2, 2), none, one, False)
-    yield "2x2 four channels", (3, 4, 4, 6), ((2, 2), (2, 2), none, one, False)
-    yield "2x2 odd size", (2, 3, 7, 5), ((2, 2), (2, 2), none, one, False)
-    yield "gaps between windows", (2, 5, 9, 8), ((2, 1), (3, 3), none, one, False)
-    yield "overlap", (2, 8, 7, 9), ((3, 3), (2, 2), (1, 1), one, False)
-    yield "overlap, stride 1", (1, 3, 5, 6), ((3, 2), one, none, one, False)
-    yield "ceil", (1, 4, 6, 7), ((3, 2), (2, 3), none, one, True)
-    yield "ceil and padding", (2, 2, 5, 5), ((2, 2), (2, 2), (1, 1), one, True)
-    yield "window larger than x, ceil", (1, 1, 3, 3), ((4, 4), (3, 3), none, one, True)
-    yield "whole image", (3, 7, 4, 5), ((4, 5), (4, 5), none, one, False)
-    yield "many channels", (1, 260, 2, 3), ((2, 2), one, none, one, False)
-    yield "1x1", (1, 1, 1, 1), (one, one, none, one, False)
-    yield "empty batch", (0, 3, 4, 4), ((2, 2), (2, 2), none, one, False)
+class Adaptive(Pool):
+    """As many windows as output_size says, which cover x: window p of an axis has the positions
+    from floor(p*size/outputs) up to, without, ceil((p + 1)*size/outputs)."""
+
+    output_size: Ints
+
+    @property
+    def rank(self) -> int:
+        return len(self.output_size)
+
+    def outputs_along(self, size: int, axis: int) -> int:
+        return self.output_size[axis]
+
+    def window_length(self, size: int, axis: int) -> int:
+        outputs = self.output_size[axis]
+        return size // outputs + 2 if size % outputs else size // outputs
+
+    def reach(self, size: int, axis: int) -> tuple[Array, Array]:
+        p, outputs = np.arange(self.output_size[axis]), self.output_size[axis]
+        first, last = p * size // outputs, -(-(p + 1) * size // outputs)
+        at = first[:, None] + np.arange(self.window_length(size, axis))
+        return at, at < last[:, None]
+
+    def check_window(self, x: Spec) -> None:
+        fits = min(self.output_size) >= 1
+        require(fits, self, "output_size", f"is {self.output_size}; it must be at least 1")
 
 
-def refused_cases(cls: Any, more: tuple[Any, ...]) -> Iterator[Case]:
-    """Inputs that are refused; `more`: the fields beyond Pool2d's."""
-    two, none, one = (2, 2), (0, 0), (1, 1)
-    fits = cls.of(two, two, none, one, False, *more)
-    large = cls.of((5, 5), two, none, one, False, *more)
-    yield Case("window too large", large, lambda rng: (image(rng, (1, 1, 4, 4)),), error="spans")
-    padded = cls.of(two, two, two, one, False, *more)
-    yield Case("much padding", padded, lambda rng: (image(rng, (1, 1, 4, 4)),), error="padding is")
-    still = cls.of(two, none, none, one, False, *more)
-    yield Case("stride 0", still, lambda rng: (image(rng, (1, 1, 4, 4)),), error="stride is")
-    yield Case("three axes", fits, lambda rng: (image(rng, (1, 4, 4)),), error="x is float32")
-    yield Case("no channels", fits, lambda rng: (image(rng, (1, 0, 4, 4)),), error="only the batch")
-    yield Case("integers", fits, lambda rng: (np.ones((1, 1, 4, 4), int),), error="x is int64")
+# -------------------------------------------------------------------- arguments of the functions
 
 
-def image(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    return rng.standard_normal(shape).astype(np.float32)
-
-
-def pair(value: int | tuple[int, int]) -> Pair:
+def each_axis(function: str, argument: str, value: Size, rank: int) -> Ints:
+    """One number an axis, from one for all or a tuple."""
     if isinstance(value, int):
-        return (value, value)
-    first, second = value
-    return (int(first), int(second))
+        return (value,) * rank
+    numbers = tuple(map(int, value))
+    if len(numbers) == 1:
+        return numbers * rank
+    if len(numbers) != rank:
+        raise ValueError(f"{function}: {argument} is {value}; it must be one number or {rank}")
+    return numbers
+
+
+def sliding_fields(
+    function: str, rank: int, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """Fields of Sliding from PyTorch's arguments."""
+    window = each_axis(function, "kernel_size", kernel_size, rank)
+    return (
+        window,
+        window if stride is None else each_axis(function, "stride", stride, rank),
+        each_axis(function, "padding", padding, rank),
+        each_axis(function, "dilation", dilation, rank),
+    )
+
+
+def batched(function: str, input: Tensor, rank: int) -> tuple[Tensor, bool]:
+    """The input with a batch axis, and whether it had none."""
+    if input.ndim not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"{function}: input has shape {list(input.shape)}; it must have {rank + 2} axes, or "
+            f"{rank + 1} without a batch"
+        )
+    lacking = input.ndim == rank + 1
+    return (input.unsqueeze(0) if lacking else input), lacking
+
+
+def unbatched(tensor: Tensor, lacking: bool) -> Tensor:
+    return tensor.squeeze(0) if lacking else tensor

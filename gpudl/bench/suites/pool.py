@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from gpudl.bench.suites.networks import POOLS
 from gpudl.bench.workload import Scale, Workload
-from gpudl.ops.pool import AvgPool2dOp, MaxPool2dOp
+from gpudl.ops.pool_average import AvgPoolOp
+from gpudl.ops.pool_max import MaxPoolOp
 
 
 def workloads(scale: Scale) -> Iterator[Workload]:
@@ -16,9 +17,7 @@ def workloads(scale: Scale) -> Iterator[Workload]:
             kind, channels, size, window, stride, padding, ceil = layer
             sizes = [(value, value) for value in (window, stride, padding, 1)]
             op = (
-                MaxPool2dOp.of(*sizes, ceil)
-                if kind == "max"
-                else AvgPool2dOp.of(*sizes, ceil, True, 0)
+                MaxPoolOp.of(*sizes, ceil) if kind == "max" else AvgPoolOp.of(*sizes, ceil, True, 0)
             )
             name = f"{network} {kind} {window}x{window}/{stride}, {channels}x{size}, batch {batch}"
             yield Workload(
