@@ -57,7 +57,7 @@ def expect_forward(work: Workload, arrays: tuple[Any, ...]) -> dict[str, Expecte
     if work.op.name in RANDOM:
         return {}
     sampled = SAMPLED_FORWARD.get(work.op.name)
-    if sampled and plain(work.op) and not cheap(work.op, arrays):
+    if sampled and plain(work.op, arrays) and not cheap(work.op, arrays):
         return {work.op.outputs[0]: sampled(work.op, *arrays)}
     cut, taken = sliced(work, arrays)
     if size(taken) > MOST:
@@ -77,7 +77,7 @@ def expect_backward(
     if op.name in RANDOM:
         return {}
     sampled = SAMPLED_BACKWARD.get(op.name)
-    if sampled and plain(op) and not cheap(op, arrays):
+    if sampled and plain(op, arrays) and not cheap(op, arrays):
         return sampled(op, dy, *arrays, wanted)
     cut, taken = sliced(work, arrays)
     if size(taken) > MOST:
@@ -166,14 +166,16 @@ def wide(array: Any) -> Any:
     return array.astype(np.float64, copy=False)
 
 
-def plain(op: Op) -> bool:
-    """Of the forms that entries are computed of one by one: no transposition, no activation."""
+def plain(op: Op, arrays: tuple[Any, ...]) -> bool:
+    """Of the forms that entries are computed of one by one: no transposition, no activation, at
+    most a bias beside the operands."""
     fields = {n: getattr(op, n) for n in op.fields}
     return not (
         fields.get("transpose_a")
         or fields.get("transpose_b")
         or fields.get("activation", "none") != "none"
         or any(fields.get("extra", ()))
+        or any(a is not None for a in arrays[3:])
     )
 
 
@@ -232,9 +234,9 @@ def _tap(op: Any, plane: Array, r: int, s: int, outputs: tuple[int, ...]) -> Arr
     return plane[..., rows, columns]
 
 
-def _conv2d(op: Any, x: Array, weight: Array, bias: Any) -> Expected:
+def _conv2d(op: Any, x: Array, weight: Array, bias: Any, *absent: None) -> Expected:
     """Some pixels of the first and the last image, all channels."""
-    y_shape = op.infer(*specs_of((x, weight, bias)))[0].shape
+    y_shape = op.infer(*specs_of((x, weight, bias, *absent)))[0].shape
     images, rows, columns = spread(len(x), 2), spread(y_shape[2], 4), spread(y_shape[3], 4)
     grouped = wide(weight).reshape(op.groups, -1, *weight.shape[1:])
     found = []
@@ -250,14 +252,16 @@ def _conv2d(op: Any, x: Array, weight: Array, bias: Any) -> Expected:
 
 
 def _conv2d_back(
-    op: Any, dy: Array, x: Array, weight: Array, bias: Any, wanted: list[str]
+    op: Any, dy: Array, x: Array, weight: Array, bias: Any, *others: Any
 ) -> dict[str, Expected]:
+    *absent, wanted = others
     found = {}
     if "x" in wanted:
         images = spread(len(x), 2)
-        few = wide(x[images]), wide(weight), None
-        saved = op.save(few, (), specs_of(few))
-        gradients = cpu.backward(op, (wide(dy[images]),), saved, (True, False, False))
+        few = wide(x[images]), wide(weight), None, *absent
+        needs = (True, *(False for _ in few[1:]))
+        saved = op.save(few, (dy[images],), specs_of(few), needs)
+        gradients = cpu.backward(op, (wide(dy[images]),), saved, needs)
         found["x"] = Expected((images,), gradients[0])
     if "weight" in wanted:
         found["weight"] = _weight_gradient(op, dy, x, weight)
