@@ -90,6 +90,8 @@ class TestSoftmax:
 
 
 class TestConv2d:
+    """Axes with channels last, scratch memory, fields of several integers."""
+
     name = "conv2d_forward_direct"
 
     def call(self, module, **changes):
@@ -97,11 +99,14 @@ class TestConv2d:
             "x": image(1, 2, 4, 4),
             "weight": image(3, 2, 3, 3),
             "bias": None,
+            "residual": None,
             "y": image(1, 3, 2, 2),
-            "stride": (1, 1),
-            "padding": (0, 0),
-            "dilation": (1, 1),
+            "workspace": np.zeros(64, np.float32),
+            "stride": (1, 1, 1),
+            "padding": (0, 0, 0),
+            "dilation": (1, 1, 1),
             "groups": 1,
+            "activation": 0,
         }
         getattr(module, self.name)(*arguments(module, self.name, **{**given, **changes}))
 
@@ -119,12 +124,12 @@ class TestConv2d:
             self.call(module, x=np.zeros((1, 2, 4, 4), np.float32))
 
     def test_a_field_of_another_length(self, module):
-        with pytest.raises(ValueError, match="stride: must be a pair of integers"):
-            self.call(module, stride=(1, 1, 1))
+        with pytest.raises(ValueError, match="stride: must be a triple of integers"):
+            self.call(module, stride=(1, 1))
 
     def test_a_field_that_does_not_fit(self, module):
         with pytest.raises(ValueError, match=r"padding: .* does not fit a 32-bit integer"):
-            self.call(module, padding=(2**31, 0))
+            self.call(module, padding=(0, 2**31, 0))
 
     def test_more_elements_than_32_bits_count(self, module):
         """The memory is never touched, so it is never there."""
