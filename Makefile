@@ -33,7 +33,7 @@ SCHEDULES ?= 0 1 3 5 7 9 11 13 15 2 4 6 8 10 12 14 16
 LOADS := -c "from gpudl import _native; _native.load('emulator')"
 CPP_FILES := find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'
 
-.PHONY: help train test emulator cuda test-schedules test-asan test-race test-sass lint stubs format gpu clean
+.PHONY: help train test emulator cuda test-schedules test-asan test-race test-sass kernels lint stubs format gpu clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -73,6 +73,10 @@ test-race: $(DEV_READY) ## all kernels under the race detector
 
 test-sass: $(DEV_READY) ## machine code of all kernels: instructions, registers, spills
 	$(DEV) tests/sass/check.py
+
+kernels: $(DEV_READY) ## writes docs/kernels.md: machine code, occupancy, predictions
+	@$(DEV) $(BUILD) emulator
+	$(DEV) bench/kernels_table.py
 
 lint: $(DEV_READY) ## formatting, style and types
 	$(DEV) -m ruff check .

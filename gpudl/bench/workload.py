@@ -67,8 +67,8 @@ def labels(shape: tuple[int, ...], below: int) -> Draw:
 class Workload:
     """An operator and the inputs it is measured on.
 
-    inputs: a Draw, or a shape of normal numbers, for each input of the operator; None is absent, and
-    so are those after the last.
+    inputs: a Draw, or a shape of normal numbers, for each input of the operator; None is absent,
+    and so are those after the last.
     directions: "forward"; "backward" for all gradients; "backward x weight" for those alone.
     independent: the axis of the first input along which results do not depend on each other, so
     that the error of a few entries can be found without computing all.

@@ -9,9 +9,10 @@ of a kernel stands beside it in its .cu file, one comment line each:
     // sass: matmul_forward_wgmma_bf16_kernel HGMMA@90a UTMALDG@90a !HMMA@90a
 
 A term is an instruction that must occur in every instantiation of the kernel, or must not (`!`), or
-a limit of registers a thread; `@80` and `@90a` hold for that architecture only. Without being told,
-a kernel named `…_wgmma_…` must have HGMMA on sm_90a, one named `…_mma_…` HMMA everywhere. Where no
-nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
+a limit of registers a thread; `@80` and `@90a` hold for that architecture only. `dynamic=BYTES`
+tells docs/kernels.md how much dynamic shared memory the kernel is launched with. Without being
+told, a kernel named `…_wgmma_…` must have HGMMA on sm_90a, one named `…_mma_…` HMMA everywhere.
+Where no nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def parse_expectations(source: str) -> list[Expectation]:
     for line in re.findall(r"^\s*// sass:(.*)$", source, re.MULTILINE):
         kernel, *terms = line.split()
         for text in terms:
+            if re.fullmatch(r"dynamic=\d+", text):
+                continue
             match = re.fullmatch(r"(!?[A-Z][A-Z0-9_]*|registers<=\d+)(?:@(\w+))?", text)
             if not match or match[2] not in (None, *ARCHS):
                 raise ValueError(f"'// sass: {kernel}': cannot understand {text!r}")

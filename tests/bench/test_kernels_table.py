@@ -1,0 +1,65 @@
+"""Occupancy, and the page of all kernels."""
+
+from collections import Counter
+
+import pytest
+
+from bench import kernels_table as page
+from bench.occupancy import occupancy
+
+
+@pytest.mark.parametrize(
+    ("arch", "threads", "registers", "shared", "warps", "limit"),
+    [
+        # As NVIDIA's occupancy calculator says.
+        ("80", 256, 32, 0, 64, "warps"),
+        ("80", 256, 33, 0, 48, "registers"),
+        ("80", 256, 128, 0, 16, "registers"),
+        ("80", 256, 255, 0, 8, "registers"),
+        ("80", 32, 32, 0, 32, "blocks"),
+        ("80", 256, 32, 48 << 10, 24, "shared"),
+        ("90a", 256, 32, 48 << 10, 32, "shared"),
+        ("90a", 384, 168, 200 << 10, 12, "registers"),
+        ("80", 1000, 32, 0, 64, "warps"),
+    ],
+)
+def test_occupancy(arch, threads, registers, shared, warps, limit):
+    found = occupancy(arch, threads, registers, shared)
+    assert (found.warps, found.limit) == (warps, limit)
+    assert found.fraction == warps / 64
+
+
+def kernel(name, **values):
+    given = {"threads": 256, "registers": 32, "opcodes": Counter(FFMA=8), **values}
+    return page.Kernel("", "80", name, **given)
+
+
+def test_rows_span_the_forms_of_a_kernel():
+    forms = [kernel("f_kernel<1>"), kernel("f_kernel<4>", registers=128), kernel("g_kernel")]
+    f, g = page.groups(forms)
+    columns = ("name", "arch", "forms", "threads", "registers", "shared", "spills")
+    row = dict(zip((*columns, *page.KINDS, "occupancy"), page.kernel_row(f, 1024), strict=True))
+    assert (row["name"], row["forms"], row["threads"]) == ("`f_kernel`", "2", "256")
+    assert (row["registers"], row["shared"]) == ("32–128", "1,024")
+    assert (row["FFMA"], row["HMMA"]) == ("8", "")
+    assert row["occupancy"] == "25%–100% (registers)"
+    assert list(page.kernel_row(g, 0))[-1] == "100%"
+    assert list(page.kernel_row(page.groups([kernel("h", threads=0)])[0], 0))[-1] == "?"
+
+
+def test_kernels_are_found_in_the_source():
+    found = page.kernels_in_source()
+    assert "softmax_forward_rows_kernel" in found["ops/softmax.cu"]
+    assert "gemm_wgmma_kernel" in found["prim/gemm_wgmma.h"]
+    assert all(name.endswith("_kernel") for names in found.values() for name in names)
+    assert "gemm_wgmma_kernel" in page.missing("| `gemm_wgmma_kernel_of_old` |")
+    assert "gemm_wgmma_kernel" not in page.missing("| `gemm_wgmma_kernel` |")
+
+
+def test_numbers_of_directions_stand_beside_each_other():
+    assert page.joined([1e-6, None, 1234e-6], page.microseconds) == "1 / – / 1,234"
+
+
+def test_every_architecture_has_limits():
+    for arch in page.machine_code.ARCHS:
+        assert occupancy(arch, 128, 64, 0).blocks == 8
