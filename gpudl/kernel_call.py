@@ -90,6 +90,8 @@ class KernelCall:
             if not p["optional"]:
                 raise TypeError(f"{self.name}: {p['name']} is absent, but the kernel needs it")
             return None
+        if isinstance(array, np.generic):  # NumPy makes them of arrays without axes
+            array = np.asarray(array)
         arranged = arrange(device.xp, array, p["layout"], like)
         if arranged is not array:
             if p["writable"]:

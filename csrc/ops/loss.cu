@@ -1,116 +1,120 @@
-// Losses of pairs, elementwise in d = x - target, summed in two steps of fixed order.
-#include <algorithm>
-
-#include "core/export.h"
-#include "prim/elementwise.h"
-#include "prim/reduce.h"
+// Losses of pairs (prim/pair_loss.h): of the difference x - target, and others that are elementwise in both.
+#include "prim/pair_loss.h"
 
 namespace gpudl {
 namespace {
 
-using prim::Flat;
-using Workspace = View<float, 1>;
+using prim::Types;
 
-constexpr int BLOCK = 256;
-constexpr int MAX_PARTS = 256;  // blocks of the first step; the second reads one sum of each
+// sass: map_kernel LDG STG registers<=48
+// sass: map_sum_kernel LDG SHFL registers<=48
+// sass: sum_parts_kernel SHFL registers<=40
+
+GPUDL_DEVICE float sign_of(float d) { return d > 0 ? 1.f : d < 0 ? -1.f : d; }  // NaN passes
+
+// A loss of d = x - target. D gives value(d) and slope(d).
+template <class D>
+struct Difference {
+  using Parameters = typename D::Parameters;
+  D of;
+  GPUDL_DEVICE float value(float x, float t) const { return of.value(x - t); }
+  GPUDL_DEVICE float dx(float x, float t) const { return of.slope(x - t); }
+  GPUDL_DEVICE float dt(float x, float t) const { return -of.slope(x - t); }
+};
 
 struct Mse {
-  GPUDL_DEVICE static float value(float d) { return d * d; }
-  GPUDL_DEVICE static float slope(float d) { return 2 * d; }
+  using Parameters = Types<>;
+  GPUDL_DEVICE float value(float d) const { return d * d; }
+  GPUDL_DEVICE float slope(float d) const { return 2 * d; }
 };
+GPUDL_PAIR_LOSS(mse_loss, Difference<Mse>);
 
 struct L1 {
-  GPUDL_DEVICE static float value(float d) { return fabsf(d); }
-  GPUDL_DEVICE static float slope(float d) { return d > 0 ? 1.f : d < 0 ? -1.f : d; }  // NaN passes
+  using Parameters = Types<>;
+  GPUDL_DEVICE float value(float d) const { return fabsf(d); }
+  GPUDL_DEVICE float slope(float d) const { return sign_of(d); }
 };
+GPUDL_PAIR_LOSS(l1_loss, Difference<L1>);
 
-template <class Loss>
-struct Value {
-  GPUDL_DEVICE float operator()(float x, float target) const { return Loss::value(x - target); }
-};
-
-// Of the reduced loss: dy is one number, on the device.
-template <class Loss>
-struct ReducedSlope {
-  const float* dy;
-  float scale;
-  GPUDL_DEVICE float operator()(float x, float target) const { return Loss::slope(x - target) * scale * *dy; }
-};
-
-template <class Loss>
-struct Slope {
-  float sign;
-  GPUDL_DEVICE float operator()(float x, float target, float dy) const { return Loss::slope(x - target) * sign * dy; }
-};
-
-// part[block] = the sum of the block's losses. Grid: up to MAX_PARTS blocks, which stride over all elements.
-// sass: loss_part_kernel SHFL registers<=48
-template <class Loss>
-__global__ void __launch_bounds__(BLOCK, 4)
-    loss_part_kernel(Flat<const float> x, Flat<const float> target, float* part) {
-  const int64_t n = x.size(), stride = static_cast<int64_t>(gridDim.x) * BLOCK;
-  float sum = 0;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * BLOCK + threadIdx.x; i < n; i += stride) {
-    sum += Loss::value(x.data[i] - target.data[i]);
+// d²/(2·beta) within beta of 0, |d| - beta/2 outside.
+struct SmoothL1 {
+  using Parameters = Types<float>;
+  float beta;
+  GPUDL_DEVICE float value(float d) const {
+    const float size = fabsf(d);
+    return size < beta ? 0.5f * size * size / beta : size - 0.5f * beta;
   }
-  sum = prim::block_reduce<BLOCK>(sum, prim::Sum{});
-  if (threadIdx.x == 0) part[blockIdx.x] = sum;
-}
+  GPUDL_DEVICE float slope(float d) const { return fabsf(d) < beta ? d / beta : sign_of(d); }
+};
+GPUDL_PAIR_LOSS(smooth_l1_loss, Difference<SmoothL1>, beta);
 
-// y = the sum of the parts, over `divisor`. One block.
-// sass: loss_total_kernel SHFL registers<=40
-__global__ void __launch_bounds__(MAX_PARTS, 4)
-    loss_total_kernel(const float* part, int parts, float divisor, float* y) {
-  const float mine = static_cast<int>(threadIdx.x) < parts ? part[threadIdx.x] : 0.f;
-  const float sum = prim::block_reduce<MAX_PARTS>(mine, prim::Sum{});
-  if (threadIdx.x == 0) *y = sum / divisor;
-}
+// d²/2 within delta of 0, delta·(|d| - delta/2) outside.
+struct Huber {
+  using Parameters = Types<float>;
+  float delta;
+  GPUDL_DEVICE float value(float d) const {
+    const float size = fabsf(d);
+    return size <= delta ? 0.5f * size * size : delta * (size - 0.5f * delta);
+  }
+  GPUDL_DEVICE float slope(float d) const { return d > delta ? delta : d < -delta ? -delta : d; }
+};
+GPUDL_PAIR_LOSS(huber_loss, Difference<Huber>, delta);
 
-template <class Loss>
-void forward(Flat<const float> x, Flat<const float> target, Flat<float> y, Workspace workspace, bool reduced,
-             bool averaged) {
-  if (!reduced) return prim::map(Value<Loss>{}, y, x, target);
-  const int64_t n = x.size();
-  const int parts = static_cast<int>(std::min<int64_t>((n + 4 * BLOCK - 1) / (4 * BLOCK), MAX_PARTS));
-  launch(loss_part_kernel<Loss>, parts, BLOCK, 0, x, target, workspace.data);
-  launch(loss_total_kernel, 1, MAX_PARTS, 0, workspace.data, parts, averaged ? static_cast<float>(n) : 1.f, y.data);
-}
+// Kullback-Leibler divergence from logarithms x: t·(log t - x), 0 where t is 0; the target may be a logarithm too.
+struct KlDiv {
+  using Parameters = Types<bool>;
+  bool log_target;
+  GPUDL_DEVICE float value(float x, float t) const {
+    if (log_target) return expf(t) * (t - x);
+    return (t == 0 ? 0.f : t * logf(t)) - t * x;
+  }
+  GPUDL_DEVICE float dx(float, float t) const { return log_target ? -expf(t) : -t; }
+  GPUDL_DEVICE float dt(float x, float t) const { return log_target ? expf(t) * (t - x + 1) : logf(t) + 1 - x; }
+};
+GPUDL_PAIR_LOSS(kl_div, KlDiv, log_target);
 
-template <class Loss>
-void backward(Flat<const float> x, Flat<const float> target, Flat<const float> dy, Maybe<Flat<float>> dx,
-              Maybe<Flat<float>> dtarget, bool reduced, bool averaged) {
-  const float scale = averaged ? 1.f / static_cast<float>(x.size()) : 1.f;
-  const auto one = [&](Flat<float> out, float sign) {
-    if (reduced) prim::map(ReducedSlope<Loss>{dy.data, sign * scale}, out, x, target);
-    else prim::map(Slope<Loss>{sign}, out, x, target, dy);
-  };
-  if (dx) one(dx, 1);
-  if (dtarget) one(dtarget, -1);
-}
+// log(1 + exp(-t·x)), t = ±1.
+struct SoftMargin {
+  using Parameters = Types<>;
+  GPUDL_DEVICE float value(float x, float t) const {
+    const float z = -t * x;
+    return (z > 0 ? z : z == z ? 0.f : z) + log1pf(expf(-fabsf(z)));
+  }
+  GPUDL_DEVICE float dx(float x, float t) const { return -t / (1 + expf(t * x)); }
+  GPUDL_DEVICE float dt(float x, float t) const { return -x / (1 + expf(t * x)); }
+};
+GPUDL_PAIR_LOSS(soft_margin_loss, SoftMargin);
 
-void mse_loss_forward_flat(Flat<const float> x, Flat<const float> target, Flat<float> y, Workspace workspace,
-                           bool reduced, bool averaged) {
-  forward<Mse>(x, target, y, workspace, reduced, averaged);
-}
-GPUDL_EXPORT(mse_loss_forward_flat, x, target, y, workspace, reduced, averaged);
+// x where t is 1, max(0, margin - x) where t is -1.
+struct HingeEmbedding {
+  using Parameters = Types<float>;
+  float margin;
+  GPUDL_DEVICE float value(float x, float t) const {
+    return (t != -1 ? x : 0.f) + (t != 1 && !(margin - x < 0) ? margin - x : 0.f);
+  }
+  GPUDL_DEVICE float dx(float x, float t) const {
+    return (t != -1 ? 1.f : 0.f) - (t != 1 && margin - x >= 0 ? 1.f : 0.f);
+  }
+  GPUDL_DEVICE float dt(float, float) const { return 0; }
+};
+GPUDL_PAIR_LOSS(hinge_embedding_loss, HingeEmbedding, margin);
 
-void mse_loss_backward_flat(Flat<const float> x, Flat<const float> target, Flat<const float> dy, Maybe<Flat<float>> dx,
-                            Maybe<Flat<float>> dtarget, bool reduced, bool averaged) {
-  backward<Mse>(x, target, dy, dx, dtarget, reduced, averaged);
-}
-GPUDL_EXPORT(mse_loss_backward_flat, x, target, dy, dx, dtarget, reduced, averaged);
-
-void l1_loss_forward_flat(Flat<const float> x, Flat<const float> target, Flat<float> y, Workspace workspace,
-                          bool reduced, bool averaged) {
-  forward<L1>(x, target, y, workspace, reduced, averaged);
-}
-GPUDL_EXPORT(l1_loss_forward_flat, x, target, y, workspace, reduced, averaged);
-
-void l1_loss_backward_flat(Flat<const float> x, Flat<const float> target, Flat<const float> dy, Maybe<Flat<float>> dx,
-                           Maybe<Flat<float>> dtarget, bool reduced, bool averaged) {
-  backward<L1>(x, target, dy, dx, dtarget, reduced, averaged);
-}
-GPUDL_EXPORT(l1_loss_backward_flat, x, target, dy, dx, dtarget, reduced, averaged);
+// Of counts t with rate x, or exp(x): rate - t·log(rate); full adds Stirling's log(t!) where t > 1.
+struct PoissonNll {
+  using Parameters = Types<bool, bool, float>;
+  bool log_input, full;
+  float eps;
+  GPUDL_DEVICE float value(float x, float t) const {
+    const float loss = log_input ? expf(x) - t * x : x - t * logf(x + eps);
+    return full && t > 1 ? loss + (t * logf(t) - t + 0.5f * logf(6.2831853071795865f * t)) : loss;
+  }
+  GPUDL_DEVICE float dx(float x, float t) const { return log_input ? expf(x) - t : 1 - t / (x + eps); }
+  GPUDL_DEVICE float dt(float x, float t) const {
+    const float slope = log_input ? -x : -logf(x + eps);
+    return full && t > 1 ? slope + (logf(t) + 0.5f / t) : slope;
+  }
+};
+GPUDL_PAIR_LOSS(poisson_nll_loss, PoissonNll, log_input, full, eps);
 
 }  // namespace
 }  // namespace gpudl

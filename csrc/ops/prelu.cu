@@ -29,7 +29,7 @@ struct PreluGradient {
 };
 
 struct WeightGradient {
-  GPUDL_DEVICE float operator()(float dy, float x) const { return x > 0 ? 0.f : dy * x; }
+  GPUDL_DEVICE float operator()(int64_t, float dy, float x) const { return x > 0 ? 0.f : dy * x; }
 };
 
 // partial[split][c] = sum over the split's pixels of dy·x where x is not positive. Grid: (channels / PIXEL_COLUMNS,
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(PIXEL_COLUMNS* PIXEL_LANES)
   float sum = 0;
   if (c < channels)
     for (int64_t m = range.first + threadIdx.y; m < range.last; m += PIXEL_LANES)
-      sum += WeightGradient{}(dy[m * channels + c], x[m * channels + c]);
+      sum += WeightGradient{}(m, dy[m * channels + c], x[m * channels + c]);
   lanes[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || c >= channels) return;

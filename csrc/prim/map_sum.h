@@ -1,4 +1,4 @@
-// The sum of f(in[i], …) over all i, in an order that depends on the count alone: each block leaves one number, one
+// The sum of f(i, in[i], …) over all i, in an order that depends on the count alone: each block leaves one number, one
 // more block adds those. A single launch where one block can do it.
 //
 //   prim::map_sum(SquaredDistance{}, y, divisor, workspace, x, target);   // *y = sum / divisor
@@ -22,15 +22,15 @@ __global__ void __launch_bounds__(SUM_BLOCK)
 #pragma unroll 2
   for (; first + PACK <= n; first += stride) {
     const auto add = [&](const auto&... loaded) {
-      float pack = f(loaded.at[0]...);
+      float pack = f(first, loaded.at[0]...);
 #pragma unroll
-      for (int i = 1; i < PACK; ++i) pack += f(loaded.at[i]...);
+      for (int i = 1; i < PACK; ++i) pack += f(first + i, loaded.at[i]...);
       sum += pack;
     };
     add(load_pack<PACK>(in + first)...);
   }
   if constexpr (PACK > 1)
-    for (int64_t i = first; i < n; ++i) sum += f(in[i]...);
+    for (int64_t i = first; i < n; ++i) sum += f(i, in[i]...);
   sum = block_reduce<SUM_BLOCK>(sum, Sum{});
   if (threadIdx.x != 0) return;
   if (gridDim.x == 1) *y = sum / divisor;

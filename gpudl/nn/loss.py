@@ -2,32 +2,222 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 from gpudl.nn.module import Module
-from gpudl.ops.cross_entropy import cross_entropy
-from gpudl.ops.loss import mse_loss
+from gpudl.ops import loss_functions as functions
+from gpudl.ops.cross_entropy import cross_entropy, nll_loss
 from gpudl.tensor import Tensor
 
-__all__ = ["CrossEntropyLoss", "MSELoss"]
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
+    "CrossEntropyLoss",
+    "GaussianNLLLoss",
+    "HingeEmbeddingLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
+    "MarginRankingLoss",
+    "MultiMarginLoss",
+    "NLLLoss",
+    "PoissonNLLLoss",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
+]
 
 
-class MSELoss(Module):
-    """(input - target)²; reduction "mean", "sum" or "none"."""
+class Loss(Module):
+    """A module that calls `function(*inputs, **options)`; `options` are attributes of the
+    module."""
+
+    function: ClassVar[Callable[..., Tensor]]
+    options: tuple[str, ...] = ("reduction",)
 
     def __init__(self, reduction: str = "mean") -> None:
-        super().__init__()
-        self.reduction = reduction
+        self._keep(reduction=reduction)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return mse_loss(input, target, reduction=self.reduction)
+    def _keep(self, **options: Any) -> None:
+        """Called by __init__ with the function's options; tensors among them are buffers."""
+        Module.__init__(self)
+        self.options = tuple(options)
+        for name, value in options.items():
+            if name in ("weight", "pos_weight"):
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return type(self).function(*inputs, **{name: getattr(self, name) for name in self.options})
 
     def extra_repr(self) -> str:
-        return f"reduction={self.reduction!r}"
+        shown = ((name, getattr(self, name)) for name in self.options)
+        return ", ".join(f"{n}={v!r}" for n, v in shown if not isinstance(v, (Tensor, type(None))))
 
 
-class CrossEntropyLoss(Module):
-    """-log softmax(input)[target], from logits (N, C, …) and class numbers (N, …)."""
+class MSELoss(Loss):
+    """(input - target)²; reduction "mean", "sum" or "none"."""
 
-    weight: Tensor | None
+    function = functions.mse_loss
+
+
+class L1Loss(Loss):
+    """|input - target|."""
+
+    function = functions.l1_loss
+
+
+class SmoothL1Loss(Loss):
+    """d²/(2·beta) near 0, |d| - beta/2 beyond beta, of d = input - target."""
+
+    function = functions.smooth_l1_loss
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        self._keep(reduction=reduction, beta=beta)
+
+
+class HuberLoss(Loss):
+    """d²/2 near 0, delta·(|d| - delta/2) beyond delta, of d = input - target."""
+
+    function = functions.huber_loss
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        self._keep(reduction=reduction, delta=delta)
+
+
+class KLDivLoss(Loss):
+    """target · (log target - input); reduction "batchmean", "mean", "sum" or "none"."""
+
+    function = functions.kl_div
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        self._keep(reduction=reduction, log_target=log_target)
+
+
+class SoftMarginLoss(Loss):
+    """log(1 + exp(-target · input)), target 1 or -1."""
+
+    function = functions.soft_margin_loss
+
+
+class HingeEmbeddingLoss(Loss):
+    """input where target is 1, max(0, margin - input) where it is -1."""
+
+    function = functions.hinge_embedding_loss
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        self._keep(margin=margin, reduction=reduction)
+
+
+class MarginRankingLoss(Loss):
+    """max(0, margin - target·(input1 - input2))."""
+
+    function = functions.margin_ranking_loss
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        self._keep(margin=margin, reduction=reduction)
+
+
+class MultiMarginLoss(Loss):
+    """The hinge loss of several classes, from scores (N, C) and class numbers (N)."""
+
+    function = functions.multi_margin_loss
+
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: Tensor | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        self._keep(p=p, margin=margin, weight=weight, reduction=reduction)
+
+
+class CosineEmbeddingLoss(Loss):
+    """1 - cos(input1, input2) where target is 1, max(0, cos - margin) where it is -1."""
+
+    function = functions.cosine_embedding_loss
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        self._keep(margin=margin, reduction=reduction)
+
+
+class CosineSimilarity(Loss):
+    """x1·x2/(|x1|·|x2|) along dim."""
+
+    function = functions.cosine_similarity
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        self._keep(dim=dim, eps=eps)
+
+
+class PoissonNLLLoss(Loss):
+    """rate - target·log(rate) of counts with the rate exp(input)."""
+
+    function = functions.poisson_nll_loss
+
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        eps: float = 1e-8,
+        reduction: str = "mean",
+    ) -> None:
+        self._keep(log_input=log_input, full=full, eps=eps, reduction=reduction)
+
+
+class GaussianNLLLoss(Loss):
+    """(log var + (input - target)²/var)/2; called with (input, target, var)."""
+
+    function = functions.gaussian_nll_loss
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        self._keep(full=full, eps=eps, reduction=reduction)
+
+
+class BCELoss(Loss):
+    """-(target·log(input) + (1 - target)·log(1 - input)) of probabilities."""
+
+    function = functions.binary_cross_entropy
+
+    def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
+        self._keep(weight=weight, reduction=reduction)
+
+
+class BCEWithLogitsLoss(Loss):
+    """The cross-entropy of sigmoid(input) and probabilities target, without overflow."""
+
+    function = functions.binary_cross_entropy_with_logits
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
+    ) -> None:
+        self._keep(weight=weight, reduction=reduction, pos_weight=pos_weight)
+
+
+class NLLLoss(Loss):
+    """-input[target] of logarithms of probabilities (N, C, …) and class numbers (N, …)."""
+
+    function = nll_loss
+
+    def __init__(
+        self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+    ) -> None:
+        self._keep(weight=weight, ignore_index=ignore_index, reduction=reduction)
+
+
+class CrossEntropyLoss(Loss):
+    """-log softmax(input)[target], from logits (N, C, …) and class numbers (N, …), or from
+    probabilities (N, C, …)."""
+
+    function = cross_entropy
 
     def __init__(
         self,
@@ -36,20 +226,11 @@ class CrossEntropyLoss(Module):
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.ignore_index = ignore_index
-        self.reduction = reduction
-        self.label_smoothing = label_smoothing
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(
-            input,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
+        self._keep(
+            weight=weight,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            label_smoothing=label_smoothing,
         )
 
     def extra_repr(self) -> str:

@@ -147,8 +147,10 @@ def rows(
 REDUCTIONS = {"mean": (True, True), "sum": (True, False), "none": (False, False)}
 
 
-def reduction_fields(name: str, reduction: str) -> tuple[bool, bool]:
-    """The fields (reduced, averaged) of a loss."""
+def reduction_fields(name: str, reduction: str, others: str = "") -> tuple[bool, bool]:
+    """The fields (reduced, averaged) of a loss. others: names of further reductions, for the
+    error."""
     if reduction not in REDUCTIONS:
-        raise ValueError(f"{name}: reduction is {reduction!r}; it must be mean, sum or none")
+        words = f"it must be {others}mean, sum or none"
+        raise ValueError(f"{name}: reduction is {reduction!r}; {words}")
     return REDUCTIONS[reduction]

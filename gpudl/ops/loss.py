@@ -1,131 +1,30 @@
-"""Losses of pairs of equal shape: mse_loss, l1_loss, binary_cross_entropy_with_logits."""
+"""Losses of pairs of equal shape, elementwise: mse, l1, huber, kl_div and others."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
-from gpudl.ops.class_loss_base import reduction_fields
-from gpudl.tensor import Tensor, apply
-
-
-class ElementLoss(Op):
-    """What they share: x and target of one shape, and the reductions. A subclass gives the `losses`
-    of the elements and the `slopes` along x and target.
-
-    reduced: one number, the sum or, if averaged, the mean; else one number an element.
-    """
-
-    inputs: ClassVar[tuple[str, ...]] = ("x", "target")
-    saves: ClassVar[tuple[str, ...]] = ("x", "target")
-    reduced: bool = True
-    averaged: bool = True
-
-    def infer(self, x: Spec, target: Spec, *others: Spec | None) -> tuple[Spec, ...]:
-        require_float(self, x=x, target=target)
-        require(
-            x.shape == target.shape,
-            self,
-            "target",
-            f"has shape {target.shape}, but x {x.shape}; they must be equal (use expand)",
-        )
-        return (Spec(() if self.reduced else x.shape, x.dtype),)
-
-    @property
-    def kind(self) -> str:
-        return "mean" if self.averaged else "sum" if self.reduced else "none"
-
-    def losses(self, xp: Any, *inputs: Any) -> Array:
-        raise TypeError(f"{self.name} declares no losses")
-
-    def slopes(self, xp: Any, saved: Any, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        raise TypeError(f"{self.name} declares no slopes")
-
-    def forward(self, xp: Any, *inputs: Any) -> tuple[Array, ...]:
-        losses = self.losses(xp, *inputs)
-        if self.averaged:
-            return (xp.asarray(losses.sum() / losses.dtype.type(losses.size)),)
-        return (xp.asarray(losses.sum()) if self.reduced else losses,)
-
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
-        dy = dys[0] / saved.x.size if self.averaged else dys[0]
-        slopes = self.slopes(xp, saved, needs)
-        return tuple(None if slope is None else slope * dy for slope in slopes)
-
-    def reduction(self, x: Spec, *others: Any) -> int:
-        return x.size if self.reduced else 1
-
-    @classmethod
-    def common_cases(cls) -> Iterator[Case]:
-        for reduced, averaged in ((True, True), (True, False), (False, False)):
-            op = cls.of(reduced, averaged)
-            for shape in ((3, 5), (2, 3, 4, 5), (0, 4), (1,), (3001,), ()):
-                name = f"{op.kind} {'x'.join(map(str, shape))}"
-                yield Case(name, op, lambda rng, s=shape: cls.draw(rng, s))
-        mean = cls.of(True, True)
-        yield Case("orders differ", mean, lambda rng: crossed(*cls.draw(rng, (4, 6))))
-        none = cls.of(False, False)
-        yield Case("orders differ, none", none, lambda rng: crossed(*cls.draw(rng, (4, 6))))
-        yield Case(
-            "shapes differ",
-            mean,
-            lambda rng: (*cls.draw(rng, (4, 1))[:1], *cls.draw(rng, (4, 6))[1:]),
-            error=r"target has shape \(4, 6\), but x \(4, 1\)",
-        )
-        integers = np.arange(3)
-        yield Case("integers", mean, lambda rng: (integers, integers), error="x is int64")
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, ...]:
-        return tuple(np.asarray(rng.standard_normal(shape), np.float32) for _ in cls.inputs)
-
-
-class Difference(ElementLoss):
-    """Losses of d = x - target, with kernels."""
-
-    kernels = ("flat",)
-
-    def value(self, xp: Any, d: Array) -> Array:
-        raise TypeError(f"{self.name} declares no value")
-
-    def slope(self, xp: Any, d: Array) -> Array:
-        raise TypeError(f"{self.name} declares no slope")
-
-    def losses(self, xp: Any, *inputs: Any) -> Array:
-        return self.value(xp, inputs[0] - inputs[1])
-
-    def slopes(self, xp: Any, saved: Any, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        dx = self.slope(xp, saved.x - saved.target)
-        return dx if needs[0] else None, -dx if needs[1] else None
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        return 256 if direction == "forward" and self.reduced else 0
-
-    def cost(self, x: Spec, target: Spec) -> Cost:
-        moved = 2 * x.size + (1 if self.reduced else x.size)
-        return Cost(3 * x.size, moved * x.dtype.itemsize)
+from gpudl.op import Case, Spec, require
+from gpudl.ops.loss_base import Difference, PairLoss, by_hand
 
 
 class MseLossOp(Difference):
-    """Mean, sum or each of (x - target)^2."""
+    """Mean, sum or each of (x - target)²."""
 
-    def value(self, xp: Any, d: Array) -> Array:
+    def of_difference(self, xp: Any, d: Any) -> Any:
         return d * d
 
-    def slope(self, xp: Any, d: Array) -> Array:
+    def slope(self, xp: Any, d: Any) -> Any:
         return d * 2
-
-    def twin(self, torch: Any, x: Any, target: Any) -> Any:
-        return torch.nn.functional.mse_loss(x, target, reduction=self.kind)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield from cls.common_cases()
-        x, target = np.array([1, 2], np.float32), np.array([3, 5], np.float32)
-        yield Case("by hand", cls.of(), lambda rng: (x, target), golden=(np.float32(6.5),))
+        yield by_hand(cls.of(), [1, 2], [3, 5], 6.5)
         odd = np.array([np.nan, np.inf, -np.inf, 1e15], np.float32)
         zero = np.zeros(4, np.float32)
         yield Case("special values", cls.of(False, False), lambda rng: (odd, zero))
@@ -134,122 +33,205 @@ class MseLossOp(Difference):
 class L1LossOp(Difference):
     """Mean, sum or each of |x - target|. The gradient where they are equal is 0."""
 
-    def value(self, xp: Any, d: Array) -> Array:
+    def of_difference(self, xp: Any, d: Any) -> Any:
         return xp.abs(d)
 
-    def slope(self, xp: Any, d: Array) -> Array:
+    def slope(self, xp: Any, d: Any) -> Any:
         return xp.sign(d)
-
-    def twin(self, torch: Any, x: Any, target: Any) -> Any:
-        return torch.nn.functional.l1_loss(x, target, reduction=self.kind)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        yield from cls.common_cases()
-        x, target = np.array([1, 2], np.float32), np.array([3, 5], np.float32)
-        yield Case("by hand", cls.of(), lambda rng: (x, target), golden=(np.float32(2.5),))
+        yield from cls.few_cases()
+        yield by_hand(cls.of(), [1, 2], [3, 5], 2.5)
 
 
-class BinaryCrossEntropyWithLogitsOp(ElementLoss):
-    """loss = weight * ((1 - t) * x + s * log(1 + exp(-x))), s = 1 + (pos_weight - 1) * t: the
-    cross-entropy of sigmoid(x) and t, without overflow. weight and pos_weight broadcast."""
+class SmoothL1LossOp(Difference):
+    """Of d = x - target: d²/(2·beta) where |d| < beta, else |d| - beta/2 (Girshick 2015, "Fast
+    R-CNN", equation 3, for beta = 1)."""
 
-    inputs = ("x", "target", "weight?", "pos_weight?")
-    saves = ("x", "target", "weight", "pos_weight")
-    constants = ("weight", "pos_weight")
+    FLOPS = 5
+    beta: float = 1.0
 
     def infer(self, x: Spec, target: Spec, *others: Spec | None) -> tuple[Spec, ...]:
-        outputs = super().infer(x, target)
-        for name, spec in zip(self.inputs[2:], others, strict=True):
-            if spec is not None:
-                require_float(self, x=x, **{name: spec})
-                fits = len(spec.shape) <= len(x.shape) and all(
-                    a in (1, b) for a, b in zip(spec.shape[::-1], x.shape[::-1], strict=False)
-                )
-                require(fits, self, name, f"has shape {spec.shape}, which does not fit x {x.shape}")
-        return outputs
+        require(self.beta >= 0, self, "beta", f"is {self.beta}; it must be zero or more")
+        return super().infer(x, target, *others)
 
-    def losses(self, xp: Any, *inputs: Any) -> Array:
-        x, t, weight, pos_weight = inputs
-        softplus = xp.logaddexp(-x, xp.zeros_like(x))  # log(1 + exp(-x))
-        loss = (1 - t) * x + (
-            softplus if pos_weight is None else softplus * (1 + (pos_weight - 1) * t)
+    def of_difference(self, xp: Any, d: Any) -> Any:
+        size = xp.abs(d)
+        if self.beta == 0:
+            return size
+        return xp.where(size < self.beta, 0.5 * d * d / self.beta, size - 0.5 * self.beta)
+
+    def slope(self, xp: Any, d: Any) -> Any:
+        near = d / self.beta if self.beta else d
+        return xp.where(xp.abs(d) < self.beta, near, xp.sign(d))
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases()
+        yield by_hand(cls.of(False, False), [0.5, 3, -3], [0, 0, 0], [0.125, 2.5, 2.5])
+        yield by_hand(cls.of(False, False, 0.0), [0.5, 3, -3], [0, 0, 0], [0.5, 3, 3])
+        yield by_hand(cls.of(False, False, 2.0), [0.5, 3, 1], [0, 0, 0], [0.0625, 2, 0.25])
+        yield Case(
+            "beta", cls.of(True, True, -1.0), lambda rng: cls.draw(rng, (2,)), error="beta is -1"
         )
-        return loss if weight is None else loss * weight
 
-    def slopes(self, xp: Any, saved: Any, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        x, t, weight, pos_weight = saved.x, saved.target, saved.weight, saved.pos_weight
-        factor = 1 if weight is None else weight
-        extra = 0 if pos_weight is None else pos_weight - 1
-        dx = dt = None
-        if needs[0]:
-            dx = (1 - t - (1 + extra * t) / (1 + xp.exp(x))) * factor
-        if needs[1]:
-            dt = (extra * xp.logaddexp(-x, xp.zeros_like(x)) - x) * factor
-        return dx, dt, None, None
 
-    def twin(self, torch: Any, x: Any, target: Any, weight: Any, pos_weight: Any) -> Any:
-        return torch.nn.functional.binary_cross_entropy_with_logits(
-            x, target, weight, reduction=self.kind, pos_weight=pos_weight
+class HuberLossOp(Difference):
+    """Of d = x - target: d²/2 where |d| <= delta, else delta·(|d| - delta/2) (Huber 1964)."""
+
+    FLOPS = 5
+    delta: float = 1.0
+
+    def infer(self, x: Spec, target: Spec, *others: Spec | None) -> tuple[Spec, ...]:
+        require(self.delta > 0, self, "delta", f"is {self.delta}; it must be above zero")
+        return super().infer(x, target, *others)
+
+    def of_difference(self, xp: Any, d: Any) -> Any:
+        size = xp.abs(d)
+        far = self.delta * (size - 0.5 * self.delta)
+        return xp.where(size <= self.delta, 0.5 * d * d, far)
+
+    def slope(self, xp: Any, d: Any) -> Any:
+        return xp.clip(d, -self.delta, self.delta)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases(0.5)
+        yield by_hand(cls.of(False, False, 2.0), [1, 3, -4], [0, 0, 0], [0.5, 4, 6])
+        yield Case(
+            "delta", cls.of(True, True, 0.0), lambda rng: cls.draw(rng, (2,)), error="delta is 0"
         )
+
+
+class KlDivOp(PairLoss):
+    """target·(log target - x) of logarithms of probabilities x, 0 where target is 0; log_target:
+    the target is a logarithm too. Kullback and Leibler 1951."""
+
+    FLOPS = 11
+    log_target: bool = False
+
+    def value(self, xp: Any, x: Any, t: Any) -> Any:
+        if self.log_target:
+            return xp.exp(t) * (t - x)
+        return xp.where(t == 0, 0, t * xp.log(t)) - t * x
+
+    def dx(self, xp: Any, x: Any, t: Any) -> Any:
+        return -xp.exp(t) if self.log_target else -t
+
+    def dt(self, xp: Any, x: Any, t: Any) -> Any:
+        return xp.exp(t) * (t - x + 1) if self.log_target else xp.log(t) + 1 - x
+
+    def twin(self, torch: Any, x: Any, target: Any) -> Any:
+        kind = "sum" if self.averaged else self.kind  # its "mean" warns
+        y = torch.nn.functional.kl_div(x, target, reduction=kind, log_target=self.log_target)
+        return y / x.numel() if self.averaged else y
 
     @classmethod
     def draw(cls, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        x = np.asarray(rng.standard_normal(shape) * 3, np.float32)
-        return x, np.asarray(rng.uniform(0, 1, shape), np.float32), None, None
+        x, target = (rng.uniform(0.05, 1, shape) for _ in range(2))
+        return np.asarray(np.log(x), np.float32), np.asarray(target, np.float32)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        yield from (c for c in cls.common_cases() if c.name != "integers")
-        x, t = np.array([0, 100, -100], np.float32), np.array([1, 1, 1], np.float32)
-        golden = (np.array([0.69314718055994529, 0, 100], np.float32),)
-        each = cls.of(False, False)
-        yield Case("by hand", each, lambda rng: (x, t, None, None), golden=golden)
-
-        def weighted(rng: np.random.Generator) -> tuple[Array, ...]:
-            per_class = rng.uniform(0.5, 3, (1, 5)).astype(np.float32)
-            return *cls.draw(rng, (4, 5))[:2], per_class, per_class[0] * 2
-
-        yield Case("weights", cls.of(True, True), weighted)
-        short = np.ones(4, np.float32)
-        yield Case(
-            "short weight",
-            each,
-            lambda rng: (*cls.draw(rng, (4, 5))[:2], short, None),
-            error="weight has shape",
-        )
+        yield from cls.few_cases()
+        yield from cls.few_cases(True)
+        log2 = math.log(2)
+        yield by_hand(cls.of(False, False), [-log2, -2], [0.5, 1], [0, 2])
 
 
-def crossed(x: Array, target: Array, *others: Any) -> tuple[Any, ...]:
-    """The target in another order of memory."""
-    return x, np.ascontiguousarray(target.T).T, *others
+class SoftMarginLossOp(PairLoss):
+    """log(1 + exp(-target·x)), target 1 or -1."""
+
+    FLOPS = 20
+    constants = ("target",)
+
+    def value(self, xp: Any, x: Any, t: Any) -> Any:
+        return xp.logaddexp(-t * x, xp.zeros_like(x))
+
+    def dx(self, xp: Any, x: Any, t: Any) -> Any:
+        return -t / (1 + xp.exp(t * x))
+
+    def dt(self, xp: Any, x: Any, t: Any) -> Any:
+        return -x / (1 + xp.exp(t * x))
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        return signed(rng, shape)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases()
+        yield by_hand(cls.of(False, False), [0, 200, -200], [1, -1, -1], [math.log(2), 200, 0])
 
 
-@public("functional")
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input - target)^2 of tensors of one shape; reduction: "mean", "sum" or "none"."""
-    return apply(MseLossOp.of(*reduction_fields("mse_loss", reduction)), input, target)  # type: ignore[no-any-return]
+class HingeEmbeddingLossOp(PairLoss):
+    """x where target is 1, max(0, margin - x) where it is -1."""
+
+    constants = ("target",)
+    margin: float = 1.0
+
+    def value(self, xp: Any, x: Any, t: Any) -> Any:
+        return xp.where(t != -1, x, 0) + xp.where(t != 1, xp.maximum(self.margin - x, 0), 0)
+
+    def dx(self, xp: Any, x: Any, t: Any) -> Any:
+        near = (t != 1) & (self.margin - x >= 0)
+        return (t != -1).astype(x.dtype) - near.astype(x.dtype)
+
+    def dt(self, xp: Any, x: Any, t: Any) -> Any:
+        return xp.zeros_like(x)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        return signed(rng, shape)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases(0.5)
+        yield by_hand(cls.of(False, False), [3, 0.25, 2], [1, -1, -1], [3, 0.75, 0])
 
 
-@public("functional")
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target| of tensors of one shape; reduction: "mean", "sum" or "none"."""
-    return apply(L1LossOp.of(*reduction_fields("l1_loss", reduction)), input, target)  # type: ignore[no-any-return]
+class PoissonNllLossOp(PairLoss):
+    """Of counts with the rate exp(x), or x itself without log_input: rate - target·log(rate), with
+    eps added to the rate under the logarithm; full: plus Stirling's formula for log(target!) where
+    target > 1."""
+
+    FLOPS = 12
+    log_input: bool = True
+    full: bool = False
+    eps: float = 1e-8
+
+    def value(self, xp: Any, x: Any, t: Any) -> Any:
+        loss = xp.exp(x) - t * x if self.log_input else x - t * xp.log(x + self.eps)
+        if not self.full:
+            return loss
+        large = xp.maximum(t, 1)
+        stirling = large * xp.log(large) - large + 0.5 * xp.log(2 * math.pi * large)
+        return loss + xp.where(t > 1, stirling, 0)
+
+    def dx(self, xp: Any, x: Any, t: Any) -> Any:
+        return xp.exp(x) - t if self.log_input else 1 - t / (x + self.eps)
+
+    def dt(self, xp: Any, x: Any, t: Any) -> Any:
+        slope = -x if self.log_input else -xp.log(x + self.eps)
+        if not self.full:
+            return slope
+        large = xp.maximum(t, 1)
+        return slope + xp.where(t > 1, xp.log(large) + 0.5 / large, 0)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        x, t = rng.uniform(0.5, 2, shape), rng.uniform(0, 5, shape)
+        return np.asarray(x, np.float32), np.asarray(t, np.float32)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from cls.few_cases()
+        yield from cls.few_cases(False, True)
+        yield by_hand(cls.of(False, False), [0, 1], [3, 2], [1, math.e - 2])
 
 
-@public("functional")
-def binary_cross_entropy_with_logits(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    reduction: str = "mean",
-    pos_weight: Tensor | None = None,
-) -> Tensor:
-    """The cross-entropy of sigmoid(input) and probabilities target, without overflow.
-
-    weight: a factor for each element; pos_weight: one for the positive part of the target. Both
-    broadcast to input's shape. reduction: "mean", "sum" or "none".
-    """
-    fields = reduction_fields("binary_cross_entropy_with_logits", reduction)
-    op = BinaryCrossEntropyWithLogitsOp.of(*fields)
-    return apply(op, input, target, weight, pos_weight)  # type: ignore[no-any-return]
+def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Scores and targets of 1 and -1."""
+    x, sign = rng.standard_normal(shape) * 2, rng.integers(0, 2, shape) * 2 - 1
+    return np.asarray(x, np.float32), np.asarray(sign, np.float32)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import gpudl
 import gpudl.nn.functional as F
 from gpudl.tensor import Tensor
 from tests.ops.harness import native_devices
@@ -65,3 +66,114 @@ def test_classes_are_axis_1_as_in_pytorch(where, name):
 def test_an_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match="reduction is 'average'; it must be mean, sum or none"):
         F.mse_loss(logits(2), logits(2), reduction="average")
+
+
+@everywhere
+def test_edges_of_logarithms(where):
+    def put(*values):
+        return Tensor(np.array(values, np.float32), device=where)
+
+    got = F.binary_cross_entropy(put(0, 1, 0, 2), put(1, 1, 0, 1), reduction="none")
+    np.testing.assert_array_equal(np.asarray(got), [100, 0, 0, np.nan])
+    assert F.kl_div(put(-1, -2), put(0, 1), reduction="none").tolist() == [0, 2]
+
+
+PAIRS = {
+    "mse_loss": {}, "l1_loss": {}, "smooth_l1_loss": {"beta": 0.5}, "huber_loss": {"delta": 0.5},
+    "soft_margin_loss": {}, "hinge_embedding_loss": {"margin": 0.5}, "poisson_nll_loss": {},
+    "kl_div": {"log_target": True, "reduction": "batchmean"},
+    "binary_cross_entropy_with_logits": {},
+}  # fmt: skip
+
+
+def against_torch(name, where, arrays, options, grads=1):
+    """Loss and gradients of the first inputs; arrays of floats become leaves."""
+    torch = pytest.importorskip("torch")
+    ours = [Tensor(a, device=where, requires_grad=i < grads) for i, a in enumerate(arrays)]
+    theirs = [torch.tensor(a, requires_grad=i < grads) for i, a in enumerate(arrays)]
+    mine = {
+        k: Tensor(v, device=where) if isinstance(v, np.ndarray) else v for k, v in options.items()
+    }
+    peers = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    y = getattr(F, name)(*ours, **mine)
+    want = getattr(torch.nn.functional, name)(*theirs, **peers)
+    np.testing.assert_allclose(np.asarray(y), want.detach().numpy(), rtol=2e-6, atol=1e-6)
+    y.sum().backward()
+    want.sum().backward()
+    for a, b in list(zip(ours, theirs, strict=True))[:grads]:
+        np.testing.assert_allclose(np.asarray(a.grad), b.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def drawn(*shapes, seed=3):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(s).astype(np.float32) for s in shapes]
+
+
+@everywhere
+@pytest.mark.parametrize("name", PAIRS)
+def test_names_and_options_are_pytorchs(name, where):
+    x, t = drawn((5, 4), (5, 4))
+    if name in ("soft_margin_loss", "hinge_embedding_loss"):
+        t = np.sign(t)
+    against_torch(name, where, [x, abs(t) if name == "poisson_nll_loss" else t], PAIRS[name])
+
+
+@everywhere
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses_made_of_other_operators(reduction, where):
+    a, b, t = drawn((6, 4), (6, 4), (6,))
+    sign, option = np.sign(t), {"reduction": reduction}
+    against_torch(
+        "margin_ranking_loss", where, [a[:, 0], b[:, 0], sign], {"margin": 0.3, **option}, 2
+    )
+    against_torch("cosine_embedding_loss", where, [a, b, sign], {"margin": 0.1, **option}, 2)
+    variance = np.exp(b)
+    against_torch("gaussian_nll_loss", where, [a, b, variance], {"full": True, **option}, 3)
+    against_torch("gaussian_nll_loss", where, [a, b, variance[:, :1]], option, 3)
+    labels, weight = np.array([0, 3, 1, 2, 2, 0]), variance[0]
+    for options in ({}, {"p": 2, "margin": 0.7}, {"weight": weight, "margin": 0.4}):
+        against_torch("multi_margin_loss", where, [a, labels], {**options, **option})
+
+
+@everywhere
+def test_cosine_similarity(where):
+    a, b = drawn((3, 4, 5), (3, 1, 5))
+    a[0, 0] = 0
+    for dim in (1, -1):
+        against_torch("cosine_similarity", where, [a[1:], b[1:]], {"dim": dim}, 2)
+    assert np.asarray(F.cosine_similarity(Tensor(a), Tensor(b), -1))[0, 0] == 0
+
+
+@everywhere
+def test_weights_of_binary_losses_broadcast(where):
+    x, t, w = (1 / (1 + np.exp(-a)) for a in drawn((4, 3), (4, 3), (3,)))
+    against_torch("binary_cross_entropy", where, [x, t], {"weight": w})
+    options = {"weight": w, "pos_weight": 3 * w}
+    against_torch("binary_cross_entropy_with_logits", where, [x, t], options)
+    with pytest.raises(ValueError, match=r"binary_cross_entropy: weight has shape \(4,\)"):
+        F.binary_cross_entropy(Tensor(x), Tensor(t), Tensor(np.ones(4, np.float32)))
+
+
+def test_loss_modules_have_pytorchs_names_and_options():
+    torch = pytest.importorskip("torch")
+    x, t, w = drawn((4, 3), (4, 3), (3,))
+    sign, p, labels = np.sign(t), 1 / (1 + np.exp(-t)), np.array([0, 2, 1, 1])
+    made = {
+        "MSELoss": ({}, (x, t)), "L1Loss": ({}, (x, t)), "SmoothL1Loss": ({"beta": 2.0}, (x, t)),
+        "HuberLoss": ({"delta": 0.2}, (x, t)), "SoftMarginLoss": ({}, (x, sign)),
+        "KLDivLoss": ({"reduction": "batchmean", "log_target": True}, (x, t)),
+        "HingeEmbeddingLoss": ({"margin": 0.5}, (x, sign)), "PoissonNLLLoss": ({}, (x, p)),
+        "MarginRankingLoss": ({"margin": 0.1}, (x, t, sign)), "GaussianNLLLoss": ({}, (x, t, p)),
+        "CosineEmbeddingLoss": ({}, (x, t, sign[:, 0])), "CosineSimilarity": ({}, (x, t)),
+        "MultiMarginLoss": ({"p": 2}, (x, labels)), "BCELoss": ({}, (1 / (1 + np.exp(-x)), p)),
+        "BCEWithLogitsLoss": ({"pos_weight": abs(w)}, (x, p)),
+        "NLLLoss": ({"weight": abs(w)}, (x, labels)), "CrossEntropyLoss": ({}, (x, labels)),
+    }  # fmt: skip
+    for name, (options, arrays) in made.items():
+        kinds = (Tensor, gpudl.nn), (torch.tensor, torch.nn)
+        results = []
+        for tensor, module in kinds:
+            given = {k: tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+            results.append(getattr(module, name)(**given)(*map(tensor, arrays)).detach().numpy())
+        np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert repr(gpudl.nn.HuberLoss()) == "HuberLoss(reduction='mean', delta=1.0)"
