@@ -129,8 +129,8 @@ struct Bind<View<T, RANK, LAYOUT>> {
       view.dim[0] = static_cast<int>(RANK == 1 ? size : size == 0 ? 0 : size / view.dim[1]);
     } else {
       constexpr bool volume = LAYOUT == Layout::nhwc && RANK == 5;
-      check(array.rank == RANK || (volume && (array.rank == 3 || array.rank == 4)), p.name,
-            std::string("must have ") + (volume ? "3 to 5" : std::to_string(RANK)) + " axes, got " +
+      check(array.rank == RANK || (volume && array.rank >= 2 && array.rank <= 4), p.name,
+            std::string("must have ") + (volume ? "2 to 5" : std::to_string(RANK)) + " axes, got " +
                 describe_array(array));
       int order[RANK];
       memory_order(array.rank, order);

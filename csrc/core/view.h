@@ -14,7 +14,7 @@ enum class Layout { nchw, nhwc, any, rows };
 using enum Layout;
 
 // Dimensions stand in memory order: dim[RANK-1] is the fastest. An nhwc view of a (N,C,H,W) tensor has dim = {N,H,W,C}.
-// One of rank 5, {N,D,H,W,C}, takes (N,C,W) and (N,C,H,W) tensors too: the axes they lack have size 1.
+// One of rank 5, {N,D,H,W,C}, takes (N,C), (N,C,W) and (N,C,H,W) tensors too: the axes they lack have size 1.
 template <class T, int RANK, Layout LAYOUT = Layout::nchw>
 struct View {
   T* data = nullptr;

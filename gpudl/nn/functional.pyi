@@ -26,6 +26,7 @@ from gpudl.ops.activation_functions import silu as silu
 from gpudl.ops.activation_functions import softplus as softplus
 from gpudl.ops.activation_functions import tanh as tanh
 from gpudl.ops.activation_functions import tanhshrink as tanhshrink
+from gpudl.ops.batch_norm import batch_norm as batch_norm
 from gpudl.ops.conv import conv1d as conv1d
 from gpudl.ops.conv import conv2d as conv2d
 from gpudl.ops.conv import conv3d as conv3d
@@ -52,7 +53,6 @@ from gpudl.ops.loss_functions import multi_margin_loss as multi_margin_loss
 from gpudl.ops.loss_functions import poisson_nll_loss as poisson_nll_loss
 from gpudl.ops.loss_functions import smooth_l1_loss as smooth_l1_loss
 from gpudl.ops.loss_functions import soft_margin_loss as soft_margin_loss
-from gpudl.ops.norm import batch_norm as batch_norm
 from gpudl.ops.pool import avg_pool1d as avg_pool1d
 from gpudl.ops.pool import avg_pool2d as avg_pool2d
 from gpudl.ops.pool import avg_pool3d as avg_pool3d

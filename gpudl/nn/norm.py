@@ -5,20 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from gpudl.nn.module import Module, Parameter
+from gpudl.ops.batch_norm import batch_norm
 from gpudl.ops.create import ones, zeros
-from gpudl.ops.norm import batch_norm
 from gpudl.tensor import Tensor
 
-__all__ = ["BatchNorm1d", "BatchNorm2d"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
 class _BatchNorm(Module):
-    """y = (x - mean) / √(var + eps) · weight + bias, per channel.
+    """y = activation((x - mean) / √(var + eps) · weight + bias + residual), per channel (axis 1).
 
     In training mean and variance (biased) are the batch's, and the running statistics move towards
     them by `momentum` (the running variance is unbiased); momentum=None averages all batches
-    equally. In evaluation the running statistics are used. Source: Ioffe and Szegedy, Batch
-    Normalization (2015).
+    equally. In evaluation the running statistics are used.
+
+    activation ("none", "relu", "relu6" or "leaky_relu") and the second argument of the call, the
+    residual, are ours: they save a pass over the tensor each.
+    `BatchNorm2d(64, activation="relu")(x, shortcut)` is `relu(BatchNorm2d(64)(x) + shortcut)`.
+
+    Source: Ioffe and Szegedy, Batch Normalization (2015).
     """
 
     axes: tuple[int, ...] = ()
@@ -35,6 +40,8 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        activation: str = "none",
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -42,6 +49,7 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
+        self.activation = activation
         self.register_parameter("weight", Parameter(ones(num_features)) if affine else None)
         self.register_parameter("bias", Parameter(zeros(num_features)) if affine else None)
         tracked = track_running_stats
@@ -49,31 +57,30 @@ class _BatchNorm(Module):
         self.register_buffer("running_var", ones(num_features) if tracked else None)
         self.register_buffer("num_batches_tracked", zeros((), dtype=np.int64) if tracked else None)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
         if input.ndim not in self.axes:
             raise ValueError(
                 f"{type(self).__name__}: input has {input.ndim} axes; it must have "
                 f"{' or '.join(map(str, self.axes))}"
             )
-        momentum = self.momentum if self.momentum is not None else 0.0
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.data += 1
-            if self.momentum is None:
-                momentum = 1.0 / float(self.num_batches_tracked.item())
-        use_batch = self.training or self.running_mean is None
+        untracked = self.num_batches_tracked is None
         return batch_norm(
             input,
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
-            use_batch,
-            momentum,
+            self.training or self.running_mean is None,
+            0.0 if untracked and self.momentum is None else self.momentum,
             self.eps,
+            residual=residual,
+            activation=self.activation,
+            num_batches_tracked=self.num_batches_tracked if self.training else None,
         )
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        text = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        return text if self.activation == "none" else f"{text}, activation={self.activation!r}"
 
 
 class BatchNorm1d(_BatchNorm):
@@ -86,3 +93,9 @@ class BatchNorm2d(_BatchNorm):
     """Batch normalisation of (N, C, H, W)."""
 
     axes = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of (N, C, D, H, W)."""
+
+    axes = (5,)

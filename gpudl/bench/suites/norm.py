@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpudl.bench.workload import Draw, Scale, Workload, given
-from gpudl.ops.norm import BatchNormOp
+from gpudl.ops.batch_norm import BatchNormOp
 
 # ResNet's images at the end of its stages: (channels, side).
 IMAGES = ((64, 112), (256, 56), (512, 28), (2048, 7))
@@ -20,7 +20,7 @@ def workloads(scale: Scale) -> Iterator[Workload]:
         text = f"{channels}x{size}, batch {batch}"
         for name, op, residual in (
             ("training", BatchNormOp.of(True), False),
-            ("training, add, ReLU", BatchNormOp.of(True, 0.1, 1e-5, "relu"), True),
+            ("training, add, ReLU", BatchNormOp.of(True, 0.1, 1e-5, "relu", False, True), True),
             ("inference, ReLU", BatchNormOp.of(False, 0.1, 1e-5, "relu"), False),
         ):
             yield Workload(
@@ -38,4 +38,4 @@ def _batch_norm_inputs(
 ) -> tuple[Draw | tuple[int, ...] | None, ...]:
     c = image[1]
     zeros, ones = given(np.zeros(c, np.float32)), given(np.ones(c, np.float32))
-    return image, zeros, ones, (c,), (c,), image if residual else None
+    return image, zeros, ones, (c,), (c,), image if residual else None, None

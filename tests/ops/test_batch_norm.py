@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import gpudl
+from gpudl import nn
 from gpudl.nn import functional as F
 from gpudl.tensor import Tensor
 from tests.ops.harness import native_devices
@@ -83,3 +84,46 @@ def test_one_feature_axis(where):
     )
     again = np.asarray(flat).reshape(6, 3, 4).transpose(0, 2, 1)
     np.testing.assert_allclose(np.asarray(y), again, atol=1e-6)
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("name", "shape"), [("BatchNorm2d", (3, 8, 4, 2)), ("BatchNorm3d", (2, 5, 2, 3, 2))]
+)
+def test_fused_layer_is_the_sum_of_its_parts(where, name, shape):
+    """Activation and residual inside the kernel; 8 channels keep bits, 5 keep the output."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for _ in range(3)]
+    fused = getattr(nn, name)(shape[1], momentum=None, activation="relu").to(where)
+    theirs = getattr(torch.nn, name)(shape[1], momentum=None)
+    for _ in range(2):  # momentum=None weighs both batches equally
+        x, shortcut = (Tensor(a, device=where, requires_grad=True) for a in arrays[:2])
+        y = fused(x, shortcut)
+        y.backward(Tensor(arrays[2], device=where))
+        x_, shortcut_ = (torch.tensor(a, requires_grad=True) for a in arrays[:2])
+        y_ = torch.relu(theirs(x_) + shortcut_)
+        y_.backward(torch.tensor(arrays[2]))
+        arrays[0] = arrays[0] * 2
+    pairs = [(y, y_.detach()), (x.grad, x_.grad), (shortcut.grad, shortcut_.grad)]
+    pairs += [(fused.running_var, theirs.running_var), (fused.weight.grad, theirs.weight.grad)]
+    for ours, expected in pairs:
+        np.testing.assert_allclose(np.asarray(ours), expected.numpy(), atol=5e-6)
+    assert int(fused.num_batches_tracked.item()) == 2
+
+
+@pytest.mark.parametrize("where", native_devices())
+def test_arrays_that_start_anywhere(where):
+    """16-byte accesses only where they are allowed."""
+    shape = (6, 8)
+    values = np.random.default_rng(6).standard_normal(49).astype(np.float32)
+    results = []
+    for start in (0, 1):
+        there = Tensor(np.roll(values, start), device=where)
+        x = there[start : start + 48].reshape(shape).detach()
+        x.requires_grad = True
+        y = F.batch_norm(x, None, None, training=True, activation="relu")
+        (y * y).sum().backward()
+        results.append((np.asarray(y), np.asarray(x.grad)))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)

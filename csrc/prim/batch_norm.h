@@ -1,0 +1,96 @@
+// What the kernels of batch normalisation share: the activation that ends them, the running statistics, and the
+// coefficients per channel.
+#pragma once
+#include "prim/channels.h"
+
+namespace gpudl::prim {
+
+using Vector = View<const float, 1>;
+using MaybeVector = Maybe<Vector>;
+using Statistic = Maybe<View<float, 1>>;
+using Bits = View<uint8_t, 2>;  // of the activation; (0, 0) where it is not kept
+
+// y = f(z) for z after the addition. f passes z on or bends it with a fixed slope, so one bit an element says what
+// backward must know. A NaN passes, as in PyTorch.
+struct Activation {
+  enum Kind : int { none, relu, relu6, leaky_relu };
+  int kind;
+
+  GPUDL_DEVICE float operator()(float z) const {
+    if (kind == none || (z > 0 && kind != relu6)) return z;
+    if (kind == leaky_relu) return z * SLOPE;
+    if (kind == relu6 && z > 6) return 6;
+    return z <= 0 ? 0.f : z;
+  }
+  GPUDL_DEVICE bool passes(float y) const { return !(y <= 0 || (kind == relu6 && y >= 6)); }
+  // What dy is multiplied with where z did not pass.
+  GPUDL_DEVICE float slope() const { return kind == leaky_relu ? SLOPE : 0.f; }
+
+  static constexpr float SLOPE = 0.01f;
+};
+
+// g = dz, from dy and from what forward kept: a bit an element, the output, or neither.
+struct Gradient {
+  const float* dy;
+  const float* y;
+  const uint8_t* mask;
+  Activation activation;
+
+  template <bool ALIGNED>
+  GPUDL_DEVICE Four load(const ChannelRows& m, int64_t row, int channel, int count) const {
+    const int64_t at = row * m.channels + channel;
+    Four g = load_four<ALIGNED>(dy + at, count);
+    if (activation.kind == Activation::none) return g;
+    unsigned bits = 0;
+    if (mask) {
+      bits = load_bits(mask, m, row, channel);
+    } else {
+      const Four out = load_four<ALIGNED>(y + at, count);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) bits |= activation.passes(out.at[i]) ? 1u << i : 0u;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (!(bits >> i & 1u)) g.at[i] = activation.slope() == 0 ? 0.f : g.at[i] * activation.slope();
+    return g;
+  }
+};
+
+// Statistics that follow the batches'. batches counts them; `cumulative` weighs all batches equally, by that count.
+struct Running {
+  float *mean, *var;
+  int64_t* batches;
+  float momentum;
+  bool cumulative;
+
+  // By one thread of the grid, before any other reads the count.
+  GPUDL_DEVICE void count() const {
+    if (batches) ++*batches;
+  }
+  GPUDL_DEVICE void update(int channel, float batch_mean, float squares, float rows) const {
+    if (!mean) return;
+    const float share = cumulative && batches ? 1.f / static_cast<float>(*batches) : momentum;
+    mean[channel] = (1 - share) * mean[channel] + share * batch_mean;
+    var[channel] = (1 - share) * var[channel] + share * (squares / (rows - 1));
+  }
+};
+
+// dx = g·scale + (x - mean)·slope + constant.
+struct Slopes {
+  float scale, slope, constant;
+};
+
+struct BackwardVectors {
+  MaybeVector weight, dmean, dinvstd;
+
+  // sum_g = Σ g and sum_gx = Σ g·(x - mean)·invstd over `count` rows, in training; from
+  // dx = scale·(g - sum_g/count - xhat·sum_gx/count) + dmean/count - dinvstd·invstd²·xhat/count, scale = weight·invstd.
+  GPUDL_DEVICE Slopes slopes(int c, float invstd, float sum_g, float sum_gx, float count, bool training) const {
+    const float scale = weight ? invstd * weight(c) : invstd;
+    if (!training) return {scale, 0, 0};
+    const float given = dinvstd ? dinvstd(c) * invstd * invstd : 0.f;
+    return {scale, -(scale * sum_gx + given) * invstd / count, ((dmean ? dmean(c) : 0.f) - scale * sum_g) / count};
+  }
+};
+
+}  // namespace gpudl::prim

@@ -1,0 +1,113 @@
+// Channels-last activations as a matrix: a row per position (n,…,h,w), a column per channel. A (N,C) batch is one too.
+//
+// A thread takes four neighbouring channels, in one 16-byte access where the channels divide by four and the arrays
+// start at a multiple of 16 bytes (ALIGNED), else one by one. A block takes `columns` such threads side by side and
+// `lanes` rows at a time; neighbouring threads hold neighbouring channels.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "core/view.h"
+#include "platform/device.h"
+#include "prim/elementwise.h"
+
+namespace gpudl::prim {
+
+using Four = Pack<float, 4>;
+
+template <bool ALIGNED>
+GPUDL_DEVICE Four load_four(const float* at, int count) {
+  if constexpr (ALIGNED) {
+    return load_pack<4>(at);
+  } else {
+    Four four{};
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < count) four.at[i] = at[i];
+    return four;
+  }
+}
+
+template <bool ALIGNED>
+GPUDL_DEVICE void store_four(float* at, const Four& four, int count) {
+  if constexpr (ALIGNED) {
+    store_pack<4>(at, four);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < count) at[i] = four.at[i];
+  }
+}
+
+struct ChannelRows {
+  int64_t rows;
+  int channels, columns, lanes;
+
+  // Tiles of up to `most` threads side by side. An even number where pairs of threads share a byte of a bit mask.
+  template <class T, int RANK, Layout LAYOUT>
+  static ChannelRows of(const View<T, RANK, LAYOUT>& x, int block, int most) {
+    const int channels = x.dim[RANK - 1], fours = std::max(1, (channels + 3) / 4);
+    const int tiles = (fours + most - 1) / most;
+    int columns = (fours + tiles - 1) / tiles;
+    if (columns > 1) columns += columns % 2;
+    return {channels ? x.size() / channels : 0, channels, columns, block / columns};
+  }
+  GPUDL_HD int tiles() const { return (channels + 4 * columns - 1) / (4 * columns); }
+};
+
+// Kernels for any number of rows: a block takes a chunk of them at a time, four a thread.
+constexpr int CHUNK_BLOCK = 256;
+constexpr int CHUNK_COLUMNS = 32;       // threads side by side, at most
+constexpr int CHUNK_ROWS = 4;           // that a thread loads at once
+constexpr int CHUNK_MAX_BLOCKS = 4096;  // each then does more, and reads what it needs per channel once
+
+GPUDL_HD inline int64_t chunk_of(const ChannelRows& m) { return static_cast<int64_t>(m.lanes) * CHUNK_ROWS; }
+GPUDL_HD inline int64_t chunks_of(const ChannelRows& m) { return (m.rows + chunk_of(m) - 1) / chunk_of(m); }
+
+// Of an elementwise pass: (blocks, tiles); a block takes every gridDim.x-th chunk.
+inline dim3 chunk_grid(const ChannelRows& m) {
+  const int64_t most = std::max(1, CHUNK_MAX_BLOCKS / m.tiles());
+  return dim3(static_cast<unsigned>(std::min(chunks_of(m), most)), m.tiles());
+}
+
+// A thread's place: its first channel, how many of its four exist (none: the thread has no work), its first row.
+struct ChannelPlace {
+  int channel, count, lane;
+  GPUDL_DEVICE ChannelPlace(const ChannelRows& m, int tile)
+      : channel((tile * m.columns + static_cast<int>(threadIdx.x) % m.columns) * 4),
+        count(m.channels - channel),
+        lane(static_cast<int>(threadIdx.x) / m.columns) {
+    count = lane >= m.lanes || count < 0 ? 0 : count > 4 ? 4 : count;
+  }
+};
+
+// Combines the values of all lanes of a column in a tree of fixed order; every thread gets its column's result. The
+// whole block takes part. shared: one T a thread.
+template <class T, class Combine>
+GPUDL_DEVICE T combine_lanes(const ChannelRows& m, T mine, T* shared, Combine combine) {
+  const int column = static_cast<int>(threadIdx.x) % m.columns, lane = static_cast<int>(threadIdx.x) / m.columns;
+  __syncthreads();  // an earlier call's readers are done
+  shared[threadIdx.x] = mine;
+  for (int left = m.lanes; left > 1;) {
+    const int half = (left + 1) / 2;
+    __syncthreads();
+    if (lane < left - half) shared[threadIdx.x] = combine(shared[threadIdx.x], shared[threadIdx.x + half * m.columns]);
+    left = half;
+  }
+  __syncthreads();
+  return shared[column];
+}
+
+// A bit per element, (rows, channels/8) bytes: bit c%8 of byte c/8. Needs channels that divide by 8, so that two
+// neighbouring threads hold one byte. All threads of the warp take part.
+GPUDL_DEVICE void store_bits(uint8_t* mask, const ChannelRows& m, int64_t row, int channel, unsigned bits,
+                             bool inside) {
+  const unsigned other = __shfl_xor_sync(~0u, bits, 1);
+  if (inside && channel % 8 == 0) mask[row * (m.channels / 8) + channel / 8] = static_cast<uint8_t>(bits | other << 4);
+}
+
+GPUDL_DEVICE unsigned load_bits(const uint8_t* mask, const ChannelRows& m, int64_t row, int channel) {
+  return mask[row * (m.channels / 8) + channel / 8] >> (channel % 8);
+}
+
+}  // namespace gpudl::prim
