@@ -141,6 +141,27 @@ FINDINGS = [
     Finding("reused_early", "plain", "WRONG"),
     Finding("reused_early", "race", "@store_written: data race: .* read .* tma_store_2d"),
     Finding("store_not_waited", "plain", "@store_read: .* ended before this store was complete"),
+    # Blocks that are alive at once.
+    Finding("missing_grid_sync", "plain", "WRONG"),
+    Finding(
+        "missing_grid_sync",
+        "race",
+        "@neighbour_written: data race: global .* of block .* @neighbour_read .* no barrier orders",
+    ),
+    Finding(
+        "block_left_early",
+        "plain",
+        "@grid_barrier: .* deadlock, no thread of the 3 blocks alive .* of 96 threads 32 have",
+    ),
+    Finding("not_cooperative", "plain", "@grid_barrier: .* only after launch_cooperative"),
+    Finding("dirty_counter", "plain", "@grid_barrier: .* it must be zero when first used"),
+    Finding("too_many_blocks", "plain", "5 blocks that must all be alive .* the device holds 4"),
+    Finding(
+        "unreleased_flag", "race", "@unreleased_flag: data race: .* of block .* @row_written and"
+    ),
+    Finding(
+        "awaited_for_ever", "plain", "@awaited_for_ever: .* deadlock, .* 64 wait in load_acquire"
+    ),
     Finding("refused_tensor_map", "plain", "axis 1: stride of 24 bytes must be a multiple of 16"),
 ]
 

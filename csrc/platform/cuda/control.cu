@@ -23,6 +23,10 @@ int current_device() {
   return device;
 }
 
+void clear(void* data, size_t bytes) {
+  cuda::check(cudaMemsetAsync(data, 0, bytes, stream_of_this_thread), "clear memory");
+}
+
 void set_schedule(int64_t) {
   throw std::invalid_argument("a GPU schedules its threads itself; only the emulator's schedule can be set");
 }
@@ -41,6 +45,16 @@ void allow_shared_bytes(const void* kernel, size_t bytes) {
   if (bytes <= WITHOUT_ASKING) return;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
         "give a kernel its shared memory");
+}
+
+int resident_blocks(const void* kernel, int threads, size_t shared_bytes) {
+  allow_shared_bytes(kernel, shared_bytes);
+  int device = 0, multiprocessors = 0, blocks = 0;
+  check(cudaGetDevice(&device), "name the GPU in use");
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "count multiprocessors");
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes),
+        "tell how many blocks are resident");
+  return blocks * multiprocessors;
 }
 
 }  // namespace cuda

@@ -17,6 +17,7 @@
 #include "platform/bfloat16.h"
 #include "platform/cuda/barrier.h"
 #include "platform/cuda/copy.h"
+#include "platform/cuda/grid.h"
 #include "platform/cuda/launch.h"
 #include "platform/cuda/mbarrier.h"
 #include "platform/cuda/memory.h"

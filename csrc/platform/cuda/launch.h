@@ -1,4 +1,4 @@
-// launch(kernel, grid, block, shared_bytes, arguments...) on the current stream.
+// launch(kernel, grid, block, shared_bytes, arguments...) on the current stream, and its relatives.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -9,26 +9,60 @@ namespace gpudl {
 
 cudaStream_t current_stream();  // of this host thread; set by set_stream
 
+// Sets bytes of the device's memory to zero, in order with the launches.
+void clear(void* data, size_t bytes);
+
 namespace cuda {
+
 // Throws std::runtime_error that says what failed and what CUDA calls it.
 void check(cudaError_t status, const char* doing);
 // A kernel must ask for more than 48 KiB of dynamic shared memory before it is launched with it.
 void allow_shared_bytes(const void* kernel, size_t bytes);
-}  // namespace cuda
+int resident_blocks(const void* kernel, int threads, size_t shared_bytes);
 
-// Neither synchronises nor allocates. Throws std::runtime_error if CUDA refuses the launch.
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Arguments&&... arguments) {
+void run_kernel(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                const cudaLaunchAttribute* attribute, Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument per parameter of the kernel");
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // an empty tensor: nothing to do
-  cuda::allow_shared_bytes(reinterpret_cast<const void*>(kernel), shared_bytes);
+  allow_shared_bytes(reinterpret_cast<const void*>(kernel), shared_bytes);
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = current_stream();
-  cuda::check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...),
-              "launch a kernel");
+  config.attrs = const_cast<cudaLaunchAttribute*>(attribute);
+  config.numAttrs = attribute != nullptr;
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...),
+        "launch a kernel");
 }
 
+}  // namespace cuda
+
+// Neither synchronises nor allocates. Throws std::runtime_error if CUDA refuses the launch.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Arguments&&... arguments) {
+  cuda::run_kernel(kernel, grid, block, shared_bytes, nullptr, std::forward<Arguments>(arguments)...);
+}
+
+// All blocks of the grid are alive at once, so that they may wait for each other: see grid_sync. Refused if the grid
+// has more blocks than device::resident_blocks tells.
+template <class... Parameters, class... Arguments>
+void launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                        Arguments&&... arguments) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeCooperative;
+  attribute.val.cooperative = 1;
+  cuda::run_kernel(kernel, grid, block, shared_bytes, &attribute, std::forward<Arguments>(arguments)...);
+}
+
+namespace device {
+
+// How many blocks of a kernel the whole device holds at once.
+template <class... Parameters>
+int resident_blocks(void (*kernel)(Parameters...), int threads, size_t shared_bytes) {
+  return cuda::resident_blocks(reinterpret_cast<const void*>(kernel), threads, shared_bytes);
+}
+
+}  // namespace device
 }  // namespace gpudl

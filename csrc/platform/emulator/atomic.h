@@ -13,7 +13,35 @@ T atomic(Atomic operation, T* address, T value, T expected, const Site& site);
 
 void fence();
 
+// Words through which blocks that are alive at once tell each other: see the CUDA platform's grid.h.
+unsigned load_acquire(const unsigned* address, const Site& site);
+unsigned add_release(unsigned* address, unsigned value, const Site& site);  // returns the old value
+void store_release(unsigned* address, unsigned value, const Site& site);
+void grid_sync(unsigned* counter, const Site& site);
+
 }  // namespace gpudl::emulator
+
+namespace gpudl::device {
+
+using emulator::Site;
+
+// Read a word that another block may change: what that block had done before its store_release or add_release of the
+// value that is read is visible from now on. May be polled in a loop.
+inline unsigned load_acquire(const unsigned* word, Site site = Site::here("load_acquire")) {
+  return emulator::load_acquire(word, site);
+}
+inline void store_release(unsigned* word, unsigned value, Site site = Site::here("store_release")) {
+  emulator::store_release(word, value, site);
+}
+inline void add_release(unsigned* word, unsigned value, Site site = Site::here("add_release")) {
+  emulator::add_release(word, value, site);
+}
+// All threads of all blocks of a cooperative launch meet; what they wrote before is visible to all of them after it.
+// The counter is one word of global memory that was zero when first used (see clear); a barrier leaves its lower bits
+// as they were, so that it serves any number of barriers and launches.
+inline void grid_sync(unsigned* counter, Site site = Site::here("grid_sync")) { emulator::grid_sync(counter, site); }
+
+}  // namespace gpudl::device
 
 #define GPUDL_ATOMIC(T, name, operation)                                                                    \
   inline T name(T* address, T value, ::gpudl::emulator::Site site = ::gpudl::emulator::Site::here(#name)) { \

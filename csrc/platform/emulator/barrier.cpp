@@ -27,8 +27,14 @@ struct Barrier {
 };
 
 constexpr unsigned BARRIERS = 16;
-Barrier barriers[BARRIERS];
-unsigned last_trues;  // of the last vote: read by its threads before any of them can reach the next
+
+struct BlockBarriers {
+  Barrier barrier[BARRIERS];
+  unsigned last_trues = 0;  // of the last vote: read by its threads before any of them can reach the next
+};
+std::vector<BlockBarriers> all;  // of each block that is alive
+
+BlockBarriers& own() { return all[engine.self().home->number]; }
 
 void clear(Barrier& barrier) {
   barrier.trues = 0;
@@ -37,13 +43,13 @@ void clear(Barrier& barrier) {
   std::fill(std::begin(barrier.lanes), std::end(barrier.lanes), 0);
 }
 
-void release(Barrier& barrier) {
+void release(Barrier& barrier, unsigned& last_trues) {
   unsigned waiting[1024];
   size_t count = 0;
   for (const Arrival& arrival : barrier.arrivals)
-    if (arrival.waits) waiting[count++] = arrival.thread->linear;
+    if (arrival.waits) waiting[count++] = arrival.thread->slot;
   race::threads_met(waiting, count, barrier.arrived);
-  engine.scheduler.redraw(engine.threads, engine.thread_count);
+  engine.scheduler.redraw(engine.threads, engine.slots);
   for (const Arrival& arrival : barrier.arrivals)
     if (arrival.waits) engine.wake(*arrival.thread);
   last_trues = barrier.trues;
@@ -53,18 +59,21 @@ void release(Barrier& barrier) {
 }  // namespace
 
 void begin_barriers() {
-  for (Barrier& barrier : barriers) clear(barrier);
+  all.resize(engine.blocks.size());
+  for (BlockBarriers& block : all)
+    for (Barrier& barrier : block.barrier) clear(barrier);
 }
 
-void release_block_barrier() {
-  Barrier& barrier = barriers[0];
-  if (!barrier.arrivals.empty() && barrier.arrivals.size() == engine.live) release(barrier);
+void release_block_barrier(const Block& block) {
+  BlockBarriers& its = all[block.number];
+  if (!its.barrier[0].arrivals.empty() && its.barrier[0].arrivals.size() == block.live)
+    release(its.barrier[0], its.last_trues);
 }
 
 void block_barrier(const Site& site) { block_count(false, site); }
 
 unsigned block_count(bool predicate, const Site& site) {
-  Barrier& barrier = barriers[0];
+  Barrier& barrier = own().barrier[0];
   Thread& me = engine.self();
   if (!barrier.arrivals.empty()) {
     const Thread& first = *barrier.arrivals.front().thread;
@@ -75,16 +84,16 @@ unsigned block_count(bool predicate, const Site& site) {
   barrier.arrivals.push_back({&me, true});
   barrier.trues += predicate;
   me.waiting = site;
-  release_block_barrier();
+  release_block_barrier(*me.home);
   engine.wait(site);
-  return last_trues;
+  return all[me.home->number].last_trues;
 }
 
 void named_barrier(unsigned id, unsigned threads, bool waits, const Site& site) {
   if (id == 0 || id >= BARRIERS) fail(site, "barrier %u; named barriers are 1 to 15 (0 is __syncthreads)", id);
   if (threads == 0 || threads % 32 != 0 || threads > 1024)
     fail(site, "barrier %u expects %u threads; it must be a multiple of 32, at most 1024", id, threads);
-  Barrier& barrier = barriers[id];
+  Barrier& barrier = own().barrier[id];
   Thread& me = engine.self();
   if (barrier.arrivals.empty()) barrier.expected = threads;
   if (barrier.expected != threads) {
@@ -103,8 +112,8 @@ void named_barrier(unsigned id, unsigned threads, bool waits, const Site& site) 
   lanes |= 1u << me.lane;
   there = site;
   barrier.arrivals.push_back({&me, waits});
-  if (!waits) race::release(me.linear, barrier.arrived);
-  if (barrier.arrivals.size() == threads) release(barrier);  // wakes this thread too, if it waits
+  if (!waits) race::release(me.slot, barrier.arrived);
+  if (barrier.arrivals.size() == threads) release(barrier, own().last_trues);  // wakes this thread too, if it waits
   waits ? engine.wait(site) : engine.preempt();
 }
 

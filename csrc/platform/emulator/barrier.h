@@ -4,13 +4,15 @@
 
 namespace gpudl::emulator {
 
+struct Block;
+
 void block_barrier(const Site& site);
 // All threads of the block meet; each gets the number of threads that came with a true predicate.
 unsigned block_count(bool predicate, const Site& site);
 void named_barrier(unsigned id, unsigned threads, bool wait, const Site& site);
 
-void begin_barriers();         // a new block
-void release_block_barrier();  // if no thread is missing any more
+void begin_barriers();                           // new blocks
+void release_block_barrier(const Block& block);  // if no thread of it is missing any more
 
 }  // namespace gpudl::emulator
 

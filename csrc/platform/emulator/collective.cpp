@@ -48,19 +48,20 @@ Meeting& find_meeting(Warp& warp, uint32_t mask, CollectiveWork work, const Site
 
 }  // namespace
 
-void begin_collectives(unsigned threads) {
-  warps.resize((threads + 31) / 32);
+void begin_collectives() {
+  const unsigned of_block = (engine.thread_count + 31) / 32;
+  warps.resize(engine.blocks.size() * of_block);
   for (size_t w = 0; w < warps.size(); ++w) {
-    const unsigned lanes = threads - static_cast<unsigned>(w) * 32;
+    const unsigned lanes = engine.thread_count - static_cast<unsigned>(w % of_block) * 32;
     warps[w].lanes = lanes >= 32 ? ~0u : (1u << lanes) - 1;
     for (Meeting& meeting : warps[w].meetings) meeting.arrived = 0;
   }
 }
 
-uint32_t live_lanes(unsigned warp) { return warps[warp].lanes; }
+uint32_t live_lanes(unsigned global_warp) { return warps[global_warp].lanes; }
 
 void lane_ended(const Thread& thread) {
-  Warp& warp = warps[thread.warp];
+  Warp& warp = warps[thread.global_warp()];
   warp.lanes &= ~(1u << thread.lane);
   for (const Meeting& meeting : warp.meetings)
     if (meeting.arrived != 0 && (meeting.mask >> thread.lane & 1))
@@ -70,7 +71,7 @@ void lane_ended(const Thread& thread) {
 
 void warp_collective(uint32_t mask, void* argument, CollectiveWork work, const Site& site) {
   Thread& me = engine.self();
-  Warp& warp = warps[me.warp];
+  Warp& warp = warps[me.global_warp()];
   const uint32_t bit = 1u << me.lane;
   if (!(mask & bit)) fail(site, "lane %u calls it, but mask 0x%08x does not name this lane", me.lane, mask);
   if (mask & ~warp.lanes)

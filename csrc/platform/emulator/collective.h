@@ -14,9 +14,9 @@ using CollectiveWork = void (*)(void* const* arguments, uint32_t mask);
 
 void warp_collective(uint32_t mask, void* argument, CollectiveWork work, const Site& site);
 
-void begin_collectives(unsigned threads);  // a new block
-void lane_ended(const Thread& thread);     // fails if others wait for it
-uint32_t live_lanes(unsigned warp);        // those that have not ended
+void begin_collectives();                   // new blocks
+void lane_ended(const Thread& thread);      // fails if others wait for it
+uint32_t live_lanes(unsigned global_warp);  // those that have not ended
 
 // The same with a typed argument: work(Argument* const* arguments, uint32_t mask).
 template <class Argument, class Work>

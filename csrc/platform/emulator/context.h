@@ -45,7 +45,7 @@ struct Stack {
 };
 
 // All stacks lie in one region: memory private to a thread is told apart by two comparisons.
-constexpr size_t MAX_STACKS = 1024;
+constexpr size_t MAX_STACKS = 8192;
 extern const char* stacks_begin;
 extern const char* stacks_end;
 inline bool on_a_stack(const void* pointer) { return pointer >= stacks_begin && pointer < stacks_end; }

@@ -25,12 +25,12 @@ struct InFlight {
   std::vector<Copy> open;
 };
 
-std::vector<InFlight> in_flight;  // by linear thread index; touched only for threads that copy
+std::vector<InFlight> in_flight;  // by the thread's slot; touched only for threads that copy
 
 InFlight& own_copies() {
   Thread& me = engine.self();
-  if (in_flight.empty()) in_flight.resize(engine.threads.size());
-  InFlight& copies = in_flight[me.linear];
+  if (in_flight.size() < engine.slots) in_flight.resize(engine.slots);
+  InFlight& copies = in_flight[me.slot];
   if (!me.has_copies) {
     me.has_copies = true;
     copies.groups.clear();
@@ -77,7 +77,7 @@ void wait_for_copies(size_t groups_left) {
 }
 
 void check_copies_complete(const Thread& thread) {
-  const InFlight& copies = in_flight[thread.linear];
+  const InFlight& copies = in_flight[thread.slot];
   if (!copies.open.empty())
     fail(copies.open.front().site, "the thread ended with copies that it never committed: call cp_async_commit()");
   for (const auto& group : copies.groups)

@@ -19,31 +19,42 @@ namespace gpudl::emulator {
 
 Engine engine;
 ThreadIndex* current = nullptr;
-dim3 block_index, block_extent, grid_extent;
+dim3 block_extent, grid_extent;
 
 namespace {
 
-constexpr unsigned MAX_THREADS = 1024;
+uint64_t count_of(dim3 extent) { return uint64_t{extent.x} * extent.y * extent.z; }
 
-void check_extents(dim3 grid, dim3 block) {
-  const Site site = Site::here("launch", "", 0);
+void check_shape(const LaunchShape& shape) {
+  const Site site = Site::here(shape.cooperative ? "launch_cooperative" : "launch", "", 0);
+  const dim3 grid = shape.grid, block = shape.block, resident = shape.resident;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     fail(site, "a grid of (%u,%u,%u) blocks; at least 1 and at most (2147483647,65535,65535) can be launched", grid.x,
          grid.y, grid.z);
-  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  const uint64_t threads = count_of(block);
   if (threads == 0 || threads > MAX_THREADS || block.z > 64)
     fail(site, "a block of (%u,%u,%u) threads; at least 1 and at most 1024 can be launched, 64 of them along z",
          block.x, block.y, block.z);
+  const int room = resident_blocks(static_cast<int>(threads), shape.shared_bytes);
+  if (shape.cooperative && count_of(resident) > static_cast<uint64_t>(room))
+    fail(site, "%llu blocks that must all be alive at once; the device holds %d of them (device::resident_blocks)",
+         static_cast<unsigned long long>(count_of(resident)), room);
 }
 
 }  // namespace
 
-void run(dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(void*), void* arguments) {
+int resident_blocks(int threads, size_t) {
+  const int warps = (threads + 31) / 32;
+  return std::min({options.resident_blocks, static_cast<int>(MAX_RESIDENT_THREADS) / std::max(1, warps * 32),
+                   static_cast<int>(MAX_RESIDENT_BLOCKS)});
+}
+
+void run(const LaunchShape& shape, void (*body)(void*), void* arguments) {
   static std::mutex one_at_a_time;
   static thread_local bool inside = false;
   if (inside) fail(Site::here("launch", "", 0), "a kernel launched a kernel");
-  check_extents(grid, block);
   const std::lock_guard lock(one_at_a_time);
+  check_shape(shape);
   inside = true;
   struct Leave {
     ~Leave() {
@@ -52,44 +63,56 @@ void run(dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(void*), void*
       engine.running = false;
     }
   } leave;
-  engine.run(grid, block, dynamic_bytes, body, arguments);
+  engine.run(shape, body, arguments);
 }
 
-void Engine::run(dim3 grid, dim3 block, size_t bytes, void (*body)(void*), void* arguments) {
+void Engine::run(const LaunchShape& launched, void (*body)(void*), void* arguments) {
   ++counted.launches;
-  if (threads.empty()) threads.resize(MAX_THREADS);
-  grid_extent = grid;
-  block_extent = block;
+  shape = launched;
+  grid_extent = shape.grid;
+  block_extent = shape.block;
   body_ = body;
   arguments_ = arguments;
-  dynamic_bytes = bytes;
-  thread_count = block.x * block.y * block.z;
-  scheduler.begin_launch(options.schedule, thread_count);
+  thread_count = static_cast<unsigned>(count_of(shape.block));
+  blocks.resize(count_of(shape.resident));
+  slots = static_cast<unsigned>(blocks.size()) * ((thread_count + 31) / 32 * 32);
+  if (threads.size() < slots) threads.resize(std::max(slots, MAX_THREADS));
+  scheduler.begin_launch(options.schedule, slots);
   race::begin_launch();
   const FaultGuard guard(host_);
 
-  const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
+  const uint64_t waves = count_of(shape.grid) / blocks.size();
   if (scheduler.in_order()) {
-    for (uint64_t i = 0; i < blocks; ++i) run_block(i);
+    for (uint64_t i = 0; i < waves; ++i) run_wave(i);
     return;
   }
-  std::vector<uint64_t> order(blocks);
-  for (uint64_t i = 0; i < blocks; ++i) {  // inside-out shuffle
+  std::vector<uint64_t> order(waves);
+  for (uint64_t i = 0; i < waves; ++i) {  // inside-out shuffle
     const uint32_t other = scheduler.random_below(static_cast<uint32_t>(i + 1));
     order[i] = order[other];
     order[other] = i;
   }
-  for (const uint64_t i : order) run_block(i);
+  for (const uint64_t i : order) run_wave(i);
 }
 
-void Engine::run_block(uint64_t linear) {
-  ++counted.blocks;
-  const uint64_t row = linear / grid_extent.x;
-  block_index = {static_cast<unsigned>(linear % grid_extent.x), static_cast<unsigned>(row % grid_extent.y),
-                 static_cast<unsigned>(row / grid_extent.y)};
-  running = true;
-  begin_block();
-  race::begin_block(linear, thread_count);
+// Blocks that are alive together form a box of shape.resident blocks; such boxes tile the grid.
+dim3 Engine::block_index(uint64_t wave, unsigned number) const {
+  const dim3 box = shape.resident;
+  const unsigned across = shape.grid.x / box.x, down = shape.grid.y / box.y;
+  return {static_cast<unsigned>(wave % across) * box.x + number % box.x,
+          static_cast<unsigned>(wave / across % down) * box.y + number / box.x % box.y,
+          static_cast<unsigned>(wave / across / down) * box.z + number / box.x / box.y};
+}
+
+uint64_t Engine::linear_block(uint64_t wave, unsigned number) const {
+  const dim3 index = block_index(wave, number);
+  return (uint64_t{index.z} * shape.grid.y + index.y) * shape.grid.x + index.x;
+}
+
+void Engine::run_wave(uint64_t wave) {
+  counted.blocks += blocks.size();
+  begin_wave(wave);
+  race::begin_wave(wave, slots);
   left_host_ = true;
   switch_to(nullptr, next_to_run());
   if (FaultGuard::caught()) {
@@ -101,7 +124,7 @@ void Engine::run_block(uint64_t linear) {
     abandon_stacks();
     rethrow_error();
   }
-  race::end_block();
+  race::end_wave();
   end_tma();
   end_shared_memory();
 }
@@ -118,49 +141,61 @@ void Engine::rethrow_error() {
   }
 }
 
-void Engine::begin_block() {
-  live = thread_count;
+void Engine::begin_wave(uint64_t wave) {
+  wave_ = wave;
+  for (unsigned i = 0; i < blocks.size(); ++i) blocks[i] = {block_index(wave, i), i, thread_count};
+  running = true;
+  live = thread_count * static_cast<unsigned>(blocks.size());
   begun_ = 0;
   next_index_ = {0, 0, 0};
-  scheduler.begin_block();
-  begin_shared_memory(dynamic_bytes);
+  pollers_.clear();
+  futile_rounds_ = 0;
+  scheduler.begin_wave();
+  begin_shared_memory(shape.shared_bytes);
   begin_barriers();
-  begin_collectives(thread_count);
+  begin_collectives();
   begin_mbarriers();
   begin_tma();
   begin_wgmma();
   if (scheduler.in_order()) return;
-  while (begun_ < thread_count) scheduler.push(begin_next_thread());
-  scheduler.redraw(threads, thread_count);
+  for (unsigned i = 0; i < live; ++i) scheduler.push(begin_next_thread());
+  scheduler.redraw(threads, slots);
 }
 
 Thread* Engine::begin_next_thread() {
-  Thread& thread = threads[begun_];
+  const unsigned number = begun_ / thread_count, linear = begun_ % thread_count;
+  const unsigned slot = number * ((thread_count + 31) / 32 * 32) + linear;
+  Thread& thread = threads[slot];
   thread.index = next_index_;
-  thread.linear = begun_;
-  thread.warp = begun_ / 32;
-  thread.lane = begun_ % 32;
+  thread.block = blocks[number].index;
+  thread.shared = shared_memory_of(number);
+  thread.home = &blocks[number];
+  thread.linear = linear;
+  thread.warp = linear / 32;
+  thread.lane = linear % 32;
+  thread.slot = slot;
   thread.finished = false;
   thread.has_copies = thread.has_stores = thread.has_products = false;
+  thread.polled = nullptr;
   thread.stack = nullptr;
   ++begun_;
   if (++next_index_.x == block_extent.x) {
     next_index_.x = 0;
     if (++next_index_.y == block_extent.y) {
       next_index_.y = 0;
-      ++next_index_.z;
+      if (++next_index_.z == block_extent.z) next_index_.z = 0;
     }
   }
   return &thread;
 }
 
 Thread* Engine::next_to_run() {
-  if (begun_ < thread_count) return begin_next_thread();
+  if (begun_ < thread_count * blocks.size()) return begin_next_thread();
   // Loads land when nothing else can happen; under a random schedule now and then before.
   constexpr uint32_t LAND_ONE_IN = 64;
   if (!scheduler.in_order() && loads_in_flight() && scheduler.random_below(LAND_ONE_IN) == 0) land_one_load();
   while (scheduler.empty())
-    if (!land_one_load()) fail_deadlock();
+    if (!land_one_load() && !wake_pollers()) fail_deadlock();
   return scheduler.pop();
 }
 
@@ -185,8 +220,10 @@ Thread* Engine::thread_ended(Thread& thread) {
   if (thread.has_products) check_products_complete(thread);
   thread.finished = true;
   lane_ended(thread);
+  --thread.home->live;
+  futile_rounds_ = 0;
   if (--live == 0) return nullptr;
-  release_block_barrier();  // it may have waited for this thread alone
+  release_block_barrier(*thread.home);  // it may have waited for this thread alone
   return next_to_run();
 }
 
@@ -256,27 +293,6 @@ void Engine::abandon_stacks() {
     stack->start_at(&fiber_entry);
     idle_.push_back(stack.get());
   }
-}
-
-void Engine::fail_deadlock() const {
-  std::vector<const Thread*> first;  // one thread of each place where threads wait
-  std::string text;
-  for (unsigned i = 0; i < thread_count; ++i) {
-    const Thread& thread = threads[i];
-    const auto waits_there = [&](const Thread* other) { return other->waiting.same_place(thread.waiting); };
-    if (thread.finished || std::any_of(first.begin(), first.end(), waits_there)) continue;
-    first.push_back(&thread);
-    unsigned count = 0;
-    for (unsigned j = i; j < thread_count; ++j) count += !threads[j].finished && waits_there(&threads[j]);
-    if (!text.empty()) text += "; ";
-    text += std::to_string(count) + (count == 1 ? " waits in " : " wait in ") + thread.waiting.word + " at " +
-            thread.waiting.file + ":" + std::to_string(thread.waiting.line) + " (thread " + std::to_string(i) +
-            (count == 1 ? ")" : " is the first)");
-  }
-  text += describe_awaited_mbarriers();
-  current = nullptr;  // no single thread is to blame
-  fail(first.front()->waiting, "deadlock, no thread of the block can run; of %u threads %u have ended; %s",
-       thread_count, thread_count - live, text.c_str());
 }
 
 }  // namespace gpudl::emulator

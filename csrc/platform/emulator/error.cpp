@@ -18,9 +18,10 @@ void fail(const Site& site, const char* format, ...) {
   std::string text;
   if (site.line != 0) text = std::string(site.file) + ":" + std::to_string(site.line) + ": ";
   text += std::string(site.word) + ": " + message;
-  if (engine.running) {
+  if (engine.running && (current != nullptr || engine.blocks.size() == 1)) {
+    const dim3* block = current != nullptr ? &current->block : &engine.blocks[0].index;
     char where[160];
-    int written = snprintf(where, sizeof where, " [block (%u,%u,%u)", block_index.x, block_index.y, block_index.z);
+    int written = snprintf(where, sizeof where, " [block (%u,%u,%u)", block->x, block->y, block->z);
     if (current != nullptr)
       written += snprintf(where + written, sizeof where - written, ", thread (%u,%u,%u)", current->index.x,
                           current->index.y, current->index.z);

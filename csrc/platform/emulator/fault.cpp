@@ -18,9 +18,9 @@ namespace {
 // The last words of a process that a sanitizer ends: which thread of the kernel it was.
 void name_thread() {
   if (current == nullptr) return;
-  const dim3& thread = current->index;
-  fprintf(stderr, "gpudl: this was block (%u,%u,%u), thread (%u,%u,%u) of the running kernel\n", block_index.x,
-          block_index.y, block_index.z, thread.x, thread.y, thread.z);
+  const dim3 &thread = current->index, &block = current->block;
+  fprintf(stderr, "gpudl: this was block (%u,%u,%u), thread (%u,%u,%u) of the running kernel\n", block.x, block.y,
+          block.z, thread.x, thread.y, thread.z);
 }
 }  // namespace
 

@@ -10,27 +10,61 @@
 namespace gpudl {
 
 namespace emulator {
+
+struct LaunchShape {
+  dim3 grid, block;
+  size_t shared_bytes;
+  dim3 resident{1};  // blocks that are alive at once, along each axis: one, a cluster, or the whole grid
+  bool cooperative = false;
+};
+
 // Calls body(arguments) once per thread of the grid. Throws what a thread throws; the engine can be used again after
 // that.
-void run(dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(void*), void* arguments);
-}  // namespace emulator
+void run(const LaunchShape& shape, void (*body)(void*), void* arguments);
 
-// Same signature as the CUDA platform's. Throws emulator::Error, a std::runtime_error, for a kernel's mistakes.
+int resident_blocks(int threads, size_t shared_bytes);
+
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Arguments&&... arguments) {
+void run_kernel(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument per parameter of the kernel");
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // an empty tensor: nothing to do
+  if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;  // an empty tensor: nothing to do
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<std::decay_t<Parameters>...> arguments;
   } call{kernel, {static_cast<Parameters>(std::forward<Arguments>(arguments))...}};
-  emulator::run(
-      grid, block, shared_bytes,
-      [](void* pointer) {
-        auto& call = *static_cast<Call*>(pointer);
-        std::apply(call.kernel, call.arguments);
-      },
-      &call);
+  const auto body = [](void* pointer) {
+    auto& call = *static_cast<Call*>(pointer);
+    std::apply(call.kernel, call.arguments);
+  };
+  run(shape, body, &call);
 }
 
+}  // namespace emulator
+
+// Same signatures as the CUDA platform's. Throw emulator::Error, a std::runtime_error, for a kernel's mistakes.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Arguments&&... arguments) {
+  emulator::run_kernel(kernel, {grid, block, shared_bytes}, std::forward<Arguments>(arguments)...);
+}
+
+// All blocks of the grid are alive at once, so that they may wait for each other: see grid_sync. Refused if the grid
+// has more blocks than device::resident_blocks tells.
+template <class... Parameters, class... Arguments>
+void launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                        Arguments&&... arguments) {
+  emulator::run_kernel(kernel, {grid, block, shared_bytes, grid, true}, std::forward<Arguments>(arguments)...);
+}
+
+// Sets bytes of the device's memory to zero, in order with the launches.
+void clear(void* data, size_t bytes);
+
+namespace device {
+
+// How many blocks of a kernel the whole device holds at once.
+template <class... Parameters>
+int resident_blocks(void (*)(Parameters...), int threads, size_t shared_bytes) {
+  return emulator::resident_blocks(threads, shared_bytes);
+}
+
+}  // namespace device
 }  // namespace gpudl

@@ -109,7 +109,7 @@ void mbarrier_arrive(uint32_t address, int64_t expected_bytes, const Site& site)
          "all %d arrivals of this phase have come and it waits for %lld bytes: arrive again in the next phase only",
          mbarrier.count, static_cast<long long>(mbarrier.bytes));
   announce(mbarrier, expected_bytes, site);
-  race::release(engine.self().linear, mbarrier.arriving);
+  race::release(engine.self().slot, mbarrier.arriving);
   --mbarrier.pending;
   complete_phase_if_due(mbarrier);
   engine.preempt();
@@ -120,7 +120,7 @@ void mbarrier_wait(uint32_t address, unsigned parity, const Site& site) {
   for (;;) {
     Mbarrier& mbarrier = existing(address, site);  // found anew: others may have come and gone meanwhile
     if (mbarrier.phase != parity) {
-      race::acquire(engine.self().linear, mbarrier.completed);
+      race::acquire(engine.self().slot, mbarrier.completed);
       return;
     }
     mbarrier.waiting.push_back(&engine.self());

@@ -1,4 +1,5 @@
-// Shared memory: one arena for the running block. Its arrays lie apart, with guards between them, and start as NaN.
+// Shared memory: an arena for each block that is alive. Its arrays lie apart, with guards between them, and start as
+// NaN; they lie alike in all blocks.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -6,22 +7,23 @@
 #include <type_traits>
 
 #include "platform/emulator/error.h"
+#include "platform/emulator/thread.h"
 
 namespace gpudl::emulator {
 
-extern uint64_t block_serial;  // counts blocks, so that a placement of an earlier block is not mistaken for this one's
+extern uint64_t wave_serial;  // so that a placement in earlier blocks is not mistaken for one in those that are alive
 
-// A static shared array of a kernel, and where it lies in the running block.
+// A static shared array of a kernel, and where it lies in the blocks that are alive.
 struct SharedArray {
   const char* name;
   size_t bytes, alignment;
   Site site;
   uint64_t serial = 0;
-  void* data = nullptr;
+  size_t offset = 0;
 
   void* here() {
-    if (serial != block_serial) place();
-    return data;
+    if (serial != wave_serial) place();
+    return current->shared + offset;
   }
   void place();
 };
@@ -34,8 +36,9 @@ char* shared_bytes(uint32_t address, size_t bytes, size_t alignment, const Site&
 bool is_shared(const void* pointer);
 std::string describe_address(const void* pointer);  // for messages
 
-void begin_shared_memory(size_t dynamic_bytes);  // a new block
+void begin_shared_memory(size_t dynamic_bytes);  // new blocks
 void end_shared_memory();                        // checks the guards
+char* shared_memory_of(unsigned block);          // of those that are alive
 
 }  // namespace gpudl::emulator
 

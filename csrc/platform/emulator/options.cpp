@@ -1,10 +1,12 @@
 #include "platform/emulator/options.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
 #include "platform/control.h"
+#include "platform/emulator/launch.h"
 
 namespace gpudl::emulator {
 
@@ -21,12 +23,14 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
 }  // namespace
 
 Options options{from_environment("GPUDL_SCHEDULE", 0), from_environment("GPUDL_LAZY", 1) != 0,
-                from_environment("GPUDL_SHARED_LIMIT", 227 * 1024)};
+                from_environment("GPUDL_SHARED_LIMIT", 227 * 1024),
+                static_cast<int>(from_environment("GPUDL_RESIDENT_BLOCKS", 4))};
 Statistics counted;
 
 void set_schedule(uint64_t seed) { options.schedule = seed; }
 void set_lazy(bool lazy) { options.lazy = lazy; }
 void set_shared_limit(size_t bytes) { options.shared_limit = bytes; }
+void set_resident_blocks(int blocks) { options.resident_blocks = blocks; }
 Statistics statistics() { return counted; }
 void reset_statistics() { counted = {}; }
 
@@ -35,6 +39,8 @@ void reset_statistics() { counted = {}; }
 namespace gpudl {
 
 void set_stream(int64_t) {}  // launches end before they return: there is nothing to order
+
+void clear(void* data, size_t bytes) { std::memset(data, 0, bytes); }
 
 void set_device(int device) {
   if (device != 0) throw std::invalid_argument("the emulator is device 0 alone, got device " + std::to_string(device));

@@ -16,6 +16,9 @@ void set_lazy(bool lazy);
 // to 48 KiB everywhere. Environment: GPUDL_SHARED_LIMIT.
 void set_shared_limit(size_t bytes);
 
+// Blocks that a cooperative launch may have at most: 4 unless set. Environment: GPUDL_RESIDENT_BLOCKS.
+void set_resident_blocks(int blocks);
+
 struct Statistics {
   uint64_t launches = 0;
   uint64_t blocks = 0;
@@ -30,6 +33,7 @@ struct Options {
   uint64_t schedule = 0;
   bool lazy = true;
   size_t shared_limit = 227 * 1024;
+  int resident_blocks = 4;
 };
 extern Options options;
 extern Statistics counted;

@@ -12,22 +12,25 @@ void begin_launch() {
   if (enabled) shadow_begin_launch();
 }
 
-void begin_block(uint64_t linear_block, unsigned threads) {
+void begin_wave(uint64_t wave, unsigned threads) {
   if (!enabled) return;
-  clocks.begin_block(threads);
-  shadow_begin_block(linear_block);
+  clocks.begin_wave(threads);
+  shadow_begin_wave(wave);
 }
 
 void access(const void* address, size_t bytes, bool write, const Site& site) {
-  if (enabled) thread_access(engine.self().linear, address, bytes, write, site);
+  if (enabled) thread_access(engine.self().slot, address, bytes, write, site);
 }
 
 void thread_access(unsigned thread, const void* address, size_t bytes, bool write, const Site& site) {
   if (enabled) shadow_access(thread, address, bytes, write ? Kind::write : Kind::read, Place::of_site(site));
 }
 
-void atomic_access(const void* address, size_t bytes, const Site& site) {
-  if (enabled) shadow_access(engine.self().linear, address, bytes, Kind::atomic, Place::of_site(site));
+void atomic_access(const void* address, size_t bytes, bool acquires, bool releases, const Site& site) {
+  if (!enabled) return;
+  const unsigned me = engine.self().slot;
+  shadow_access(me, address, bytes, Kind::atomic, Place::of_site(site));
+  exchange(me, address, acquires, releases);
 }
 
 void agent_access(unsigned agent, const void* address, size_t bytes, bool write, const Site& site) {
@@ -47,7 +50,7 @@ void acquire(unsigned agent, const Knowledge& from) {
 }
 
 void block_fence() {
-  if (enabled) shadow_fence();
+  if (enabled) shadow_fence(engine.self().slot);
 }
 
 unsigned tma_agent() { return enabled ? clocks.next_tma_agent() : 0; }
@@ -63,7 +66,7 @@ void finish(unsigned agent, unsigned thread) {
 }
 
 void proxy_fence() {
-  if (enabled) clocks.fence(engine.self().linear);
+  if (enabled) clocks.fence(engine.self().slot);
 }
 
 }  // namespace gpudl::emulator::race

@@ -1,4 +1,4 @@
-// The race detector, as the rest of the emulator sees it. It keeps for every agent (a thread of the block, or a unit
+// The race detector, as the rest of the emulator sees it. It keeps for every agent (a thread of a block that is alive, or a unit
 // that works for one asynchronously) what it knows of the others' past, by barriers alone: two accesses to one place,
 // at least one of them a write, that neither knows of the other are a race, however this run happened to order them.
 //
@@ -22,14 +22,16 @@ struct Knowledge {
 };
 
 void begin_launch();
-void begin_block(uint64_t linear_block, unsigned threads);
-void end_block();           // throws an Error if there were races
-std::string take_report();  // what end_block would say, where the block failed for another reason
+// A wave: the blocks that are alive together. Its threads are numbered through all of them (Thread::slot).
+void begin_wave(uint64_t wave, unsigned threads);
+void end_wave();            // throws an Error if there were races
+std::string take_report();  // what end_wave would say, where the wave failed for another reason
 
 // Accesses by the running thread that the compiler does not see.
 void access(const void* address, size_t bytes, bool write, const Site& site);
 void thread_access(unsigned thread, const void* address, size_t bytes, bool write, const Site& site);
-void atomic_access(const void* address, size_t bytes, const Site& site);
+// acquires, releases: by itself; any atomic operation does both for what a __threadfence() of its thread precedes.
+void atomic_access(const void* address, size_t bytes, bool acquires, bool releases, const Site& site);
 
 // Synchronisation. earlier: what those knew who arrived without waiting.
 void threads_met(const unsigned* threads, size_t count, const Knowledge& earlier);

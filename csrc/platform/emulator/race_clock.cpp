@@ -21,7 +21,7 @@ void Knowledge::join(const Knowledge& other) {
   for (size_t i = 0; i < other.times.size(); ++i) times[i] = std::max(times[i], other.times[i]);
 }
 
-void Clocks::begin_block(unsigned threads) {
+void Clocks::begin_wave(unsigned threads) {
   threads_ = threads;
   warps_ = (threads + 31) / 32;
   agents_ = threads_ + warps_ * PRODUCT_AGENTS + TMA_AGENTS;
@@ -59,7 +59,7 @@ void Clocks::met(const unsigned* threads, size_t count, const Knowledge& earlier
       join(joined_, warp_[last_shared].data());
     }
   }
-  if (count == engine.live) last_full_barrier_ = now_;
+  if (count == engine.live && engine.blocks.size() == 1) last_full_barrier_ = now_;
   ++now_;
   for (size_t i = 0; i < count; ++i) {
     const unsigned thread = threads[i], warp = thread / 32;

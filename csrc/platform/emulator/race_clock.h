@@ -9,7 +9,7 @@ namespace gpudl::emulator::race {
 
 class Clocks {
  public:
-  void begin_block(unsigned threads);
+  void begin_wave(unsigned threads);
 
   unsigned agents() const { return agents_; }
   unsigned threads() const { return threads_; }

@@ -16,7 +16,7 @@ namespace {
 // Only a thread of a kernel counts, and only memory that others can reach.
 inline void seen(const void* address, size_t bytes, Kind kind, const void* caller) {
   if (current == nullptr || on_a_stack(address)) return;
-  shadow_access(engine.self().linear, address, bytes, kind, Place::of_code(caller));
+  shadow_access(engine.self().slot, address, bytes, kind, Place::of_code(caller));
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// From races to messages. Hooks cannot throw, so a block's races are kept and thrown when it has ended.
+// From races to messages. Hooks cannot throw, so races are kept and thrown when the blocks alive have ended.
 #include <map>
 #include <string>
 #include <tuple>
@@ -34,23 +34,34 @@ std::string index_text(dim3 extent, uint64_t linear) {
          std::to_string(row / extent.y) + ")";
 }
 
-std::string agent_text(unsigned agent, uint64_t block, bool name_block) {
-  std::string text = agent < clocks.threads() ? "thread " + index_text(block_extent, agent) : "an asynchronous unit";
-  if (name_block) text += " of block " + index_text(grid_extent, block);
+bool is_thread(unsigned agent) { return agent < clocks.threads(); }
+// Which of the blocks alive a thread belongs to.
+unsigned home_of(unsigned agent) { return agent / (engine.slots / static_cast<unsigned>(engine.blocks.size())); }
+
+std::string agent_text(unsigned agent, uint64_t wave, bool name_block) {
+  if (!is_thread(agent)) {
+    const bool one = engine.blocks.size() == 1;
+    return std::string("an asynchronous unit") +
+           (name_block && one ? " of block " + index_text(grid_extent, engine.linear_block(wave, 0)) : "");
+  }
+  const unsigned in_block = agent % (engine.slots / static_cast<unsigned>(engine.blocks.size()));
+  std::string text = "thread " + index_text(block_extent, in_block);
+  if (name_block) text += " of block " + index_text(grid_extent, engine.linear_block(wave, home_of(agent)));
   return text;
 }
 
 std::string describe(const Race& race) {
-  const bool two_blocks = race.first_block != race.second_block;
+  const bool two_waves = race.first_wave != race.second_wave;
+  const bool name_blocks = two_waves || engine.blocks.size() > 1;
   const std::string second = std::string(race.second_verb) + " by " +
-                             agent_text(race.second_agent, race.second_block, two_blocks) + " in " +
+                             agent_text(race.second_agent, race.second_wave, name_blocks) + " in " +
                              text_of(race.second);
   if (race.first_verb == nullptr)
     return describe_address(race.address) + " was " + second + " before anything wrote it";
   std::string text = describe_address(race.address) + " was " + race.first_verb + " by " +
-                     agent_text(race.first_agent, race.first_block, two_blocks) + " in " + text_of(race.first) +
+                     agent_text(race.first_agent, race.first_wave, name_blocks) + " in " + text_of(race.first) +
                      " and " + second;
-  if (two_blocks) return text + ": blocks of one launch run in any order";
+  if (two_waves) return text + ": blocks of one launch run in any order";
   return text +
          (race.fence_missing ? ": the writer did not call fence_async_shared()" : ", and no barrier orders the two");
 }
@@ -87,13 +98,13 @@ std::string take_report() {
   std::string text;
   for (const Race& race : races) text += (text.empty() ? "" : "; ") + describe(race);
   if (races_seen > races.size() && !races.empty())
-    text += " (" + std::to_string(races_seen) + " racing accesses in this block)";
+    text += " (" + std::to_string(races_seen) + (engine.blocks.size() == 1 ? " racing accesses in this block)" : " racing accesses)");
   races.clear();
   races_seen = 0;
   return text;
 }
 
-void end_block() {
+void end_wave() {
   if (races.empty()) return;
   const Place place = races.front().second;
   const std::string line = place.is_code() ? source_line(place.program_counter()) : std::string();

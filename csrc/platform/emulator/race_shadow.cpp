@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "platform/emulator/engine.h"
 #include "platform/emulator/memory.h"
 #include "platform/emulator/race_clock.h"
 
@@ -16,23 +17,23 @@ namespace gpudl::emulator::race {
 namespace {
 
 constexpr uint16_t NOBODY = 0xffff;
-constexpr uint64_t NO_BLOCK = ~0ull;
+constexpr uint64_t NO_WAVE = ~0ull;
 constexpr uint32_t PAGE_BYTES = 4096;
 
-// The state of one granule. Accesses of earlier blocks matter too: blocks of one launch are not ordered.
+// The state of one granule. Accesses of earlier waves matter too: blocks of one launch are not ordered.
 struct Cell {
-  uint64_t write_block = NO_BLOCK, read_block = NO_BLOCK;
-  uint64_t earlier_read_block = NO_BLOCK;  // some other block that read it before read_block did
+  uint64_t write_wave = NO_WAVE, read_wave = NO_WAVE;
+  uint64_t earlier_read_wave = NO_WAVE;  // some other wave that read it before read_wave did
   uint32_t write_time = 0, read_time = 0;
   uint16_t writer = NOBODY, reader = NOBODY;
   bool atomic_write = false;
-  int32_t readers = -1;  // several in read_block: a row of read_rows, one time per agent
+  int32_t readers = -1;  // several in read_wave: a row of read_rows, one time per agent
   Place written, read;
 };
 
 // Granules are as fine as the page's finest access: 4, 2 or 1 bytes.
 struct Page {
-  uint64_t block = NO_BLOCK;  // shared memory starts anew with each block
+  uint64_t wave = NO_WAVE;  // shared memory starts anew with each
   unsigned shift = 2;
   std::vector<Cell> cells = std::vector<Cell>(PAGE_BYTES >> 2);
 };
@@ -41,12 +42,14 @@ std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
 uintptr_t last_number[4];  // a small cache in front of the map
 Page* last_page[4];
 
-uint64_t this_block = 0;
-std::unordered_set<uint64_t> seen_blocks;  // earlier blocks that told this one, by atomics, what they had done
-std::unordered_map<const void*, std::unordered_set<uint64_t>> told;  // by address of the atomic: which blocks
-bool fenced = false;
+uint64_t this_wave = 0;
+std::unordered_set<uint64_t> seen_waves;  // earlier waves that told this one, by atomics, what they had done
+std::unordered_map<const void*, std::unordered_set<uint64_t>> told;  // by address of the atomic: which waves
+std::unordered_map<const void*, Knowledge> told_here;  // what threads of this wave told by it
+std::vector<bool> fenced;                              // which of them have called __threadfence
+bool any_fenced = false;
 
-// Sets of readers, of this block only.
+// Sets of readers, of this wave only.
 constexpr size_t MAX_READ_TIMES = 32 << 20;  // in all rows; beyond that only the last reader of a granule is known
 std::vector<uint32_t> read_rows;
 std::vector<int32_t> free_rows;
@@ -71,7 +74,7 @@ int32_t take_row() {
 uint32_t* row_of(const Cell& cell) { return read_rows.data() + static_cast<size_t>(cell.readers) * clocks.agents(); }
 
 void forget_readers(Cell& cell) {
-  if (cell.readers >= 0 && cell.read_block == this_block) free_rows.push_back(cell.readers);
+  if (cell.readers >= 0 && cell.read_wave == this_wave) free_rows.push_back(cell.readers);
   cell.readers = -1;
   cell.reader = NOBODY;
 }
@@ -83,7 +86,7 @@ void refine(Page& page, unsigned finer) {
     Cell& cell = split[i] = page.cells[i / parts];
     if (cell.readers < 0 || i % parts == 0) continue;
     const int32_t shared_row = cell.readers;
-    cell.readers = cell.read_block == this_block ? take_row() : -1;  // each part needs its own from now on
+    cell.readers = cell.read_wave == this_wave ? take_row() : -1;  // each part needs its own from now on
     const size_t agents = clocks.agents();
     if (cell.readers >= 0)
       std::copy_n(read_rows.begin() + static_cast<std::ptrdiff_t>(shared_row * agents), agents, row_of(cell));
@@ -101,16 +104,16 @@ Page& page_at(uintptr_t number, bool shared) {
     last_page[slot] = page.get();
   }
   Page& page = *last_page[slot];
-  if (shared && page.block != this_block) {
-    page.block = this_block;
+  if (shared && page.wave != this_wave) {
+    page.wave = this_wave;
     std::fill(page.cells.begin(), page.cells.end(), Cell{});
   }
   return page;
 }
 
-bool ordered_block(uint64_t block) { return block == this_block || seen_blocks.contains(block); }
+bool ordered_wave(uint64_t wave) { return wave == this_wave || seen_waves.contains(wave); }
 
-// A full barrier of the block has made a thread's access at this time known to all.
+// A barrier of all threads has made a thread's access at this time known to all.
 bool known_to_all(unsigned agent, uint32_t time) {
   return agent < clocks.threads() && time <= clocks.last_full_barrier();
 }
@@ -125,52 +128,52 @@ struct Access {
   const char* verb() const {
     return kind == Kind::read ? "read" : kind == Kind::write ? "written" : "changed atomically";
   }
-  void conflict(uint64_t block, unsigned other, const char* other_verb, Place other_place,
+  void conflict(uint64_t wave, unsigned other, const char* other_verb, Place other_place,
                 bool fence_missing = false) const {
-    report({address, block, this_block, other, agent, other_verb, verb(), other_place, place, fence_missing});
+    report({address, wave, this_wave, other, agent, other_verb, verb(), other_place, place, fence_missing});
   }
 };
 
 void check_against_write(const Cell& cell, const Access& access) {
   if (cell.writer == NOBODY || (cell.atomic_write && access.kind == Kind::atomic)) return;
   const char* verb = cell.atomic_write ? "changed atomically" : "written";
-  if (cell.write_block != this_block) {
-    if (!ordered_block(cell.write_block)) access.conflict(cell.write_block, cell.writer, verb, cell.written);
+  if (cell.write_wave != this_wave) {
+    if (!ordered_wave(cell.write_wave)) access.conflict(cell.write_wave, cell.writer, verb, cell.written);
   } else if (!known_to_all(cell.writer, cell.write_time) && !clocks.knows(access.agent, cell.writer, cell.write_time)) {
-    access.conflict(this_block, cell.writer, verb, cell.written);
+    access.conflict(this_wave, cell.writer, verb, cell.written);
   } else if (access.shared && access.agent >= clocks.threads() && access.kind == Kind::read &&
              cell.writer < clocks.threads() && clocks.fenced(cell.writer) < cell.write_time) {
-    access.conflict(this_block, cell.writer, verb, cell.written, true);
+    access.conflict(this_wave, cell.writer, verb, cell.written, true);
   }
 }
 
 void check_against_reads(Cell& cell, const Access& access) {
-  for (const uint64_t block : {cell.earlier_read_block, cell.read_block})
-    if (block != NO_BLOCK && !ordered_block(block)) {
-      access.conflict(block, cell.reader, "read", cell.read);
+  for (const uint64_t wave : {cell.earlier_read_wave, cell.read_wave})
+    if (wave != NO_WAVE && !ordered_wave(wave)) {
+      access.conflict(wave, cell.reader, "read", cell.read);
       return;
     }
-  if (cell.read_block != this_block || cell.reader == NOBODY || known_to_all(cell.reader, cell.read_time)) return;
+  if (cell.read_wave != this_wave || cell.reader == NOBODY || known_to_all(cell.reader, cell.read_time)) return;
   if (cell.readers < 0) {
     if (!clocks.knows(access.agent, cell.reader, cell.read_time))
-      access.conflict(this_block, cell.reader, "read", cell.read);
+      access.conflict(this_wave, cell.reader, "read", cell.read);
     return;
   }
   const uint32_t* row = row_of(cell);
   const uint32_t* known = clocks.known(access.agent);
   for (unsigned other = 0; other < clocks.agents(); ++other)
     if (row[other] > known[other] && other != access.agent) {
-      access.conflict(this_block, other, "read", cell.read);
+      access.conflict(this_wave, other, "read", cell.read);
       return;
     }
 }
 
 void note_read(Cell& cell, const Access& access) {
   const uint32_t time = clocks.time(access.agent);
-  if (cell.read_block != this_block) {
-    cell.earlier_read_block = cell.read_block;
-    cell.read_block = this_block;
-    cell.readers = -1;  // its row was another block's
+  if (cell.read_wave != this_wave) {
+    cell.earlier_read_wave = cell.read_wave;
+    cell.read_wave = this_wave;
+    cell.readers = -1;  // its row was another wave's
     cell.reader = NOBODY;
   }
   cell.read = access.place;
@@ -192,20 +195,20 @@ void note_read(Cell& cell, const Access& access) {
 
 void note_write(Cell& cell, const Access& access) {
   forget_readers(cell);
-  cell.read_block = cell.earlier_read_block = NO_BLOCK;
+  cell.read_wave = cell.earlier_read_wave = NO_WAVE;
   cell.writer = static_cast<uint16_t>(access.agent);
   cell.write_time = clocks.time(access.agent);
-  cell.write_block = this_block;
+  cell.write_wave = this_wave;
   cell.atomic_write = access.kind == Kind::atomic;
   cell.written = access.place;
 }
 
 void visit(Cell& cell, const Access& access) {
   if (access.kind == Kind::read) {
-    if (cell.reader == access.agent && cell.read_block == this_block && cell.readers < 0 &&
+    if (cell.reader == access.agent && cell.read_wave == this_wave && cell.readers < 0 &&
         cell.read_time == clocks.time(access.agent) && cell.read == access.place)
       return;  // a loop reads it again
-    if (access.shared && cell.writer == NOBODY) access.conflict(this_block, access.agent, nullptr, access.place);
+    if (access.shared && cell.writer == NOBODY) access.conflict(this_wave, access.agent, nullptr, access.place);
     check_against_write(cell, access);
     note_read(cell, access);
   } else {
@@ -213,16 +216,6 @@ void visit(Cell& cell, const Access& access) {
     check_against_reads(cell, access);
     note_write(cell, access);
   }
-}
-
-// An atomic operation tells later ones on the same address, from other blocks, what its block has done before the
-// fence.
-void exchange_blocks(const void* address) {
-  auto& blocks = told[address];
-  seen_blocks.insert(blocks.begin(), blocks.end());
-  if (!fenced) return;
-  blocks.insert(seen_blocks.begin(), seen_blocks.end());
-  blocks.insert(this_block);
 }
 
 }  // namespace
@@ -233,20 +226,35 @@ void shadow_begin_launch() {
   told.clear();
 }
 
-void shadow_begin_block(uint64_t linear_block) {
-  this_block = linear_block;
-  seen_blocks.clear();
-  fenced = false;
+void shadow_begin_wave(uint64_t wave) {
+  this_wave = wave;
+  seen_waves.clear();
+  told_here.clear();
+  fenced.assign(clocks.threads(), false);
+  any_fenced = false;
   rows_used = 0;
   free_rows.clear();
 }
 
-void shadow_fence() { fenced = true; }
+void shadow_fence(unsigned thread) { fenced[thread] = any_fenced = true; }
+
+void exchange(unsigned thread, const void* address, bool acquires, bool releases) {
+  if (is_shared(address)) return;
+  auto& waves = told[address];
+  seen_waves.insert(waves.begin(), waves.end());
+  if (releases || any_fenced) {
+    waves.insert(seen_waves.begin(), seen_waves.end());
+    waves.insert(this_wave);
+  }
+  if (engine.blocks.size() == 1) return;  // nobody else is there
+  Knowledge& knowledge = told_here[address];
+  if (acquires || fenced[thread]) clocks.acquire(thread, knowledge.times);
+  if (releases || fenced[thread]) clocks.release(thread, knowledge);
+}
 
 void shadow_access(unsigned agent, const void* address, size_t bytes, Kind kind, Place place) {
   if (bytes == 0) return;
   const bool shared = is_shared(address);
-  if (kind == Kind::atomic && !shared) exchange_blocks(address);
   uintptr_t at = reinterpret_cast<uintptr_t>(address);
   const uintptr_t end = at + bytes;
   const unsigned needed = ((at | end) & 1) != 0 ? 0 : ((at | end) & 2) != 0 ? 1 : 2;

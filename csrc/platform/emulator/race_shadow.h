@@ -25,14 +25,17 @@ class Place {
 enum class Kind { read, write, atomic };
 
 void shadow_begin_launch();
-void shadow_begin_block(uint64_t linear_block);
+void shadow_begin_wave(uint64_t wave);
 void shadow_access(unsigned agent, const void* address, size_t bytes, Kind kind, Place place);
-void shadow_fence();
+void shadow_fence(unsigned thread);
+// An atomic operation on global memory tells later ones on the same address what its thread knows, if it releases or
+// the thread has fenced; and learns what earlier ones told.
+void exchange(unsigned thread, const void* address, bool acquires, bool releases);
 
 // What stands in a report.
 struct Race {
   const void* address;
-  uint64_t first_block, second_block;
+  uint64_t first_wave, second_wave;
   unsigned first_agent, second_agent;
   const char *first_verb, *second_verb;  // no first: memory was read that nothing had written
   Place first, second;

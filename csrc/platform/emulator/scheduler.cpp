@@ -15,10 +15,10 @@ void Scheduler::begin_launch(uint64_t seed, size_t threads) {
   discipline_ = seed == 0 ? Discipline::in_order : seed % 2 == 1 ? Discipline::uniform : Discipline::priority;
   state_ = (0x9e3779b97f4a7c15ull * (seed + 1)) | 1;
   if (ring_.size() < threads) ring_.resize(std::bit_ceil(threads));
-  begin_block();
+  begin_wave();
 }
 
-void Scheduler::begin_block() {
+void Scheduler::begin_wave() {
   head_ = count_ = 0;
   heap_.clear();
 }

@@ -16,13 +16,13 @@ struct Thread;
 class Scheduler {
  public:
   void begin_launch(uint64_t seed, size_t threads);
-  void begin_block();  // forget the threads of the last block
+  void begin_wave();  // forget the threads of the last blocks
 
   bool in_order() const { return discipline_ == Discipline::in_order; }
   bool empty() const { return count_ == 0; }
   void push(Thread* thread);
   Thread* pop();
-  void redraw(std::vector<Thread>& threads, size_t count);  // new priorities for the block's threads
+  void redraw(std::vector<Thread>& threads, size_t count);  // new priorities for all of them
   uint32_t random();
   uint32_t random_below(uint32_t bound) { return static_cast<uint32_t>(uint64_t{random()} * bound >> 32); }
 

@@ -115,7 +115,7 @@ void multiply_tf32(Mma* const* lanes, uint32_t) {
 }  // namespace
 
 void load_matrices(uint32_t* fragment, int count, bool transposed, uint32_t row_address, const Site& site) {
-  MatrixLoad mine{fragment, row_address, count, transposed, engine.self().linear, site};
+  MatrixLoad mine{fragment, row_address, count, transposed, engine.self().slot, site};
   warp_collective(ALL_LANES, mine, [](MatrixLoad* const* lanes, uint32_t mask) { load_for_warp(lanes, mask); }, site);
 }
 

@@ -5,17 +5,18 @@
 namespace gpudl::emulator {
 
 struct ThreadIndex {
-  dim3 index;
+  dim3 index, block;
+  char* shared = nullptr;  // where its block's shared memory begins
 };
 
 // Plain variables, not thread_local: the engine runs one launch at a time, and fibers would outlive a cached TLS
 // address.
 extern ThreadIndex* current;  // the running thread; null while no kernel runs
-extern dim3 block_index, block_extent, grid_extent;
+extern dim3 block_extent, grid_extent;
 
 }  // namespace gpudl::emulator
 
 #define threadIdx (static_cast<const dim3&>(::gpudl::emulator::current->index))
-#define blockIdx (static_cast<const dim3&>(::gpudl::emulator::block_index))
+#define blockIdx (static_cast<const dim3&>(::gpudl::emulator::current->block))
 #define blockDim (static_cast<const dim3&>(::gpudl::emulator::block_extent))
 #define gridDim (static_cast<const dim3&>(::gpudl::emulator::grid_extent))

@@ -36,7 +36,7 @@ struct Stores {
 };
 
 std::vector<BoxCopy> loads;  // in flight
-std::vector<Stores> stores;  // by linear thread index; touched only for threads that store
+std::vector<Stores> stores;  // by the thread's slot; touched only for threads that store
 
 size_t bytes_of(const TensorBox& tensor) {
   size_t bytes = static_cast<size_t>(device::element_bytes(tensor.type));
@@ -90,7 +90,7 @@ void start_load(BoxCopy copy) {
   mbarrier_check_for_copy(copy.mbarrier, copy.site);
   char* tile = shared_bytes(copy.shared, copy.bytes, 16, copy.site);
   copy.agent = race::tma_agent();
-  race::start(copy.agent, engine.self().linear);
+  race::start(copy.agent, engine.self().slot);
   race::agent_access(copy.agent, tile, copy.bytes, true, copy.site);
   if (options.lazy) {
     std::memset(tile, 0xff, copy.bytes);
@@ -117,12 +117,12 @@ void land(const BoxCopy& copy) {
 
 Stores& own_stores() {
   Thread& me = engine.self();
-  if (stores.empty()) stores.resize(engine.threads.size());
+  if (stores.size() < engine.slots) stores.resize(engine.slots);
   if (!me.has_stores) {
     me.has_stores = true;
-    stores[me.linear] = {};
+    stores[me.slot] = {};
   }
-  return stores[me.linear];
+  return stores[me.slot];
 }
 
 }  // namespace
@@ -183,7 +183,7 @@ void tma_store(const device::TensorMap& map, uint32_t source, const int* coordin
   BoxCopy copy = checked(map, source, coordinates, rank, site);
   char* tile = shared_bytes(source, copy.bytes, 16, site);
   copy.agent = race::tma_agent();
-  race::start(copy.agent, engine.self().linear);
+  race::start(copy.agent, engine.self().slot);
   race::agent_access(copy.agent, tile, copy.bytes, false, site);
   if (race::enabled)
     for_each_element(copy, tile, [&](char*, const char* global, size_t bytes) {
@@ -206,12 +206,12 @@ void tma_store_wait(size_t groups_left) {
       for_each_element(copy, tile, [](const char* shared, char* global, size_t bytes) {
         if (global != nullptr) std::memcpy(global, shared, bytes);
       });
-      race::finish(copy.agent, engine.self().linear);
+      race::finish(copy.agent, engine.self().slot);
     }
 }
 
 void check_stores_complete(const Thread& thread) {
-  const Stores& pending = stores[thread.linear];
+  const Stores& pending = stores[thread.slot];
   if (!pending.open.empty())
     fail(pending.open.front().site, "the thread ended with stores that it never committed: call tma_store_commit()");
   for (const auto& group : pending.groups)

@@ -10,10 +10,10 @@ void warp_barrier(uint32_t mask, const Site& site) {
   warp_collective(
       mask, me,
       [](Thread* const* lanes, uint32_t mask) {
-        unsigned linear[32], count = 0;
+        unsigned slots[32], count = 0;
         for (int lane = 0; lane < 32; ++lane)
-          if (mask >> lane & 1) linear[count++] = lanes[lane]->linear;
-        race::threads_met(linear, count, {});
+          if (mask >> lane & 1) slots[count++] = lanes[lane]->slot;
+        race::threads_met(slots, count, {});
       },
       site);
 }
@@ -36,7 +36,7 @@ uint32_t vote(uint32_t mask, bool predicate, const Site& site) {
   return mine.result;
 }
 
-uint32_t active_lanes() { return live_lanes(engine.self().warp); }
+uint32_t active_lanes() { return live_lanes(engine.self().global_warp()); }
 
 void fail_shuffle(const Site& site, int lane, int source, uint32_t mask) {
   fail(site, "lane %d reads from lane %d, which mask 0x%08x does not name", lane, source, mask);

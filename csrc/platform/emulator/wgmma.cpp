@@ -47,8 +47,9 @@ struct Issued {
   unsigned lanes[4] = {};  // of each warp, that have issued it
 };
 
-std::vector<Products> products;           // by linear thread index; touched only for threads that multiply
-std::vector<std::vector<Issued>> issued;  // by warpgroup
+std::vector<Products> products;           // by the thread's slot; touched only for threads that multiply
+std::vector<std::vector<Issued>> issued;  // by warpgroup, WARPGROUPS a block
+constexpr unsigned WARPGROUPS = MAX_THREADS / 128;
 
 bool same_shape(const WgmmaShape& a, const WgmmaShape& b) {
   return a.n == b.n && a.k == b.k && a.tf32 == b.tf32 && a.a_m_major == b.a_m_major && a.b_n_major == b.b_n_major;
@@ -56,12 +57,12 @@ bool same_shape(const WgmmaShape& a, const WgmmaShape& b) {
 
 Products& own_products() {
   Thread& me = engine.self();
-  if (products.empty()) products.resize(engine.threads.size());
+  if (products.size() < engine.slots) products.resize(engine.slots);
   if (!me.has_products) {
     me.has_products = true;
-    products[me.linear] = {};
+    products[me.slot] = {};
   }
-  return products[me.linear];
+  return products[me.slot];
 }
 
 std::shared_ptr<Accumulator> accumulator_of(Products& pending, float* registers, int count) {
@@ -80,7 +81,7 @@ Issued& issue_in_warpgroup(const Products& pending, const Issued& next) {
   if ((me.warp | 3) * 32 + 31 >= engine.thread_count)
     fail(next.site, "threads %u to %u are no warpgroup: it takes 128, from a multiple of 128", me.linear / 128 * 128,
          engine.thread_count - 1);
-  std::vector<Issued>& log = issued[me.warp / 4];
+  std::vector<Issued>& log = issued[me.home->number * WARPGROUPS + me.warp / 4];
   if (pending.issued == log.size()) {
     log.push_back(next);
     return log.back();
@@ -143,14 +144,14 @@ void finish_oldest_group(Products* const* lanes, Wait* const* waits) {
   }
   for (int lane = 0; lane < 32; ++lane) {
     const Thread& thread = *waits[lane]->thread;
-    race::finish(race::product_agent(thread.warp, lanes[lane]->finished++), thread.linear);
+    race::finish(race::product_agent(thread.global_warp(), lanes[lane]->finished++), thread.slot);
     lanes[lane]->groups.pop_front();
   }
 }
 
 void wait_for_warp(Wait* const* waits, uint32_t) {
   Products* lanes[32];
-  for (int lane = 0; lane < 32; ++lane) lanes[lane] = &products[waits[lane]->thread->linear];
+  for (int lane = 0; lane < 32; ++lane) lanes[lane] = &products[waits[lane]->thread->slot];
   while (lanes[0]->groups.size() > waits[0]->groups_left) finish_oldest_group(lanes, waits);
   for (Products* lane : lanes)
     std::erase_if(lane->accumulators, [](const auto& accumulator) { return accumulator->in_flight == 0; });
@@ -159,7 +160,7 @@ void wait_for_warp(Wait* const* waits, uint32_t) {
 }  // namespace
 
 void begin_wgmma() {
-  issued.resize((engine.thread_count + 127) / 128);
+  issued.resize(engine.blocks.size() * WARPGROUPS);
   for (auto& log : issued) log.clear();
 }
 
@@ -175,8 +176,8 @@ void wgmma(float* d, const WgmmaShape& shape, const WgmmaOperands& operands, con
   ++product.accumulator->in_flight;
   for (int i = 0; i < shape.n / 2; ++i) d[i] = std::numeric_limits<float>::quiet_NaN();
   const Thread& me = engine.self();
-  const unsigned agent = race::product_agent(me.warp, pending.committed);
-  race::start(agent, me.linear);
+  const unsigned agent = race::product_agent(me.global_warp(), pending.committed);
+  race::start(agent, me.slot);
   if (++common.lanes[me.warp % 4] == 32) note_operand_reads(shape, operands, agent, site);
   pending.open.push_back(std::move(product));
 }
@@ -196,7 +197,7 @@ void wgmma_wait(size_t groups_left, const Site& site) {
 }
 
 void check_products_complete(const Thread& thread) {
-  const Products& pending = products[thread.linear];
+  const Products& pending = products[thread.slot];
   if (!pending.open.empty())
     fail(pending.open.front().site, "the thread ended with products that it never committed: call wgmma_commit()");
   for (const auto& group : pending.groups)
