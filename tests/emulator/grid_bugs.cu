@@ -13,10 +13,10 @@ enum class GridMistake { none, missing, one_block_leaves, not_cooperative, dirty
 template <GridMistake MISTAKE>
 __global__ void neighbour_kernel(int* words, int* out, unsigned* counter) {
   const int at = blockIdx.x * blockDim.x + threadIdx.x, all = gridDim.x * blockDim.x;
-  words[at] = at;  // planted: neighbour_written
+  words[at] = at;
   if (MISTAKE == GridMistake::one_block_leaves && blockIdx.x == 1) return;
   if (MISTAKE != GridMistake::missing) device::grid_sync(counter);  // planted: grid_barrier
-  out[at] = words[(at + blockDim.x) % all];                         // planted: neighbour_read
+  out[at] = words[(at + blockDim.x) % all];
 }
 
 template <GridMistake MISTAKE>
@@ -51,7 +51,8 @@ __global__ void unreleased_flag_kernel(float* row, unsigned* flag, float* out) {
     }
   } else {
     if (threadIdx.x == 0)
-      while (device::load_acquire(flag) == 0) {}
+      while (device::load_acquire(flag) == 0) {
+      }
     __syncthreads();
     out[threadIdx.x] = row[threadIdx.x];  // planted: unreleased_flag
   }

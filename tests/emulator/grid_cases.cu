@@ -53,7 +53,8 @@ __global__ void chain_kernel(float* data, unsigned* flags, int n) {
   const int block = blockIdx.x;
   if (block > 0) {
     if (threadIdx.x == 0)
-      while (device::load_acquire(&flags[block - 1]) != 1) {}
+      while (device::load_acquire(&flags[block - 1]) != 1) {
+      }
     __syncthreads();
   }
   for (int i = threadIdx.x; i < n; i += blockDim.x) data[block * n + i] = block > 0 ? data[(block - 1) * n + i] + 1 : i;
@@ -78,7 +79,8 @@ __global__ void gather_kernel(int* out, unsigned* arrived) {
   __syncwarp();
   if (threadIdx.x == 0) device::add_release(arrived, 1);
   if (blockIdx.x != 0) return;
-  while (__shfl_sync(~0u, device::load_acquire(arrived), 0) != blocks) {}
+  while (__shfl_sync(~0u, device::load_acquire(arrived), 0) != blocks) {
+  }
   int sum = 0;
   for (unsigned b = 0; b < blocks; ++b) sum += out[1 + b * 32 + threadIdx.x];
   for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);

@@ -146,7 +146,7 @@ FINDINGS = [
     Finding(
         "missing_grid_sync",
         "race",
-        "@neighbour_written: data race: global .* of block .* @neighbour_read .* no barrier orders",
+        "data race: global .* was read by .* of block .* and written by .* of block .* no barrier",
     ),
     Finding(
         "block_left_early",

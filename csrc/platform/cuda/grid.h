@@ -1,5 +1,6 @@
 // Words through which blocks that are alive at once tell each other, and a barrier of the whole grid made of one such
-// word. It needs neither cooperative_groups nor a device runtime, only that all blocks are resident (launch_cooperative).
+// word. It needs neither cooperative_groups nor a device runtime, only that all blocks are resident
+// (launch_cooperative).
 #pragma once
 #include <cuda_runtime.h>
 
@@ -38,7 +39,8 @@ GPUDL_DEVICE void grid_sync(unsigned* counter) {
                  : "=r"(old)
                  : "l"(__cvta_generic_to_global(counter)), "r"(mine)
                  : "memory");
-    while (((load_acquire(counter) ^ old) & TURN) == 0) {}
+    while (((load_acquire(counter) ^ old) & TURN) == 0) {
+    }
   }
   __syncthreads();
 }

@@ -89,7 +89,8 @@ void grid_sync(unsigned* counter, const Site& site) {
     const unsigned arrivals = old & ~TURN;
     if (arrivals >= blocks && arrivals < TURN - blocks)
       fail(site, "the counter holds 0x%x: it must be zero when first used", old);
-    while (((load_acquire(counter, site) ^ old) & TURN) == 0) {}
+    while (((load_acquire(counter, site) ^ old) & TURN) == 0) {
+    }
   }
   block_barrier(site);
 }

@@ -1,6 +1,7 @@
-// The race detector, as the rest of the emulator sees it. It keeps for every agent (a thread of a block that is alive, or a unit
-// that works for one asynchronously) what it knows of the others' past, by barriers alone: two accesses to one place,
-// at least one of them a write, that neither knows of the other are a race, however this run happened to order them.
+// The race detector, as the rest of the emulator sees it. It keeps for every agent (a thread of a block that is alive,
+// or a unit that works for one asynchronously) what it knows of the others' past, by barriers alone: two accesses to
+// one place, at least one of them a write, that neither knows of the other are a race, however this run happened to
+// order them.
 //
 // It works where kernels are compiled with -fsanitize=thread: the compiler then reports every access to race_hooks.cpp.
 #pragma once

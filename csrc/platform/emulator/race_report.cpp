@@ -98,7 +98,8 @@ std::string take_report() {
   std::string text;
   for (const Race& race : races) text += (text.empty() ? "" : "; ") + describe(race);
   if (races_seen > races.size() && !races.empty())
-    text += " (" + std::to_string(races_seen) + (engine.blocks.size() == 1 ? " racing accesses in this block)" : " racing accesses)");
+    text += " (" + std::to_string(races_seen) +
+            (engine.blocks.size() == 1 ? " racing accesses in this block)" : " racing accesses)");
   races.clear();
   races_seen = 0;
   return text;

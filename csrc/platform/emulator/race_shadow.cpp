@@ -45,8 +45,8 @@ Page* last_page[4];
 uint64_t this_wave = 0;
 std::unordered_set<uint64_t> seen_waves;  // earlier waves that told this one, by atomics, what they had done
 std::unordered_map<const void*, std::unordered_set<uint64_t>> told;  // by address of the atomic: which waves
-std::unordered_map<const void*, Knowledge> told_here;  // what threads of this wave told by it
-std::vector<bool> fenced;                              // which of them have called __threadfence
+std::unordered_map<const void*, Knowledge> told_here;                // what threads of this wave told by it
+std::vector<bool> fenced;                                            // which of them have called __threadfence
 bool any_fenced = false;
 
 // Sets of readers, of this wave only.
