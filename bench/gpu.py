@@ -1,11 +1,13 @@
 """Runs everything that needs an NVIDIA GPU, on a machine without network.
 
-    python bench/gpu.py [--out FOLDER] [--stages build test ...] [--limit SECONDS] [-- PYTEST'S]
+    python bench/gpu.py [--out FOLDER] [--stages build test ...] [--budget SECONDS] [-- PYTEST'S]
 
 Builds against the nvcc, CuPy, NumPy, pybind11 and pytest that are installed there, runs the tests
-on the device, compute-sanitizer over a quick part of them, and the benchmarks. A stage that fails
-does not stop the next one. The folder (default bench/results) gets one JSON file for the run and
-one log for each stage; the benchmarks write theirs beside it. Exit code 0 if every stage passed.
+on the device, the error curves and the benchmarks (beside PyTorch if it is installed), the check of
+the machine code, and compute-sanitizer over a quick part of the tests. A stage that fails or takes
+too long does not stop the next one. The folder (default bench/results) gets one JSON file for the
+run and one log for each stage; the benchmarks write theirs, with pictures, beside it. Exit code 0
+if every stage passed.
 """
 
 from __future__ import annotations
@@ -24,10 +26,23 @@ from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
-STAGES = ("build", "sass", "test", *SANITIZERS, "bench")
+# Suites that share a process, and the share of the benchmarks' time that each group may take.
+BENCHES = {
+    "bench-gemm": (("gemm",), 0.15),
+    "bench-conv": (("conv",), 0.2),
+    "bench-memory": (("pool", "norm", "activation", "softmax", "copy", "optimizer"), 0.3),
+    "bench-models": (("step", "rbm", "recurrent"), 0.1),
+    "bench-sustained": (("gemm",), 0.1),
+}
+START = 15.0  # seconds that a benchmark needs before its first row: imports, ceilings
+GRACE = 20.0  # seconds to end in after the interrupt that follows the limit
+BUDGET = 400.0
+# What says most comes first: the time on such a machine may end at any moment.
+STAGES = ("build", "test", "curves", *BENCHES, "bench-kernels", "sass", *SANITIZERS)
 MODULES = ("cupy", "hypothesis", "ml_dtypes", "numpy", "pybind11", "pytest", "pytest_timeout")
 MODULES += ("safetensors", "tqdm")
 QUICK_TESTS = ["-m", "cuda and not slow", "tests/ops"]
@@ -55,7 +70,9 @@ def find_sanitizer() -> str | None:
     return shutil.which("compute-sanitizer", path=os.pathsep.join(folders))
 
 
-def command(stage: str, out: Path, pytest_args: Sequence[str]) -> list[str] | None:
+def command(
+    stage: str, out: Path, pytest_args: Sequence[str], budget: float = BUDGET
+) -> list[str] | None:
     """The program of a stage; None if it is not installed."""
     python = sys.executable
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -65,8 +82,11 @@ def command(stage: str, out: Path, pytest_args: Sequence[str]) -> list[str] | No
         return [python, "tests/sass/check.py"]
     if stage == "test":
         return [*pytest, "-m", "cuda", *pytest_args]
-    if stage == "bench":
-        return [python, "-m", "gpudl", "bench", "--device", "cuda", "--out", str(out)]
+    if stage == "curves":
+        files = ["--out", str(out / f"{today()}-cuda-errors.json"), "--plots", str(out / "plots")]
+        return [python, "bench/error_curves.py", "--device", "cuda", *files]
+    if stage.startswith("bench-"):
+        return bench_command(stage, out, budget)
     sanitizer = find_sanitizer()
     if sanitizer is None:
         return None
@@ -75,27 +95,83 @@ def command(stage: str, out: Path, pytest_args: Sequence[str]) -> list[str] | No
     return [sanitizer, *options, *pytest, *QUICK_TESTS, *pytest_args]
 
 
+def bench_command(stage: str, out: Path, budget: float) -> list[str]:
+    """`gpudl bench` of a group of suites; those that this version does not have are left out."""
+    known = {p.stem for p in (ROOT / "gpudl" / "bench" / "suites").glob("*.py")}
+    suites, share = BENCHES.get(stage, (("kernels",), 0.15))
+    suites = tuple(s for s in suites if s in known)
+    each = max(5.0, (budget * share - START) / max(1, len(suites)))
+    words = [sys.executable, "-m", "gpudl", "bench", *suites, "--device", "cuda", "--quick"]
+    words += ["--budget", f"{each:.0f}", "--out", str(out / f"{today()}-cuda-{stage[6:]}.json")]
+    if stage == "bench-sustained":
+        return [*words, "--sustained", "2", "--only", r"square (4096|8192)"]
+    return [*words, "--plots", str(out / "plots" / stage[6:])]
+
+
+def limit_of(stage: str, limit: float, budget: float) -> float:
+    """Seconds after which a stage is ended: of benchmarks twice what they were given."""
+    if stage not in BENCHES:
+        return limit
+    return min(limit, 2 * budget * BENCHES[stage][1] + 60)
+
+
+def today() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
 def run(words: Sequence[str], log: Path, limit: float) -> int:
     """Runs a program, shows and logs what it prints; 124 if it took longer than the limit."""
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     deadline = time.monotonic() + limit
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            words, cwd=ROOT, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=ROOT,
+                env=env,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            print(f"{words[0]} cannot be run: {error}")
+            return 126
         with log.open(encoding="utf-8", errors="replace") as shown:
-            while True:
-                code = process.poll()
-                sys.stdout.write(shown.read())
-                sys.stdout.flush()
-                if code is not None:
-                    return code
-                if time.monotonic() > deadline:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                    return 124
-                time.sleep(0.2)
+            try:
+                return watch(process, shown, deadline)
+            finally:  # Ctrl-C too: nothing of the stage is left on the GPU
+                if process.poll() is None:
+                    end(process)
+
+
+def watch(process: subprocess.Popen[bytes], shown: Any, deadline: float) -> int:
+    """Shows what the process prints until it ends, or ends it."""
+    while True:
+        code = process.poll()
+        sys.stdout.write(shown.read())
+        sys.stdout.flush()
+        if code is not None:
+            return code
+        if time.monotonic() > deadline:
+            end(process)
+            sys.stdout.write(shown.read())
+            return 124
+        time.sleep(0.2)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """An interrupt, so that what was measured is written; killed if that does not help."""
+    for number, patience in ((signal.SIGINT, GRACE), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(patience)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            process.wait()
+            return
 
 
 def first_line(*words: str) -> str:
@@ -135,8 +211,17 @@ def environment() -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument(
+        "--stages",
+        nargs="+",
+        choices=(*STAGES, "bench"),
+        default=list(STAGES),
+        help="which, and in which order; bench: all of its groups",
+    )
     parser.add_argument("--limit", type=float, default=1200, help="seconds a stage may take")
+    parser.add_argument(
+        "--budget", type=float, default=BUDGET, help="seconds for the benchmarks together"
+    )
     parser.add_argument("pytest_args", nargs="*", help="more arguments for pytest, after --")
     options = parser.parse_args()
     if problem := missing():
@@ -144,24 +229,41 @@ def main() -> int:
         return 2
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    report = {"environment": environment(), "stages": []}
+    report: dict[str, Any] = {"environment": environment(), "stages": []}
     name = f"gpu-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-    for stage in options.stages:
+    for stage in expand(options.stages):
         print(f"\n=== {stage}", flush=True)
         start = time.monotonic()
-        words = command(stage, out, options.pytest_args)
+        words = command(stage, out, options.pytest_args, options.budget)
         log = out / f"{name}-{stage}.log"
-        code = run(words, log, options.limit) if words else 127
+        code = run(words, log, limit_of(stage, options.limit, options.budget)) if words else 127
         if words is None:
             print("compute-sanitizer is not installed; it comes with CUDA's toolkit.")
         result = {"stage": stage, "exit": code, "seconds": round(time.monotonic() - start, 1)}
         report["stages"].append({**result, "last_line": last_line(log)})
         (out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{'stage':12} {'exit':>4} {'seconds':>8}")
-    for row in report["stages"]:
-        print(f"{row['stage']:12} {row['exit']:4} {row['seconds']:8.1f}  {row['last_line']}")
+    print(summary(report["stages"]))
     print(f"written to {out / name}.json")
     return 1 if any(row["exit"] for row in report["stages"]) else 0
+
+
+def expand(stages: Sequence[str]) -> list[str]:
+    """With `bench` taken for all of its groups."""
+    found: list[str] = []
+    for stage in stages:
+        found += [*BENCHES, "bench-kernels"] if stage == "bench" else [stage]
+    return list(dict.fromkeys(found))
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> str:
+    meaning = {0: "ok", 124: "too long", 126: "not run", 127: "missing"}
+    lines = [f"\n{'stage':16} {'result':>9} {'seconds':>8}"]
+    for row in rows:
+        result = meaning.get(row["exit"], f"exit {row['exit']}")
+        lines.append(
+            f"{row['stage']:16} {result:>9} {row['seconds']:8.1f}  {row['last_line'][:90]}"
+        )
+    return "\n".join(lines)
 
 
 def last_line(log: Path) -> str:

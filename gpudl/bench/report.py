@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gpudl.bench.environment import environment
 from gpudl.bench.runner import Bench, Row
 
 SCHEMA = 2
+MOST_NAMED = 4  # suites in the name of a file
 HEAD = ("workload", "direction", "dtype", "algorithm", "µs", "rate", "roof", "error", "peer µs",
         "peer's error", "peer/ours", "quartiles")  # fmt: skip
 LINE = "{:<46} {:<20} {:<16} {:<12} {:>11} {:>12} {:>5} {:>8} {:>11} {:>12} {:>9} {:>11}"
@@ -44,26 +46,23 @@ def dumps(content: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def write(path: Path, content: Mapping[str, Any]) -> Path:
-    """To a file, or under a name of suites, device and date into a folder; the file's path."""
+def write(path: Path, content: Mapping[str, Any]) -> None:
     from gpudl.files import write_text
 
-    if path.suffix != ".json":
-        env = content["environment"]
-        suites = "-".join(dict.fromkeys(row["suite"] for row in content["rows"])) or "nothing"
-        stem = f"{env['date'][:10]}-{env['device'].replace(':', '')}-{suites}"
-        path = unused(path, stem)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, dumps(content))
-    return path
 
 
-def unused(folder: Path, stem: str) -> Path:
-    """The file in the folder, with a number if there is one of this name already."""
-    path, number = folder / f"{stem}.json", 2
-    while path.exists():
-        path, number = folder / f"{stem}-{number}.json", number + 1
-    return path
+def destination(path: Path, device: str, suites: Sequence[str]) -> Path:
+    """The file itself, or in a folder a name of date, device and suites that is not taken yet."""
+    if path.suffix == ".json":
+        return path
+    what = "-".join(suites) if len(suites) <= MOST_NAMED else "suites"
+    stem, number = f"{time.strftime('%Y-%m-%d', time.gmtime())}-{device.replace(':', '')}-{what}", 2
+    found = path / f"{stem}.json"
+    while found.exists():
+        found, number = path / f"{stem}-{number}.json", number + 1
+    return found
 
 
 def read(path: Path) -> dict[str, Any]:

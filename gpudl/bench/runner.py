@@ -22,7 +22,6 @@ from gpudl.device import device as find_device
 COLD = 100_000_000  # bytes that inputs rotate through on a GPU, so that none are found in its cache
 MOST_SETS = 64
 EMULATOR_MOST = 2_000_000  # operations: beyond, the emulator takes too long
-FAILURES = 3  # in a row: then the device is broken, not the workload
 
 Row = dict[str, Any]
 
@@ -65,6 +64,7 @@ class Bench:
     settings: Settings
     left_out: list[dict[str, str]] = field(default_factory=list)
     peer_settings: dict[str, Any] = field(default_factory=dict)
+    _drawn: tuple[Workload, str, tuple[Any, ...]] | None = None
 
     def __post_init__(self) -> None:
         from gpudl.train import blas
@@ -91,25 +91,34 @@ class Bench:
 
     def suite(self, name: str, items: Iterable[Workload | Procedure]) -> Iterator[Row]:
         """Rows of a suite, each when it is measured. What was not measured is in `left_out`."""
-        begin, failures = time.monotonic(), 0
+        begin, broken = time.monotonic(), ""
         budget = self.settings.budget or math.inf
         for item in items:
             for variant in self._variants(name, item):
                 if time.monotonic() - begin > budget:
                     self._leave_out(variant, "no time left")
                     continue
-                if failures >= FAILURES:
-                    self._leave_out(variant, "too many failures before it")
+                if broken:
+                    self._leave_out(variant, broken)
                     continue
                 try:
                     yield from self._measured(name, variant)
-                    failures = 0
                 except (TypeError, ImportError) as refusal:  # no kernel for it, no such dtype
                     self._leave_out(variant, str(refusal))
                 except Exception as error:  # a failure of one row must not lose the others
-                    failures += 1
                     self._leave_out(variant, f"{type(error).__name__}: {error}")
+                    broken = self._broken()
             self.clock.free()
+
+    def _broken(self) -> str:
+        """Why nothing can run any more, "" if it can: a kernel that read a wrong address takes the
+        whole process's device with it. Memory of the failed row is given back."""
+        try:
+            self.clock.wait()
+            self.clock.free()
+        except Exception as error:
+            return f"the device is lost: {error}"
+        return ""
 
     def _measured(self, suite: str, variant: Variant | Procedure) -> Iterator[Row]:
         with self.clock.active():
@@ -127,7 +136,7 @@ class Bench:
             if not s.only or re.search(s.only, f"{suite}/{item.name}"):
                 yield item
             return
-        for dtype in s.dtypes:
+        for dtype in s.dtypes if item.has_dtype else s.dtypes[:1]:
             for precision in s.precisions if dtype == "float32" else s.precisions[:1]:
                 for direction in item.directions:
                     variant = Variant(suite, item, direction, dtype, precision)
@@ -161,6 +170,13 @@ class Bench:
         name = variant.name if isinstance(variant, Procedure) else str(variant)
         self.left_out.append({"workload": name, "reason": " ".join(reason.split())[:300]})
 
+    def arrays(self, work: Workload, dtype: str) -> tuple[Any, ...]:
+        """The inputs of a workload; those of the last one are kept for its other directions."""
+        if self._drawn is None or self._drawn[:2] != (work, dtype):
+            self._drawn = None
+            self._drawn = work, dtype, work.arrays(dtype)
+        return self._drawn[2]
+
     def timed(self, loops: dict[str, Loop]) -> dict[str, Timing]:
         budget = 0.5 if self.settings.quick else 3.0
         return in_turns(loops, self.clock, self.settings.turns, budget)
@@ -177,7 +193,7 @@ def measure_workload(bench: Bench, variant: Variant) -> Iterator[Row]:
     specs = work.specs(variant.dtype)
     names = algorithms(bench.where, work.op, direction, specs)
     asked = names if bench.settings.algorithms == "all" else names[:1]
-    arrays = work.arrays(variant.dtype)
+    arrays = bench.arrays(work, variant.dtype)
     dy = None
     if direction == "backward":
         dy = gradient(work.op.infer(*specs)[0])

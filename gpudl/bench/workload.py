@@ -63,7 +63,7 @@ def labels(shape: tuple[int, ...], below: int) -> Draw:
     return Draw(shape, "labels", below)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Workload:
     """An operator and the inputs it is measured on.
 
@@ -88,6 +88,11 @@ class Workload:
         absent = (None,) * (len(self.op.inputs) - len(self.inputs))
         given = (*self.inputs, *absent)
         return tuple(i if i is None or isinstance(i, Draw) else Draw(tuple(i)) for i in given)
+
+    @property
+    def has_dtype(self) -> bool:
+        """Do the inputs come in the dtype that is asked for? Given ones are as they are."""
+        return any(d is not None and d.kind not in ("given", "labels") for d in self.draws())
 
     def specs(self, dtype: str) -> tuple[Spec | None, ...]:
         kind = dtype_of(dtype)
@@ -137,7 +142,7 @@ class Workload:
         return Cost(factor * forward.flops, moved, factor * forward.multiply_adds)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Procedure:
     """Work of several operators: a training step, a step of contrastive divergence.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gpudl.cli.arguments import add_device, choose_device, positive
 from gpudl.cli.errors import CommandError
 
 PRECISIONS = ("highest", "high", "medium")
+BETWEEN_WRITES = 10.0  # seconds: what was measured so far is kept, whatever happens then
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -134,19 +136,23 @@ def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
     )
     bench = Bench(settings)
     rows: list[dict[str, Any]] = []
+    out = report.destination(Path(options.out), device, names) if options.out else None
     print(report.head())
     try:
+        written = time.monotonic()
         for name in names:
             for row in bench.suite(name, suites.workloads(name, Scale(kind, options.quick))):
                 rows.append(row)
                 print(report.line(row), flush=True)
+                if out and time.monotonic() - written > BETWEEN_WRITES:
+                    report.write(out, report.report(bench, rows))
+                    written = time.monotonic()
     finally:
-        content = report.report(bench, rows)
-        finish(content, options)
+        finish(report.report(bench, rows), out, options.plots)
     return 0 if rows else 1
 
 
-def finish(content: dict[str, Any], options: argparse.Namespace) -> None:
+def finish(content: dict[str, Any], out: Path | None, plots: str | None) -> None:
     """What stands below the table, and the files."""
     from gpudl.bench import report
 
@@ -154,18 +160,18 @@ def finish(content: dict[str, Any], options: argparse.Namespace) -> None:
         print(f"\npeer/ours, geometric means\n{report.summary_text(content['summary'])}")
     ceilings = content["ceilings"]
     flops = ", ".join(f"{name} {value:g} TFLOP/s" for name, value in ceilings["tflops"].items())
-    print(
-        f"measured ceilings: copy {ceilings['gbytes_per_second']:g} GB/s; {flops or 'no products'}"
-    )
+    copied = f"copy {ceilings['gbytes_per_second']:g} GB/s"
+    print(f"measured ceilings: {copied}; {flops or 'no products'}")
     if content["left_out"]:
         first = content["left_out"][0]
         print(f"left out: {len(content['left_out'])}, as {first['workload']}: {first['reason']}")
-    if options.out:
-        print(f"wrote {report.write(Path(options.out), content)}")
-    if options.plots and content["rows"]:
-        from gpudl.bench import plots
+    if out:
+        report.write(out, content)
+        print(f"wrote {out}")
+    if plots and content["rows"]:
+        from gpudl.bench import plots as pictures
 
-        for path in plots.draw(content, Path(options.plots)):
+        for path in pictures.draw(content, Path(plots)):
             print(f"wrote {path}")
 
 

@@ -107,9 +107,12 @@ def test_rows_without_the_peer(tmp_path):
     assert all("ratio" not in r for r in rows)
     content = report.report(bench, rows)
     assert content["summary"] == []
-    path = report.write(tmp_path, content)
+    path = report.destination(tmp_path, "cpu", ("tiny",))
+    report.write(path, content)
     assert report.read(path)["rows"] == json.loads(json.dumps(rows))
-    assert report.write(tmp_path, content) != path
+    assert path.name.endswith("-cpu-tiny.json")
+    again = report.destination(tmp_path, "cpu", ("tiny",))
+    assert again.name == path.name.replace(".json", "-2.json")
     (picture,) = plots.draw(content, tmp_path / "plots")
     assert picture.name == "roofline-cpu-float32-highest.png"
 
@@ -133,14 +136,21 @@ def test_one_broken_row_does_not_stop_the_others(monkeypatch):
     assert [e["reason"] for e in bench.left_out] == ["MemoryError: no room"] * 2
 
 
-def test_a_device_that_fails_three_times_is_left_alone(monkeypatch):
+def test_a_lost_device_is_left_alone(monkeypatch):
     def fails(bench, variant):
-        raise RuntimeError("illegal address")
+        def wait():
+            raise RuntimeError("illegal address")
+
+        bench.clock.wait = wait
+        wait()
 
     monkeypatch.setattr(runner, "measure_workload", fails)
     rows, bench = rows_of(peer=False, only="square|relu")
     assert rows == []
-    assert [e["reason"][:8] for e in bench.left_out] == ["RuntimeE"] * 3 + ["too many"]
+    reasons = [entry["reason"] for entry in bench.left_out]
+    assert (
+        reasons == ["RuntimeError: illegal address"] + ["the device is lost: illegal address"] * 3
+    )
 
 
 def test_a_spent_budget_leaves_out_the_rest():
