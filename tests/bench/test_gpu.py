@@ -118,4 +118,4 @@ def test_the_benchmarks_stay_in_their_budget():
 def test_bench_stands_for_its_groups():
     assert gpu.expand(["build", "bench"]) == ["build", *gpu.BENCHES, "bench-kernels"]
     assert gpu.limit_of("test", 1200, 400) == 1200
-    assert gpu.limit_of("bench-gemm", 1200, 400) == pytest.approx(220)
+    assert gpu.limit_of("bench-gemm", 1200, 400) == pytest.approx(180)
