@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 from gpudl.op import Op
-from gpudl.ops.optimizer import AdamOp
+from gpudl.ops.optimizer_adam import AdamOp
 from gpudl.optim.optimizer import Group, Optimizer
 from gpudl.optim.sgd import NOT_NEGATIVE
 

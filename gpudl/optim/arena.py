@@ -20,6 +20,7 @@ from gpudl.tensor import Tensor
 ALIGN = (
     32  # elements: parameters start at multiples of 128 bytes, for vector accesses and tensor cores
 )
+PATTERNS = 64  # sets of parameters updated together that are remembered
 
 
 class Arena:
@@ -41,7 +42,7 @@ class Arena:
         self.states = {name: self._flat(fill) for name, fill in states.items()}
         self.fills = dict(states)
         self._masks: dict[tuple[int, ...], Tensor | None] = {}
-        self._hyper: tuple[tuple[float, ...], Tensor] | None = None
+        self._hyper: dict[tuple[int, ...], tuple[tuple[float, ...], Tensor]] = {}
         self._adopt()
 
     def _flat(self, fill: float) -> Tensor:
@@ -119,18 +120,34 @@ class Arena:
             flags = np.zeros(self.offsets[-1], np.uint8)
             for i in key:
                 flags[self.offsets[i] : self.offsets[i + 1]] = 1
+            if len(self._masks) > PATTERNS:
+                self._masks.clear()
             self._masks[key] = Tensor._wrap(self.device.asarray(flags), self.device)
         return self._masks[key]
 
-    def hyper(self, values: tuple[float, ...]) -> Tensor:
-        """The rule's numbers on the device; sent only when they changed."""
-        if self._hyper is None or self._hyper[0] != values:
-            array = self.device.asarray(np.array(values, self.dtype))
-            self._hyper = values, Tensor._wrap(array, self.device)
-        return self._hyper[1]
+    def hyper(self, chosen: tuple[int, ...], values: tuple[float, ...]) -> Tensor:
+        """The rule's numbers for these parameters, on the device; sent only when they changed, and
+        always to the same place: a captured graph goes on reading there."""
+        known = self._hyper.get(chosen)
+        if known is not None and known[0] == values:
+            return known[1]
+        array = self.device.asarray(np.array(values, self.dtype))
+        if known is not None and known[1].shape == array.shape:
+            tensor = known[1]
+            tensor.data[...] = array
+        else:
+            tensor = Tensor._wrap(array, self.device)
+        if len(self._hyper) > PATTERNS:  # ever other parameters without a gradient
+            self._hyper.clear()
+        self._hyper[chosen] = values, tensor
+        return tensor
+
+    def count(self, chosen: Sequence[int]) -> None:
+        """Note that these parameters get one more update."""
+        for i in chosen:
+            self.steps[i] += 1
 
     def changed(self, chosen: Sequence[int]) -> None:
         """Note that these parameters were changed in place."""
         for i in chosen:
             self.params[i]._cell[0] += 1
-            self.steps[i] += 1

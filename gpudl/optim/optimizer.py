@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,15 @@ from gpudl.optim.arena import Arena
 from gpudl.tensor import Tensor, apply
 
 Group = dict[str, Any]
+
+
+class Update(NamedTuple):
+    """One launch: the rule, and whose parameters of the arena it moves with which numbers."""
+
+    rule: Op
+    arena: Arena
+    chosen: list[int]
+    hyper: Tensor
 
 
 class Optimizer:
@@ -34,6 +43,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self._arenas: list[list[Arena]] = []
+        self._updates: list[Update] = []
         given = [params] if isinstance(params, Tensor) else list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: got an empty list of parameters")
@@ -63,8 +73,13 @@ class Optimizer:
             raise TypeError(f"{name}: has no option {', '.join(sorted(unknown))}")
         group = {**self.defaults, **param_group, "params": params}
         for option, (test, words) in self.checks.items():
-            if not test(group[option]):
-                raise ValueError(f"{name}: {option} is {group[option]}; it must be {words}")
+            complaint = f"{name}: {option} is {group[option]!r}; it must be {words}"
+            try:
+                fits = test(group[option])
+            except TypeError:
+                raise TypeError(complaint) from None
+            if not fits:
+                raise ValueError(complaint)
         self.param_groups.append(group)
         self._arenas.append(self._make_arenas(group))
 
@@ -89,6 +104,11 @@ class Optimizer:
         are the same are updated together."""
         raise TypeError(f"{type(self).__name__} declares no numbers")
 
+    def scalars(self, group: Group, step: int) -> dict[str, float]:
+        """Numbers that PyTorch keeps in a parameter's state and that follow from the count of
+        steps."""
+        return {}
+
     # ---------------------------------------------------------------- training
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -98,20 +118,37 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for number, group in enumerate(self.param_groups):
-            for arena in self._current_arenas(number):
-                arena.want_states(self.states(group))
-                self._update(group, arena)
+        self.advance()
+        self.launch()
         return loss
 
-    def _update(self, group: Group, arena: Arena) -> None:
+    def advance(self) -> None:
+        """The host's half of step(): counts the step and writes learning rates and the like into
+        the device's arrays, which stay the same ones while the same parameters have gradients.
+
+        To replay a captured graph of launch(), call this before each replay.
+        """
+        self._updates = [
+            update
+            for number, group in enumerate(self.param_groups)
+            for arena in self._current_arenas(number)
+            for update in self._plan(group, arena)
+        ]
+
+    def _plan(self, group: Group, arena: Arena) -> Iterator[Update]:
+        arena.want_states(self.states(group))
         together: dict[tuple[float, ...], list[int]] = {}
         for i in arena.active():
             together.setdefault(self.hyper(group, arena.steps[i] + 1), []).append(i)
         rule = self.rule(group)
-        states = [arena.states.get(name) for name in rule.inputs[4:]]
         for numbers, chosen in together.items():
-            hyper = arena.hyper(numbers)
+            arena.count(chosen)
+            yield Update(rule, arena, chosen, arena.hyper(tuple(chosen), numbers))
+
+    def launch(self) -> None:
+        """The device's half of step(): one kernel for all parameters with the same numbers."""
+        for rule, arena, chosen, hyper in self._updates:
+            states = [arena.states.get(name) for name in rule.inputs[4:]]
             apply(rule, arena.values, arena.gradients, hyper, arena.mask(chosen), *states)
             arena.changed(chosen)
 
@@ -142,11 +179,9 @@ class Optimizer:
     @property
     def state(self) -> dict[Tensor, dict[str, Any]]:
         """Of each parameter that was updated: "step" and the state's arrays, by name."""
-        arenas = [a for number in range(len(self._arenas)) for a in self._arenas[number]]
         return {
-            p: self._shown(
-                {k: Tensor._wrap(v, p.device) if k != "step" else v for k, v in s.items()}
-            )
+            p: self._shown(group, {k: v for k, v in s.items() if k != "step"}, s["step"], p)
+            for group, arenas in zip(self.param_groups, self._arenas, strict=True)
             for p, s in self._all_state(arenas)
         }
 
@@ -156,9 +191,11 @@ class Optimizer:
                 parts = {name: arena.part(flat, i) for name, flat in arena.states.items()}
                 yield p, {"step": arena.steps[i], **parts}
 
-    def _shown(self, state: dict[str, Any]) -> dict[str, Any]:
-        step = Tensor(np.array(state.pop("step"), np.float32))
-        return {"step": step, **state} if self.counts_steps else state
+    def _shown(self, group: Group, arrays: dict[str, Any], step: int, p: Tensor) -> dict[str, Any]:
+        numbers: dict[str, float] = {"step": step} if self.counts_steps else {}
+        numbers.update(self.scalars(group, step))
+        shown = {name: Tensor(np.array(value, np.float32)) for name, value in numbers.items()}
+        return {**shown, **{name: Tensor._wrap(a, p.device) for name, a in arrays.items()}}
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: {name: tensor}}, "param_groups": [{option: value, "params":

@@ -30,6 +30,14 @@ OPTIONS = [
     ("Adam", {"lr": 0.01, "amsgrad": True, "maximize": True}),
     ("AdamW", {}),
     ("AdamW", {"lr": 0.01, "weight_decay": 0.3, "amsgrad": True}),
+    ("Adadelta", {"rho": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adamax", {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1}),
+    ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1}),
+    ("RAdam", {"decoupled_weight_decay": True, "weight_decay": 0.3, "maximize": True}),
+    ("ASGD", {"lr": 0.1, "lambd": 0.3, "alpha": 0.5, "t0": 4, "weight_decay": 0.1}),
+    ("Rprop", {"lr": 0.05, "etas": (0.4, 1.3), "step_sizes": (0.01, 0.2)}),
 ]
 each = pytest.mark.parametrize(("name", "options"), OPTIONS)
 
@@ -193,6 +201,27 @@ def test_gradients_land_in_the_arena_and_updates_are_one_launch(where, monkeypat
     assert len(calls) == 3
 
 
+@everywhere
+def test_a_captured_launch_reads_new_numbers_where_it_read_the_old_ones(where):
+    """advance() writes learning rate and bias corrections to the place that launch() reads; as a
+    graph's replay, the launch here is the first step's."""
+    ours, captured = parameters(where), parameters(where)
+    a, b = optim.Adam(ours, lr=0.1), optim.Adam(captured, lr=0.1)
+    for params in (ours, captured):
+        for number, p in enumerate(params):
+            p.backward(Tensor(gradient(np.asarray(p), 0, number), device=where))
+    b.advance()
+    graph = list(b._updates)
+    for step in range(3):
+        a.param_groups[0]["lr"] = b.param_groups[0]["lr"] = 0.1 / (step + 1)
+        a.step()
+        if step:
+            b.advance()
+        b._updates = graph
+        b.launch()
+    assert_same(captured, values(ours))
+
+
 def test_tied_parameters_are_updated_once():
     p, q = parameters()[:2]
     start = np.array(p.data)
@@ -339,6 +368,12 @@ def test_refusals():
         optim.SGD([])
     with pytest.raises(ValueError, match="SGD: lr is -1; it must be zero or more"):
         optim.SGD([p], lr=-1)
+    with pytest.raises(TypeError, match="SGD: lr is 'a'; it must be zero or more"):
+        optim.SGD([p], lr="a")
+    with pytest.raises(TypeError, match=r"Adam: betas is 0\.9; it must be two numbers"):
+        optim.Adam([p], betas=0.9)
+    with pytest.raises(ValueError, match=r"Rprop: etas is \(2, 3\)"):
+        optim.Rprop([p], etas=(2, 3))
     with pytest.raises(ValueError, match="nesterov needs a momentum"):
         optim.SGD([p], nesterov=True)
     with pytest.raises(ValueError, match=r"Adam: betas is \(0.9, 1.0\)"):

@@ -1,0 +1,54 @@
+"""Averaged stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gpudl.op import Op
+from gpudl.ops.optimizer import AsgdOp
+from gpudl.optim.optimizer import Group, Optimizer
+from gpudl.optim.sgd import NOT_NEGATIVE
+
+
+class ASGD(Optimizer):
+    """SGD whose rate falls as eta_t = lr/(1 + lambd·lr·(t - 1))^alpha, with a decay lambd, and
+    whose average `state[p]["ax"]` over the steps after t0 is the estimate to use (Polyak and
+    Juditsky 1992: it converges as fast as can be with steps that fall more slowly than 1/t).
+
+    weight_decay and l1: see SGD. If a schedule changes lr, so does eta in the same step.
+    """
+
+    checks: ClassVar[Any] = dict.fromkeys(("lr", "weight_decay", "l1"), NOT_NEGATIVE)
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        l1: float = 0,
+    ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
+        super().__init__(params, options)
+
+    def states(self, group: Group) -> dict[str, float]:
+        return {"ax": 0.0}
+
+    def rule(self, group: Group) -> Op:
+        rule: Op = AsgdOp.of(group["maximize"])
+        return rule
+
+    def scalars(self, group: Group, step: int) -> dict[str, float]:
+        """The rate of the step after `step`, and the weight that it gets in the average."""
+        g = group
+        eta = g["lr"] / (1 + g["lambd"] * g["lr"] * step) ** g["alpha"]
+        return {"eta": eta, "mu": 1 / max(1, step - g["t0"])}
+
+    def hyper(self, group: Group, step: int) -> tuple[float, ...]:
+        now = self.scalars(group, step - 1)
+        shrink = 1 - group["lambd"] * now["eta"]
+        return group["weight_decay"], group["l1"], now["eta"], shrink, now["mu"]
