@@ -6,6 +6,8 @@
 namespace gpudl::prim {
 
 void gemm_simt(const Gemm<float>& gemm) { gemm_simt_with(gemm); }
-void gemm_simt_large(const Gemm<float>& gemm) { gemm_simt_tiled<SimtTileLarge>(gemm); }
+void gemm_simt_large(const Gemm<float>& gemm) {
+  with_strided(gemm, [](const auto& g) { gemm_simt_tiled<SimtTileLarge>(g); });
+}
 
 }  // namespace gpudl::prim

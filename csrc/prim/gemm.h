@@ -1,5 +1,5 @@
 // General matrix products: c = epilogue(op(a) · op(b)), batched, each operand stored as it is or transposed, right for
-// every size (k = 0 gives the epilogue of zeros), with 64-bit offsets.
+// every size (k = 0 gives the epilogue of zeros) and alignment, with 64-bit offsets.
 //
 //   prim::gemm_simt({.m = m, .n = n, .k = k,
 //                    .a = {.data = x.data, .row_stride = k},                      // stored (m, k), rows k apart
@@ -8,20 +8,29 @@
 //                    .epilogue = {.bias = bias.data, .activation = prim::Activation::relu},
 //                    .workspace = workspace});
 //
-// Algorithms (the host functions at the end; they launch on the current stream): simt computes in float32 on CUDA
-// cores, mma_tf32 and mma_tf32x3 on tensor cores from float32 operands, mma_bf16 and wgmma_bf16 from bfloat16 operands
-// with float32 sums. Own epilogues: prim/gemm_simt.h is a template over them.
+// A family: main loops × operands × epilogues × results.
+//
+// - Main loops, each a header with a host function that takes any of the rest: prim/gemm_simt.h (float32 on CUDA
+//   cores), prim/gemm_mma.h (mma.sync; what is multiplied is a policy), prim/gemm_wgmma.h (TMA and wgmma).
+// - An operand says how 16 bytes of neighbouring elements are found, so that the image that an implicit convolution
+//   reads is an operand like a matrix in memory. Its interface stands in prim/gemm_operand.h.
+// - An epilogue turns four neighbouring sums into elements of c. Its interface stands in prim/gemm_epilogue.h.
+// - The result says where the rows of c lie: `T* data`, `int64_t offset(int batch, int row) const` (GPUDL_DEVICE), and
+//   on the host `bool aligned() const`: does every fourth column start at a multiple of four elements?
+//
+// The host functions at the end of this file are main loops with matrices, the standard epilogue, and nothing else;
+// they launch on the current stream. Other combinations: call a main loop's own function with a Gemm of other types,
+// as tests/ops/gemm_operand.cu does.
 //
 // Where c is small and k long, k is cut into pieces that run side by side: as many as the workspace holds m·n·batch
 // float32 partial sums for (none without a workspace), added in a fixed order by a second kernel, so that the bits
 // never change. gpudl/ops/matmul.py's gemm_workspace tells how much pays off.
 #pragma once
 #include <cstdint>
-#include <type_traits>
 
 #include "core/view.h"
-#include "platform/bfloat16.h"
 #include "platform/device.h"
+#include "prim/gemm_epilogue.h"
 
 namespace gpudl::prim {
 
@@ -33,56 +42,26 @@ struct GemmMatrix {
   int64_t row_stride = 0;
   int64_t batch_stride = 0;
   bool transposed = false;
-};
 
-enum class Activation : int { none, relu, sigmoid, tanh };
-
-GPUDL_DEVICE float activate(Activation activation, float x) {
-  switch (activation) {
-    case Activation::relu: return x <= 0 ? 0.f : x;  // NaN passes
-    case Activation::sigmoid: return 1.f / (1.f + expf(-x));
-    case Activation::tanh: return tanhf(x);
-    default: return x;
-  }
-}
-
-template <class T>
-GPUDL_DEVICE float as_float(T value) {
-  if constexpr (std::is_same_v<T, bfloat16>) return device::to_float(value);
-  else return value;
-}
-template <class T>
-GPUDL_DEVICE T from_float(float value) {
-  if constexpr (std::is_same_v<T, bfloat16>) return device::to_bfloat16(value);
-  else return value;
-}
-
-// c = activation(sum + bias) + (accumulate ? c : 0). One bias per column, or per row.
-template <class T>
-struct GemmEpilogue {
-  const T* bias = nullptr;
-  bool bias_of_row = false;
-  Activation activation = Activation::none;
-  bool accumulate = false;
-
-  GPUDL_DEVICE void operator()(float sum, int row, int column, T& c) const {
-    if (bias != nullptr) sum += as_float(bias[bias_of_row ? row : column]);
-    const float value = activate(activation, sum);
-    c = from_float<T>(accumulate ? as_float(c) + value : value);
+  GPUDL_DEVICE int64_t offset(int batch, int row) const { return batch * batch_stride + row * row_stride; }
+  bool aligned() const {
+    return reinterpret_cast<uintptr_t>(data) % (4 * sizeof(T)) == 0 && row_stride % 4 == 0 && batch_stride % 4 == 0;
   }
 };
 
 // sum_batches: c is one matrix, the sum of the products of all batches; with batch > 1 the workspace must hold at least
-// one partial sum for each.
-template <class T, class Epilogue = GemmEpilogue<T>>
+// one partial sum for each. tile_shape: number of the main loop's tile shape; 0 lets it choose.
+template <class T, class Epilogue = GemmEpilogue<T>, class A = GemmMatrix<const T>, class B = GemmMatrix<const T>,
+          class C = GemmMatrix<T>>
 struct Gemm {
   int m = 0, n = 0, k = 0, batch = 1;
-  GemmMatrix<const T> a{};
-  GemmMatrix<const T> b{};
-  GemmMatrix<T> c{};
+  A a{};
+  B b{};
+  C c{};
   Epilogue epilogue{};
   bool sum_batches = false;
   View<float, 1> workspace{};
+  int tile_shape = 0;
 };
 
 // simt chooses between small tiles and large ones, which simt_large always takes.

@@ -16,50 +16,56 @@ struct SimtTile {
 using SimtTileLarge = SimtTile<128, 128, 8, 8, 8>;
 using SimtTileSmall = SimtTile<32, 32, 16, 4, 4>;
 
-// Elements at .. at+3 of a row; those from `end` on are zero and not read.
-GPUDL_DEVICE float4 load_quad(const float* row, int at, int end, bool aligned) {
-  if (aligned && at + 4 <= end) return *reinterpret_cast<const float4*>(row + at);
-  return make_float4(at < end ? row[at] : 0.f, at + 1 < end ? row[at + 1] : 0.f, at + 2 < end ? row[at + 2] : 0.f,
-                     at + 3 < end ? row[at + 3] : 0.f);
-}
-
 // Brings tiles of an operand, EXTENT rows of a (or columns of b) by BK, from global to shared memory through registers.
-// There they lie k by k, for both orders in memory. K_FAST: k is the fast axis of the stored matrix.
-template <int EXTENT, int BK, int THREADS, bool K_FAST>
+// There they lie k by k, for both orders in memory.
+template <class Operand, int EXTENT, int BK, int THREADS>
 struct SimtLoader {
+  static constexpr bool K_FAST = Operand::K_FAST;
   static constexpr int QUADS = EXTENT * BK / 4 / THREADS;
   static constexpr int PER_LINE = (K_FAST ? BK : EXTENT) / 4;  // quads
   static_assert(QUADS * 4 * THREADS == EXTENT * BK, "every thread loads the same number of quads");
 
-  const float* data;
-  int64_t stride;
-  int extent;  // rows of a, columns of b
+  Operand operand;
   bool aligned;
+  typename Operand::Row row[QUADS];
   float4 quad[QUADS];
 
-  GPUDL_DEVICE void fetch(int first, int k_begin, int k_end) {
+  // Line and place in it of the thread's quad number q.
+  static GPUDL_DEVICE int line(int q) { return static_cast<int>(threadIdx.x + q * THREADS) / PER_LINE; }
+  static GPUDL_DEVICE int at(int q) { return static_cast<int>(threadIdx.x + q * THREADS) % PER_LINE * 4; }
+
+  GPUDL_DEVICE SimtLoader(const Operand& from, bool is_aligned, int first, int batch)
+      : operand(from), aligned(is_aligned) {
 #pragma unroll
-    for (int q = 0; q < QUADS; ++q) {
-      const int index = static_cast<int>(threadIdx.x) + q * THREADS;
-      const int line = index / PER_LINE + (K_FAST ? first : k_begin);
-      const int at = index % PER_LINE * 4 + (K_FAST ? k_begin : first);
-      const bool inside = line < (K_FAST ? extent : k_end);
-      quad[q] = inside ? load_quad(data + line * stride, at, K_FAST ? k_end : extent, aligned)
-                       : make_float4(0.f, 0.f, 0.f, 0.f);
+    for (int q = 0; q < QUADS; ++q) row[q] = operand.row(first + (K_FAST ? line(q) : at(q)), batch);
+  }
+  GPUDL_DEVICE void fetch(int k_begin, int k_end) {
+#pragma unroll
+    for (int q = 0; q < QUADS; ++q) quad[q] = load_quad(row[q], k_begin + (K_FAST ? at(q) : line(q)), k_end);
+  }
+  GPUDL_DEVICE float4 load_quad(const typename Operand::Row& row, int k, int k_end) const {
+    if (aligned) {
+      int valid;
+      const float* from = operand.group(row, k, k_end, valid);
+      if (valid == 4) return *reinterpret_cast<const float4*>(from);
+      return make_float4(valid > 0 ? from[0] : 0.f, valid > 1 ? from[1] : 0.f, valid > 2 ? from[2] : 0.f, 0.f);
     }
+    const auto value = [&](int i) {
+      const float* from = operand.element(row, i, k, k_end);
+      return from != nullptr ? *from : 0.f;
+    };
+    return make_float4(value(0), value(1), value(2), value(3));
   }
   GPUDL_DEVICE void store(float (&tile)[BK][EXTENT + 4]) const {
 #pragma unroll
     for (int q = 0; q < QUADS; ++q) {
-      const int index = static_cast<int>(threadIdx.x) + q * THREADS;
-      const int line = index / PER_LINE, at = index % PER_LINE * 4;
       if constexpr (K_FAST) {
-        tile[at][line] = quad[q].x;
-        tile[at + 1][line] = quad[q].y;
-        tile[at + 2][line] = quad[q].z;
-        tile[at + 3][line] = quad[q].w;
+        tile[at(q)][line(q)] = quad[q].x;
+        tile[at(q) + 1][line(q)] = quad[q].y;
+        tile[at(q) + 2][line(q)] = quad[q].z;
+        tile[at(q) + 3][line(q)] = quad[q].w;
       } else {
-        *reinterpret_cast<float4*>(&tile[line][at]) = quad[q];
+        *reinterpret_cast<float4*>(&tile[line(q)][at(q)]) = quad[q];
       }
     }
   }
@@ -79,31 +85,29 @@ GPUDL_DEVICE void read_quads(float (&values)[N], const float (&line)[EXTENT], in
 }
 
 // Grid: GemmGrid. Two buffers: while one tile of each operand is multiplied, the next is on its way in registers.
-// A_K_FAST: a is stored (m, k); B_K_FAST: b is stored (n, k). Needs no alignment.
-template <class Tile, bool A_K_FAST, bool B_K_FAST, class E>
+// Needs no alignment.
+template <class Tile, class E, class A, class B, class C>
 __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
-    gemm_simt_kernel(Gemm<float, E> g, GemmGrid grid, bool a_aligned, bool b_aligned) {
+    gemm_simt_kernel(Gemm<float, E, A, B, C> g, GemmGrid grid, bool a_aligned, bool b_aligned) {
   constexpr int BM = Tile::BM, BN = Tile::BN, BK = Tile::BK, TM = Tile::TM, TN = Tile::TN;
   GPUDL_SHARED(float, a_tile, [2][BK][BM + 4]);
   GPUDL_SHARED(float, b_tile, [2][BK][BN + 4]);
   const GemmBlock block = gemm_block(grid, g.k, BM, BN);
   const int tx = threadIdx.x % Tile::COLUMNS, ty = threadIdx.x / Tile::COLUMNS;
 
-  SimtLoader<BM, BK, Tile::THREADS, A_K_FAST> a{
-      g.a.data + block.batch * g.a.batch_stride, g.a.row_stride, g.m, a_aligned, {}};
-  SimtLoader<BN, BK, Tile::THREADS, B_K_FAST> b{
-      g.b.data + block.batch * g.b.batch_stride, g.b.row_stride, g.n, b_aligned, {}};
+  SimtLoader<A, BM, BK, Tile::THREADS> a(g.a, a_aligned, block.row, block.batch);
+  SimtLoader<B, BN, BK, Tile::THREADS> b(g.b, b_aligned, block.column, block.batch);
   float sum[TM][TN] = {};
-  a.fetch(block.row, block.k_begin, block.k_end);
-  b.fetch(block.column, block.k_begin, block.k_end);
+  a.fetch(block.k_begin, block.k_end);
+  b.fetch(block.k_begin, block.k_end);
   int buffer = 0;
   for (int k = block.k_begin; k < block.k_end; k += BK, buffer ^= 1) {
     a.store(a_tile[buffer]);
     b.store(b_tile[buffer]);
     __syncthreads();  // the other buffer was read before the barrier of the next round, in which it is written
     if (k + BK < block.k_end) {
-      a.fetch(block.row, k + BK, block.k_end);
-      b.fetch(block.column, k + BK, block.k_end);
+      a.fetch(k + BK, block.k_end);
+      b.fetch(k + BK, block.k_end);
     }
 #pragma unroll 2  // more would not fit into the registers
     for (int kk = 0; kk < BK; ++kk) {
@@ -119,26 +123,33 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
 #pragma unroll
   for (int i = 0; i < TM; ++i)
 #pragma unroll
-    for (int j = 0; j < TN; ++j)
+    for (int j = 0; j < TN; j += 4) {
+      const float quad[4] = {sum[i][j], sum[i][j + 1], sum[i][j + 2], sum[i][j + 3]};
       gemm_store(g, grid, block, block.row + (i / 4 * Tile::ROWS + ty) * 4 + i % 4,
-                 block.column + (j / 4 * Tile::COLUMNS + tx) * 4 + j % 4, sum[i][j]);
+                 block.column + (j / 4 * Tile::COLUMNS + tx) * 4, quad, 1);
+    }
 }
 
-template <class Tile, class E>
-void gemm_simt_tiled(const Gemm<float, E>& g) {
-  const GemmGrid grid = gemm_grid(g, Tile::BM, Tile::BN, Tile::BK);
-  constexpr void (*kernels[2][2])(Gemm<float, E>, GemmGrid, bool, bool) = {
-      {gemm_simt_kernel<Tile, false, false, E>, gemm_simt_kernel<Tile, false, true, E>},
-      {gemm_simt_kernel<Tile, true, false, E>, gemm_simt_kernel<Tile, true, true, E>}};
-  gemm_launch(kernels[!g.a.transposed][g.b.transposed], g, grid, Tile::THREADS, 0, gemm_aligned(g.a),
-              gemm_aligned(g.b));
+// Operands: prim/gemm_operand.h.
+template <class Tile, class E, class A, class B, class C>
+void gemm_simt_tiled(const Gemm<float, E, A, B, C>& g) {
+  gemm_launch(gemm_simt_kernel<Tile, E, A, B, C>, g, gemm_grid(g, Tile::BM, Tile::BN, Tile::BK), Tile::THREADS, 0,
+              g.a.aligned(), g.b.aligned());
 }
 
-// Large tiles where they are mostly full and there are enough of them to keep a GPU busy.
-template <class E>
-void gemm_simt_with(const Gemm<float, E>& g) {
-  const bool large = g.m > 64 && g.n > 64 && int64_t{1} * g.m * g.n * g.batch >= 64 * 128 * 128;
+// Tile shapes: 1 small, 2 large. Large tiles where they are mostly full and there are enough of them to keep a GPU
+// busy.
+template <class E, class A, class B, class C>
+void gemm_simt_run(const Gemm<float, E, A, B, C>& g) {
+  const bool busy = g.m > 64 && g.n > 64 && int64_t{1} * g.m * g.n * g.batch >= 64 * 128 * 128;
+  const bool large = g.tile_shape == 0 ? busy : g.tile_shape == 2;
   large ? gemm_simt_tiled<SimtTileLarge>(g) : gemm_simt_tiled<SimtTileSmall>(g);
+}
+
+// Matrices, in any order.
+template <class E, class C>
+void gemm_simt_with(const Gemm<float, E, GemmMatrix<const float>, GemmMatrix<const float>, C>& gemm) {
+  with_strided(gemm, [](const auto& g) { gemm_simt_run(g); });
 }
 
 }  // namespace gpudl::prim

@@ -95,9 +95,9 @@ __global__ void __launch_bounds__(WgmmaTile::THREADS)
   }
   device::wgmma_wait<0>();
 #pragma unroll
-  for (int i = 0; i < Tile::BN / 2; ++i)
-    gemm_store(g, grid, block, block.row + warp * 16 + lane / 4 + i / 2 % 2 * 8,
-               block.column + i / 4 * 8 + lane % 4 * 2 + i % 2, sum[i]);
+  for (int i = 0; i < Tile::BN / 2; i += 4)
+    gemm_store_fragment(g, grid, block, block.row + warp * 16, block.column + i / 4 * 8,
+                        {sum[i], sum[i + 1], sum[i + 2], sum[i + 3]});
 #endif
 }
 

@@ -1,0 +1,138 @@
+// What happens to sums as they leave the registers of a matrix product.
+//
+// An epilogue is called with four neighbouring columns of a row at a time:
+//
+//   GPUDL_DEVICE void operator()(const float (&sum)[4], const GemmQuad& quad, T* c, int64_t offset, bool aligned)
+//   const; bool aligned() const;   // host: may what it reads along c be read as wide as c is written?
+//
+// It writes c[offset] to c[offset + quad.count - 1]; `aligned`: all four at once if count is 4. All lanes of a warp
+// call it together, those outside c with a count of at most 0, so it may use the warp's shuffles. Other arrays that are
+// laid out like c are indexed by the same offset. Only what an epilogue's type asks for costs registers.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#include "platform/bfloat16.h"
+#include "platform/device.h"
+
+namespace gpudl::prim {
+
+enum class Activation : int { none, relu, sigmoid, tanh };
+
+GPUDL_DEVICE float activate(Activation activation, float x) {
+  switch (activation) {
+    case Activation::relu: return x <= 0 ? 0.f : x;  // NaN passes
+    case Activation::sigmoid: return 1.f / (1.f + expf(-x));
+    case Activation::tanh: return tanhf(x);
+    default: return x;
+  }
+}
+
+template <class T>
+GPUDL_DEVICE float as_float(T value) {
+  if constexpr (std::is_same_v<T, float>) return value;
+  else return device::to_float(value);
+}
+template <class T>
+GPUDL_DEVICE T from_float(float value) {
+  if constexpr (std::is_same_v<T, bfloat16>) return device::to_bfloat16(value);
+  else return value;
+}
+
+// Four neighbouring columns, the first of them `column`; `count` of them lie inside c. The lane whose number differs
+// in the bits of `neighbour` holds the other half of the eight columns from a multiple of eight on.
+struct GemmQuad {
+  int batch, row, column, count, neighbour;
+};
+
+// Four neighbouring elements, of which `count` are there; the others are zero.
+template <class T>
+GPUDL_DEVICE void load_four(float (&value)[4], const T* from, int count, bool aligned) {
+  struct alignas(4 * sizeof(T)) Four {
+    T at[4];
+  };
+  if (aligned && count >= 4) {
+    const Four four = *reinterpret_cast<const Four*>(from);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) value[i] = as_float(four.at[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) value[i] = i < count ? as_float(from[i]) : 0.f;
+  }
+}
+
+template <class T>
+GPUDL_DEVICE void store_four(T* to, const float (&value)[4], int count, bool aligned) {
+  struct alignas(4 * sizeof(T)) Four {
+    T at[4];
+  };
+  if (aligned && count >= 4) {
+    *reinterpret_cast<Four*>(to) = {from_float<T>(value[0]), from_float<T>(value[1]), from_float<T>(value[2]),
+                                    from_float<T>(value[3])};
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < count) to[i] = from_float<T>(value[i]);
+  }
+}
+
+// c = activation(alpha·sum + bias + residual) + (accumulate ? c : 0). One bias per column, or per row; the batches'
+// biases are bias_batch_stride apart. residual is laid out like c.
+template <class T>
+struct GemmEpilogue {
+  const T* bias = nullptr;
+  bool bias_of_row = false;
+  Activation activation = Activation::none;
+  bool accumulate = false;
+  const T* residual = nullptr;
+  float alpha = 1;
+  int64_t bias_batch_stride = 0;
+
+  bool aligned() const { return reinterpret_cast<uintptr_t>(residual) % (4 * sizeof(T)) == 0; }
+
+  // The new elements of c.
+  GPUDL_DEVICE void values(float (&value)[4], const float (&sum)[4], const GemmQuad& quad, const T* c, int64_t offset,
+                           bool aligned) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) value[i] = alpha * sum[i];
+    if (bias != nullptr) {
+      const T* from = bias + quad.batch * bias_batch_stride;
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        if (i < quad.count) value[i] += as_float(from[bias_of_row ? quad.row : quad.column + i]);
+    }
+    float old[4];
+    if (residual != nullptr) {
+      load_four(old, residual + offset, quad.count, aligned);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) value[i] += old[i];
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) value[i] = activate(activation, value[i]);
+    if (accumulate) {
+      load_four(old, c + offset, quad.count, aligned);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) value[i] = old[i] + value[i];
+    }
+  }
+  GPUDL_DEVICE void operator()(const float (&sum)[4], const GemmQuad& quad, T* c, int64_t offset, bool aligned) const {
+    float value[4];
+    values(value, sum, quad, c, offset, aligned);
+    store_four(c + offset, value, quad.count, aligned);
+  }
+};
+
+// Two lanes of a tensor core's result swap halves, so that each holds four neighbours of one row: of
+// {[row][column], [row][column + 1], [row + 8][column], [row + 8][column + 1]} with row = lane/4 and
+// column = lane%4*2 come row = lane/4 + lane%2*8, columns lane%4/2*4 to + 3. Their neighbour is 2.
+GPUDL_DEVICE void quad_of_fragment(float (&quad)[4], const float (&d)[4]) {
+  const bool odd = threadIdx.x % 2 != 0;
+  const float first = __shfl_xor_sync(~0u, odd ? d[0] : d[2], 1);
+  const float second = __shfl_xor_sync(~0u, odd ? d[1] : d[3], 1);
+  quad[0] = odd ? first : d[0];
+  quad[1] = odd ? second : d[1];
+  quad[2] = odd ? d[2] : first;
+  quad[3] = odd ? d[3] : second;
+}
+
+}  // namespace gpudl::prim
