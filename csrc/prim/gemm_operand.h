@@ -43,19 +43,20 @@ struct GemmStrided {
   GemmMatrix<const T> matrix;
   int extent;
 
-  // K_FAST: valid is not 0 if the row exists. Else it is how many of the group's rows do.
+  // K_FAST: null where there is no such row. Else `valid` of the group's rows are there.
   struct Row {
     const T* from;
     int valid;
   };
   GPUDL_DEVICE Row row(int row, int batch) const {
-    const T* from = matrix.data + batch * matrix.batch_stride + row * (K_FAST ? matrix.row_stride : 1);
-    return {from, max(0, min(GROUP, extent - row))};
+    const T* first = matrix.data + batch * matrix.batch_stride;
+    if constexpr (K_FAST) return {row < extent ? first + row * matrix.row_stride : nullptr, 0};
+    else return {first + row, max(0, min(GROUP, extent - row))};
   }
   GPUDL_DEVICE const T* group(const Row& row, int k, int k_end, int& valid) const {
     if constexpr (K_FAST) {
-      valid = row.valid > 0 ? max(0, min(GROUP, k_end - k)) : 0;
-      return row.from + k;
+      valid = row.from != nullptr ? max(0, min(GROUP, k_end - k)) : 0;
+      return valid > 0 ? row.from + k : nullptr;
     } else {
       valid = k < k_end ? row.valid : 0;
       return row.from + k * matrix.row_stride;

@@ -44,15 +44,12 @@ struct SimtLoader {
     for (int q = 0; q < QUADS; ++q) quad[q] = load_quad(row[q], k_begin + (K_FAST ? at(q) : line(q)), k_end);
   }
   GPUDL_DEVICE float4 load_quad(const typename Operand::Row& row, int k, int k_end) const {
-    if (aligned) {
-      int valid;
-      const float* from = operand.group(row, k, k_end, valid);
-      if (valid == 4) return *reinterpret_cast<const float4*>(from);
-      return make_float4(valid > 0 ? from[0] : 0.f, valid > 1 ? from[1] : 0.f, valid > 2 ? from[2] : 0.f, 0.f);
-    }
+    int valid = 0;
+    const float* from = aligned ? operand.group(row, k, k_end, valid) : nullptr;
+    if (valid == 4) return *reinterpret_cast<const float4*>(from);
     const auto value = [&](int i) {
-      const float* from = operand.element(row, i, k, k_end);
-      return from != nullptr ? *from : 0.f;
+      const float* one = operand.element(row, i, k, k_end);
+      return one != nullptr ? *one : 0.f;
     };
     return make_float4(value(0), value(1), value(2), value(3));
   }
@@ -60,10 +57,11 @@ struct SimtLoader {
 #pragma unroll
     for (int q = 0; q < QUADS; ++q) {
       if constexpr (K_FAST) {
-        tile[at(q)][line(q)] = quad[q].x;
-        tile[at(q) + 1][line(q)] = quad[q].y;
-        tile[at(q) + 2][line(q)] = quad[q].z;
-        tile[at(q) + 3][line(q)] = quad[q].w;
+        float* to = &tile[at(q)][line(q)];
+        to[0] = quad[q].x;
+        to[EXTENT + 4] = quad[q].y;
+        to[2 * (EXTENT + 4)] = quad[q].z;
+        to[3 * (EXTENT + 4)] = quad[q].w;
       } else {
         *reinterpret_cast<float4*>(&tile[line(q)][at(q)]) = quad[q];
       }
@@ -93,15 +91,13 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
   GPUDL_SHARED(float, a_tile, [2][BK][BM + 4]);
   GPUDL_SHARED(float, b_tile, [2][BK][BN + 4]);
   const GemmBlock block = gemm_block(grid, g.k, BM, BN);
-  const int tx = threadIdx.x % Tile::COLUMNS, ty = threadIdx.x / Tile::COLUMNS;
 
   SimtLoader<A, BM, BK, Tile::THREADS> a(g.a, a_aligned, block.row, block.batch);
   SimtLoader<B, BN, BK, Tile::THREADS> b(g.b, b_aligned, block.column, block.batch);
   float sum[TM][TN] = {};
   a.fetch(block.k_begin, block.k_end);
   b.fetch(block.k_begin, block.k_end);
-  int buffer = 0;
-  for (int k = block.k_begin; k < block.k_end; k += BK, buffer ^= 1) {
+  for (int k = block.k_begin, buffer = 0; k < block.k_end; k += BK, buffer ^= 1) {
     a.store(a_tile[buffer]);
     b.store(b_tile[buffer]);
     __syncthreads();  // the other buffer was read before the barrier of the next round, in which it is written
@@ -112,14 +108,15 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
 #pragma unroll 2  // more would not fit into the registers
     for (int kk = 0; kk < BK; ++kk) {
       float av[TM], bv[TN];
-      read_quads<TM, Tile::ROWS>(av, a_tile[buffer][kk], ty);
-      read_quads<TN, Tile::COLUMNS>(bv, b_tile[buffer][kk], tx);
+      read_quads<TM, Tile::ROWS>(av, a_tile[buffer][kk], static_cast<int>(threadIdx.x) / Tile::COLUMNS);
+      read_quads<TN, Tile::COLUMNS>(bv, b_tile[buffer][kk], static_cast<int>(threadIdx.x) % Tile::COLUMNS);
 #pragma unroll
       for (int i = 0; i < TM; ++i)
 #pragma unroll
         for (int j = 0; j < TN; ++j) sum[i][j] += av[i] * bv[j];
     }
   }
+  const int tx = threadIdx.x % Tile::COLUMNS, ty = threadIdx.x / Tile::COLUMNS;
 #pragma unroll
   for (int i = 0; i < TM; ++i)
 #pragma unroll
