@@ -422,9 +422,9 @@ class Cuda(NativeDevice):
         capability = self.xp.cuda.Device(self.index).compute_capability
         known = super().algorithms(op, direction)
         if capability != "90" or "90a" not in self.module.archs:
-            known = tuple(a for a in known if not a.startswith("wgmma"))
+            known = tuple(a for a in known if "wgmma" not in a)
         if int(capability) < 80:
-            known = tuple(a for a in known if not a.startswith("mma"))
+            known = tuple(a for a in known if "mma" not in a)
         return known
 
     @cached_property

@@ -29,8 +29,7 @@ struct Parts {
 
   Parts(const ConvShape& shape, Workspace workspace) : conv(shape), columns(workspace.data) {
     const int64_t image = int64_t{1} * conv.output_pixels() * conv.groups * conv.filter_size();
-    pointwise = conv.taps() * conv.d.stride * conv.h.stride * conv.w.stride == 1 && same(conv.d) && same(conv.h) &&
-                same(conv.w);
+    pointwise = is_pointwise(conv);
     check(pointwise || workspace.size() >= image, "workspace",
           "must hold the " + std::to_string(image) + " columns of at least one image");
     const int64_t room = pointwise ? INT32_MAX / 2 / conv.output_pixels() : workspace.size() / image;
@@ -38,7 +37,6 @@ struct Parts {
     const int64_t used = pointwise ? 0 : images * image;
     partials = {workspace.data + used, {static_cast<int>(std::max<int64_t>(0, workspace.size() - used))}};
   }
-  static bool same(const ConvAxis& axis) { return axis.image == axis.output && axis.padding == 0; }
 
   int pixels(int count) const { return count * conv.output_pixels(); }
   int64_t first_pixel(int first) const { return int64_t{1} * first * conv.output_pixels(); }

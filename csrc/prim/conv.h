@@ -34,6 +34,12 @@ struct ConvShape {
   GPUDL_HD int64_t pixels() const { return static_cast<int64_t>(N) * output_pixels(); }
 };
 
+// Does a window of one tap meet every image element once, so that outputs and image lie alike?
+inline bool is_pointwise(const ConvShape& conv) {
+  const auto once = [](const ConvAxis& a) { return a.window * a.stride == 1 && a.image == a.output && a.padding == 0; };
+  return once(conv.d) && once(conv.h) && once(conv.w);
+}
+
 // image, weight, output: dimensions in memory order.
 inline ConvShape conv_shape(const int* image, const int* weight, const int* output, Triple stride, Triple padding,
                             Triple dilation, int groups) {

@@ -56,7 +56,9 @@ prim::Flat<T> flat(T* data, int64_t size) {
 
 template <class T>
 void bias_gradient(const T* dy, T* dbias, int64_t pixels, int channels, Workspace workspace) {
-  const int splits = channel_splits(pixels, std::min<int64_t>(workspace.size() / std::max(1, channels), 65535));
+  const int64_t room = workspace.size() / std::max(1, channels);
+  check(room >= 1, "workspace", "is too small for the bias's gradient");
+  const int splits = channel_splits(pixels, std::min<int64_t>(room, 65535));
   channel_sums(dy, dbias, pixels, channels, splits, workspace.data);
 }
 

@@ -8,7 +8,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from gpudl.machine import H100, Machine
 from gpudl.op import Array, Op, Spec, require
+from gpudl.ops import conv_predict
 from gpudl.ops.matmul import gemm_workspace
 
 Size = tuple[int, ...]  # one number for each spatial axis
@@ -55,7 +57,18 @@ class Windowed(Op):
     """
 
     axes: ClassVar[int]
-    kernels = ("im2col", "direct")
+    kernels = (
+        "im2col",
+        "direct",
+        "implicit_gemm",
+        "implicit_mma_tf32x3",
+        "implicit_mma_tf32",
+        "implicit_mma_bf16",
+    )
+    precision: ClassVar[dict[str, str]] = {
+        "implicit_mma_tf32": "tf32",
+        "implicit_mma_bf16": "bfloat16",
+    }
     cpu = ("im2col",)
 
     stride: Size
@@ -143,6 +156,8 @@ class Windowed(Op):
         weight: Spec = specs[1]
         image, output = self.image_and_output(*specs)
         of_one = [s.size // max(1, s.shape[0]) for s in (image, output)]
+        if algorithm.startswith("implicit"):  # rows of the matrices are pixels of the batch
+            of_one += [s.size // max(1, s.shape[1]) for s in (image, output)]
         if algorithm == "im2col":
             of_one.append(self.columns_of_image(*specs))
         return bool(max(weight.size, *of_one) <= LARGEST)
@@ -150,10 +165,23 @@ class Windowed(Op):
     def prefer(
         self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
     ) -> tuple[str, ...]:
-        """With few channels in a group most of a matrix product's tile is empty."""
-        k, c_group = specs[1].shape[:2]
-        few = min(k // self.groups, c_group) < FEW_CHANNELS
-        return tuple(sorted(algorithms, key="direct".__eq__, reverse=few))
+        """On a GPU by predicted time, TF32 only if asked for. The emulator takes what is quickest
+        to emulate: with few channels in a group most of a matrix product's tile is empty."""
+        if device == "emulator":
+            k, c_group = specs[1].shape[:2]
+            few = min(k // self.groups, c_group) < FEW_CHANNELS
+            return tuple(sorted(algorithms, key="direct".__eq__, reverse=few))
+
+        def rank(algorithm: str) -> float:
+            directions = ("forward", "backward")
+            return sum(self.predict(H100, d, algorithm, *specs) for d in directions)
+
+        exact = precision == "highest"
+        fit = [a for a in algorithms if not (exact and self.precision.get(a) == "tf32")]
+        return (*sorted(fit, key=rank), *(a for a in algorithms if a not in fit))
+
+    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+        return conv_predict.seconds(self, machine, direction, algorithm, specs)
 
     def columns_of_image(self, *specs: Any) -> int:
         """Elements of the matrix of columns of one image."""
@@ -162,21 +190,38 @@ class Windowed(Op):
 
     def forward_workspace(self, algorithm: str, *specs: Any) -> int:
         """For the outputs of the convolution that the kernels compute."""
-        return self._columns(*specs)[0] if algorithm == "im2col" else 0
+        if algorithm == "direct":
+            return 0
+        if algorithm == "im2col":
+            return self._columns(*specs)[0]
+        weight, output = specs[1], self.image_and_output(*specs)[1]
+        pixels = output.size // max(1, output.shape[1])
+        filters = weight.shape[0] // self.groups
+        return gemm_workspace(pixels, filters, math.prod(weight.shape[1:]), self.groups)
 
     def data_workspace(self, algorithm: str, *specs: Any) -> int:
         """For the gradient of its image."""
-        return self._columns(*specs)[0] if algorithm == "im2col" else 0
+        if algorithm == "direct":
+            return 0
+        if algorithm == "im2col":
+            return self._columns(*specs)[0]
+        weight, image = specs[1], self.image_and_output(*specs)[0]
+        pixels = image.size // max(1, image.shape[1])
+        depth = weight.size // weight.shape[1] // self.groups
+        return gemm_workspace(pixels, weight.shape[1], depth, self.groups)
 
     def weight_workspace(self, algorithm: str, *specs: Any) -> int:
-        """For the gradients of its weights and of a bias."""
+        """For the gradients of its weights and of a bias, which may lie along either."""
         weight: Spec = specs[1]
-        output = self.image_and_output(*specs)[1]
+        image, output = self.image_and_output(*specs)
+        biases = max(
+            s.shape[1] * max(1, min(-(-s.size // max(1, s.shape[1]) // 256), 128))
+            for s in (image, output)
+        )
         k, pixels = weight.shape[0], output.size // max(1, output.shape[1])
-        biases = max(output.shape[1], 1) * max(1, min(-(-pixels // 256), 128))
         if algorithm == "direct":
             return max(gradient_splits(pixels, weight.size) * weight.size, biases)
-        columns, images = self._columns(*specs)
+        columns, images = self._columns(*specs) if algorithm == "im2col" else (0, output.shape[0])
         depth = images * math.prod(output.shape[2:])
         partial = gemm_workspace(k // self.groups, weight.size // k, depth, self.groups)
         return max(columns + partial, biases)

@@ -92,8 +92,8 @@ CONV3D = {
 }  # fmt: skip
 
 CONV2D = {
-    "LeNet, first layer": Example((2, 1, 28, 28), (6, 1, 5, 5), padding=(2, 2)),
-    "LeNet, second layer": Example((2, 6, 14, 14), (16, 6, 5, 5)),
+    "LeNet, first layer": Example((1, 1, 14, 13), (6, 1, 5, 5), padding=(2, 2)),
+    "LeNet, second layer": Example((1, 6, 10, 9), (16, 6, 5, 5)),
     "3x3": Example((2, 8, 9, 7), (12, 8, 3, 3), padding=(1, 1)),
     "ragged": Example((3, 5, 11, 13), (7, 5, 3, 2), bias=False),
     "one pixel": Example((1, 3, 3, 3), (2, 3, 3, 3)),
@@ -112,12 +112,13 @@ CONV2D = {
         (1, 3, 12, 11), (4, 3, 3, 2), stride=(2, 4), padding=(2, 1), dilation=(4, 6)
     ),
     "groups": Example((2, 6, 6, 5), (9, 2, 3, 3), padding=(1, 1), groups=3),
-    "depthwise": Example((2, 7, 8, 6), (7, 1, 3, 3), padding=(1, 1), groups=7),
+    "depthwise": Example((2, 3, 8, 6), (3, 1, 3, 3), padding=(1, 1), groups=3),
     "depthwise, eight channels": Example(
-        (2, 8, 7, 9), (8, 1, 3, 3), stride=(2, 2), padding=(1, 1), groups=8
+        (1, 8, 7, 5), (8, 1, 3, 3), stride=(2, 2), padding=(1, 1), groups=8
     ),
     "depthwise, two each": Example((1, 5, 6, 7), (10, 1, 3, 3), stride=(2, 1), groups=5),
-    "many channels": Example((1, 70, 4, 4), (66, 70, 3, 3), padding=(1, 1)),
+    "many channels": Example((1, 68, 4, 3), (132, 68, 3, 3), padding=(1, 1)),
+    "long sums in pieces": Example((2, 4, 17, 16), (5, 4, 2, 2), padding=(1, 1)),
     "padding larger than x": Example((1, 2, 2, 3), (3, 2, 3, 3), padding=(4, 3)),
     "even window, same size": Example(
         (2, 2, 5, 6), (3, 2, 2, 4), padding=(0, 1), extra=(1, 1)
@@ -129,7 +130,16 @@ CONV2D = {
         (2, 4, 5, 6), (6, 4, 3, 3), padding=(1, 1), more=("relu",), residual=(2, 6, 5, 6)
     ),
     "residual": Example((2, 4, 5, 6), (6, 4, 1, 1), residual=(2, 6, 5, 6), bias=False),
-    "relu, groups": Example((2, 4, 5, 6), (6, 2, 3, 3), groups=2, more=("relu",)),
+    "relu, groups": Example((2, 8, 5, 6), (8, 4, 3, 3), groups=2, more=("relu",)),
+    "bfloat16": Example(
+        (2, 16, 5, 6), (24, 16, 3, 3), padding=(1, 1), residual=(2, 24, 5, 6), more=("relu",),
+        dtype="bfloat16",
+    ),
+    "bfloat16, stride 2": Example(
+        (1, 16, 7, 6), (16, 8, 3, 3), stride=(2, 2), padding=(1, 1), groups=2, dtype="bfloat16"
+    ),
+    "bfloat16, three channels": Example((2, 3, 6, 7), (5, 3, 3, 2), dtype="bfloat16"),
+    "bfloat16, 1x1": Example((2, 8, 5, 3), (16, 8, 1, 1), dtype="bfloat16"),
 }  # fmt: skip
 
 FILTER = np.array([[0, 1, 2], [2, 2, 0], [0, 1, 2]], np.float32)
@@ -210,6 +220,9 @@ TRANSPOSED2D = {
     "depthwise": Example((2, 4, 4, 5), (4, 1, 3, 3), stride=(2, 1), padding=(1, 0), groups=4),
     "cropped more at the end": Example((1, 2, 4, 4), (2, 3, 3, 3), extra=(1, 2)),
     "empty batch": Example((0, 3, 4, 4), (3, 2, 3, 3), stride=(2, 2)),
+    "bfloat16": Example(
+        (1, 8, 3, 4), (8, 16, 4, 4), stride=(2, 2), padding=(1, 1), dtype="bfloat16"
+    ),
 }  # fmt: skip
 
 TRANSPOSED3D = {
