@@ -20,6 +20,12 @@ def product_kind(op, algorithm: str) -> str:
     return getattr(op, "precision", {}).get(algorithm, "float32")
 
 
+def dtype_kind(case) -> str:
+    """The dtype that results are rounded to."""
+    floats = [a.dtype.name for a in h.draw(case) if a is not None and h.is_floating(a.dtype)]
+    return "bfloat16" if "bfloat16" in floats else "float32"
+
+
 @good
 def test_golden_values(case):
     if case.golden is None:
@@ -94,9 +100,9 @@ def test_faster_numpy_forms_equal_the_definition(case):
             _, want = h.reference(case)
             fast = h.copies(cpu, op, h.draw(case))
             got = cpu.forward(op, h.specs_of(fast), fast, form)
-            compare_outputs(case, got, want, "float32")
+            compare_outputs(case, got, want, dtype_kind(case))
         if hasattr(op, f"backward_{form}"):
-            check_backward(case, lambda *a, f=form: cpu.backward(*a, f), cpu, "float32")
+            check_backward(case, lambda *a, f=form: cpu.backward(*a, f), cpu, dtype_kind(case))
 
 
 @native
