@@ -2,7 +2,7 @@
 
 import builtins
 from collections.abc import Sequence
-from gpudl.ops.conv_arguments import Number
+from gpudl.ops.elementwise_base import Number
 from gpudl.ops.reduction import Dim
 from gpudl.ops.sorting import Sorted
 from gpudl.random import Generator

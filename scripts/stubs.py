@@ -50,8 +50,9 @@ def origin(name: str, module: dict[str, Any]) -> str:
     if name == "Any":
         return "typing"
     for other in [module["__name__"], *sorted(m for m in sys.modules if m.startswith("gpudl."))]:
-        source = getattr(sys.modules[other], "__file__", None)
-        if source and name in assigned(Path(source)):
+        found = sys.modules[other]
+        source = getattr(found, "__file__", None)
+        if source and vars(found).get(name) is value and name in assigned(Path(source)):
             return str(other)
     raise LookupError(f"no module defines {name}")
 

@@ -3,6 +3,7 @@
   gpudl bench gemm conv --quick          two suites, a selection of each
   gpudl bench all --out results          everything, into a folder; takes long
   gpudl bench compare a.json b.json      what changed beyond the noise
+  gpudl bench tune gemm --device cuda    measure all kernels that fit, keep which is fastest
 
 Suites: activation, conv, copy, gemm, kernels (every operator by itself), norm, optimizer, pool,
 rbm, softmax, step (whole training steps; the default).
@@ -30,7 +31,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", metavar="SUITE|compare A.json B.json")
+    parser.add_argument("words", nargs="*", metavar="SUITE|tune SUITE|compare A.json B.json")
     add_device(parser)
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="(default: 1)")
     parser.add_argument(
@@ -92,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
     words: list[str] = options.words
     if words[:1] == ["compare"]:
         return run_compare(words[1:], options)
+    if words[:1] == ["tune"]:
+        return run_tune(words[1:], options)
     return run_suites(chosen_suites(words), options)
 
 
@@ -106,6 +109,24 @@ def chosen_suites(words: list[str]) -> tuple[str, ...]:
             hint = f", did you mean {near[0]}?" if near else ""
             raise CommandError(f"bench: {word!r} is no suite{hint} They are {', '.join(NAMES)}")
     return tuple(dict.fromkeys(words)) or ("step",)
+
+
+def run_tune(words: list[str], options: argparse.Namespace) -> int:
+    """Meet the suites' inputs with tuning on; what was found is kept for `gpudl.tune()`."""
+    from gpudl.choice import choices, tune
+    from gpudl.device import NativeDevice
+    from gpudl.device import device as find_device
+
+    where = find_device(choose_device(options.device))
+    if not isinstance(where, NativeDevice):
+        raise CommandError("bench tune: the cpu has no kernels to choose from; add --device cuda")
+    options.no_peer, options.quick = True, True
+    with tune():
+        code = run_suites(chosen_suites(words), options)
+    print(
+        f"choices of {len(choices.measurements(where.place))} problems: {choices.file(where.place)}"
+    )
+    return code
 
 
 def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:

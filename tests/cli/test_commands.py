@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,3 +140,20 @@ def test_importing_the_command_line_is_light():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_bench_tune_keeps_what_it_measured(gpudl, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    words = ("bench", "tune", "kernels", "--device", "emulator", "--only", "matmul, nn")
+    result = gpudl(*words)
+    assert result.code == 0, result.err
+    file = Path(result.out.splitlines()[-1].split(": ")[1])
+    problems = json.loads(file.read_text())["seconds"]
+    assert any(p.startswith("MatmulOp") and " backward " in p for p in problems)
+    assert all(len(seconds) > 1 for seconds in problems.values())
+
+
+def test_bench_tune_needs_kernels_to_choose_from(gpudl):
+    result = gpudl("bench", "tune", "gemm", "--device", "cpu")
+    assert result.code == 2
+    assert "add --device cuda" in result.err
