@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from gpudl.bench.suites.networks import Conv, distinct
 from gpudl.bench.workload import Scale, Workload
-from gpudl.ops.conv import Conv2dOp
+from gpudl.ops.conv import Conv1dOp, Conv2dOp, Conv3dOp
+from gpudl.ops.conv_transpose import ConvTranspose2dOp
 
 BATCHES = (256, 32)
 CPU_BATCH = 8
@@ -36,6 +37,34 @@ def workloads(scale: Scale) -> Iterator[Workload]:
         for owners, layer in distinct():
             quick = layer in chosen and batch != BATCHES[1]
             yield conv_workload(f"{owners} {layer.name}, batch {batch}", layer, batch, quick)
+    yield from other_ranks(32 if scale.gpu else 4)
+
+
+def other_ranks(batch: int) -> Iterator[Workload]:
+    """Sequences, volumes, depthwise, and the transposed layers of a decoder (Radford, Metz,
+    Chintala 2016)."""
+    every = ("forward", "backward x", "backward weight")
+    depthwise = Conv(256, 14, 256, 3, 1, 1, 256)
+    yield conv_workload(f"depthwise {depthwise.name}, batch {batch}", depthwise, batch, True)
+    yield Workload(
+        f"1-d 64x1024 -> 9, 128, batch {batch}",
+        Conv1dOp.of((1,), (4,), (1,), 1),
+        ((batch, 64, 1024), (128, 64, 9)),
+        every,
+    )
+    yield Workload(
+        f"3-d 16x16 -> 3x3x3, 32, batch {batch}",
+        Conv3dOp.of((1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
+        ((batch, 16, 16, 16, 16), (32, 16, 3, 3, 3)),
+        every,
+    )
+    yield Workload(
+        f"transposed 256x8 -> 4x4, 128/2, batch {batch}",
+        ConvTranspose2dOp.of((2, 2), (1, 1), (1, 1), 1, (0, 0), (0, 0)),
+        ((batch, 256, 8, 8), (256, 128, 4, 4)),
+        every,
+        quick=True,
+    )
 
 
 def batches(scale: Scale) -> tuple[int, ...]:
