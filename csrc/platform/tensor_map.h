@@ -12,7 +12,7 @@ namespace gpudl::device {
 // row.
 enum class Swizzle { none, bytes32, bytes64, bytes128 };
 
-enum class ElementType { bfloat16, float32, int32, uint8 };
+enum class ElementType { bfloat16, float16, float32, int32, uint8 };
 
 // Axes stand innermost first. Strides count bytes. A copy moves `box` elements; those outside the extents read as zero.
 struct TensorBox {
@@ -36,6 +36,10 @@ constexpr ElementType element_type_of();
 template <>
 constexpr ElementType element_type_of<bfloat16>() {
   return ElementType::bfloat16;
+}
+template <>
+constexpr ElementType element_type_of<float16>() {
+  return ElementType::float16;
 }
 template <>
 constexpr ElementType element_type_of<float>() {

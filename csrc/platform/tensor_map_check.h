@@ -11,7 +11,8 @@ namespace gpudl::device {
 int element_bytes(ElementType type) {
   switch (type) {
     case ElementType::uint8: return 1;
-    case ElementType::bfloat16: return 2;
+    case ElementType::bfloat16:
+    case ElementType::float16: return 2;
     default: return 4;
   }
 }

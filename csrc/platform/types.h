@@ -8,4 +8,8 @@ struct bfloat16 {
   uint16_t bits;
 };
 
+struct float16 {
+  uint16_t bits;
+};
+
 }  // namespace gpudl

@@ -110,6 +110,17 @@ inline std::vector<gpudl::bfloat16> to_bfloat16(const std::vector<float>& values
   return rounded;
 }
 
+template <class T>
+std::vector<T> rounded(const std::vector<float>& values) {
+  std::vector<T> result;
+  for (const float value : values) {
+    if constexpr (sizeof(T) == 4) result.push_back(value);
+    else if constexpr (std::is_same_v<T, gpudl::float16>) result.push_back(gpudl::device::to_float16(value));
+    else result.push_back(gpudl::device::to_bfloat16(value));
+  }
+  return result;
+}
+
 // c[m,n] = sum over k of a[m,k] * b[k,n]
 inline std::vector<float> product(const std::vector<float>& a, const std::vector<float>& b, int m, int n, int k) {
   std::vector<float> c(static_cast<size_t>(m) * n, 0.0f);

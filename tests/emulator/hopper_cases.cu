@@ -184,12 +184,11 @@ CASE(mbarrier_ring) {
 
 // c[64,N] = a * b + c, K = 64. Tiles arrive by TMA: K-major boxes {64, rows}, or MN-major boxes {64, k}, several side
 // by side. FROM_REGISTERS: A's fragments are read from global memory (K-major) instead.
-template <int N, bool A_M_MAJOR, bool B_N_MAJOR, bool FROM_REGISTERS>
-__global__ void __launch_bounds__(128)
-    wgmma_kernel(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorMap map_b, const bfloat16* a,
-                 float* c) {
+template <class T, int N, bool A_M_MAJOR, bool B_N_MAJOR, bool FROM_REGISTERS>
+__global__ void __launch_bounds__(128) wgmma_kernel(const __grid_constant__ TensorMap map_a,
+                                                    const __grid_constant__ TensorMap map_b, const T* a, float* c) {
 #if GPUDL_HAS_SM90A
-  constexpr int BOX = 64 * 64 * 2;  // bytes of a box {64, 64}
+  constexpr int BOX = 64 * 128;  // bytes of a box {64, 64}, or {32, 64} of float32
   GPUDL_DYNAMIC_SHARED(bytes);
   GPUDL_SHARED(uint64_t, barrier, [1]);
   const uint32_t tile_a = device::shared_address(bytes), tile_b = tile_a + BOX;
@@ -216,7 +215,7 @@ __global__ void __launch_bounds__(128)
     if constexpr (FROM_REGISTERS) {
       uint32_t fragment[4];
       for (int i = 0; i < 4; ++i) {
-        const bfloat16* at = a + (warp * 16 + lane / 4 + i % 2 * 8) * 64 + k * 16 + lane % 4 * 2 + i / 2 * 8;
+        const T* at = a + (warp * 16 + lane / 4 + i % 2 * 8) * 64 + k * 16 + lane % 4 * 2 + i / 2 * 8;
         fragment[i] = device::pack(at[0], at[1]);
       }
       device::wgmma_fence();
@@ -228,9 +227,7 @@ __global__ void __launch_bounds__(128)
     } else {
       const uint64_t a_words = A_M_MAJOR ? device::wgmma_descriptor_mn_major_128b(tile_a + k * 2048, BOX)
                                          : device::wgmma_descriptor_k_major_128b(tile_a + k * 32);
-      if constexpr (N == 64) device::wgmma_m64n64k16_bf16<A_M_MAJOR, B_N_MAJOR>(d, a_words, b, 1);
-      if constexpr (N == 128) device::wgmma_m64n128k16_bf16<A_M_MAJOR, B_N_MAJOR>(d, a_words, b, 1);
-      if constexpr (N == 256) device::wgmma_m64n256k16_bf16<A_M_MAJOR, B_N_MAJOR>(d, a_words, b, 1);
+      device::wgmma<T, N, A_M_MAJOR, B_N_MAJOR>(d, a_words, b, 1);
     }
   }
   device::wgmma_commit();
@@ -239,39 +236,50 @@ __global__ void __launch_bounds__(128)
 #endif
 }
 
-template <int N, bool A_M_MAJOR, bool B_N_MAJOR, bool FROM_REGISTERS>
+template <class T, int N, bool A_M_MAJOR, bool B_N_MAJOR, bool FROM_REGISTERS>
 void check_wgmma() {
-  const auto a = whole_numbers(64 * 64, 7), b = whole_numbers(64 * N, 8), c = whole_numbers(64 * N, 9);
-  auto expected = product(a, b, 64, N, 64);
+  constexpr int K = 128 / sizeof(T);
+  const auto a = whole_numbers(64 * K, 7), b = whole_numbers(K * N, 8), c = whole_numbers(64 * N, 9);
+  auto expected = product(a, b, 64, N, K);
   for (size_t i = 0; i < c.size(); ++i) expected[i] += c[i];
-  Buffer<bfloat16> a16(harness::to_bfloat16(A_M_MAJOR ? transposed(a, 64, 64) : a));
-  Buffer<bfloat16> b16(harness::to_bfloat16(B_N_MAJOR ? b : transposed(b, 64, N)));
+  Buffer<T> a_stored(harness::rounded<T>(A_M_MAJOR ? transposed(a, 64, K) : a));
+  Buffer<T> b_stored(harness::rounded<T>(B_N_MAJOR ? b : transposed(b, K, N)));
   Buffer<float> d(c);
-  const int64_t inner = B_N_MAJOR ? N : 64, outer = B_N_MAJOR ? 64 : N;
+  const int64_t inner = B_N_MAJOR ? N : K, outer = B_N_MAJOR ? K : N;
   const auto map_a =
-      device::make_tensor_map(static_cast<const bfloat16*>(a16.data()), {64, 64}, {1, 64}, {64, 64}, Swizzle::bytes128);
-  const auto map_b = device::make_tensor_map(static_cast<const bfloat16*>(b16.data()), {inner, outer}, {1, inner},
-                                             {64, 64}, Swizzle::bytes128);
-  launch(wgmma_kernel<N, A_M_MAJOR, B_N_MAJOR, FROM_REGISTERS>, 1, 128, 8192 + N / 64 * 8192, map_a, map_b,
-         static_cast<const bfloat16*>(a16.data()), d.data());
+      device::make_tensor_map(static_cast<const T*>(a_stored.data()), {K, 64}, {1, K}, {K, 64}, Swizzle::bytes128);
+  const auto map_b = device::make_tensor_map(static_cast<const T*>(b_stored.data()), {inner, outer}, {1, inner},
+                                             {K, 64}, Swizzle::bytes128);
+  launch(wgmma_kernel<T, N, A_M_MAJOR, B_N_MAJOR, FROM_REGISTERS>, 1, 128, 8192 + N / 64 * 8192, map_a, map_b,
+         static_cast<const T*>(a_stored.data()), d.data());
   expect_equal(d.get(), expected);
 }
 
 CASE(wgmma_k_major) {
-  check_wgmma<64, false, false, false>();
-  check_wgmma<128, false, false, false>();
-  check_wgmma<256, false, false, false>();
+  check_wgmma<bfloat16, 64, false, false, false>();
+  check_wgmma<bfloat16, 128, false, false, false>();
+  check_wgmma<bfloat16, 256, false, false, false>();
+}
+
+CASE(wgmma_float16) {
+  check_wgmma<float16, 192, false, false, false>();
+  check_wgmma<float16, 64, true, true, false>();
+}
+
+CASE(wgmma_tf32_swizzled) {
+  check_wgmma<float, 128, false, false, false>();
+  check_wgmma<float, 256, false, false, false>();
 }
 
 CASE(wgmma_mn_major) {
-  check_wgmma<64, true, true, false>();
-  check_wgmma<128, false, true, false>();
-  check_wgmma<256, true, false, false>();
+  check_wgmma<bfloat16, 64, true, true, false>();
+  check_wgmma<bfloat16, 128, false, true, false>();
+  check_wgmma<bfloat16, 256, true, false, false>();
 }
 
 CASE(wgmma_from_registers) {
-  check_wgmma<64, false, false, true>();
-  check_wgmma<128, false, true, true>();
+  check_wgmma<bfloat16, 64, false, false, true>();
+  check_wgmma<bfloat16, 128, false, true, true>();
 }
 
 // c[64,64] = a[64,32] * b[32,64] in tf32; no swizzle: cores of 8 rows of 16 bytes, 128 bytes each.

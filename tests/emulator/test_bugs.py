@@ -162,6 +162,15 @@ FINDINGS = [
     Finding(
         "awaited_for_ever", "plain", "@awaited_for_ever: .* deadlock, .* 64 wait in load_acquire"
     ),
+    # Clusters.
+    Finding("not_met_before", "plain", "WRONG"),
+    Finding("not_met_before", "race", "data race: byte .* of shared array 'slots'"),
+    Finding("not_met_after", "plain", "@cluster_read: .* block 0 of the cluster has ended"),
+    Finding("own_address", "plain", "WRONG"),
+    Finding("absent_rank", "plain", "rank 2; the cluster has 2 blocks"),
+    Finding("arrived_twice", "plain", "@arrived_twice: .* before it has called cluster_wait"),
+    Finding("reloaded_early", "plain", "WRONG|deadlock", tuple(RANDOM)),
+    Finding("reloaded_early", "race", "@reloaded_early: data race: .*'dynamic' was read"),
     Finding("refused_tensor_map", "plain", "axis 1: stride of 24 bytes must be a multiple of 16"),
 ]
 

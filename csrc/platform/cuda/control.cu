@@ -57,5 +57,22 @@ int resident_blocks(const void* kernel, int threads, size_t shared_bytes) {
   return blocks * multiprocessors;
 }
 
+int resident_clusters(const void* kernel, int cluster, int threads, size_t shared_bytes) {
+  allow_shared_bytes(kernel, shared_bytes);
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = static_cast<unsigned>(cluster);
+  config.blockDim = static_cast<unsigned>(threads);
+  config.dynamicSmemBytes = shared_bytes;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  int clusters = 0;
+  check(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config), "tell how many clusters are resident");
+  return clusters;
+}
+
 }  // namespace cuda
 }  // namespace gpudl

@@ -16,6 +16,7 @@
 
 #include "platform/bfloat16.h"
 #include "platform/cuda/barrier.h"
+#include "platform/cuda/cluster.h"
 #include "platform/cuda/copy.h"
 #include "platform/cuda/grid.h"
 #include "platform/cuda/launch.h"
@@ -24,3 +25,4 @@
 #include "platform/cuda/tensor_core.h"
 #include "platform/cuda/tma.h"
 #include "platform/cuda/wgmma.h"
+#include "platform/float16.h"

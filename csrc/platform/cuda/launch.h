@@ -19,6 +19,7 @@ void check(cudaError_t status, const char* doing);
 // A kernel must ask for more than 48 KiB of dynamic shared memory before it is launched with it.
 void allow_shared_bytes(const void* kernel, size_t bytes);
 int resident_blocks(const void* kernel, int threads, size_t shared_bytes);
+int resident_clusters(const void* kernel, int cluster, int threads, size_t shared_bytes);
 
 template <class... Parameters, class... Arguments>
 void run_kernel(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
@@ -56,12 +57,29 @@ void launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, si
   cuda::run_kernel(kernel, grid, block, shared_bytes, &attribute, std::forward<Arguments>(arguments)...);
 }
 
+// Each `cluster` of neighbouring blocks is alive together, at most 8: see cluster_rank.
+template <class... Parameters, class... Arguments>
+void launch_cluster(void (*kernel)(Parameters...), dim3 grid, dim3 cluster, dim3 block, size_t shared_bytes,
+                    Arguments&&... arguments) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = cluster.x;
+  attribute.val.clusterDim.y = cluster.y;
+  attribute.val.clusterDim.z = cluster.z;
+  cuda::run_kernel(kernel, grid, block, shared_bytes, &attribute, std::forward<Arguments>(arguments)...);
+}
+
 namespace device {
 
 // How many blocks of a kernel the whole device holds at once.
 template <class... Parameters>
 int resident_blocks(void (*kernel)(Parameters...), int threads, size_t shared_bytes) {
   return cuda::resident_blocks(reinterpret_cast<const void*>(kernel), threads, shared_bytes);
+}
+// The same for blocks in clusters, `cluster` blocks each.
+template <class... Parameters>
+int resident_clusters(void (*kernel)(Parameters...), int cluster, int threads, size_t shared_bytes) {
+  return cuda::resident_clusters(reinterpret_cast<const void*>(kernel), cluster, threads, shared_bytes);
 }
 
 }  // namespace device

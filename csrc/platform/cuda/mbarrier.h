@@ -29,6 +29,10 @@ GPUDL_DEVICE void mbarrier_arrive(uint32_t mbarrier) {
 GPUDL_DEVICE void mbarrier_arrive_expect_tx(uint32_t mbarrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(mbarrier), "r"(bytes) : "memory");
 }
+// Arrive at another block's mbarrier, given by its cluster_address.
+GPUDL_DEVICE void mbarrier_arrive_cluster(uint32_t mbarrier) {
+  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(mbarrier) : "memory");
+}
 // try_wait sleeps for a while at most, so it stands in a loop.
 GPUDL_DEVICE void mbarrier_wait_parity(uint32_t mbarrier, unsigned parity) {
   asm volatile(

@@ -29,6 +29,7 @@ Encode find_encode() {
 CUtensorMapDataType type_code(ElementType type) {
   switch (type) {
     case ElementType::bfloat16: return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    case ElementType::float16: return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
     case ElementType::float32: return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
     case ElementType::int32: return CU_TENSOR_MAP_DATA_TYPE_INT32;
     default: return CU_TENSOR_MAP_DATA_TYPE_UINT8;

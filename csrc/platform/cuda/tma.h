@@ -63,6 +63,24 @@ GPUDL_DEVICE void tma_load_5d(uint32_t destination, const TensorMap* map, int x,
       "l"(map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(v), "r"(mbarrier)
       : "memory");
 }
+// The same for several blocks of the cluster, those whose bits are set: each gets the box, and its bytes complete on
+// its own mbarrier, at the same addresses.
+GPUDL_DEVICE void tma_load_2d_multicast(uint32_t destination, const TensorMap* map, int x, int y, uint32_t mbarrier,
+                                        uint16_t blocks) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(destination),
+      "l"(map), "r"(x), "r"(y), "r"(mbarrier), "h"(blocks)
+      : "memory");
+}
+GPUDL_DEVICE void tma_load_3d_multicast(uint32_t destination, const TensorMap* map, int x, int y, int z,
+                                        uint32_t mbarrier, uint16_t blocks) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(destination),
+      "l"(map), "r"(x), "r"(y), "r"(z), "r"(mbarrier), "h"(blocks)
+      : "memory");
+}
 
 // Copy `bytes` contiguous bytes, a multiple of 16; both ends at multiples of 16.
 GPUDL_DEVICE void tma_load_bytes(uint32_t destination, const void* source, int bytes, uint32_t mbarrier) {

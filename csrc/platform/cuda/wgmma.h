@@ -1,8 +1,10 @@
 // wgmma (sm_90a): matrix products of a warpgroup (four warps, from a multiple of four) with operands in shared memory.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include "platform/host_device.h"
+#include "platform/types.h"
 #include "platform/wgmma_descriptor.h"
 
 namespace gpudl::device {
@@ -25,7 +27,8 @@ GPUDL_DEVICE void wgmma_wait() {
 #define GPUDL_D32(i) GPUDL_D8(i), GPUDL_D8(i + 8), GPUDL_D8(i + 16), GPUDL_D8(i + 24)
 #define GPUDL_D64 GPUDL_D32(0)
 #define GPUDL_D128 GPUDL_D64, GPUDL_D32(32)
-#define GPUDL_D256 GPUDL_D128, GPUDL_D32(64), GPUDL_D32(96)
+#define GPUDL_D192 GPUDL_D128, GPUDL_D32(64)
+#define GPUDL_D256 GPUDL_D192, GPUDL_D32(96)
 #define GPUDL_D64_TEXT                                                     \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -34,6 +37,13 @@ GPUDL_DEVICE void wgmma_wait() {
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define GPUDL_D192_TEXT                                                              \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define GPUDL_D256_TEXT                                                                          \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                       \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "             \
@@ -49,25 +59,28 @@ GPUDL_DEVICE void wgmma_wait() {
 // the layout of mma_m16n8k16_bf16 (mma_m16n8k8_tf32) for the warp's 16 rows.
 //
 // P0, P1 …: the numbers of the operands that follow the N/2 registers of d.
+#define GPUDL_WGMMA16(N, T, P0, P1, P2, P3, P4, P5, P6)                                                          \
+  template <bool A_M_MAJOR = false, bool B_N_MAJOR = false>                                                      \
+  GPUDL_DEVICE void wgmma_m64n##N##k16_##T(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d) {             \
+    asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" #P2                                                    \
+                 ", 0;\n\t"                                                                                      \
+                 "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." #T "." #T " {" GPUDL_D##N##_TEXT              \
+                 "}, %" #P0 ", %" #P1 ", p, 1, 1, %" #P3 ", %" #P4 ";\n\t}"                                      \
+                 : GPUDL_D##N                                                                                    \
+                 : "l"(a), "l"(b), "r"(scale_d), "n"(A_M_MAJOR ? 1 : 0), "n"(B_N_MAJOR ? 1 : 0));                \
+  }                                                                                                              \
+  template <bool B_N_MAJOR = false>                                                                              \
+  GPUDL_DEVICE void wgmma_m64n##N##k16_##T(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d) { \
+    asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" #P5                                                    \
+                 ", 0;\n\t"                                                                                      \
+                 "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." #T "." #T " {" GPUDL_D##N##_TEXT              \
+                 "}, {%" #P0 ", %" #P1 ", %" #P2 ", %" #P3 "}, %" #P4 ", p, 1, 1, %" #P6 ";\n\t}"                \
+                 : GPUDL_D##N                                                                                    \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(scale_d), "n"(B_N_MAJOR ? 1 : 0));    \
+  }
 #define GPUDL_WGMMA(N, P0, P1, P2, P3, P4, P5, P6)                                                                  \
-  template <bool A_M_MAJOR = false, bool B_N_MAJOR = false>                                                         \
-  GPUDL_DEVICE void wgmma_m64n##N##k16_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d) {               \
-    asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" #P2                                                       \
-                 ", 0;\n\t"                                                                                         \
-                 "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" GPUDL_D##N##_TEXT                     \
-                 "}, %" #P0 ", %" #P1 ", p, 1, 1, %" #P3 ", %" #P4 ";\n\t}"                                         \
-                 : GPUDL_D##N                                                                                       \
-                 : "l"(a), "l"(b), "r"(scale_d), "n"(A_M_MAJOR ? 1 : 0), "n"(B_N_MAJOR ? 1 : 0));                   \
-  }                                                                                                                 \
-  template <bool B_N_MAJOR = false>                                                                                 \
-  GPUDL_DEVICE void wgmma_m64n##N##k16_bf16(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d) {   \
-    asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" #P5                                                       \
-                 ", 0;\n\t"                                                                                         \
-                 "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" GPUDL_D##N##_TEXT                     \
-                 "}, {%" #P0 ", %" #P1 ", %" #P2 ", %" #P3 "}, %" #P4 ", p, 1, 1, %" #P6 ";\n\t}"                   \
-                 : GPUDL_D##N                                                                                       \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(scale_d), "n"(B_N_MAJOR ? 1 : 0));       \
-  }                                                                                                                 \
+  GPUDL_WGMMA16(N, bf16, P0, P1, P2, P3, P4, P5, P6)                                                                \
+  GPUDL_WGMMA16(N, f16, P0, P1, P2, P3, P4, P5, P6)                                                                 \
   GPUDL_DEVICE void wgmma_m64n##N##k8_tf32(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d) {                \
     asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" #P2                                                       \
                  ", 0;\n\t"                                                                                         \
@@ -86,16 +99,36 @@ GPUDL_DEVICE void wgmma_wait() {
   }
 GPUDL_WGMMA(64, 32, 33, 34, 35, 36, 37, 38)
 GPUDL_WGMMA(128, 64, 65, 66, 67, 68, 69, 70)
+GPUDL_WGMMA(192, 96, 97, 98, 99, 100, 101, 102)
 GPUDL_WGMMA(256, 128, 129, 130, 131, 132, 133, 134)
 #undef GPUDL_WGMMA
+#undef GPUDL_WGMMA16
 #undef GPUDL_D64_TEXT
 #undef GPUDL_D128_TEXT
+#undef GPUDL_D192_TEXT
 #undef GPUDL_D256_TEXT
 #undef GPUDL_D64
 #undef GPUDL_D128
+#undef GPUDL_D192
 #undef GPUDL_D256
 #undef GPUDL_D32
 #undef GPUDL_D8
+
+// The same by template: T is bfloat16, float16 or float (tf32, K-major operands only); 32 bytes of k at a time.
+template <class T, int N, bool A_M_MAJOR = false, bool B_N_MAJOR = false>
+GPUDL_DEVICE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d) {
+  static_assert(sizeof(T) == 2 || (!A_M_MAJOR && !B_N_MAJOR), "tf32 takes K-major operands");
+#define GPUDL_WGMMA_OF(n)                                                           \
+  if constexpr (N == n && sizeof(T) == 4) wgmma_m64n##n##k8_tf32(d, a, b, scale_d); \
+  else if constexpr (N == n && std::is_same_v<T, gpudl::float16>)                   \
+    wgmma_m64n##n##k16_f16<A_M_MAJOR, B_N_MAJOR>(d, a, b, scale_d);                 \
+  else if constexpr (N == n) wgmma_m64n##n##k16_bf16<A_M_MAJOR, B_N_MAJOR>(d, a, b, scale_d);
+  GPUDL_WGMMA_OF(64)
+  GPUDL_WGMMA_OF(128)
+  GPUDL_WGMMA_OF(192)
+  GPUDL_WGMMA_OF(256)
+#undef GPUDL_WGMMA_OF
+}
 
 // Move registers between warpgroups: all 128 threads, REGISTERS a multiple of 8 from 24 to 256.
 template <int REGISTERS>

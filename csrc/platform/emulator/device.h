@@ -3,6 +3,7 @@
 #include "platform/bfloat16.h"
 #include "platform/emulator/atomic.h"
 #include "platform/emulator/barrier.h"
+#include "platform/emulator/cluster.h"
 #include "platform/emulator/copy.h"
 #include "platform/emulator/launch.h"
 #include "platform/emulator/math.h"
@@ -15,6 +16,7 @@
 #include "platform/emulator/warp.h"
 #include "platform/emulator/wgmma.h"
 #include "platform/emulator/words.h"
+#include "platform/float16.h"
 
 #define GPUDL_HAS_SM80 1
 #define GPUDL_HAS_SM90A 1

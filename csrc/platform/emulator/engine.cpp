@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "platform/emulator/barrier.h"
+#include "platform/emulator/cluster.h"
 #include "platform/emulator/collective.h"
 #include "platform/emulator/copy.h"
 #include "platform/emulator/fault.h"
@@ -36,6 +37,11 @@ void check_shape(const LaunchShape& shape) {
     fail(site, "a block of (%u,%u,%u) threads; at least 1 and at most 1024 can be launched, 64 of them along z",
          block.x, block.y, block.z);
   const int room = resident_blocks(static_cast<int>(threads), shape.shared_bytes);
+  if (grid.x % resident.x != 0 || grid.y % resident.y != 0 || grid.z % resident.z != 0)
+    fail(site, "a grid of (%u,%u,%u) blocks cannot be cut into clusters of (%u,%u,%u)", grid.x, grid.y, grid.z,
+         resident.x, resident.y, resident.z);
+  if (!shape.cooperative && count_of(resident) > 8)
+    fail(site, "a cluster of %llu blocks; it may have 8", static_cast<unsigned long long>(count_of(resident)));
   if (shape.cooperative && count_of(resident) > static_cast<uint64_t>(room))
     fail(site, "%llu blocks that must all be alive at once; the device holds %d of them (device::resident_blocks)",
          static_cast<unsigned long long>(count_of(resident)), room);
@@ -153,6 +159,7 @@ void Engine::begin_wave(uint64_t wave) {
   scheduler.begin_wave();
   begin_shared_memory(shape.shared_bytes);
   begin_barriers();
+  begin_cluster();
   begin_collectives();
   begin_mbarriers();
   begin_tma();
@@ -223,7 +230,8 @@ Thread* Engine::thread_ended(Thread& thread) {
   --thread.home->live;
   futile_rounds_ = 0;
   if (--live == 0) return nullptr;
-  release_block_barrier(*thread.home);  // it may have waited for this thread alone
+  release_block_barrier(*thread.home);  // they may have waited for this thread alone
+  release_cluster_barrier();
   return next_to_run();
 }
 

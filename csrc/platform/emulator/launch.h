@@ -55,6 +55,13 @@ void launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, si
   emulator::run_kernel(kernel, {grid, block, shared_bytes, grid, true}, std::forward<Arguments>(arguments)...);
 }
 
+// Each `cluster` of neighbouring blocks is alive together, at most 8: see cluster_rank.
+template <class... Parameters, class... Arguments>
+void launch_cluster(void (*kernel)(Parameters...), dim3 grid, dim3 cluster, dim3 block, size_t shared_bytes,
+                    Arguments&&... arguments) {
+  emulator::run_kernel(kernel, {grid, block, shared_bytes, cluster}, std::forward<Arguments>(arguments)...);
+}
+
 // Sets bytes of the device's memory to zero, in order with the launches.
 void clear(void* data, size_t bytes);
 
@@ -64,6 +71,12 @@ namespace device {
 template <class... Parameters>
 int resident_blocks(void (*)(Parameters...), int threads, size_t shared_bytes) {
   return emulator::resident_blocks(threads, shared_bytes);
+}
+// The same for blocks in clusters, `cluster` blocks each.
+template <class... Parameters>
+int resident_clusters(void (*)(Parameters...), int cluster, int threads, size_t shared_bytes) {
+  const int blocks = emulator::resident_blocks(threads, shared_bytes);
+  return blocks < cluster ? 1 : blocks / cluster;
 }
 
 }  // namespace device

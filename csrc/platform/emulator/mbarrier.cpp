@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "platform/emulator/cluster.h"
 #include "platform/emulator/engine.h"
 #include "platform/emulator/memory.h"
 #include "platform/emulator/race.h"
@@ -16,6 +17,7 @@ namespace {
 // The object itself. Shared memory holds only a mark in its place, which tells whether something wrote over it.
 struct Mbarrier {
   uint32_t address;
+  const char* place;
   int count, pending;  // arrivals of each phase, and those this phase still lacks
   int64_t bytes = 0;   // announced and not yet come; below 0 while copies are ahead of their announcement
   unsigned phase = 0;  // parity of the phase that is not complete
@@ -31,19 +33,20 @@ std::vector<Mbarrier> mbarriers;
 
 uint64_t mark_of(uint32_t address) { return 0x6d62617272696572ull ^ (uint64_t{address} << 32 | address); }
 
-Mbarrier* find(uint32_t address) {
+Mbarrier* find(const char* place) {
   for (Mbarrier& mbarrier : mbarriers)
-    if (mbarrier.address == address) return &mbarrier;
+    if (mbarrier.place == place) return &mbarrier;
   return nullptr;
 }
 
+// In the own block, or by a cluster's address in another one.
 Mbarrier& existing(uint32_t address, const Site& site, bool used_by_thread = true) {
-  const char* bytes = shared_bytes(address, 8, 8, site);
-  Mbarrier* mbarrier = find(address);
+  const char* bytes = cluster_bytes(address, 8, 8, site);
+  Mbarrier* mbarrier = find(bytes);
   if (mbarrier == nullptr) fail(site, "no mbarrier was initialised at shared address 0x%x", address);
   uint64_t mark;
   std::memcpy(&mark, bytes, sizeof mark);
-  if (mark != mark_of(address))
+  if (mark != mark_of(mbarrier->address))
     fail(site, "the mbarrier at shared address 0x%x (initialised at %s:%d) was overwritten by data", address,
          mbarrier->site.file, mbarrier->site.line);
   if (used_by_thread) race::access(bytes, 8, false, site);  // its initialisation was a write
@@ -73,7 +76,7 @@ void begin_mbarriers() { mbarriers.clear(); }
 void mbarrier_init(uint32_t address, int count, const Site& site) {
   char* bytes = shared_bytes(address, 8, 8, site);
   if (count < 1 || count > MAX_COUNT) fail(site, "a count of %d; it must be from 1 to %d", count, MAX_COUNT);
-  if (const Mbarrier* other = find(address))
+  if (const Mbarrier* other = find(bytes))
     fail(site, "shared address 0x%x holds an mbarrier, initialised at %s:%d; call mbarrier_invalidate first", address,
          other->site.file, other->site.line);
   race::access(bytes, 8, true, site);
@@ -81,6 +84,7 @@ void mbarrier_init(uint32_t address, int count, const Site& site) {
   std::memcpy(bytes, &mark, sizeof mark);
   Mbarrier& mbarrier = mbarriers.emplace_back();
   mbarrier.address = address;
+  mbarrier.place = bytes;
   mbarrier.count = mbarrier.pending = count;
   mbarrier.initialiser = &engine.self();
   mbarrier.site = site;

@@ -46,6 +46,10 @@ inline void mbarrier_arrive_expect_tx(uint32_t mbarrier, int bytes,
                                       Site site = Site::here("mbarrier_arrive_expect_tx")) {
   emulator::mbarrier_arrive(mbarrier, bytes, site);
 }
+// Arrive at another block's mbarrier, given by its cluster_address.
+inline void mbarrier_arrive_cluster(uint32_t mbarrier, Site site = Site::here("mbarrier_arrive_cluster")) {
+  emulator::mbarrier_arrive(mbarrier, 0, site);
+}
 inline void mbarrier_wait_parity(uint32_t mbarrier, unsigned parity, Site site = Site::here("mbarrier_wait_parity")) {
   emulator::mbarrier_wait(mbarrier, parity, site);
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "platform/emulator/cluster.h"
 #include "platform/emulator/engine.h"
 #include "platform/emulator/mbarrier.h"
 #include "platform/emulator/memory.h"
@@ -22,7 +23,7 @@ using device::TensorBox;
 struct BoxCopy {
   TensorBox tensor;  // a kernel's copy of the map may be gone when the copy lands
   int at[5];
-  uint32_t shared;  // address of the tile
+  uint32_t shared;  // address of the tile, in the cluster
   size_t bytes;
   uint32_t mbarrier;  // of a load
   unsigned agent;     // see race.h
@@ -88,7 +89,7 @@ BoxCopy checked(const device::TensorMap& map, uint32_t shared, const int* coordi
 
 void start_load(BoxCopy copy) {
   mbarrier_check_for_copy(copy.mbarrier, copy.site);
-  char* tile = shared_bytes(copy.shared, copy.bytes, 16, copy.site);
+  char* tile = cluster_bytes(copy.shared, copy.bytes, 16, copy.site);
   copy.agent = race::tma_agent();
   race::start(copy.agent, engine.self().slot);
   race::agent_access(copy.agent, tile, copy.bytes, true, copy.site);
@@ -103,7 +104,7 @@ void start_load(BoxCopy copy) {
 }
 
 void land(const BoxCopy& copy) {
-  char* tile = shared_bytes(copy.shared, copy.bytes, 16, copy.site);
+  char* tile = cluster_bytes(copy.shared, copy.bytes, 16, copy.site);
   if (copy.tensor.rank == 0) {  // contiguous bytes
     std::memcpy(tile, copy.tensor.data, copy.bytes);
   } else {
@@ -151,7 +152,7 @@ bool land_one_load() {
 }
 
 void tma_load(uint32_t destination, const device::TensorMap& map, const int* coordinates, int rank, uint32_t mbarrier,
-              const Site& site) {
+              unsigned blocks, const Site& site) {
   BoxCopy copy = checked(map, destination, coordinates, rank, site);
   copy.mbarrier = mbarrier;
   if (race::enabled)
@@ -159,7 +160,14 @@ void tma_load(uint32_t destination, const device::TensorMap& map, const int* coo
                      [&](char*, const char* global, size_t bytes) {
                        if (global != nullptr) race::access(global, bytes, false, site);
                      });
-  start_load(copy);
+  if (blocks == 0) return start_load(copy);
+  if (blocks >> cluster_size() != 0) fail(site, "blocks 0x%x of the cluster, which has %u", blocks, cluster_size());
+  for (unsigned block = 0; block < cluster_size(); ++block) {
+    if (!(blocks >> block & 1)) continue;
+    copy.shared = cluster_address(destination, block, site);
+    copy.mbarrier = cluster_address(mbarrier, block, site);
+    start_load(copy);
+  }
 }
 
 void tma_bulk_load(uint32_t destination, const void* source, size_t bytes, uint32_t mbarrier, const Site& site) {

@@ -32,8 +32,9 @@ TensorMap make_tensor_map(const T* data, const int64_t (&extent)[RANK], const in
 
 namespace gpudl::emulator {
 
+// blocks: of the cluster, a bit each, that get the box at the same places; 0: this one alone.
 void tma_load(uint32_t destination, const device::TensorMap& map, const int* coordinates, int rank, uint32_t mbarrier,
-              const Site& site);
+              unsigned blocks, const Site& site);
 void tma_store(const device::TensorMap& map, uint32_t source, const int* coordinates, int rank, const Site& site);
 void tma_bulk_load(uint32_t destination, const void* source, size_t bytes, uint32_t mbarrier, const Site& site);
 void tma_store_commit();
@@ -56,27 +57,40 @@ using emulator::Site;
 inline void tma_load_1d(uint32_t destination, const TensorMap* map, int x, uint32_t mbarrier,
                         Site site = Site::here("tma_load_1d")) {
   const int at[] = {x};
-  emulator::tma_load(destination, *map, at, 1, mbarrier, site);
+  emulator::tma_load(destination, *map, at, 1, mbarrier, 0, site);
 }
 inline void tma_load_2d(uint32_t destination, const TensorMap* map, int x, int y, uint32_t mbarrier,
                         Site site = Site::here("tma_load_2d")) {
   const int at[] = {x, y};
-  emulator::tma_load(destination, *map, at, 2, mbarrier, site);
+  emulator::tma_load(destination, *map, at, 2, mbarrier, 0, site);
 }
 inline void tma_load_3d(uint32_t destination, const TensorMap* map, int x, int y, int z, uint32_t mbarrier,
                         Site site = Site::here("tma_load_3d")) {
   const int at[] = {x, y, z};
-  emulator::tma_load(destination, *map, at, 3, mbarrier, site);
+  emulator::tma_load(destination, *map, at, 3, mbarrier, 0, site);
 }
 inline void tma_load_4d(uint32_t destination, const TensorMap* map, int x, int y, int z, int w, uint32_t mbarrier,
                         Site site = Site::here("tma_load_4d")) {
   const int at[] = {x, y, z, w};
-  emulator::tma_load(destination, *map, at, 4, mbarrier, site);
+  emulator::tma_load(destination, *map, at, 4, mbarrier, 0, site);
 }
 inline void tma_load_5d(uint32_t destination, const TensorMap* map, int x, int y, int z, int w, int v,
                         uint32_t mbarrier, Site site = Site::here("tma_load_5d")) {
   const int at[] = {x, y, z, w, v};
-  emulator::tma_load(destination, *map, at, 5, mbarrier, site);
+  emulator::tma_load(destination, *map, at, 5, mbarrier, 0, site);
+}
+
+// The same for several blocks of the cluster, those whose bits are set: each gets the box, and its bytes complete on
+// its own mbarrier, at the same addresses.
+inline void tma_load_2d_multicast(uint32_t destination, const TensorMap* map, int x, int y, uint32_t mbarrier,
+                                  uint16_t blocks, Site site = Site::here("tma_load_2d_multicast")) {
+  const int at[] = {x, y};
+  emulator::tma_load(destination, *map, at, 2, mbarrier, blocks, site);
+}
+inline void tma_load_3d_multicast(uint32_t destination, const TensorMap* map, int x, int y, int z, uint32_t mbarrier,
+                                  uint16_t blocks, Site site = Site::here("tma_load_3d_multicast")) {
+  const int at[] = {x, y, z};
+  emulator::tma_load(destination, *map, at, 3, mbarrier, blocks, site);
 }
 
 // Copy `bytes` contiguous bytes, a multiple of 16; both ends at multiples of 16.

@@ -52,7 +52,7 @@ std::vector<std::vector<Issued>> issued;  // by warpgroup, WARPGROUPS a block
 constexpr unsigned WARPGROUPS = MAX_THREADS / 128;
 
 bool same_shape(const WgmmaShape& a, const WgmmaShape& b) {
-  return a.n == b.n && a.k == b.k && a.tf32 == b.tf32 && a.a_m_major == b.a_m_major && a.b_n_major == b.b_n_major;
+  return a.n == b.n && a.k == b.k && a.type == b.type && a.a_m_major == b.a_m_major && a.b_n_major == b.b_n_major;
 }
 
 Products& own_products() {
@@ -105,10 +105,10 @@ void multiply(const Product* const* lanes, unsigned warp_of_group) {
   if (first.operands.a_fragment != nullptr) {
     for (int lane = 0; lane < 32; ++lane) unpack_a_fragment(lanes[lane]->a_fragment, lane, shape, a);
   } else {
-    read_operand({first.operands.a_descriptor, shape.a_m_major, shape.tf32, shape.k},
+    read_operand({first.operands.a_descriptor, shape.a_m_major, shape.type, shape.k},
                  static_cast<int>(warp_of_group) * 16, 16, a, first.site);
   }
-  read_operand({first.operands.b_descriptor, shape.b_n_major, shape.tf32, shape.k}, 0, shape.n, b, first.site);
+  read_operand({first.operands.b_descriptor, shape.b_n_major, shape.type, shape.k}, 0, shape.n, b, first.site);
   for (int lane = 0; lane < 32; ++lane) {
     std::vector<float>& d = lanes[lane]->accumulator->values;
     for (int i = 0; i < shape.n / 2; ++i) {

@@ -2,18 +2,21 @@
 // asynchronously; here each warp computes its 16 rows when it waits, and until then the accumulators are NaN.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
-#include "platform/bfloat16.h"
 #include "platform/emulator/error.h"
+#include "platform/float16.h"
 #include "platform/wgmma_descriptor.h"
 
 namespace gpudl::emulator {
 
 struct Thread;
 
+enum class WgmmaType { bf16, f16, tf32 };
+
 struct WgmmaShape {
   int n, k;
-  bool tf32;
+  WgmmaType type;
   bool a_m_major, b_n_major;
 };
 
@@ -51,29 +54,44 @@ inline void wgmma_wait(Site site = Site::here("wgmma_wait")) {
 // d[64,N] = a * b + (scale_d ? d : 0). Of warp w of the four, lane l holds d[16w + l/4 + i/2%2*8][i/4*8 + l%4*2 + i%2]
 // in d[i]. Operands are K-major (rows of K elements) unless the template says otherwise. A may come from registers, in
 // the layout of mma_m16n8k16_bf16 (mma_m16n8k8_tf32) for the warp's 16 rows.
-#define GPUDL_WGMMA(N)                                                                                    \
-  template <bool A_M_MAJOR = false, bool B_N_MAJOR = false>                                               \
-  inline void wgmma_m64n##N##k16_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,             \
-                                      Site site = Site::here("wgmma_m64n" #N "k16_bf16")) {               \
-    emulator::wgmma(d, {N, 16, false, A_M_MAJOR, B_N_MAJOR}, {a, nullptr, b, scale_d}, site);             \
-  }                                                                                                       \
-  template <bool B_N_MAJOR = false>                                                                       \
-  inline void wgmma_m64n##N##k16_bf16(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d, \
-                                      Site site = Site::here("wgmma_m64n" #N "k16_bf16")) {               \
-    emulator::wgmma(d, {N, 16, false, false, B_N_MAJOR}, {0, a, b, scale_d}, site);                       \
-  }                                                                                                       \
-  inline void wgmma_m64n##N##k8_tf32(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,              \
-                                     Site site = Site::here("wgmma_m64n" #N "k8_tf32")) {                 \
-    emulator::wgmma(d, {N, 8, true, false, false}, {a, nullptr, b, scale_d}, site);                       \
-  }                                                                                                       \
-  inline void wgmma_m64n##N##k8_tf32(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d,  \
-                                     Site site = Site::here("wgmma_m64n" #N "k8_tf32")) {                 \
-    emulator::wgmma(d, {N, 8, true, false, false}, {0, a, b, scale_d}, site);                             \
+#define GPUDL_WGMMA16(N, T)                                                                                    \
+  template <bool A_M_MAJOR = false, bool B_N_MAJOR = false>                                                    \
+  inline void wgmma_m64n##N##k16_##T(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,                   \
+                                     Site site = Site::here("wgmma_m64n" #N "k16_" #T)) {                      \
+    emulator::wgmma(d, {N, 16, emulator::WgmmaType::T, A_M_MAJOR, B_N_MAJOR}, {a, nullptr, b, scale_d}, site); \
+  }                                                                                                            \
+  template <bool B_N_MAJOR = false>                                                                            \
+  inline void wgmma_m64n##N##k16_##T(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d,       \
+                                     Site site = Site::here("wgmma_m64n" #N "k16_" #T)) {                      \
+    emulator::wgmma(d, {N, 16, emulator::WgmmaType::T, false, B_N_MAJOR}, {0, a, b, scale_d}, site);           \
+  }
+#define GPUDL_WGMMA(N)                                                                                   \
+  GPUDL_WGMMA16(N, bf16)                                                                                 \
+  GPUDL_WGMMA16(N, f16)                                                                                  \
+  inline void wgmma_m64n##N##k8_tf32(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,             \
+                                     Site site = Site::here("wgmma_m64n" #N "k8_tf32")) {                \
+    emulator::wgmma(d, {N, 8, emulator::WgmmaType::tf32, false, false}, {a, nullptr, b, scale_d}, site); \
+  }                                                                                                      \
+  inline void wgmma_m64n##N##k8_tf32(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d, \
+                                     Site site = Site::here("wgmma_m64n" #N "k8_tf32")) {                \
+    emulator::wgmma(d, {N, 8, emulator::WgmmaType::tf32, false, false}, {0, a, b, scale_d}, site);       \
   }
 GPUDL_WGMMA(64)
 GPUDL_WGMMA(128)
+GPUDL_WGMMA(192)
 GPUDL_WGMMA(256)
 #undef GPUDL_WGMMA
+#undef GPUDL_WGMMA16
+
+// The same by template: T is bfloat16, float16 or float (tf32, K-major operands only); 32 bytes of k at a time.
+template <class T, int N, bool A_M_MAJOR = false, bool B_N_MAJOR = false>
+inline void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d, Site site = Site::here("wgmma")) {
+  static_assert(sizeof(T) == 2 || (!A_M_MAJOR && !B_N_MAJOR), "tf32 takes K-major operands");
+  constexpr auto type = sizeof(T) == 4                      ? emulator::WgmmaType::tf32
+                        : std::is_same_v<T, gpudl::float16> ? emulator::WgmmaType::f16
+                                                            : emulator::WgmmaType::bf16;
+  emulator::wgmma(d, {N, 32 / sizeof(T), type, A_M_MAJOR, B_N_MAJOR}, {a, nullptr, b, scale_d}, site);
+}
 
 // Move registers between warpgroups: all 128 threads, REGISTERS a multiple of 8 from 24 to 256. No effect here.
 template <int REGISTERS>

@@ -58,12 +58,17 @@ uint32_t chunk_address(const Layout& layout, bool mn_major, int mn, int k, int p
 template <class Visit>
 void for_each_chunk(const WgmmaOperand& operand, int first, int count, const Site& site, Visit visit) {
   const Layout layout = layout_of(operand, site);
-  const int per_chunk = operand.tf32 ? 4 : 8;
+  const int per_chunk = operand.type == WgmmaType::tf32 ? 4 : 8;
   const int mn_step = operand.mn_major ? per_chunk : 1, k_step = operand.mn_major ? 1 : per_chunk;
   for (int mn = first; mn < first + count; mn += mn_step)
     for (int k = 0; k < operand.k; k += k_step)
       visit(mn, k,
             shared_bytes(chunk_address(layout, operand.mn_major, mn, k, per_chunk), CHUNK_BYTES, CHUNK_BYTES, site));
+}
+
+float half_value(WgmmaType type, uint32_t bits) {
+  const auto half = static_cast<uint16_t>(bits);
+  return type == WgmmaType::f16 ? device::to_float(float16{half}) : device::to_float(bfloat16{half});
 }
 
 float tf32_value(uint32_t bits) { return device::float_of(bits & ~0x1fffu); }
@@ -74,15 +79,15 @@ void read_operand(const WgmmaOperand& operand, int first, int count, float* elem
   for_each_chunk(operand, first, count, site, [&](int mn, int k, const char* chunk) {
     float value[8];
     int values = 8;
-    if (operand.tf32) {
+    if (operand.type == WgmmaType::tf32) {
       uint32_t bits[4];
       std::memcpy(bits, chunk, sizeof bits);
       values = 4;
       for (int i = 0; i < 4; ++i) value[i] = tf32_value(bits[i]);
     } else {
-      bfloat16 bits[8];
+      uint16_t bits[8];
       std::memcpy(bits, chunk, sizeof bits);
-      for (int i = 0; i < 8; ++i) value[i] = device::to_float(bits[i]);
+      for (int i = 0; i < 8; ++i) value[i] = half_value(operand.type, bits[i]);
     }
     for (int i = 0; i < values; ++i) {
       const int row = mn - first + (operand.mn_major ? i : 0), column = k + (operand.mn_major ? 0 : i);
@@ -94,12 +99,12 @@ void read_operand(const WgmmaOperand& operand, int first, int count, float* elem
 void unpack_a_fragment(const uint32_t* fragment, int lane, const WgmmaShape& shape, float* elements) {
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + i % 2 * 8;
-    if (shape.tf32) {
+    if (shape.type == WgmmaType::tf32) {
       elements[row * shape.k + lane % 4 + i / 2 * 4] = tf32_value(fragment[i]);
     } else {
       float* pair = elements + row * shape.k + lane % 4 * 2 + i / 2 * 8;
-      pair[0] = device::float_of(fragment[i] << 16);
-      pair[1] = device::float_of(fragment[i] & 0xffff0000u);
+      pair[0] = half_value(shape.type, fragment[i]);
+      pair[1] = half_value(shape.type, fragment[i] >> 16);
     }
   }
 }
@@ -109,8 +114,8 @@ void note_operand_reads(const WgmmaShape& shape, const WgmmaOperands& operands, 
   const int row = static_cast<int>(engine.self().warp % 4) * 16;
   const auto note = [&](int, int, const char* chunk) { race::agent_access(agent, chunk, CHUNK_BYTES, false, site); };
   if (operands.a_fragment == nullptr)
-    for_each_chunk({operands.a_descriptor, shape.a_m_major, shape.tf32, shape.k}, row, 16, site, note);
-  for_each_chunk({operands.b_descriptor, shape.b_n_major, shape.tf32, shape.k}, 0, shape.n, site, note);
+    for_each_chunk({operands.a_descriptor, shape.a_m_major, shape.type, shape.k}, row, 16, site, note);
+  for_each_chunk({operands.b_descriptor, shape.b_n_major, shape.type, shape.k}, 0, shape.n, site, note);
 }
 
 }  // namespace gpudl::emulator

@@ -10,7 +10,7 @@ namespace gpudl::emulator {
 struct WgmmaOperand {
   uint64_t descriptor;
   bool mn_major;
-  bool tf32;
+  WgmmaType type;
   int k;
 };
 

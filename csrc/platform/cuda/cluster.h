@@ -1,0 +1,49 @@
+// Clusters (sm_90): blocks that are alive together, reach each other's shared memory and have a barrier of their own.
+#pragma once
+#include <cstdint>
+
+#include "platform/host_device.h"
+
+namespace gpudl::device {
+
+#if GPUDL_HAS_SM90A
+
+// Which block of its cluster this is, and how many the cluster has. See launch_cluster.
+GPUDL_DEVICE unsigned cluster_rank() {
+  unsigned rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+GPUDL_DEVICE unsigned cluster_size() {
+  unsigned size;
+  asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
+  return size;
+}
+
+// A barrier of all threads of the cluster, in two halves: what a thread did before its arrive is visible to the others
+// after their wait. A block must not end while others may still reach for its shared memory.
+GPUDL_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+GPUDL_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+GPUDL_DEVICE void cluster_sync() {
+  cluster_arrive();
+  cluster_wait();
+}
+
+// The address of another block's counterpart of a shared address. Only the words below, and those that say so, take it.
+GPUDL_DEVICE uint32_t cluster_address(uint32_t address, unsigned rank) {
+  uint32_t mapped;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));
+  return mapped;
+}
+GPUDL_DEVICE uint32_t cluster_load(uint32_t address) {
+  uint32_t value;
+  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+  return value;
+}
+GPUDL_DEVICE void cluster_store(uint32_t address, uint32_t value) {
+  asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
+#endif
+
+}  // namespace gpudl::device
