@@ -170,7 +170,7 @@ FINDINGS = [
     Finding("absent_rank", "plain", "rank 2; the cluster has 2 blocks"),
     Finding("arrived_twice", "plain", "@arrived_twice: .* before it has called cluster_wait"),
     Finding("reloaded_early", "plain", "WRONG|deadlock", tuple(RANDOM)),
-    Finding("reloaded_early", "race", "@reloaded_early: data race: .*'dynamic' was read"),
+    Finding("reloaded_early", "race", "data race: .*'dynamic' was .* asynchronous"),
     Finding("refused_tensor_map", "plain", "axis 1: stride of 24 bytes must be a multiple of 16"),
 ]
 
