@@ -11,4 +11,5 @@ from gpudl.nn.loss import *
 from gpudl.nn.module import *
 from gpudl.nn.norm import *
 from gpudl.nn.pooling import *
+from gpudl.nn.rbm import *
 from gpudl.nn.summary import *

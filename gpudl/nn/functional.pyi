@@ -35,6 +35,8 @@ from gpudl.ops.conv_transpose import conv_transpose2d as conv_transpose2d
 from gpudl.ops.conv_transpose import conv_transpose3d as conv_transpose3d
 from gpudl.ops.cross_entropy import cross_entropy as cross_entropy
 from gpudl.ops.cross_entropy import nll_loss as nll_loss
+from gpudl.ops.energy import contrastive_divergence as contrastive_divergence
+from gpudl.ops.energy import gibbs_half_step as gibbs_half_step
 from gpudl.ops.indexing import one_hot as one_hot
 from gpudl.ops.joining import pad as pad
 from gpudl.ops.linear import linear as linear

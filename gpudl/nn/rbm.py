@@ -1,0 +1,122 @@
+"""Restricted Boltzmann machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gpudl
+import gpudl.nn.functional as F
+from gpudl.autograd import no_grad
+from gpudl.nn.module import Module, Parameter
+from gpudl.random import Generator
+from gpudl.tensor import Tensor
+
+__all__ = ["RBM"]
+
+VISIBLE = ("binary", "gaussian")
+
+
+class RBM(Module):
+    """A restricted Boltzmann machine with binary hidden units: p(v, h) ∝ exp(-E(v, h)).
+
+    Binary visible units: E = -h·W·v - b·v - c·h (Smolensky 1986). Gaussian ones of unit variance:
+    E = |v - b|²/2 - h·W·v - c·h (Welling, Rosen-Zvi, Hinton 2004); give them data of variance 1.
+    weight: (hidden_features, visible_features), drawn from N(0, 0.01²) as Hinton 2012 advises.
+
+    >>> rbm = RBM(784, 500)
+    >>> optimizer = gpudl.optim.SGD(rbm.parameters(), lr=0.1)
+    >>> rbm.contrastive_divergence(images, k=1)  # fills .grad
+    >>> optimizer.step()
+    """
+
+    def __init__(
+        self,
+        visible_features: int,
+        hidden_features: int,
+        visible: str = "binary",
+        device: Any = None,
+    ) -> None:
+        super().__init__()
+        if visible not in VISIBLE:
+            raise ValueError(f"RBM: visible is {visible!r}; it must be one of {VISIBLE}")
+        for name, count in (("visible", visible_features), ("hidden", hidden_features)):
+            if count < 1:
+                raise ValueError(f"RBM: {name}_features is {count}; it must be 1 or more")
+        self.visible_features, self.hidden_features = visible_features, hidden_features
+        self.visible_kind = visible
+        shape = (hidden_features, visible_features)
+        self.weight = Parameter(gpudl.normal(0.0, 0.01, shape, device=device))
+        self.visible_bias = Parameter(gpudl.zeros(visible_features, device=device))
+        self.hidden_bias = Parameter(gpudl.zeros(hidden_features, device=device))
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Probabilities of the hidden units: (N, visible) -> (N, hidden). With gradients."""
+        return F.linear(v, self.weight, self.hidden_bias, activation="sigmoid")
+
+    @no_grad()
+    def sample_hidden(self, v: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """(probabilities, sample) of the hidden units given visible ones."""
+        return F.gibbs_half_step(v, self.weight, self.hidden_bias, generator=generator)
+
+    @no_grad()
+    def sample_visible(
+        self, h: Tensor, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(means, sample) of the visible units given hidden ones."""
+        gaussian = self.visible_kind == "gaussian"
+        return F.gibbs_half_step(
+            h,
+            self.weight,
+            self.visible_bias,
+            transpose=True,
+            gaussian=gaussian,
+            generator=generator,
+        )
+
+    @no_grad()
+    def gibbs(self, v: Tensor, steps: int = 1, generator: Generator | None = None) -> Tensor:
+        """Visible units after this many full steps of Gibbs sampling from v."""
+        for _ in range(steps):
+            v = self.sample_visible(self.sample_hidden(v, generator)[1], generator)[1]
+        return v
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        """F(v) = -log Σₕ exp(-E(v, h)): (N, visible) -> (N,). With gradients."""
+        hidden = F.softplus(F.linear(v, self.weight, self.hidden_bias)).sum(1)
+        if self.visible_kind == "gaussian":
+            return ((v - self.visible_bias) ** 2).sum(1) * 0.5 - hidden
+        return -(v * self.visible_bias).sum(1) - hidden
+
+    @no_grad()
+    def contrastive_divergence(
+        self,
+        v: Tensor,
+        k: int = 1,
+        chains: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill the parameters' `.grad` with the gradient that k steps of Gibbs sampling estimate;
+        returns the visible units of the chains.
+
+        The chains begin at the data v (CD-k, Hinton 2002), or at `chains`, those that the last call
+        returned (persistent CD, Tieleman 2008). The last half-step uses probabilities, not samples.
+        """
+        if k < 1:
+            raise ValueError(f"contrastive_divergence: k is {k}; it must be 1 or more")
+        h0, sample = self.sample_hidden(v, generator)
+        if chains is not None:
+            sample = self.sample_hidden(chains, generator)[1]
+        for _ in range(k):
+            vk = self.sample_visible(sample, generator)[1]
+            hk, sample = self.sample_hidden(vk, generator)
+        gradients = F.contrastive_divergence(v, h0, vk, hk)
+        parameters = (self.weight, self.visible_bias, self.hidden_bias)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if parameter.grad is None:
+                parameter.grad = gradient
+            else:
+                parameter.grad += gradient
+        return vk
+
+    def extra_repr(self) -> str:
+        return f"{self.visible_features}, {self.hidden_features}, visible={self.visible_kind!r}"
