@@ -114,10 +114,14 @@ class TestConv2d:
         self.call(module)
 
     def test_rank(self, module):
-        with pytest.raises(
-            ValueError, match=r"x: must have .* axes, got float32 of shape \(4, 4\)"
-        ):
-            self.call(module, x=np.zeros((4, 4), np.float32))
+        with pytest.raises(ValueError, match=r"x: must have .* axes, got float32 of shape \(4\)"):
+            self.call(module, x=np.zeros(4, np.float32))
+
+    def test_sizes_that_do_not_fit_each_other(self, module):
+        with pytest.raises(ValueError, match=r"weight: .* does not fit 4 channels in 1 groups"):
+            self.call(module, x=image(1, 4, 4, 4))
+        with pytest.raises(ValueError, match="y: does not have the images of x"):
+            self.call(module, y=image(2, 3, 2, 2))
 
     def test_layout(self, module):
         with pytest.raises(ValueError, match="x: must be dense in nhwc order"):

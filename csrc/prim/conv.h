@@ -1,6 +1,7 @@
 // Convolution in one, two or three dimensions as kernels see it: always three spatial axes D, H, W; those that a tensor
 // lacks have extent 1. Images are {N,D,H,W,C}, weights {K,T,R,S,C/groups}, outputs {N,O,P,Q,K}.
 #pragma once
+#include "core/check.h"
 #include "core/view.h"
 
 namespace gpudl {
@@ -43,6 +44,11 @@ inline bool is_pointwise(const ConvShape& conv) {
 // image, weight, output: dimensions in memory order.
 inline ConvShape conv_shape(const int* image, const int* weight, const int* output, Triple stride, Triple padding,
                             Triple dilation, int groups) {
+  check(groups > 0 && weight[4] * groups == image[4] && weight[0] % groups == 0, "weight",
+        "has (outputs, channels a group) " + std::to_string(weight[0]) + ", " + std::to_string(weight[4]) +
+            ", which does not fit " + std::to_string(image[4]) + " channels in " + std::to_string(groups) + " groups");
+  check(output[0] == image[0] && output[4] == weight[0], "y",
+        "does not have the images of x and the outputs of weight");
   return {image[0],
           image[4],
           weight[0],

@@ -49,7 +49,9 @@ def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = F
 class Product(Op):
     """What operators made of matrix products share: the algorithms of csrc/prim/gemm.h."""
 
-    kernels = ("simt", "simt_large", "mma_tf32x3", "mma_tf32", "mma_bf16", "wgmma_bf16")
+    kernels: ClassVar[tuple[str, ...]] = (
+        "simt", "simt_large", "mma_tf32x3", "mma_tf32", "mma_bf16", "wgmma_bf16"
+    )  # fmt: skip
     precision: ClassVar[dict[str, str]] = {
         "mma_tf32": "tf32", "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16"
     }  # fmt: skip
