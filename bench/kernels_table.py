@@ -90,6 +90,8 @@ def machine_code_tables(inspected: dict[Path, tuple[list[Kernel], list[str]]]) -
         head = ["kernel", "sm", "forms", "threads", "registers", "shared", "spills", *KINDS]
         rows = []
         for group in groups(inspected[source][0]):
+            if "_wgmma" in group.name and group.arch == "80":
+                continue  # empty there
             rows.append(list(kernel_row(group, dynamic.get(group.name, 0))))
         yield table([*head, "occupancy"], rows)
 

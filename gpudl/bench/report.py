@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gpudl.bench.environment import environment
-from gpudl.bench.runner import Bench, Row
+from gpudl.bench.runner import Bench
+from gpudl.bench.workload import Row
 
 SCHEMA = 2
 MOST_NAMED = 4  # suites in the name of a file

@@ -63,7 +63,7 @@ class HostClock:
         self.wait()
         return (time.perf_counter() - before) / (repeats * loop.calls)
 
-    def loop(self, calls: Sequence[Callable[[], Any]], peer: bool = False) -> Loop:
+    def loop(self, calls: Sequence[Callable[[], Any]]) -> Loop:
         """All calls in a row."""
         if len(calls) == 1:
             return Loop(calls[0])

@@ -12,6 +12,7 @@ from gpudl.dtypes import dtype_of
 from gpudl.op import Array, Cost, Op, Spec, is_floating
 
 Call = Callable[[], Any]
+Row = dict[str, Any]  # a result, as it is written to a file
 
 DISTINCT = (1 << 22) + 17  # values drawn; larger arrays repeat them, drawing takes too long
 

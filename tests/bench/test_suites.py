@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gpudl.bench import Bench, Settings, plots, report, runner, suites, theirs
+from gpudl.bench import Bench, Settings, measure, plots, report, suites, theirs
 from gpudl.bench.suites import networks
 from gpudl.bench.workload import Draw, Procedure, Scale, Workload
 from gpudl.op import OPS
@@ -130,7 +130,7 @@ def test_one_broken_row_does_not_stop_the_others(monkeypatch):
             raise MemoryError("no room")
         yield {"name": variant.work.name}
 
-    monkeypatch.setattr(runner, "measure_workload", fails)
+    monkeypatch.setattr(measure, "workload", fails)
     rows, bench = rows_of(peer=False, only="square|relu")
     assert [r["name"] for r in rows] == ["square 16", "relu"]
     assert [e["reason"] for e in bench.left_out] == ["MemoryError: no room"] * 2
@@ -144,13 +144,26 @@ def test_a_lost_device_is_left_alone(monkeypatch):
         bench.clock.wait = wait
         wait()
 
-    monkeypatch.setattr(runner, "measure_workload", fails)
+    monkeypatch.setattr(measure, "workload", fails)
     rows, bench = rows_of(peer=False, only="square|relu")
     assert rows == []
     reasons = [entry["reason"] for entry in bench.left_out]
     assert (
         reasons == ["RuntimeError: illegal address"] + ["the device is lost: illegal address"] * 3
     )
+
+
+def test_a_peer_that_fails_does_not_lose_our_row():
+    pytest.importorskip("torch")
+
+    def peer(torch, x):
+        raise RuntimeError("no such kernel")
+
+    work = Workload("relu", ReluOp.of(), ((2, 3),), ("forward",), peer=peer)
+    bench = Bench(Settings(**BRIEF))
+    (row,) = bench.suite("tiny", [work])
+    assert set(row["seconds"]) == {"gpudl"}
+    assert row["peer_failed"] == "torch: RuntimeError: no such kernel"
 
 
 def test_a_spent_budget_leaves_out_the_rest():

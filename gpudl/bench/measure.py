@@ -1,0 +1,236 @@
+"""One row of results: ours and the peer's on the same inputs, timed in turns, with their errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gpudl.bench import accuracy
+from gpudl.bench.ceilings import kind
+from gpudl.bench.ours import Ours, algorithms, gradient, ran
+from gpudl.bench.theirs import Theirs
+from gpudl.bench.timing import HostClock, Loop, Timing, in_turns, ratio, rounded, sustained
+from gpudl.bench.workload import Call, Procedure, Row, Workload
+
+if TYPE_CHECKING:
+    from gpudl.bench.runner import Bench
+
+COLD = 100_000_000  # bytes that inputs rotate through on a GPU, so that none are found in its cache
+MOST_SETS = 64
+SECONDS, QUICK_SECONDS = 3.0, 0.5  # for the turns of a contender
+
+
+class Variant(NamedTuple):
+    """One row to measure."""
+
+    suite: str
+    work: Workload
+    direction: str
+    dtype: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.suite}/{self.work.name} {self.direction} {self.dtype} {self.precision}"
+
+
+class Job(NamedTuple):
+    """A variant with its inputs on the CPU, and one algorithm. asked: None where the device is left
+    to choose, which then prefers `algorithm`. dy: gradient of the first output."""
+
+    variant: Variant
+    algorithm: str
+    asked: str | None
+    arrays: tuple[Any, ...]
+    dy: Any
+    expected: dict[str, accuracy.Expected]
+
+    @property
+    def forward(self) -> bool:
+        return self.variant.direction == "forward"
+
+
+def workload(bench: Bench, variant: Variant) -> Iterator[Row]:
+    """One row for the chosen algorithm, or for each."""
+    work, direction = variant.work, variant.direction.split()[0]
+    specs = work.specs(variant.dtype)
+    names = algorithms(bench.where, work.op, direction, specs)
+    arrays = bench.arrays(work, variant.dtype)
+    dy = None
+    if direction == "backward":
+        dy = gradient(work.op.infer(*specs)[0])
+        expected = accuracy.expect_backward(work, arrays, dy, variant.direction)
+    else:
+        expected = accuracy.expect_forward(work, arrays)
+    for algorithm in names if bench.settings.algorithms == "all" else names[:1]:
+        asked = None if algorithm == names[0] else algorithm
+        row = describe(variant, algorithm)
+        row.update(_measured(bench, Job(variant, algorithm, asked, arrays, dy, expected)))
+        row["chosen"] = asked is None
+        if asked is None:
+            row["algorithm"] = ran(bench.where, work.op, direction, specs) or algorithm
+        yield row
+        bench.clock.free()
+
+
+def describe(variant: Variant, algorithm: str) -> Row:
+    work = variant.work
+    cost = work.cost(variant.direction, variant.dtype)
+    return {
+        "suite": variant.suite,
+        "name": work.name,
+        "operator": work.op.name,
+        "direction": variant.direction,
+        "dtype": variant.dtype,
+        "precision": variant.precision,
+        "algorithm": algorithm,
+        "inputs": [None if s is None else str(s) for s in work.specs(variant.dtype)],
+        "flops": cost.flops,
+        "bytes": cost.bytes,
+    }
+
+
+def _measured(bench: Bench, job: Job) -> Row:
+    clock, variant = bench.clock, job.variant
+    cost = variant.work.cost(variant.direction, variant.dtype)
+    contenders, errors, failed = _contenders(bench, job, _sets(bench, cost.bytes))
+    loops = {
+        name: clock.shortened(clock.loop(calls), calls, peer=name != "gpudl")
+        for name, calls in contenders.items()
+    }
+    times = in_turns(
+        loops, clock, bench.settings.turns, QUICK_SECONDS if bench.settings.quick else SECONDS
+    )
+    row = results(times)
+    row["error"] = {n: None if e is None else rounded(e) for n, e in errors.items()}
+    row["timing"] = {name: loop.how for name, loop in loops.items()}
+    row["sets"] = len(contenders["gpudl"])
+    if failed:
+        row["peer_failed"] = failed
+    if bench.settings.sustained:
+        row["sustained"] = {
+            name: rounded(sustained(loop, clock, times[name].median, bench.settings.sustained))
+            for name, loop in loops.items()
+        }
+    ours = times["gpudl"].median
+    rate(row, cost.flops, cost.bytes, ours)
+    fraction = bench.ceilings.fraction(cost, kind(variant.dtype, variant.precision), ours)
+    if fraction is not None:
+        row["roofline"] = rounded(fraction)
+    return row
+
+
+def _sets(bench: Bench, moved: int) -> int:
+    if bench.kind != "cuda":
+        return 1
+    return max(1, min(MOST_SETS, math.ceil(COLD / max(moved, 1))))
+
+
+Contenders = dict[str, list[Call]]
+Errors = dict[str, float | None]
+
+
+def _contenders(bench: Bench, job: Job, sets: int) -> tuple[Contenders, Errors, str]:
+    """Calls by contender, one for each set of inputs, the error of the first call of each, and why
+    a peer failed: that must not lose our row."""
+    variant, work = job.variant, job.variant.work
+    forward = algorithms(bench.where, work.op, "forward", work.specs(variant.dtype))[0]
+    first = job.algorithm if job.forward else forward
+    mine = [Ours(work, bench.where, job.arrays, first) for _ in range(sets)]
+    if job.forward:
+        calls: Contenders = {"gpudl": [m.forward(job.asked) for m in mine]}
+    else:
+        backward = variant.direction, job.asked, job.algorithm, job.dy
+        calls = {"gpudl": [m.backward(*backward) for m in mine]}
+    output = calls["gpudl"][0]()
+    if work.op.outputs or not job.forward:
+        errors = {"gpudl": accuracy.worst(job.expected, _named(variant, "gpudl", output))}
+    else:  # an update: its results are the inputs that it changed
+        changed = dict(zip(work.op.inputs, mine[0].inputs, strict=True))
+        errors = {"gpudl": accuracy.worst(job.expected, changed)}
+    failed = ""
+    for name in _peers(bench):
+        try:
+            made = _peer_calls(bench, job, mine, compiled=name != "torch")
+            if made:
+                output = made[0]()
+                errors[name] = accuracy.worst(job.expected, _named(variant, name, output))
+                calls[name] = made
+        except Exception as error:
+            failed = f"{name}: {type(error).__name__}: {error}"[:300]
+    return calls, errors, failed
+
+
+def _peers(bench: Bench) -> tuple[str, ...]:
+    if bench.torch is None:
+        return ()
+    return ("torch", "torch compiled") if bench.settings.compile else ("torch",)
+
+
+def _peer_calls(bench: Bench, job: Job, mine: list[Ours], compiled: bool) -> list[Call]:
+    """Empty where PyTorch has nothing of the kind."""
+    made = []
+    for m in mine:
+        peer = Theirs(bench.torch, job.variant.work, m.inputs)
+        if job.forward:
+            made.append(peer.forward(compiled))
+        else:
+            made.append(peer.backward(job.variant.direction, m.arranged_dy, compiled))
+    return [call for call in made if call is not None]
+
+
+def _named(variant: Variant, side: str, results: Any) -> dict[str, Any]:
+    """Results by the names of the operator's outputs, or of the inputs that gradients are of."""
+    op = variant.work.op
+    if variant.direction == "forward":
+        if not isinstance(results, tuple):
+            results = (results,)
+        return dict(zip(op.outputs, results, strict=False))
+    if side == "gpudl":
+        pairs = zip(op.inputs, results, strict=True)
+        return {name: array for name, array in pairs if array is not None}
+    needs = variant.work.needs(variant.direction)
+    wanted = [n for n, need in zip(op.inputs, needs, strict=True) if need]
+    return dict(zip(wanted, results, strict=True))
+
+
+def procedure(bench: Bench, suite: str, item: Procedure) -> Row:
+    """Wall time of a call, launches included."""
+    calls = item.sides(bench.where.name, bench.torch)
+    clock = HostClock(bench.clock.wait)
+    loops = {name: Loop(call) for name, call in calls.items()}
+    seconds = 2 * QUICK_SECONDS if bench.settings.quick else SECONDS
+    times = in_turns(loops, clock, bench.settings.turns, seconds)
+    row: Row = {"suite": suite, "name": item.name, "direction": "step", "dtype": "float32"}
+    row["precision"] = bench.settings.precisions[0]
+    row.update(results(times))
+    row["timing"] = dict.fromkeys(calls, "wall")
+    if bench.settings.sustained:
+        row["sustained"] = {
+            n: rounded(sustained(loop, clock, times[n].median, bench.settings.sustained))
+            for n, loop in loops.items()
+        }
+    median = times["gpudl"].median
+    if item.items:
+        row["items_per_second"] = rounded(item.items / median)
+    if item.cost is not None:
+        row.update(flops=item.cost.flops, bytes=item.cost.bytes)
+        rate(row, item.cost.flops, item.cost.bytes, median)
+    return row
+
+
+def results(times: dict[str, Timing]) -> Row:
+    """Seconds, and how the peer's best compares."""
+    row: Row = {"seconds": {name: t.as_dict() for name, t in times.items()}}
+    peers = {name: t for name, t in times.items() if name != "gpudl"}
+    if peers:
+        best = min(peers, key=lambda name: peers[name].median)
+        compared = ratio(peers[best], times["gpudl"])._asdict()
+        row["ratio"] = {n: rounded(v) for n, v in compared.items() if n != "samples"}
+        row["peer"] = best
+    return row
+
+
+def rate(row: Row, flops: int, moved: int, seconds: float) -> None:
+    row["tflops"] = rounded(flops / seconds / 1e12)
+    row["gbytes_per_second"] = rounded(moved / seconds / 1e9)
