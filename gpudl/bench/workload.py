@@ -20,8 +20,8 @@ DISTINCT = (1 << 22) + 17  # values drawn; larger arrays repeat them, drawing ta
 class Draw(NamedTuple):
     """How an input is drawn. Random, never zeros: on zeros GPUs run faster.
 
-    kind: "normal", "uniform" in [0, 1), "positive" in [1, 2), "labels" below `below` (int64), or
-    "given" (`values`, always float32 or as they are).
+    kind: "normal", "small" (normal with deviation 0.01), "uniform" in [0, 1), "positive" in [1, 2),
+    "labels" below `below` (int64), or "given" (`values`, always float32 or as they are).
     """
 
     shape: tuple[int, ...]
@@ -44,8 +44,9 @@ class Draw(NamedTuple):
         drawn: Any
         if self.kind == "labels":
             drawn = rng.integers(0, self.below, count)
-        elif self.kind == "normal":
-            drawn = rng.standard_normal(count, np.float32)
+        elif self.kind in ("normal", "small"):
+            deviation = np.float32(0.01 if self.kind == "small" else 1)
+            drawn = deviation * rng.standard_normal(count, np.float32)
         else:
             drawn = rng.random(count, np.float32) + np.float32(self.kind == "positive")
         target = np.dtype(np.int64) if self.kind == "labels" else dtype
