@@ -37,7 +37,8 @@ class Tensor(Methods):
     _index: int = 0  # which output of _node
     _requires_grad: bool = False  # as a leaf
     _grad: Tensor | None = None
-    _grad_slot: tuple[Array, Array] | None = None  # (data, where its first gradient goes)
+    # (data, where its first gradient goes, weak reference to the arena that has both)
+    _grad_slot: tuple[Array, Array, Callable[[], Any]] | None = None
     _hooks: list[Callable[[Any], Any]] | None = None
     _view: View | None = None
     _stamp: int = 0  # of the last recorded change in place that this tensor has seen

@@ -3,37 +3,89 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from gpudl.tensor import Tensor
+from gpudl.ops.clipping import ClipNormOp, ClipValueOp, VectorNormOp
+from gpudl.ops.joining import stack
+from gpudl.tensor import Tensor, apply
+
+Parameters = Tensor | Iterable[Tensor]
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def _with_gradients(parameters: Parameters) -> list[Tensor]:
     many = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    return [p.grad for p in {id(p): p for p in many}.values() if p.grad is not None]
+    return [p for p in {id(p): p for p in many}.values() if p.grad is not None]
 
 
-def get_total_norm(tensors: Iterable[Tensor], norm_type: float = 2.0) -> Tensor:
+def _arrays(params: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients, as few arrays: one for all of an optimizer's parameters, if all are here and
+    their gradients where backward puts them."""
+    given = {id(p) for p in params}
+    found: list[Tensor] = []
+    seen: set[int] = set()  # parameters whose arena is in `found` already
+    for p in params:
+        if id(p) in seen:
+            continue
+        arena = p._grad_slot[2]() if p._grad_slot is not None else None
+        if arena is not None and all(
+            id(q) in given and q._grad is not None and q._grad.data is slot
+            for q, slot in zip(arena.params, arena.slots, strict=True)
+        ):
+            found.append(arena.gradients)
+            seen.update(map(id, arena.params))
+        elif p.grad is not None:
+            found.append(p.grad)
+    return found
+
+
+def _total(arrays: Sequence[Tensor], norm_type: float, error_if_nonfinite: bool) -> Tensor:
+    if not arrays:
+        return Tensor(0.0)
+    op = VectorNormOp.of(float(norm_type))
+    norms: list[Tensor] = [apply(op, a.detach()) for a in arrays]
+    total: Tensor = norms[0] if len(norms) == 1 else apply(op, stack(norms))
+    if error_if_nonfinite and not math.isfinite(total.item()):
+        raise RuntimeError(
+            f"clip_grad_norm_: the gradients' norm is {total.item()}; look for an infinite or "
+            "NaN loss, or pass error_if_nonfinite=False"
+        )
+    return total
+
+
+def get_total_norm(
+    tensors: Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
     """The norm of all elements of all tensors as one vector: a scalar on the first one's device.
 
     norm_type: any p > 0, or math.inf for the largest magnitude. Sums are float64.
     """
-    many = list(tensors)
-    if not many:
-        return Tensor(0.0)
-    where = many[0].device
-    xp = where.xp
-    if norm_type == math.inf:
-        total = xp.stack([abs(t.data).max() if t.numel() else xp.zeros(()) for t in many]).max()
-    else:
-        powers = (abs(t.data.astype(xp.float64)) ** norm_type for t in many)
-        total = sum(x.sum() for x in powers) ** (1 / norm_type)
-    return Tensor._wrap(xp.asarray(total).astype(many[0].dtype), where)
+    return _total(list(tensors), norm_type, error_if_nonfinite)
+
+
+def clip_grads_with_norm_(parameters: Parameters, max_norm: float, total_norm: Tensor) -> None:
+    """Scale all gradients in place by max_norm/(total_norm + 1e-6), at most by 1."""
+    params = _with_gradients(parameters)
+    _scale(params, _arrays(params), max_norm, total_norm)
+
+
+def _scale(
+    params: Sequence[Tensor], arrays: Sequence[Tensor], max_norm: float, total_norm: Tensor
+) -> None:
+    op = ClipNormOp.of(float(max_norm))
+    for array in arrays:
+        apply(op, array.detach(), total_norm.to(array.dtype))
+    _changed(params)
+
+
+def _changed(params: Sequence[Tensor]) -> None:
+    """Note that the gradients were changed in place."""
+    for p in params:
+        if p.grad is not None:
+            p.grad._cell[0] += 1
 
 
 def clip_grad_norm_(
-    parameters: Tensor | Iterable[Tensor],
+    parameters: Parameters,
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
@@ -42,24 +94,21 @@ def clip_grad_norm_(
     before.
 
     The factor is max_norm/(norm + 1e-6), at most 1 (Pascanu, Mikolov, Bengio 2013, algorithm 1).
-    Raises RuntimeError for a norm that is not finite, if asked to (that waits for the device).
+    The gradients of an optimizer's parameters are one array: two kernels for the norm, one to
+    scale. Raises RuntimeError for a norm that is not finite, if asked to (that waits for the
+    device).
     """
-    gradients = _gradients(parameters)
-    total = get_total_norm(gradients, norm_type)
-    if error_if_nonfinite and not math.isfinite(total.item()):
-        raise RuntimeError(
-            f"clip_grad_norm_: the gradients' norm is {total.item()}; look for an infinite or "
-            "NaN loss, or pass error_if_nonfinite=False"
-        )
-    factor: Any = total.device.xp.minimum(max_norm / (total.data + 1e-6), 1)
-    for g in gradients:
-        g.data *= factor.astype(g.dtype)
-        g._cell[0] += 1
+    params = _with_gradients(parameters)
+    arrays = _arrays(params)
+    total = _total(arrays, norm_type, error_if_nonfinite)
+    _scale(params, arrays, max_norm, total)
     return total
 
 
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
     """Limit every element of every gradient in place to [-clip_value, clip_value]."""
-    for g in _gradients(parameters):
-        g.device.xp.clip(g.data, -clip_value, clip_value, out=g.data)
-        g._cell[0] += 1
+    params = _with_gradients(parameters)
+    op = ClipValueOp.of(float(clip_value))
+    for array in _arrays(params):
+        apply(op, array.detach())
+    _changed(params)

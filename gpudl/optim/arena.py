@@ -7,6 +7,7 @@ becomes a view of the flat array, and so does its gradient when backward makes i
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ class Arena:
             view, slot = self.part(self.values, i), self.part(self.gradients, i)
             view[...] = p.data
             p.data = view
-            p._grad_slot = (view, slot)
+            p._grad_slot = (view, slot, weakref.ref(self))
             self.views.append(view)
             self.slots.append(slot)
 

@@ -60,3 +60,33 @@ def test_edges():
     p.grad = Tensor(np.array([3, 4, 0], np.float32))
     assert utils.clip_grad_norm_([p, p], 1.0).item() == 5  # tied: counted once
     np.testing.assert_allclose(p.grad.numpy(), [0.6, 0.8, 0], rtol=1e-6)
+
+
+@everywhere
+@pytest.mark.parametrize("whole", [True, False])
+def test_gradients_of_an_optimizer_are_clipped_as_one_array(where, whole):
+    torch, ours, theirs = pair(where)
+    optimizer = gpudl.optim.SGD(ours, lr=1.0)
+    for p, q in zip(ours, theirs, strict=True):
+        if q.grad is None:  # the last one has none in pair(): stale numbers must not count
+            q.grad = torch.ones_like(q) if whole else None
+        gradient = 1e6 * np.ones(p.shape) if q.grad is None else q.grad.numpy().copy()
+        p.grad = None
+        p.backward(Tensor(gradient.astype(np.float32), device=where))
+        if q.grad is None:
+            p.grad = None
+    arrays = utils._arrays([p for p in ours if p.grad is not None])
+    assert len(arrays) == (1 if whole else 3)
+    got = utils.clip_grad_norm_(ours, 0.5)
+    want = torch.nn.utils.clip_grad_norm_(theirs, 0.5)
+    assert got.item() == pytest.approx(want.item(), rel=1e-6)
+    compare(ours, theirs)
+    assert optimizer._arenas[0][0].slots[0] is ours[0].grad.data
+
+
+@everywhere
+def test_a_norm_that_is_not_finite_makes_nan_as_in_pytorch(where):
+    torch, ours, theirs = pair(where, scale=math.inf)
+    utils.clip_grad_norm_(ours, 0.5)
+    torch.nn.utils.clip_grad_norm_(theirs, 0.5)
+    compare(ours, theirs)
