@@ -1,58 +1,102 @@
-// softmax and log_softmax over the last axis, forward and backward: a group of threads a row (prim/rows.h), which reads
-// its row two or three times, all but the first from cache.
+// softmax and log_softmax over the last axis: a group of threads a row (prim/held_rows.h), which reads its row once: 8
+// bytes an element forward, 12 backward. Rows of more than 4096 columns are read a second time, from the cache, after
+// one pass that takes maximum and sum together (Milakov, Gimelshein 2018).
 #include "core/export.h"
-#include "prim/rows.h"
+#include "prim/held_rows.h"
 
 namespace gpudl {
 namespace {
 
-using prim::Row;
-using prim::ROW_BLOCK;
+using namespace prim;
 template <class T>
 using Rows = View<T, 2, rows>;
 
-// y = exp(x - max) / sum, or its logarithm. A NaN or a positive infinity makes the whole row NaN, as in PyTorch.
-// sass: softmax_forward_rows_kernel SHFL MUFU registers<=64
-template <bool LOG, int WIDTH>
-__global__ void __launch_bounds__(ROW_BLOCK, 4) softmax_forward_rows_kernel(Rows<const float> x, Rows<float> y) {
-  const Row<WIDTH> row(x.dim[0], x.dim[1]);
-  const float* in = x.data + row.index * x.dim[1];
-  float* out = y.data + row.index * y.dim[1];
-  const auto [maximum, sum] = prim::log_sum(row, in);
-  if constexpr (LOG) {
-    const float logarithm = logf(sum);
-    row.for_each([&](int c) { out[c] = in[c] - maximum - logarithm; });
+// Σ exp(x - maximum) of a set of numbers.
+struct Exponentials {
+  float maximum, sum;
+};
+
+struct MergeExponentials {
+  GPUDL_DEVICE Exponentials operator()(Exponentials a, Exponentials b) const {
+    const float maximum = Max{}(a.maximum, b.maximum);
+    const auto scaled = [&](Exponentials e) {
+      return e.maximum == maximum ? e.sum : e.sum * expf(e.maximum - maximum);
+    };
+    return {maximum, scaled(a) + scaled(b)};
+  }
+};
+
+// A NaN or a positive infinity makes the whole row NaN, as in PyTorch.
+template <class R, class Values>
+GPUDL_DEVICE Exponentials exponentials_of(const R& row, const Values& values) {
+  if constexpr (std::is_same_v<Values, Streamed>) {
+    Exponentials mine{-INFINITY, 0};
+    row.each(
+        [&](int, float x) {
+          if (x > mine.maximum || x != x) mine = {x, mine.maximum == -INFINITY ? 0 : mine.sum * expf(mine.maximum - x)};
+          mine.sum += x == -INFINITY ? 0.f : expf(x - mine.maximum);
+        },
+        values);
+    const Exponentials all = row.reduce(mine, MergeExponentials{});
+    return {all.maximum, all.maximum == -INFINITY ? NAN : all.sum};
   } else {
-    row.for_each([&](int c) { out[c] = expf(in[c] - maximum) / sum; });
+    float maximum = -INFINITY, sum = 0;
+    row.each([&](int, float x) { maximum = Max{}(maximum, x); }, values);
+    maximum = row.reduce(maximum, Max{});
+    row.each([&](int, float x) { sum += expf(x - maximum); }, values);
+    return {maximum, row.reduce(sum, Sum{})};
+  }
+}
+
+// y = exp(x - max) / sum, or its logarithm.
+// sass: softmax_forward_rows_kernel SHFL MUFU registers<=64
+template <bool LOG, class R>
+__global__ void __launch_bounds__(HELD_BLOCK, 4) softmax_forward_rows_kernel(Rows<const float> x, Rows<float> y) {
+  const R row(x.dim[0], x.dim[1]);
+  const auto values = row.load(x.data);
+  const auto [maximum, sum] = exponentials_of(row, values);
+  if constexpr (LOG) {
+    const float top = maximum, logarithm = logf(sum);
+    row.write(y.data, [=](int, float v) { return v - top - logarithm; }, values);
+  } else {
+    const float top = maximum, share = __fdiv_rn(1.f, sum);
+    row.write(y.data, [=](int, float v) { return expf(v - top) * share; }, values);
   }
 }
 
 // dx = y * (dy - sum(dy * y)); of the logarithm: dx = dy - exp(y) * sum(dy).
 // sass: softmax_backward_rows_kernel SHFL registers<=64
-template <bool LOG, int WIDTH>
-__global__ void __launch_bounds__(ROW_BLOCK, 4)
+template <bool LOG, class R>
+__global__ void __launch_bounds__(HELD_BLOCK, 4)
     softmax_backward_rows_kernel(Rows<const float> dy, Rows<const float> y, Rows<float> dx) {
-  const Row<WIDTH> row(y.dim[0], y.dim[1]);
-  const int64_t start = row.index * y.dim[1];
-  const float *gradient = dy.data + start, *result = y.data + start;
-  float* out = dx.data + start;
-  const float sum = row.reduce(prim::Sum{}, 0.f, [&](int c) { return LOG ? gradient[c] : gradient[c] * result[c]; });
-  row.for_each([&](int c) { out[c] = LOG ? gradient[c] - expf(result[c]) * sum : result[c] * (gradient[c] - sum); });
+  const R row(y.dim[0], y.dim[1]);
+  const auto gradient = row.load(dy.data), result = row.load(y.data);
+  float sum = 0;
+  row.each([&](int, float g, float r) { sum += LOG ? g : g * r; }, gradient, result);
+  sum = row.reduce(sum, Sum{});
+  row.write(dx.data, [=](int, float g, float r) { return LOG ? g - expf(r) * sum : r * (g - sum); }, gradient, result);
 }
 
 template <bool LOG>
 void forward(Rows<const float> x, Rows<float> y) {
-  prim::for_width(x.dim[1], [&](auto width) {
-    launch(softmax_forward_rows_kernel<LOG, width()>, prim::blocks_for_rows<width()>(x.dim[0]), ROW_BLOCK, 0, x, y);
-  });
+  for_rows_of(
+      x.dim[1],
+      [&](auto* kind) {
+        using R = std::remove_pointer_t<decltype(kind)>;
+        launch(softmax_forward_rows_kernel<LOG, R>, R::grid(x.dim[0]), HELD_BLOCK, 0, x, y);
+      },
+      x.data, y.data);
 }
 
 template <bool LOG>
 void backward(Rows<const float> dy, Rows<const float> y, Rows<float> dx) {
-  prim::for_width(y.dim[1], [&](auto width) {
-    launch(softmax_backward_rows_kernel<LOG, width()>, prim::blocks_for_rows<width()>(y.dim[0]), ROW_BLOCK, 0, dy, y,
-           dx);
-  });
+  for_rows_of(
+      y.dim[1],
+      [&](auto* kind) {
+        using R = std::remove_pointer_t<decltype(kind)>;
+        launch(softmax_backward_rows_kernel<LOG, R>, R::grid(y.dim[0]), HELD_BLOCK, 0, dy, y, dx);
+      },
+      dy.data, y.data, dx.data);
 }
 
 void softmax_forward_rows(Rows<const float> x, Rows<float> y) { forward<false>(x, y); }

@@ -6,10 +6,12 @@ from gpudl.nn import utils as utils
 from gpudl.nn.activation import *
 from gpudl.nn.container import *
 from gpudl.nn.conv import *
+from gpudl.nn.layer_norm import *
 from gpudl.nn.layers import *
 from gpudl.nn.loss import *
 from gpudl.nn.module import *
 from gpudl.nn.norm import *
 from gpudl.nn.pooling import *
 from gpudl.nn.rbm import *
+from gpudl.nn.softmax import *
 from gpudl.nn.summary import *

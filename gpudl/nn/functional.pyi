@@ -39,6 +39,8 @@ from gpudl.ops.energy import contrastive_divergence as contrastive_divergence
 from gpudl.ops.energy import gibbs_half_step as gibbs_half_step
 from gpudl.ops.indexing import one_hot as one_hot
 from gpudl.ops.joining import pad as pad
+from gpudl.ops.layer_norm import layer_norm as layer_norm
+from gpudl.ops.layer_norm import rms_norm as rms_norm
 from gpudl.ops.linear import linear as linear
 from gpudl.ops.loss_functions import binary_cross_entropy as binary_cross_entropy
 from gpudl.ops.loss_functions import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
@@ -79,3 +81,5 @@ from gpudl.ops.prelu import rrelu as rrelu
 from gpudl.ops.random import dropout as dropout
 from gpudl.ops.softmax import log_softmax as log_softmax
 from gpudl.ops.softmax import softmax as softmax
+from gpudl.ops.softmax import softmax2d as softmax2d
+from gpudl.ops.softmax import softmin as softmin

@@ -126,3 +126,22 @@ def log_softmax(input: Tensor, dim: int) -> Tensor:
     Raises IndexError for an axis that is not there.
     """
     return over_axis(LogSoftmaxOp.of(), input, dim)
+
+
+@public("functional")
+def softmin(input: Tensor, dim: int) -> Tensor:
+    """softmax(-input) along axis dim. Raises IndexError for an axis that is not there."""
+    return softmax(-input, dim)
+
+
+@public("functional")
+def softmax2d(input: Tensor) -> Tensor:
+    """Softmax over the channels of each pixel: input (N, C, H, W) or (C, H, W).
+
+    Raises ValueError for other numbers of axes.
+    """
+    if input.ndim not in (3, 4):
+        raise ValueError(
+            f"softmax2d: input has {input.ndim} axes; it must be (N, C, H, W) or (C, H, W)"
+        )
+    return softmax(input, -3)
