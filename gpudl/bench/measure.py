@@ -210,6 +210,9 @@ def procedure(bench: Bench, suite: str, item: Procedure) -> Row:
             n: rounded(sustained(loop, clock, times[n].median, bench.settings.sustained))
             for n, loop in loops.items()
         }
+    if item.errors is not None:
+        found = item.errors(bench.where.name, bench.torch)
+        row["error"] = {name: rounded(e) for name, e in found.items()}
     median = times["gpudl"].median
     if item.items:
         row["items_per_second"] = rounded(item.items / median)

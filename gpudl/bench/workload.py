@@ -149,7 +149,8 @@ class Procedure:
     """Work of several operators: a training step, a step of contrastive divergence.
 
     sides: makes the calls from (device name, torch or None, dtype): "gpudl", "torch", "torch
-    graph", …. They are timed by the host's clock, launches included.
+    graph", …. They are timed by the host's clock, launches included. errors: against float64, by
+    name, from (device name, torch).
     """
 
     name: str
@@ -157,6 +158,7 @@ class Procedure:
     cost: Cost | None = None
     items: int = 0  # images or samples in a call
     quick: bool = False
+    errors: Callable[..., Mapping[str, float]] | None = None
 
 
 class Scale(NamedTuple):
