@@ -6,7 +6,7 @@
   gpudl bench tune gemm --device cuda    measure all kernels that fit, keep which is fastest
 
 Suites: activation, conv, copy, gemm, kernels (every operator by itself), norm, optimizer, pool,
-rbm, softmax, step (whole training steps; the default).
+rbm, recurrent, softmax, step (whole training steps; the default).
 
 Each row is the median of measurements in turns (ours, PyTorch's, ours, ...) with the same number of
 threads. peer/ours above 1 means that gpudl is faster; roof is the fraction of what a copy and a
