@@ -5,7 +5,7 @@
 // sass: conv_depthwise_kernel FFMA registers<=96
 // sass: conv_weight_direct_kernel FFMA registers<=64
 #include "platform/device.h"
-#include "prim/conv_export.h"
+#include "prim/conv_direct.h"
 #include "prim/elementwise.h"
 #include "prim/pixel_sums.h"
 
@@ -196,14 +196,6 @@ __global__ void __launch_bounds__(THREADS) conv_depthwise_kernel(const float* fr
   }
 }
 
-// Calls f<TC> with as many channels a thread as the group has use for.
-template <class F>
-void with_channels(int group, F f) {
-  if (group == 1) f.template operator()<1>();
-  else if (group <= 4) f.template operator()<4>();
-  else f.template operator()<8>();
-}
-
 void run_sweep(const Sweep& s, const float* from, const float* weight, float* to, const ConvFinish<float>& finish) {
   const bool aligned = prim::is_aligned<4>(from) && prim::is_aligned<4>(to);
   if (s.from_c == 1 && s.to_c == 1 && s.groups % 4 == 0 && aligned) {
@@ -273,35 +265,34 @@ __global__ void __launch_bounds__(PIXEL_COLUMNS* PIXEL_LANES)
   }
 }
 
+}  // namespace
+
 // -------------------------------------------------------------------------------------------------- the algorithm
 
-struct Direct {
-  using Element = float;
+void Direct::forward(const ConvShape& conv, const float* x, const float* weight, float* y,
+                     const ConvFinish<float>& finish, Workspace) {
+  run_sweep(forward_sweep(conv), x, weight, y, finish);
+}
 
-  static void forward(const ConvShape& conv, const float* x, const float* weight, float* y,
-                      const ConvFinish<float>& finish, Workspace) {
-    run_sweep(forward_sweep(conv), x, weight, y, finish);
-  }
-  static void data_gradient(const ConvShape& conv, const float* dy, const float* weight, float* dx,
-                            const ConvFinish<float>& finish, Workspace) {
-    each_gradient_sweep(conv, [&](const Sweep& s) { run_sweep(s, dy, weight, dx, finish); });
-  }
-  // The workspace holds one copy of the weights' gradient for each split of the pixels.
-  static void weight_gradient(const ConvShape& conv, const float* dy, const float* x, float* dweight,
-                              Workspace workspace) {
-    const int64_t room = workspace.size() / conv.weights();
-    check(room >= 1, "workspace", "is too small for one copy of the weights' gradient");
-    const int splits = channel_splits(conv.pixels(), std::min<int64_t>(room, 65535));
-    with_channels(conv.group_k(), [&]<int TK>() {
-      const int64_t items = int64_t{conv.groups} * ceil_div(conv.group_k(), TK) * conv.filter_size();
-      const dim3 grid(static_cast<unsigned>(ceil_div<int64_t>(items, PIXEL_COLUMNS)), splits);
-      launch(conv_weight_direct_kernel<TK>, grid, dim3(PIXEL_COLUMNS, PIXEL_LANES), 0, dy, x, workspace.data, conv);
-    });
-    add_splits(workspace.data, dweight, conv.weights(), splits, conv.weights());
-  }
-};
+void Direct::data_gradient(const ConvShape& conv, const float* dy, const float* weight, float* dx,
+                           const ConvFinish<float>& finish, Workspace) {
+  each_gradient_sweep(conv, [&](const Sweep& s) { run_sweep(s, dy, weight, dx, finish); });
+}
 
+void Direct::weight_gradient(const ConvShape& conv, const float* dy, const float* x, float* dweight,
+                             Workspace workspace) {
+  const int64_t room = workspace.size() / conv.weights();
+  check(room >= 1, "workspace", "is too small for one copy of the weights' gradient");
+  const int splits = channel_splits(conv.pixels(), std::min<int64_t>(room, 65535));
+  with_channels(conv.group_k(), [&]<int TK>() {
+    const int64_t items = int64_t{conv.groups} * ceil_div(conv.group_k(), TK) * conv.filter_size();
+    const dim3 grid(static_cast<unsigned>(ceil_div<int64_t>(items, PIXEL_COLUMNS)), splits);
+    launch(conv_weight_direct_kernel<TK>, grid, dim3(PIXEL_COLUMNS, PIXEL_LANES), 0, dy, x, workspace.data, conv);
+  });
+  add_splits(workspace.data, dweight, conv.weights(), splits, conv.weights());
+}
+
+namespace {
 GPUDL_CONV(direct, Direct);
-
 }  // namespace
 }  // namespace gpudl

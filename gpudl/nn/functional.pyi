@@ -30,6 +30,7 @@ from gpudl.ops.batch_norm import batch_norm as batch_norm
 from gpudl.ops.conv import conv1d as conv1d
 from gpudl.ops.conv import conv2d as conv2d
 from gpudl.ops.conv import conv3d as conv3d
+from gpudl.ops.conv_relu_pool import conv_relu_max_pool2d as conv_relu_max_pool2d
 from gpudl.ops.conv_transpose import conv_transpose1d as conv_transpose1d
 from gpudl.ops.conv_transpose import conv_transpose2d as conv_transpose2d
 from gpudl.ops.conv_transpose import conv_transpose3d as conv_transpose3d

@@ -57,7 +57,7 @@ class Windowed(Op):
     """
 
     axes: ClassVar[int]
-    kernels = (
+    kernels: ClassVar[tuple[str, ...]] = (
         "im2col",
         "direct",
         "implicit_gemm",
@@ -225,6 +225,12 @@ class Windowed(Op):
         depth = images * math.prod(output.shape[2:])
         partial = gemm_workspace(k // self.groups, weight.size // k, depth, self.groups)
         return max(columns + partial, biases)
+
+    def reduction(self, *specs: Any) -> int:
+        output, weight = self.image_and_output(*specs)[1], specs[1].shape
+        taps, filters = math.prod(weight[2:]), weight[0] // self.groups
+        pixels = output.size // max(1, output.shape[1])
+        return int(max(weight[1] * taps, filters * taps, pixels))
 
     def _columns(self, *specs: Any) -> tuple[int, int]:
         """Elements of the columns that are held at a time, and of how many images they are."""

@@ -69,7 +69,7 @@ def seconds(
         if algorithm == "direct":
             channels = product.m if product.what == "weight" else product.n
             share = DIRECT[1 if channels == 1 else 4 if channels <= 4 else 8]
-            flops = 2 * product.m * product.n * product.k * product.groups
+            flops: float = 2 * product.m * product.n * product.k * product.groups
             total += machine.roofline(algorithm, flops / share, moved)
         else:
             columns = 2 * item * op.columns_of_image(*specs) * specs[0].shape[0]
