@@ -161,7 +161,7 @@ class ConvReluMaxPool2dOp(Windowed):
         }  # fmt: skip
         for name, example in examples.items():
             yield Case(name, example.op(cls), example.make(example.weight[0]))
-        # Sums of neighbours: 1+2, 2-5, -1+0 and so on; the largest of each pair, plus a half, cut at 0.
+        # Sums of neighbours: 1+2, 2-5 and so on; the largest of each pair, plus a half, cut at 0.
         x = np.array([[1, 2, -5, 0, -1, -3, -4]], np.float32)[None, None]
         pairs = np.ones((1, 1, 1, 2), np.float32)
         y = np.array([[3.5, 0, 0]], np.float32)[None, None]
