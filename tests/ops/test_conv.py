@@ -88,6 +88,15 @@ def test_padding_may_differ_before_and_behind():
     np.testing.assert_allclose(y.detach().numpy(), whole.detach().numpy()[:, :, 1:], atol=1e-6)
 
 
+def test_convolution_relu_and_pooling_in_one():
+    x, weight, bias = tensors((2, 4, 9, 8))
+    fused = functional.conv_relu_max_pool2d(x, weight, bias, padding="same", pool=(2, 3))
+    z = functional.relu(conv2d(x, weight, bias, padding="same"))
+    np.testing.assert_allclose(
+        fused.detach().numpy(), functional.max_pool2d(z, (2, 3)).detach().numpy(), atol=1e-5
+    )
+
+
 def test_batch_norm_folds_into_scale_and_bias():
     """relu(bn(conv(x)) + residual) in one operator, with all its gradients."""
     x, weight = tensors(bias=False)
@@ -203,6 +212,25 @@ def test_images_are_taken_in_parts_where_the_workspace_is_small(where, groups, m
         results.append([where.to_numpy(a) for a in (y, *grads[:3])])
     for whole, parts in zip(*results, strict=True):
         np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
+
+
+GPU_CHOICES = {
+    "first layer": (((64, 1, 28, 28), (6, 1, 5, 5), 1), "highest", "direct"),
+    "depthwise": (((32, 96, 56, 56), (96, 1, 3, 3), 96), "highest", "direct"),
+    "large": (((32, 256, 28, 28), (256, 256, 3, 3), 1), "highest", "implicit_mma_tf32x3"),
+    "large, TF32": (((32, 256, 28, 28), (256, 256, 3, 3), 1), "high", "implicit_mma_tf32"),
+}
+
+
+@pytest.mark.parametrize("name", GPU_CHOICES)
+def test_predicted_times_choose_on_a_gpu(name):
+    (x, weight, groups), precision, chosen = GPU_CHOICES[name]
+    op = conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), groups)
+    specs = (*(h.Spec(s, np.dtype(np.float32)) for s in (x, weight)), None, None)
+    known = tuple(a for a in op.kernels if "bf16" not in a)
+    order = op.prefer("cuda", precision, known, *specs)
+    assert order[0] == chosen
+    assert sorted(order) == sorted(known)
 
 
 @pytest.mark.parametrize("where", h.native_devices())
