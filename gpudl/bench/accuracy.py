@@ -116,7 +116,7 @@ def sliced(work: Workload, arrays: tuple[Any, ...]) -> tuple[Cut | None, tuple[A
     for a in arrays:
         if a is not None and a.ndim == first.ndim and a.shape[axis] == extent:
             a = a[index_of(cut, a.ndim)]
-        elif a is not None and a.ndim == 1 and a.shape[0] == extent:
+        elif a is not None and a.ndim == 1 and axis == 1:  # a number for each channel
             a = a[cut.part]
         taken.append(wide(a))
     return cut, tuple(taken)

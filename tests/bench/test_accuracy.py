@@ -9,6 +9,7 @@ from gpudl.bench.suites import norm, optimizer, pool
 from gpudl.bench.workload import Scale, Workload
 from gpudl.device import cpu
 from gpudl.ops.conv import Conv2dOp
+from gpudl.ops.layer_norm import LayerNormOp
 from gpudl.ops.linear import LinearOp
 from gpudl.ops.matmul import MatmulOp
 
@@ -28,6 +29,9 @@ WORKLOADS = {
     ),
     "conv, stride, groups": Workload(
         "g", Conv2dOp.of((2, 3), (2, 0), (1, 2), 2), ((5, 4, 13, 17), (6, 2, 3, 3), None)
+    ),
+    "layer norm, as many rows as features": Workload(
+        "n", LayerNormOp.of((24,)), ((24, 24), (24,), (24,)), independent=0
     ),
     "max pool": first(pool, "LeNet-5 max"),
     "batch norm": Workload(

@@ -1,4 +1,4 @@
-"""Normalisation: batch norm alone and with residual and ReLU, layer and group norm, LRN."""
+"""Normalisation: batch norm alone and with residual and ReLU, layer and RMS norm."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import numpy as np
 
 from gpudl.bench.workload import Draw, Scale, Workload, given
 from gpudl.ops.batch_norm import BatchNormOp
+from gpudl.ops.layer_norm import LayerNormOp, RmsNormOp
 
 # ResNet's images at the end of its stages: (channels, side).
 IMAGES = ((64, 112), (256, 56), (512, 28), (2048, 7))
+
+ROWS_GPU = ((16384, 1024), (16384, 768), (4096, 8192))
+ROWS_CPU = ((1024, 1024), (1024, 768))
 
 
 def workloads(scale: Scale) -> Iterator[Workload]:
@@ -31,6 +35,22 @@ def workloads(scale: Scale) -> Iterator[Workload]:
                 independent=1,
                 quick=channels in (256, 2048) and not name.startswith("inference"),
             )
+
+    for rows, features in ROWS_GPU if scale.gpu else ROWS_CPU:
+        text = f"{rows}x{features}"
+        yield Workload(
+            f"layer norm {text}",
+            LayerNormOp.of((features,)),
+            ((rows, features), (features,), (features,)),
+            independent=0,
+            quick=features == 1024,
+        )
+        yield Workload(
+            f"RMS norm {text}",
+            RmsNormOp.of((features,)),
+            ((rows, features), (features,)),
+            independent=0,
+        )
 
 
 def _batch_norm_inputs(
