@@ -142,22 +142,29 @@ def find_cuobjdump(nvcc: toolchain.Nvcc) -> str | None:
     return shutil.which("cuobjdump", path=search)
 
 
-def source_hash() -> str:
-    """Changes with anything that a kernel may include."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in (ROOT / "csrc").rglob("*") if p.suffix in (".h", ".cuh")):
-        digest.update(path.read_bytes())
+def source_hash(source: Path) -> str:
+    """Changes with the file and the headers of csrc that it includes, directly or not."""
+    csrc, digest = ROOT / "csrc", hashlib.sha256()
+    known, waiting = {source}, [source]
+    while waiting:
+        text = waiting.pop().read_text(encoding="utf-8")
+        for name in re.findall(r'^\s*#\s*include "([^"]+)"', text, re.MULTILINE):
+            if (csrc / name) not in known and (csrc / name).is_file():
+                known.add(csrc / name)
+                waiting.append(csrc / name)
+    for path in sorted(known):
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
 def inspect(
-    source: Path, arch: str, tools: tuple[toolchain.Nvcc, toolchain.Compiler, str], headers: str
+    source: Path, arch: str, tools: tuple[toolchain.Nvcc, toolchain.Compiler, str]
 ) -> tuple[list[Kernel], str]:
     """Compiles and disassembles one file; returns its kernels and the compiler's warnings."""
     nvcc, compiler, cuobjdump = tools
     command = [nvcc.path, "-std=c++20", "-O3", "-ccbin", compiler.path, "-I", str(ROOT / "csrc")]
     command += ["-Xptxas", "-v", "-cubin", f"-gencode=arch=compute_{arch},code=sm_{arch}"]
-    key = hashlib.sha256(repr((command, headers)).encode() + source.read_bytes()).hexdigest()[:16]
+    key = hashlib.sha256(repr((command, source_hash(source))).encode()).hexdigest()[:16]
     cubin = OUT / f"{source.stem}.sm_{arch}.{key}.cubin"
     log = cubin.with_suffix(".log")
     if not (cubin.is_file() and log.is_file()):
@@ -189,11 +196,11 @@ def demangle(symbols: list[str]) -> list[str]:
 
 def inspect_all(sources: Sequence[Path]) -> dict[Path, tuple[list[Kernel], list[str]]]:
     """Kernels and warnings of each file, for all architectures."""
-    tools, headers = find_tools(), source_hash()
+    tools = find_tools()
     OUT.mkdir(parents=True, exist_ok=True)
     jobs = [(source, arch) for source in sources for arch in ARCHS]
     with ThreadPoolExecutor(int(os.environ.get("GPUDL_JOBS") or os.cpu_count() or 1)) as pool:
-        results = list(pool.map(lambda job: inspect(*job, tools, headers), jobs))
+        results = list(pool.map(lambda job: inspect(*job, tools), jobs))
     found: dict[Path, tuple[list[Kernel], list[str]]] = {s: ([], []) for s in sources}
     for (source, _), (kernels, warning) in zip(jobs, results, strict=True):
         found[source][0].extend(kernels)

@@ -133,3 +133,22 @@ def test_local_memory_is_a_problem_without_any_comment():
     assert check.problems(kernel(stack=8), []) != []
     assert check.problems(kernel(opcodes=Counter(STL=1)), []) != []
     assert check.problems(kernel(), []) == []
+
+
+def test_a_file_is_compiled_again_when_what_it_includes_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(check.machine_code, "ROOT", tmp_path)
+    files = {"ops/a.cu": '#include "prim/b.h"\n', "prim/b.h": '#include "core/c.h"\n'}
+    files |= {"core/c.h": "#pragma once\n", "core/other.h": "#pragma once\n"}
+    for name, text in files.items():
+        path = tmp_path / "csrc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def after(name):
+        with (tmp_path / "csrc" / name).open("a") as file:
+            file.write("// changed\n")
+        return check.machine_code.source_hash(tmp_path / "csrc" / "ops/a.cu")
+
+    before = after("core/other.h")
+    assert after("core/other.h") == before
+    assert len({before, after("core/c.h"), after("prim/b.h"), after("ops/a.cu")}) == 4
