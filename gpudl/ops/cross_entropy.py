@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Spec, public, require
+from gpudl.op import Array, Case, Cost, Spec, is_floating, public, require
 from gpudl.ops.class_loss_base import IGNORED, ClassLoss, logits, reduction_fields, rows
+from gpudl.ops.cross_entropy_probabilities import CrossEntropyProbabilitiesOp
 from gpudl.tensor import Tensor, apply
 
 
@@ -30,9 +31,6 @@ class CrossEntropyOp(ClassLoss):
         y = self.infer_loss(x, target, weight)
         return y, Spec(target.shape, x.dtype), Spec((), x.dtype)
 
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        return 2 * specs[1].size if direction == "forward" and self.reduced else 0
-
     def cost(self, x: Spec, target: Spec, weight: Spec | None = None) -> Cost:
         return Cost(4 * x.size, x.size * x.dtype.itemsize + target.size * (8 + x.dtype.itemsize))
 
@@ -40,6 +38,7 @@ class CrossEntropyOp(ClassLoss):
         x_rows = x.reshape(-1, x.shape[-1])
         counts, label = self.labels(xp, target, x.shape[-1])
         top = x_rows.max(-1)
+        top = xp.where(top == -np.inf, 0, top).astype(x.dtype, copy=False)  # then lse is -inf too
         lse = top + xp.log(xp.exp(x_rows - top[:, None]).sum(-1))
         weights = (counts if weight is None else weight[label] * counts).astype(x.dtype)
         losses = lse - x_rows[xp.arange(len(label)), label]
@@ -87,8 +86,11 @@ class CrossEntropyOp(ClassLoss):
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield from cls.common_cases()
-        for width in (33, 1000, 1500):
+        for width in (36, 33, 1000, 1001, 2052):
             yield Case(f"{width} classes", cls.of(), lambda rng, w=width: rows(rng, (3,), w))
+        yield Case("many rows", cls.of(), lambda rng: rows(rng, (300,), 31, True))
+        early = np.array([[-np.inf] * 8 + [1, 2, 3, 4]] * 2, np.float32)
+        yield Case("-inf first", cls.of(), lambda rng: (early, np.array([9, 8]), None))
         smooth = cls.of(True, True, 2, 0.1)
         yield Case("smooth", smooth, lambda rng: rows(rng, (9,), 5, ignored=2))
         yield Case("smooth, weights", smooth, lambda rng: rows(rng, (9,), 5, True, ignored=2))
@@ -115,6 +117,7 @@ class NllLossOp(ClassLoss):
 
     outputs = ("y", "divisor")
     saves = ("target", "weight", "divisor")
+    kernels = ("rows",)
 
     def infer(self, x: Spec, target: Spec, weight: Spec | None = None) -> tuple[Spec, ...]:
         return self.infer_loss(x, target, weight), Spec((), x.dtype)
@@ -134,6 +137,9 @@ class NllLossOp(ClassLoss):
         dx[xp.arange(label.size), label] = xp.where(counts, -factor * scale, 0)
         return dx.reshape(shape), None, None
 
+    def cost(self, x: Spec, target: Spec, weight: Spec | None = None) -> Cost:
+        return Cost(2 * target.size, target.size * (8 + x.dtype.itemsize))
+
     def twin(self, torch: Any, x: Any, target: Any, weight: Any) -> Any:
         kind = "mean" if self.averaged else "sum" if self.reduced else "none"
         return torch.nn.functional.nll_loss(
@@ -147,6 +153,11 @@ class NllLossOp(ClassLoss):
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield from cls.common_cases()
+        yield Case("many rows", cls.of(), lambda rng: rows(rng, (9001,), 3, True))
+        x = np.log(np.array([[0.5, 0.25], [0.25, 0.5]], np.float32))
+        golden = (np.array([-x[0, 0], -x[1, 0]]), np.float32(1))
+        none = cls.of(False, False)
+        yield Case("by hand", none, lambda rng: (x, np.array([0, 0]), None), golden=golden)
 
 
 def classes_last(input: Tensor) -> Tensor:
@@ -165,15 +176,23 @@ def cross_entropy(
 ) -> Tensor:
     """-log softmax(input)[target]: how surprised the model is by the labels, in nats.
 
-    input: logits (N, C), (N, C, d1, …) or (C); target: int64 labels (N), (N, d1, …) or ().
-    weight: (C), a factor for each class. reduction: "mean" (weighted with the labels' weights),
-    "sum" or "none". label_smoothing: the part of the target that is spread evenly over all classes
-    (Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7).
-    A label out of range raises IndexError on the cpu, and is a NaN loss on other devices.
+    input: logits (N, C), (N, C, d1, …) or (C); target: int64 labels (N), (N, d1, …) or (), or
+    probabilities of the classes in input's shape. weight: (C), a factor for each class. reduction:
+    "mean" (over labels weighted with their weights, over rows of probabilities plainly), "sum" or
+    "none". ignore_index: labels that do not count. label_smoothing: the part of the target that is
+    spread evenly over all classes (Szegedy et al. 2016, "Rethinking the Inception Architecture",
+    section 7).
+    A label out of range raises IndexError where the labels lie in the host's memory (cpu,
+    emulator); on cuda it makes the loss of its row NaN.
     """
-    fields = (*reduction_fields("cross_entropy", reduction), int(ignore_index))
-    op = CrossEntropyOp.of(*fields, float(label_smoothing))
-    return apply(op, classes_last(input), target, weight)[0]  # type: ignore[no-any-return]
+    fields = reduction_fields("cross_entropy", reduction)
+    if is_floating(target.dtype):
+        if ignore_index != IGNORED:
+            raise ValueError("cross_entropy: ignore_index is for labels, target is probabilities")
+        mixed = CrossEntropyProbabilitiesOp.of(*fields, float(label_smoothing))
+        return apply(mixed, classes_last(input), classes_last(target), weight)  # type: ignore[no-any-return]
+    op = CrossEntropyOp.of(*fields, int(ignore_index), float(label_smoothing))
+    return _of_labels(op, input, target, weight)
 
 
 @public("functional")
@@ -186,7 +205,15 @@ def nll_loss(
 ) -> Tensor:
     """-input[target] of logarithms of probabilities: cross_entropy after log_softmax.
 
-    Shapes, weight and reduction as in cross_entropy. A label out of range raises IndexError.
+    Shapes, weight, reduction and labels out of range as in cross_entropy, but for probabilities.
     """
     fields = (*reduction_fields("nll_loss", reduction), int(ignore_index))
-    return apply(NllLossOp.of(*fields), classes_last(input), target, weight)[0]  # type: ignore[no-any-return]
+    return _of_labels(NllLossOp.of(*fields), input, target, weight)
+
+
+def _of_labels(op: ClassLoss, input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """The loss; wrong labels are an error wherever looking at them waits for no other device."""
+    x = classes_last(input)
+    if target.device.name == "emulator" and target.dtype == np.int64 and x.ndim > 0:
+        op.labels(np, target.data, x.shape[-1])
+    return apply(op, x, target, weight)[0]  # type: ignore[no-any-return]

@@ -8,7 +8,8 @@ import pytest
 
 import gpudl
 import gpudl.nn.functional as F
-from gpudl.tensor import Tensor
+from gpudl.ops.cross_entropy import CrossEntropyOp, NllLossOp
+from gpudl.tensor import Tensor, apply
 from tests.ops.harness import native_devices
 
 everywhere = pytest.mark.parametrize("where", ["cpu", *native_devices()])
@@ -21,20 +22,33 @@ def logits(*shape: int, where: str = "cpu") -> Tensor:
 
 @pytest.mark.parametrize("where", native_devices())
 @pytest.mark.parametrize("wrong", [3, -1, 2**40])
-def test_a_wrong_label_on_a_device_is_a_nan_loss_of_its_row_alone(where, wrong):
+@pytest.mark.parametrize("kind", [CrossEntropyOp, NllLossOp])
+def test_a_wrong_label_in_a_kernel_is_a_nan_loss_of_its_row_alone(where, wrong, kind):
     x = logits(3, 3, where=where)
     target = Tensor(np.array([0, wrong, 2]), device=where)
-    losses = F.cross_entropy(x, target, reduction="none")
+    losses = apply(kind.of(False, False), x, target, None)[0]
     assert np.isnan(np.asarray(losses)).tolist() == [False, True, False]
-    assert np.isnan(np.asarray(F.cross_entropy(x, target)))
+    assert np.isnan(np.asarray(apply(kind.of(True, True), x, target, None)[0]))
     losses.backward(Tensor(np.ones(3, np.float32), device=where))
     assert x.grad is not None
     assert np.isnan(np.asarray(x.grad)).all(1).tolist() == [False, True, False]
 
 
-def test_a_wrong_label_on_the_cpu_is_named():
-    with pytest.raises(IndexError, match=r"cross_entropy: target has the label 3; .* 0 to 2"):
-        F.cross_entropy(logits(2, 3), Tensor(np.array([0, 3])))
+@pytest.mark.parametrize("where", ["cpu", native_devices()[0]])
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_a_wrong_label_in_the_hosts_memory_is_named(where, name):
+    target = Tensor(np.array([0, 3]), device=where)
+    with pytest.raises(IndexError, match=rf"{name}: target has the label 3; .* 0 to 2"):
+        getattr(F, name)(logits(2, 3, where=where), target)
+
+
+@everywhere
+def test_probabilities_as_targets(where):
+    q = np.abs(drawn((4, 3, 2))[0])
+    for options in ({}, {"weight": np.float32([1, 2, 0.5]), "label_smoothing": 0.2}):
+        against_torch("cross_entropy", where, [*drawn((4, 3, 2), seed=5), q], options, 2)
+    with pytest.raises(ValueError, match="ignore_index is for labels"):
+        F.cross_entropy(Tensor(q), Tensor(q), ignore_index=1)
 
 
 @everywhere
