@@ -173,3 +173,48 @@ def summary_text(found: Iterable[dict[str, Any]]) -> str:
             f"(faster in {entry['faster']} of {entry['rows']})"
         )
     return "\n".join(lines)
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The whole report as it was printed when it was measured."""
+    env = content["environment"]
+    parts = [
+        f"{env['hardware']}, {env['device']}, {content['settings']['threads']} threads, "
+        f"{env['date'][:16]}, load {env.get('load')} at the end",
+        head(),
+        *(line(row) for row in content["rows"]),
+        "",
+        "peer/ours, geometric means",
+        summary_text(content["summary"]),
+    ]
+    return "\n".join(parts)
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """Geometric means by suite, for a page: of all directions, and the best and the worst row."""
+    env = content["environment"]
+    lines = [
+        "| suite | rows | peer/ours | faster in | best | worst |",
+        "|---|---:|---:|---:|---|---|",
+    ]
+    by_suite: dict[str, list[Row]] = {}
+    for row in content["rows"]:
+        if "ratio" in row and row.get("chosen", True):
+            by_suite.setdefault(row["suite"], []).append(row)
+    for suite, rows in by_suite.items():
+        ranked = sorted(rows, key=lambda r: -r["ratio"]["median"])
+        ratios = [r["ratio"]["median"] for r in rows]
+        lines.append(
+            f"| {suite} | {len(rows)} | {geometric_mean(ratios):.2f} | "
+            f"{sum(r > 1 for r in ratios)} | {_named(ranked[0])} | {_named(ranked[-1])} |"
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items())
+    lines += ["", f"Measured {env['date'][:10]} on {env['hardware']} ({env['device']}, "
+              f"{content['settings']['threads']} threads; {versions}). peer/ours above 1: gpudl is "
+              "faster."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _named(row: Row) -> str:
+    direction = "" if row["direction"] in ("forward", "step") else f" {row['direction']}"
+    return f"{row['name']}{direction}: {row['ratio']['median']:.2f}"

@@ -2,6 +2,7 @@
 
   gpudl bench gemm conv --quick          two suites, a selection of each
   gpudl bench all --out results          everything, into a folder; takes long
+  gpudl bench show a.json                a report again; --markdown: means by suite
   gpudl bench compare a.json b.json      what changed beyond the noise
   gpudl bench tune gemm --device cuda    measure all kernels that fit, keep which is fastest
 
@@ -31,7 +32,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", metavar="SUITE|tune SUITE|compare A.json B.json")
+    parser.add_argument(
+        "words", nargs="*", metavar="SUITE|tune SUITE|show A.json|compare A.json B.json"
+    )
     add_device(parser)
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="(default: 1)")
     parser.add_argument(
@@ -72,6 +75,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="FILE.json|DIR", help="write the results there, with versions and date"
     )
     parser.add_argument("--plots", metavar="DIR", help="draw roofline and ratios there")
+    parser.add_argument("--markdown", action="store_true", help="of show: a table for a page")
     comparing = parser.add_argument_group("compare")
     comparing.add_argument(
         "--by",
@@ -91,6 +95,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     words: list[str] = options.words
+    if words[:1] == ["show"]:
+        return run_show(words[1:], options)
     if words[:1] == ["compare"]:
         return run_compare(words[1:], options)
     if words[:1] == ["tune"]:
@@ -105,7 +111,7 @@ def chosen_suites(words: list[str]) -> tuple[str, ...]:
         return NAMES
     for word in words:
         if word not in NAMES:
-            near = difflib.get_close_matches(word, [*NAMES, "compare"], 1)
+            near = difflib.get_close_matches(word, [*NAMES, "compare", "show", "tune"], 1)
             hint = f", did you mean {near[0]}?" if near else ""
             raise CommandError(f"bench: {word!r} is no suite{hint} They are {', '.join(NAMES)}")
     return tuple(dict.fromkeys(words)) or ("step",)
@@ -194,6 +200,17 @@ def finish(content: dict[str, Any], out: Path | None, plots: str | None) -> None
 
         for path in pictures.draw(content, Path(plots)):
             print(f"wrote {path}")
+
+
+def run_show(files: list[str], options: argparse.Namespace) -> int:
+    from gpudl.bench import report
+
+    if not files:
+        raise CommandError("bench show: give a file, gpudl bench show results.json")
+    for file in files:
+        content = report.read(Path(file))
+        print(report.markdown(content) if options.markdown else report.text(content))
+    return 0
 
 
 def run_compare(files: list[str], options: argparse.Namespace) -> int:

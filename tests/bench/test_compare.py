@@ -106,6 +106,24 @@ def test_the_command_line_compares(gpudl, files):
     assert gpudl("bench", "compare", *files[::-1], "--fail-above", 1).code == 0
 
 
+def test_the_command_line_shows_a_report(gpudl, tmp_path):
+    made = content(
+        row("a", 1.0, peer=2.0, ratio={"median": 2.0, "low": 1.9, "high": 2.1}),
+        row("b", 1.0, peer=0.5, ratio={"median": 0.5, "low": 0.4, "high": 0.6}),
+    )
+    made["environment"] |= {"date": "2026-01-02T03:04:05", "versions": {"torch": "2.13"}}
+    made["summary"] = report.summary(made["rows"])
+    path = tmp_path / "a.json"
+    path.write_text(report.dumps(made))
+    lines = gpudl("bench", "show", path).out.splitlines()
+    assert lines[0].startswith("NVIDIA H100, cuda, 1 threads, 2026-01-02T03:04")
+    assert lines[2].split()[-2:] == ["2.00", "1.90–2.10"]
+    assert lines[-1].split()[-6:] == ["1.00", "(faster", "in", "1", "of", "2)"]
+    table = gpudl("bench", "show", path, "--markdown").out
+    assert "| gemm | 2 | 1.00 | 1 | a: 2.00 | b: 0.50 |" in table
+    assert "bench show: give a file" in gpudl("bench", "show").err
+
+
 def test_the_command_line_refuses(gpudl, files, tmp_path):
     other = json.loads(files[1].read_text())
     other["environment"]["hardware"] = "NVIDIA A100"
