@@ -11,6 +11,7 @@ from gpudl.nn.layers import *
 from gpudl.nn.loss import *
 from gpudl.nn.module import *
 from gpudl.nn.norm import *
+from gpudl.nn.padding import *
 from gpudl.nn.pooling import *
 from gpudl.nn.rbm import *
 from gpudl.nn.softmax import *

@@ -11,7 +11,7 @@ from gpudl.ops.conv import conv1d, conv2d, conv3d
 from gpudl.ops.conv_arguments import Number, Padding, each, paddings
 from gpudl.ops.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from gpudl.ops.create import empty
-from gpudl.ops.joining import pad
+from gpudl.ops.pad import pad
 from gpudl.tensor import Tensor
 
 __all__ = [

@@ -39,7 +39,6 @@ from gpudl.ops.cross_entropy import nll_loss as nll_loss
 from gpudl.ops.energy import contrastive_divergence as contrastive_divergence
 from gpudl.ops.energy import gibbs_half_step as gibbs_half_step
 from gpudl.ops.indexing import one_hot as one_hot
-from gpudl.ops.joining import pad as pad
 from gpudl.ops.layer_norm import layer_norm as layer_norm
 from gpudl.ops.layer_norm import rms_norm as rms_norm
 from gpudl.ops.linear import linear as linear
@@ -58,6 +57,7 @@ from gpudl.ops.loss_functions import multi_margin_loss as multi_margin_loss
 from gpudl.ops.loss_functions import poisson_nll_loss as poisson_nll_loss
 from gpudl.ops.loss_functions import smooth_l1_loss as smooth_l1_loss
 from gpudl.ops.loss_functions import soft_margin_loss as soft_margin_loss
+from gpudl.ops.pad import pad as pad
 from gpudl.ops.pool import avg_pool1d as avg_pool1d
 from gpudl.ops.pool import avg_pool2d as avg_pool2d
 from gpudl.ops.pool import avg_pool3d as avg_pool3d
