@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpudl.bench import accuracy
+from gpudl.bench import accuracy, theirs
 from gpudl.bench.ceilings import kind
 from gpudl.bench.ours import Ours, algorithms, gradient, ran
-from gpudl.bench.theirs import Theirs
 from gpudl.bench.timing import HostClock, Loop, Timing, in_turns, ratio, rounded, sustained
 from gpudl.bench.workload import Call, Procedure, Row, Workload
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from gpudl.bench.runner import Bench
 
 COLD = 100_000_000  # bytes that inputs rotate through on a GPU, so that none are found in its cache
-MOST_SETS = 64
+MOST_SETS = 512
 SECONDS, QUICK_SECONDS = 3.0, 0.5  # for the turns of a contender
 
 
@@ -105,6 +104,7 @@ def _measured(bench: Bench, job: Job) -> Row:
     row["error"] = {n: None if e is None else rounded(e) for n, e in errors.items()}
     row["timing"] = {name: loop.how for name, loop in loops.items()}
     row["sets"] = len(contenders["gpudl"])
+    row["rotated_mb"] = rounded(row["sets"] * cost.bytes / 1e6)
     if failed:
         row["peer_failed"] = failed
     if bench.settings.sustained:
@@ -169,14 +169,20 @@ def _peers(bench: Bench) -> tuple[str, ...]:
 
 def _peer_calls(bench: Bench, job: Job, mine: list[Ours], compiled: bool) -> list[Call]:
     """Empty where PyTorch has nothing of the kind."""
-    made = []
-    for m in mine:
-        peer = Theirs(bench.torch, job.variant.work, m.inputs)
-        if job.forward:
-            made.append(peer.forward(compiled))
-        else:
-            made.append(peer.backward(job.variant.direction, m.arranged_dy, compiled))
-    return [call for call in made if call is not None]
+    torch, variant, work = bench.torch, job.variant, job.variant.work
+    run = theirs.function(torch, work, compiled)
+    given = [theirs.tensors(torch, work, m.inputs) for m in mine]
+    if run is None:
+        if work.peer is None or compiled or not job.forward:
+            return []
+        return [work.peer(torch, *inputs) for inputs in given]
+    if job.forward:
+        return [theirs.forward(torch, run, inputs) for inputs in given]
+    needs = work.needs(variant.direction)
+    return [
+        theirs.backward(torch, run, inputs, needs, m.arranged_dy)
+        for inputs, m in zip(given, mine, strict=True)
+    ]
 
 
 def _named(variant: Variant, side: str, results: Any) -> dict[str, Any]:

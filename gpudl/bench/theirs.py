@@ -48,56 +48,51 @@ def tensor(torch: Any, array: Any) -> Any:
     return shared.view(torch.bfloat16) if bits is not array else shared
 
 
-class Theirs:
-    """The peer's calls on the inputs that ours have: one set of them."""
+def function(torch: Any, work: Workload, compiled: bool) -> Callable[..., Any] | None:
+    """The twin of the workload's operator, compiled once for all sets of inputs; None if there is
+    none, or the workload brings its own peer."""
+    twin: Any = work.op.twin
+    if twin is None or work.peer is not None:
+        return None
+    plain: Callable[..., Any] = lambda *tensors: twin(torch, *tensors)  # noqa: E731
+    if not compiled:
+        return plain
+    import torch._functorch.config as functorch
 
-    def __init__(self, torch: Any, work: Workload, inputs: Sequence[Any]) -> None:
-        self.torch, self.work = torch, work
-        self.tensors = [tensor(torch, a) for a in inputs]
-        if work.op.mutates:  # each side changes its own
-            self.tensors = [None if t is None else t.clone() for t in self.tensors]
-        self.twin: Any = work.op.twin
+    functorch.donated_buffer = False  # else backward runs once only
+    made: Callable[..., Any] = torch.compile(plain, dynamic=False)
+    return made
 
-    def forward(self, compiled: bool = False) -> Call | None:
-        torch, tensors = self.torch, self.tensors
-        if self.work.peer is not None:
-            return self.work.peer(torch, *tensors)
-        if self.twin is None:
-            return None
-        twin = self._compiled() if compiled else self._plain()
 
-        def call() -> Any:
-            with torch.no_grad():
-                return twin(*tensors)
+def tensors(torch: Any, work: Workload, inputs: Sequence[Any]) -> list[Any]:
+    """Our inputs as PyTorch's; each side changes its own where the operator changes some."""
+    shared = [tensor(torch, a) for a in inputs]
+    if not work.op.mutates:
+        return shared
+    return [None if t is None else t.clone() for t in shared]
 
-        return call
 
-    def backward(self, direction: str, dy: Any, compiled: bool = False) -> Call | None:
-        """dy: our array of the gradient of the first output."""
-        if self.twin is None or self.work.peer is not None:
-            return None
-        torch = self.torch
-        needs = self.work.needs(direction)
-        leaves = [
-            t if t is None or not need else t.detach().requires_grad_()
-            for t, need in zip(self.tensors, needs, strict=True)
-        ]
-        out = (self._compiled() if compiled else self._plain())(*leaves)
-        first = out[0] if isinstance(out, tuple) else out
-        wanted = [t for t, need in zip(leaves, needs, strict=True) if need]
-        gradient = tensor(torch, dy)
-        return lambda: torch.autograd.grad(first, wanted, gradient, retain_graph=True)
+def forward(torch: Any, run: Callable[..., Any], inputs: Sequence[Any]) -> Call:
+    def call() -> Any:
+        with torch.no_grad():
+            return run(*inputs)
 
-    def _plain(self) -> Callable[..., Any]:
-        torch, twin = self.torch, self.twin
-        return lambda *tensors: twin(torch, *tensors)
+    return call
 
-    def _compiled(self) -> Callable[..., Any]:
-        import torch._functorch.config as functorch
 
-        functorch.donated_buffer = False  # else backward runs once only
-        compiled: Callable[..., Any] = self.torch.compile(self._plain(), dynamic=False)
-        return compiled
+def backward(
+    torch: Any, run: Callable[..., Any], inputs: Sequence[Any], needs: Sequence[bool], dy: Any
+) -> Call:
+    """Gradients of the inputs that need one. dy: our array of the first output's gradient."""
+    leaves = [
+        t if t is None or not need else t.detach().requires_grad_()
+        for t, need in zip(inputs, needs, strict=True)
+    ]
+    out = run(*leaves)
+    first = out[0] if isinstance(out, tuple) else out
+    wanted = [t for t, need in zip(leaves, needs, strict=True) if need]
+    gradient = tensor(torch, dy)
+    return lambda: torch.autograd.grad(first, wanted, gradient, retain_graph=True)
 
 
 def replayed(torch: Any, call: Call, device: str) -> Call | None:
