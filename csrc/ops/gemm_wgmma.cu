@@ -4,12 +4,10 @@
 
 namespace gpudl::prim {
 
-// TMA reads rows that start at multiples of 16 bytes. Python asks for this algorithm only where strides allow it;
-// arrays that start elsewhere, and empty ones, take the other algorithm for bfloat16.
+// Python asks for this algorithm only where strides allow it; arrays that start elsewhere, and empty ones, take the
+// other algorithm for bfloat16.
 void gemm_wgmma_bf16(const Gemm<bfloat16>& gemm) {
-  const bool fits =
-      gemm.m > 0 && gemm.n > 0 && gemm.k > 0 && gemm.batch > 0 && gemm_aligned(gemm.a) && gemm_aligned(gemm.b);
-  fits ? gemm_wgmma_with(gemm) : gemm_mma_bf16(gemm);
+  gemm_wgmma_fits(gemm) ? gemm_wgmma_with(gemm) : gemm_mma_bf16(gemm);
 }
 
 }  // namespace gpudl::prim

@@ -14,6 +14,7 @@
 
 #include "platform/bfloat16.h"
 #include "platform/device.h"
+#include "platform/float16.h"
 
 namespace gpudl::prim {
 
@@ -36,6 +37,7 @@ GPUDL_DEVICE float as_float(T value) {
 template <class T>
 GPUDL_DEVICE T from_float(float value) {
   if constexpr (std::is_same_v<T, bfloat16>) return device::to_bfloat16(value);
+  else if constexpr (std::is_same_v<T, float16>) return device::to_float16(value);
   else return value;
 }
 

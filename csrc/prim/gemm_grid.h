@@ -120,17 +120,23 @@ __global__ void __launch_bounds__(GEMM_SUM_BLOCK) gemm_sum_kernel(GemmResult<E, 
   r.epilogue(sum, quad, r.c.data, r.c.offset(batch, row) + column, grid.c_aligned);
 }
 
-// Runs the main kernel over the grid, then the second stage where there are partial sums.
-template <class T, class E, class A, class B, class C, class... More>
-void gemm_launch(void (*kernel)(Gemm<T, E, A, B, C>, GemmGrid, More...), const Gemm<T, E, A, B, C>& g,
-                 const GemmGrid& grid, int threads, size_t shared_bytes, const std::type_identity_t<More>&... more) {
-  launch(kernel, dim3(static_cast<unsigned>(grid.blocks(g.batch))), dim3(threads), shared_bytes, g, grid, more...);
+// The second stage, where there are partial sums.
+template <class T, class E, class A, class B, class C>
+void gemm_sum(const Gemm<T, E, A, B, C>& g, const GemmGrid& grid) {
   if (grid.partials == nullptr) return;
   const GemmResult<E, C> result{
       g.m, g.n, g.sum_batches ? 1 : g.batch, g.sum_batches ? g.batch * grid.pieces : grid.pieces, g.c, g.epilogue};
   const int64_t quads = int64_t{(g.n + 7) / 8 * 2} * g.m * result.batch;
   launch(gemm_sum_kernel<E, C>, dim3(static_cast<unsigned>((quads + GEMM_SUM_BLOCK - 1) / GEMM_SUM_BLOCK)),
          GEMM_SUM_BLOCK, 0, result, grid);
+}
+
+// Runs the main kernel over the grid, then the second stage.
+template <class T, class E, class A, class B, class C, class... More>
+void gemm_launch(void (*kernel)(Gemm<T, E, A, B, C>, GemmGrid, More...), const Gemm<T, E, A, B, C>& g,
+                 const GemmGrid& grid, int threads, size_t shared_bytes, const std::type_identity_t<More>&... more) {
+  launch(kernel, dim3(static_cast<unsigned>(grid.blocks(g.batch))), dim3(threads), shared_bytes, g, grid, more...);
+  gemm_sum(g, grid);
 }
 
 }  // namespace gpudl::prim
