@@ -94,6 +94,7 @@ LINEAR(mma_tf32, float);
 LINEAR(mma_tf32x3, float);
 LINEAR(mma_bf16, bfloat16);
 LINEAR(wgmma_bf16, bfloat16);
+LINEAR(wgmma_tf32, float);
 
 }  // namespace
 }  // namespace gpudl

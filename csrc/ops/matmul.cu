@@ -110,6 +110,7 @@ MATMUL(mma_tf32, float);
 MATMUL(mma_tf32x3, float);
 MATMUL(mma_bf16, bfloat16);
 MATMUL(wgmma_bf16, bfloat16);
+MATMUL(wgmma_tf32, float);
 
 }  // namespace
 }  // namespace gpudl

@@ -71,5 +71,6 @@ void gemm_mma_tf32(const Gemm<float>& gemm);
 void gemm_mma_tf32x3(const Gemm<float>& gemm);
 void gemm_mma_bf16(const Gemm<bfloat16>& gemm);
 void gemm_wgmma_bf16(const Gemm<bfloat16>& gemm);
+void gemm_wgmma_tf32(const Gemm<float>& gemm);
 
 }  // namespace gpudl::prim
