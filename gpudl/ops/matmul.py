@@ -53,7 +53,7 @@ class Product(Op):
         "simt", "simt_large", "mma_tf32x3", "mma_tf32", "mma_bf16", "wgmma_bf16"
     )  # fmt: skip
     precision: ClassVar[dict[str, str]] = {
-        "mma_tf32": "tf32", "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16"
+        "mma_tf32": "tf32", "wgmma_tf32": "tf32", "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16"
     }  # fmt: skip
 
     def extents(self, *specs: Any) -> tuple[int, int, int, int]:
@@ -69,17 +69,18 @@ class Product(Op):
         _, m, n, k = self.extents(*specs)
         first = ["wgmma_bf16"]
         if precision != "highest":
-            first.append("mma_tf32")
+            first += ["wgmma_tf32", "mma_tf32"]
         elif min(m, n, k) >= 64:
             first.append("mma_tf32x3")
         return (*(a for a in first if a in algorithms), *(a for a in algorithms if a not in first))
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
-        """TMA reads rows that start at multiples of 16 bytes: eight bfloat16."""
-        if algorithm != "wgmma_bf16":
+        """TMA reads rows that start at multiples of 16 bytes."""
+        group = {"wgmma_bf16": 8, "wgmma_tf32": 4}.get(algorithm)
+        if group is None:
             return True
         present = [s for s in (*specs, *self.infer(*specs)) if s is not None and len(s.shape) > 1]
-        return all(s.size > 0 and s.shape[-1] % 8 == 0 for s in present)
+        return all(s.size > 0 and s.shape[-1] % group == 0 for s in present)
 
     def cost(self, *specs: Any) -> Cost:
         batch, m, n, k = self.extents(*specs)
