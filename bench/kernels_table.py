@@ -73,11 +73,19 @@ def groups(kernels: Iterable[Kernel]) -> list[Group]:
     return [Group(*key, found[key]) for key in sorted(found)]
 
 
-def dynamic_bytes() -> dict[str, int]:
-    """Dynamic shared memory of a block, by kernel: the term `dynamic=BYTES` of `// sass:`."""
-    found = {}
-    for path in (ROOT / "csrc").rglob("*.cu"):
-        for line in re.findall(r"^\s*// sass:(.*)$", path.read_text(encoding="utf-8"), re.M):
+def dynamic_bytes() -> dict[str, int | None]:
+    """Dynamic shared memory of a block, of the kernels that use some: the term `dynamic=BYTES` of
+    their `// sass:` line, None where nothing is said."""
+    found: dict[str, int | None] = {}
+    for path in sorted((ROOT / "csrc").rglob("*")):
+        if path.suffix not in (".cu", ".h") or "platform" in path.parts:
+            continue
+        text = path.read_text(encoding="utf-8")
+        for part in text.split("__global__")[1:]:
+            name = re.search(r"\b(\w+_kernel)\s*\(", part)
+            if name and "GPUDL_DYNAMIC_SHARED" in part:
+                found.setdefault(name[1], None)
+        for line in re.findall(r"^\s*// sass:(.*)$", text, re.MULTILINE):
             if match := re.search(r"\bdynamic=(\d+)", line):
                 found[line.split()[0]] = int(match[1])
     return found
@@ -96,14 +104,15 @@ def machine_code_tables(inspected: dict[Path, tuple[list[Kernel], list[str]]]) -
         yield table([*head, "occupancy"], rows)
 
 
-def kernel_row(group: Group, dynamic: int) -> Iterator[str]:
+def kernel_row(group: Group, dynamic: int | None) -> Iterator[str]:
     kernels = group.kernels
     yield f"`{group.name}`"
     yield group.arch
     yield str(len(kernels))
     yield group.span(k.threads for k in kernels) if all(k.threads for k in kernels) else "?"
     yield group.span(k.registers for k in kernels)
-    yield group.span(k.shared + dynamic for k in kernels)
+    shared = group.span(k.shared + (dynamic or 0) for k in kernels)
+    yield f"{shared} + ?" if dynamic is None else shared
     yield group.span(k.spills for k in kernels)
     for kind in KINDS:
         count = group.span(k.opcodes[kind] for k in kernels)
@@ -111,9 +120,9 @@ def kernel_row(group: Group, dynamic: int) -> Iterator[str]:
     yield occupancy_text(group, dynamic)
 
 
-def occupancy_text(group: Group, dynamic: int) -> str:
+def occupancy_text(group: Group, dynamic: int | None) -> str:
     """Of all forms: the least and the largest, and what limits the least."""
-    if not all(k.threads for k in group.kernels):
+    if dynamic is None or not all(k.threads for k in group.kernels):
         return "?"
     found = [occupancy(k.arch, k.threads, k.registers, k.shared + dynamic) for k in group.kernels]
     worst, best = min(found, key=lambda o: o.fraction), max(o.fraction for o in found)

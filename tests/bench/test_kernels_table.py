@@ -47,6 +47,13 @@ def test_rows_span_the_forms_of_a_kernel():
     assert list(page.kernel_row(page.groups([kernel("h", threads=0)])[0], 0))[-1] == "?"
 
 
+def test_unknown_shared_memory_is_not_taken_for_none():
+    (group,) = page.groups([kernel("f_kernel", shared=64)])
+    row = list(page.kernel_row(group, None))
+    assert (row[5], row[-1]) == ("64 + ?", "?")
+    assert set(page.dynamic_bytes()) >= {"gemm_mma_kernel", "gemm_wgmma_kernel"}
+
+
 def test_kernels_are_found_in_the_source():
     found = page.kernels_in_source()
     assert "softmax_forward_rows_kernel" in found["ops/softmax.cu"]
