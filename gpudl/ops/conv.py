@@ -53,6 +53,7 @@ class Convolution(Windowed):
         k = weight.shape[0]
         self.check_arrays(x, weight, weight.shape[1] * self.groups, k)
         self.check_bias(bias, k, weight)
+        self.check_padded("x", x.shape)
         outputs = self.output_size(x.shape, weight.shape)
         require(
             min(outputs) > 0,
@@ -112,8 +113,10 @@ class Convolution(Windowed):
     def forward_im2col(
         self, xp: Any, x: Any, weight: Any, bias: Any = None, residual: Any = None
     ) -> tuple[Any, ...]:
-        if x.dtype.itemsize == 2:
-            return self.forward(xp, x, weight, bias, residual)
+        dtype = x.dtype
+        x, weight, bias, residual = (
+            a if a is None else base.wide(a) for a in (x, weight, bias, residual)
+        )
         x, weight = base.volume(x), base.volume(weight)
         residual = residual if residual is None else base.volume(residual)
         outputs = self.geometry.outputs(x.shape[2:], weight.shape[2:])
@@ -125,20 +128,21 @@ class Convolution(Windowed):
 
         plain = residual is None and self.activation == "none"
         y = im2col.forward(self.geometry, x, weight, bias, outputs, None if plain else finish)
-        return (base.flat(y, self.axes),)
+        return (base.flat(y, self.axes).astype(dtype, copy=False),)
 
     def backward_im2col(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
-        if saved.x.dtype.itemsize == 2:
-            return self.backward(xp, dys, saved, needs)
         dz = base.before_activation(xp, self.activation, dys[0], saved.y)
-        dy, x, weight = (base.volume(a) for a in (dz, saved.x, saved.weight))
+        dy, x, weight = (base.volume(base.wide(a)) for a in (dz, saved.x, saved.weight))
         g = self.geometry
-        dx = dw = None
+        dx = dw = db = None
         if needs[0]:
             dx = base.flat(im2col.data_gradient(g, dy, weight, x.shape), self.axes)
         if needs[1]:
             dw = base.flat(im2col.weight_gradient(g, dy, x, weight), self.axes)
-        db = im2col.bias_gradient(dy) if needs[2] else None
+        if needs[2]:
+            db = im2col.bias_gradient(dy)
+        dtype = saved.x.dtype
+        dx, dw, db = (a if a is None else a.astype(dtype, copy=False) for a in (dx, dw, db))
         return dx, dw, db, dz if needs[3] else None
 
     # ------------------------------------------------------------------ kernels

@@ -64,10 +64,12 @@ class Windowed(Op):
         "implicit_mma_tf32x3",
         "implicit_mma_tf32",
         "implicit_mma_bf16",
+        "wgmma_bf16",  # of 1x1 windows, which are plain products
     )
     precision: ClassVar[dict[str, str]] = {
         "implicit_mma_tf32": "tf32",
         "implicit_mma_bf16": "bfloat16",
+        "wgmma_bf16": "bfloat16",
     }
     cpu = ("im2col",)
 
@@ -136,6 +138,19 @@ class Windowed(Op):
             f"has shape {weight.shape}; it must be ({named}, {WINDOWS[self.axes]}), none of them 0",
         )
 
+    def check_padded(self, argument: str, image: Size) -> None:
+        """Positions in the padded image are 32-bit numbers in the kernels."""
+        padded = [
+            size + 2 * padding + extra
+            for size, padding, extra in zip(image[2:], self.padding, self.extra, strict=True)
+        ]
+        require(
+            max(padded) <= LARGEST,
+            self,
+            argument,
+            f"and its padding extend over {max(padded)} elements; at most 2^31 - 1 are supported",
+        )
+
     def check_bias(self, bias: Spec | None, outputs: int, weight: Spec) -> None:
         require(
             bias is None or bias.shape == (outputs,),
@@ -156,7 +171,9 @@ class Windowed(Op):
         weight: Spec = specs[1]
         image, output = self.image_and_output(*specs)
         of_one = [s.size // max(1, s.shape[0]) for s in (image, output)]
-        if algorithm.startswith("implicit"):  # rows of the matrices are pixels of the batch
+        if algorithm == "wgmma_bf16" and not self.is_pointwise(*specs):
+            return False
+        if "mma" in algorithm or algorithm.startswith("implicit"):  # rows are pixels of the batch
             of_one += [s.size // max(1, s.shape[1]) for s in (image, output)]
         if algorithm == "im2col":
             of_one.append(self.columns_of_image(*specs))
@@ -182,6 +199,12 @@ class Windowed(Op):
 
     def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
         return conv_predict.seconds(self, machine, direction, algorithm, specs)
+
+    def is_pointwise(self, *specs: Any) -> bool:
+        """Does a window of one element meet every element of the image once?"""
+        image, output = self.image_and_output(*specs)
+        ones = (*specs[1].shape[2:], *self.stride)
+        return max(ones) == 1 and max(self.padding) == 0 and image.shape[2:] == output.shape[2:]
 
     def columns_of_image(self, *specs: Any) -> int:
         """Elements of the matrix of columns of one image."""
@@ -234,12 +257,10 @@ class Windowed(Op):
 
     def _columns(self, *specs: Any) -> tuple[int, int]:
         """Elements of the columns that are held at a time, and of how many images they are."""
-        image, output = self.image_and_output(*specs)
+        images = self.image_and_output(*specs)[0].shape[0]
         each = self.columns_of_image(*specs)
-        images = max(1, min(image.shape[0], MAX_COLUMNS // max(1, each)))
-        window = specs[1].shape[2:]
-        plain = max(window) == max(self.stride) == 1 and image.shape[2:] == output.shape[2:]
-        return (0 if plain else images * each), images
+        images = max(1, min(images, MAX_COLUMNS // max(1, each)))
+        return (0 if self.is_pointwise(*specs) else images * each), images
 
 
 def gradient_splits(pixels: int, weights: int) -> int:

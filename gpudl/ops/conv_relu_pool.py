@@ -111,11 +111,9 @@ class ConvReluMaxPool2dOp(Windowed):
 
     def forward_im2col(self, xp: Any, x: Any, weight: Any, bias: Any = None) -> tuple[Any, ...]:
         """Bias and ReLU come after the pooling, on a fraction of the elements."""
-        if x.dtype.itemsize == 2:
-            return self.forward(xp, x, weight, bias)
-        x, weight = base.volume(x), base.volume(weight)
-        outputs = self.geometry.outputs(x.shape[2:], weight.shape[2:])
-        z = im2col.forward(self.geometry, x, weight, None, outputs)
+        image, filters = base.volume(base.wide(x)), base.volume(base.wide(weight))
+        outputs = self.geometry.outputs(image.shape[2:], filters.shape[2:])
+        z = im2col.forward(self.geometry, image, filters, None, outputs)
         return self._pooled(np, base.flat(z, 2), bias, x.dtype)
 
     def backward_im2col(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:

@@ -65,6 +65,7 @@ class TransposedConvolution(Windowed):
             f"is {self.padding}; it leaves nothing of the output for x {x.shape} and weight "
             f"{weight.shape}",
         )
+        self.check_padded("x", (*x.shape[:2], *outputs))
         return (Spec((x.shape[0], k, *outputs), x.dtype),)
 
     def output_size(self, x: Size, weight: Size) -> Size:
@@ -101,28 +102,28 @@ class TransposedConvolution(Windowed):
     # ------------------------------------------------------------------ the faster NumPy form
 
     def forward_im2col(self, xp: Any, x: Any, weight: Any, bias: Any = None) -> tuple[Any, ...]:
-        if x.dtype.itemsize == 2:
-            return self.forward(xp, x, weight, bias)
-        outputs = self.output_size(x.shape, weight.shape)
+        dtype, outputs = x.dtype, self.output_size(x.shape, weight.shape)
         k = weight.shape[1] * self.groups
         shape = len(x), k, *base.triple(outputs, 1)
-        x, weight = base.volume(x), base.volume(weight)
+        x, weight = base.volume(base.wide(x)), base.volume(base.wide(weight))
         y = im2col.data_gradient(self.geometry, x, weight, shape)
         if bias is not None:
-            y += bias[:, None, None, None]
-        return (base.flat(y, self.axes),)
+            y += base.wide(bias)[:, None, None, None]
+        return (base.flat(y, self.axes).astype(dtype, copy=False),)
 
     def backward_im2col(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
-        if saved.x.dtype.itemsize == 2:
-            return self.backward(xp, dys, saved, needs)
-        dy, x, weight = (base.volume(a) for a in (dys[0], saved.x, saved.weight))
+        dtype = saved.x.dtype
+        dy, x, weight = (base.volume(base.wide(a)) for a in (dys[0], saved.x, saved.weight))
         g = self.geometry
-        dx = dw = None
+        dx = dw = db = None
         if needs[0]:
             dx = base.flat(im2col.forward(g, dy, weight, None, x.shape[2:]), self.axes)
         if needs[1]:
             dw = base.flat(im2col.weight_gradient(g, x, dy, weight), self.axes)
-        return dx, dw, im2col.bias_gradient(dy) if needs[2] else None
+        if needs[2]:
+            db = im2col.bias_gradient(dy)
+        dx, dw, db = (a if a is None else a.astype(dtype, copy=False) for a in (dx, dw, db))
+        return dx, dw, db
 
     # ------------------------------------------------------------------ kernels
 

@@ -178,6 +178,7 @@ def test_without_bias():
         ({"padding": (0, -1)}, r"conv2d: padding is \(0, -1\)"),
         ({"padding": ((0, -1), 1)}, r"conv2d: padding is \(-1, 1\) after x"),
         ({"padding": ((0, 1),)}, r"with pairs \(before, after\) it needs 2 entries"),
+        ({"padding": 2**30, "stride": 2**20}, r"conv2d: x and its padding extend over 2147483656"),
         ({"activation": "swish"}, r"conv2d: activation is 'swish'"),
         ({"dilation": 1.5}, "conv2d: dilation is 1.5"),
         ({"padding": "full"}, 'conv2d: padding is \'full\'; it must be .* "same" or "valid"'),
