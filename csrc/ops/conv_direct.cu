@@ -24,9 +24,11 @@ struct DirectPlan {
   int slots = 0, block_slots = 1;  // runs of channels: in all, and in one block
   int row_runs = 0;                // runs of TQ results in a row
   int64_t runs = 0;
+  bool packs;  // four neighbouring channels are written at once
   dim3 grid;
 
-  DirectPlan(const Sweep& s, int channel_slots, int slot_channels) : slots(channel_slots) {
+  DirectPlan(const Sweep& s, int channel_slots, int slot_channels, const float* to)
+      : slots(channel_slots), packs(s.to_c % 4 == 0 && prim::is_aligned<4>(to)) {
     while (block_slots < slots && block_slots < 32 && block_slots * slot_channels < BLOCK_C) block_slots *= 2;
     row_runs = ceil_div(s.w.results, TQ);
     runs = static_cast<int64_t>(s.N) * s.d.results * s.h.results * row_runs;
@@ -134,15 +136,27 @@ __global__ void __launch_bounds__(THREADS, 5)  // left to itself, the compiler s
     }
   }
   if (!place.active) return;
+  constexpr int PACK = TC == 1 ? 1 : 4;
 #pragma unroll
   for (int j = 0; j < TQ; ++j)
 #pragma unroll
-    for (int c = 0; c < TC; ++c)
-      if (j < place.results && channel + c < s.to_c) {
-        const int k = group * s.to_c + channel + c;
-        const int64_t at = (place.pixel + j * s.w.step) * all_to + k;
-        to[at] = finish(sum[j][c], k, at);
+    for (int c = 0; c < TC; c += PACK) {
+      if (j >= place.results || channel + c >= s.to_c) continue;
+      const int k = group * s.to_c + channel + c;
+      const int64_t at = (place.pixel + j * s.w.step) * all_to + k;
+      const int count = min(PACK, s.to_c - channel - c);
+      prim::Pack<float, PACK> results;
+#pragma unroll
+      for (int i = 0; i < PACK; ++i)
+        if (i < count) results.at[i] = finish(sum[j][c + i], k + i, at + i);
+      if (plan.packs) {
+        prim::store_pack<PACK>(to + at, results);
+      } else {
+#pragma unroll
+        for (int i = 0; i < PACK; ++i)
+          if (i < count) to[at + i] = results.at[i];
       }
+    }
 }
 
 // The same where every group has one channel, for 4 channels x TQ results a thread in 16-byte accesses.
@@ -199,11 +213,11 @@ __global__ void __launch_bounds__(THREADS) conv_depthwise_kernel(const float* fr
 void run_sweep(const Sweep& s, const float* from, const float* weight, float* to, const ConvFinish<float>& finish) {
   const bool aligned = prim::is_aligned<4>(from) && prim::is_aligned<4>(to);
   if (s.from_c == 1 && s.to_c == 1 && s.groups % 4 == 0 && aligned) {
-    const DirectPlan plan(s, s.groups / 4, 4);
+    const DirectPlan plan(s, s.groups / 4, 4, to);
     return launch(conv_depthwise_kernel, plan.grid, THREADS, 0, from, weight, to, s, plan, finish);
   }
   with_channels(s.to_c, [&]<int TC>() {
-    const DirectPlan plan(s, s.groups * ceil_div(s.to_c, TC), TC);
+    const DirectPlan plan(s, s.groups * ceil_div(s.to_c, TC), TC, to);
     launch(conv_direct_kernel<TC>, plan.grid, THREADS, 0, from, weight, to, s, plan, finish);
   });
 }

@@ -81,7 +81,7 @@ void conv_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight
   if (y) {
     T* made = dresidual.data;
     if (made == nullptr) {
-      const int64_t elements = ceil_div<int64_t>(dy.size() * sizeof(T), sizeof(float));
+      const int64_t elements = ceil_div<int64_t>(dy.size() * sizeof(T), 16) * 4;  // what follows stays aligned
       check(workspace.size() >= elements, "workspace", "is too small for the gradient before the activation");
       made = reinterpret_cast<T*>(workspace.data);
       workspace = {workspace.data + elements, {static_cast<int>(workspace.size() - elements)}};

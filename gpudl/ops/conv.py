@@ -154,7 +154,7 @@ class Convolution(Windowed):
         y = self.infer_cached(specs)[0]
         if direction == "forward":
             return self.forward_workspace(algorithm, *specs)
-        before_activation = 0 if self.activation == "none" else y.size
+        before_activation = 0 if self.activation == "none" else -(-y.size // 4) * 4
         return before_activation + max(
             self.data_workspace(algorithm, *specs), self.weight_workspace(algorithm, *specs)
         )

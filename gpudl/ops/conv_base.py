@@ -18,6 +18,7 @@ Triple = tuple[int, int, int]
 ACTIVATIONS = ("none", "relu")  # numbered as in csrc/prim/conv_export.h
 FEW_CHANNELS = 16  # a group with fewer is better off without a matrix product
 MAX_COLUMNS = 1 << 24  # elements of the matrix of columns at a time, unless one image has more
+MOST_ROWS = 256  # of a tile, by which the last one may reach beyond the matrix
 LARGEST = 2**31 - 1  # kernels index within an image, and within the weights, by 32 bits
 SHAPES = {1: "(N, C, W)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
 WINDOWS = {1: "S", 2: "R, S", 3: "T, R, S"}
@@ -173,8 +174,8 @@ class Windowed(Op):
         of_one = [s.size // max(1, s.shape[0]) for s in (image, output)]
         if algorithm == "wgmma_bf16" and not self.is_pointwise(*specs):
             return False
-        if "mma" in algorithm or algorithm.startswith("implicit"):  # rows are pixels of the batch
-            of_one += [s.size // max(1, s.shape[1]) for s in (image, output)]
+        if "mma" in algorithm or algorithm.startswith("implicit"):  # rows are pixels of the batch,
+            of_one += [s.size // max(1, s.shape[1]) + MOST_ROWS for s in (image, output)]
         if algorithm == "im2col":
             of_one.append(self.columns_of_image(*specs))
         return bool(max(weight.size, *of_one) <= LARGEST)
