@@ -43,8 +43,8 @@ GRACE = 20.0  # seconds to end in after the interrupt that follows the limit
 BUDGET = 400.0
 # What says most comes first: the time on such a machine may end at any moment.
 STAGES = ("build", "test", "curves", *BENCHES, "bench-kernels", "sass", *SANITIZERS)
-MODULES = ("cupy", "hypothesis", "ml_dtypes", "numpy", "pybind11", "pytest", "pytest_timeout")
-MODULES += ("safetensors", "tqdm")
+MODULES = ("cupy", "numpy", "pybind11", "safetensors", "tqdm")
+TEST_MODULES = ("hypothesis", "ml_dtypes", "pytest", "pytest_timeout")
 QUICK_TESTS = ["-m", "cuda and not slow", "tests/ops"]
 
 
@@ -56,12 +56,25 @@ def missing() -> str | None:
     gpus = subprocess.run([smi, "-L"], capture_output=True, text=True, check=False)
     if "GPU" not in gpus.stdout:
         return f"nvidia-smi lists no GPU ({(gpus.stdout + gpus.stderr).strip()})."
-    modules = [name for name in MODULES if find_spec(name) is None]
-    if modules:
-        return (
-            f"{sys.executable} lacks {', '.join(modules)}; install them, or name a Python that has "
-            "them: make gpu PYTHON=/path/to/python3."
-        )
+    return lacking(MODULES)
+
+
+def lacking(modules: Sequence[str]) -> str | None:
+    absent = [name for name in modules if find_spec(name) is None]
+    if not absent:
+        return None
+    return (
+        f"{sys.executable} lacks {', '.join(absent)}; install them, or name a Python that has "
+        "them: make gpu PYTHON=/path/to/python3."
+    )
+
+
+def why_not(stage: str) -> str | None:
+    """Why a stage cannot run here though others can."""
+    if (stage == "test" or stage in SANITIZERS) and (reason := lacking(TEST_MODULES)):
+        return reason
+    if stage in SANITIZERS and find_sanitizer() is None:
+        return "compute-sanitizer is not installed; it comes with CUDA's toolkit."
     return None
 
 
@@ -70,10 +83,8 @@ def find_sanitizer() -> str | None:
     return shutil.which("compute-sanitizer", path=os.pathsep.join(folders))
 
 
-def command(
-    stage: str, out: Path, pytest_args: Sequence[str], budget: float = BUDGET
-) -> list[str] | None:
-    """The program of a stage; None if it is not installed."""
+def command(stage: str, out: Path, pytest_args: Sequence[str], budget: float = BUDGET) -> list[str]:
+    """The program of a stage."""
     python = sys.executable
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     if stage == "build":
@@ -87,12 +98,9 @@ def command(
         return [python, "bench/error_curves.py", "--device", "cuda", *files]
     if stage.startswith("bench-"):
         return bench_command(stage, out, budget)
-    sanitizer = find_sanitizer()
-    if sanitizer is None:
-        return None
     options = ["--tool", stage, "--error-exitcode", "42", "--print-limit", "20"]
     pytest += ["-p", "bench.no_pool", "--timeout=0"]
-    return [sanitizer, *options, *pytest, *QUICK_TESTS, *pytest_args]
+    return [find_sanitizer() or "", *options, *pytest, *QUICK_TESTS, *pytest_args]
 
 
 def bench_command(stage: str, out: Path, budget: float) -> list[str]:
@@ -234,11 +242,14 @@ def main() -> int:
     for stage in expand(options.stages):
         print(f"\n=== {stage}", flush=True)
         start = time.monotonic()
-        words = command(stage, out, options.pytest_args, options.budget)
         log = out / f"{name}-{stage}.log"
-        code = run(words, log, limit_of(stage, options.limit, options.budget)) if words else 127
-        if words is None:
-            print("compute-sanitizer is not installed; it comes with CUDA's toolkit.")
+        if reason := why_not(stage):
+            print(reason)
+            log.write_text(reason + "\n", encoding="utf-8")
+            code = 127
+        else:
+            words = command(stage, out, options.pytest_args, options.budget)
+            code = run(words, log, limit_of(stage, options.limit, options.budget))
         result = {"stage": stage, "exit": code, "seconds": round(time.monotonic() - start, 1)}
         report["stages"].append({**result, "last_line": last_line(log)})
         (out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Measure suites of workloads beside PyTorch, or compare two measurements.
 
+Examples:
   gpudl bench gemm conv --quick          two suites, a selection of each
   gpudl bench all --out results          everything, into a folder; takes long
   gpudl bench show a.json                a report again; --markdown: means by suite

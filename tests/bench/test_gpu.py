@@ -21,6 +21,8 @@ def machine(tmp_path, monkeypatch):
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", os.pathsep.join([str(smi.parent), os.environ["PATH"]]))
     monkeypatch.setattr(gpu, "MODULES", ("json",))
+    monkeypatch.setattr(gpu, "TEST_MODULES", ("json",))
+    monkeypatch.setattr(gpu, "find_sanitizer", lambda: None)
     return tmp_path
 
 
@@ -32,7 +34,7 @@ STAGES = {
     "build": python("print('built')"),
     "test": python("import sys; print('2 failed'); sys.exit(1)"),
     "curves": ["/no/such/program"],
-    "memcheck": None,
+    "memcheck": [],
     "sass": python("print('no spills')"),
 }
 
@@ -58,6 +60,15 @@ def test_a_stage_that_fails_does_not_stop_the_next(machine, monkeypatch, capsys)
     assert [line.split()[1] for line in shown.splitlines()[-6:-1]] == [
         "ok", "exit", "not", "missing", "ok",
     ]  # fmt: skip
+
+
+def test_without_pytest_the_benchmarks_run(machine, monkeypatch):
+    monkeypatch.setattr(gpu, "TEST_MODULES", ("no_such_module",))
+    assert run_main(monkeypatch, machine, ["test", "sass"]) == 1
+    (path,) = (machine / "out").glob("gpu-*.json")
+    stages = json.loads(path.read_text())["stages"]
+    assert [s["exit"] for s in stages] == [127, 0]
+    assert "lacks no_such_module" in stages[0]["last_line"]
 
 
 def test_all_is_well(machine, monkeypatch):
