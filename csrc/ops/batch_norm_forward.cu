@@ -17,48 +17,18 @@ using namespace prim;
 constexpr int BLOCK = CHUNK_BLOCK, ROWS = CHUNK_ROWS;
 
 // partial[part] = moments of each channel over the chunks part, part + parts, …: [part][mean, squares][channel].
-// Grid: (parts, tiles). Each thread takes the moments of four rows in two passes over its registers and merges them
-// into its own (Chan, Golub, LeVeque 1979). All numbers are relative to the channel's first, which keeps the digits of
-// the variance when the mean is thousands of times larger.
-// sass: batch_norm_statistics_kernel registers<=80
+// Grid: (parts, tiles). All numbers are relative to the channel's first, which keeps the digits of the variance when
+// the mean is thousands of times larger. sass: batch_norm_statistics_kernel registers<=80
 template <bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK, 3)
     batch_norm_statistics_kernel(ChannelRows m, const float* x, float* partial, Running running) {
   GPUDL_SHARED(FourMoments, shared, [BLOCK]);
   if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) running.count();
   const ChannelPlace place(m, blockIdx.y);
-  const int64_t step = gridDim.x * chunk_of(m);
   FourMoments mine{};
   if (place.count > 0) {
-    const float* const from = x + place.channel;
-    const Four origin = load_four<ALIGNED>(from, place.count);
-    for (int64_t row = blockIdx.x * chunk_of(m) + place.lane; row < m.rows; row += step) {
-      Four values[ROWS];
-      float count = 0;
-#pragma unroll
-      for (int i = 0; i < ROWS; ++i) {
-        const int64_t at = row + i * m.lanes;
-        values[i] = at < m.rows ? load_four<ALIGNED>(from + at * m.channels, place.count) : origin;
-        count += at < m.rows ? 1.f : 0.f;
-      }
-      FourMoments these{count, {}, {}};
-      const float share = __fdividef(1.f, count);
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        float sum = 0, squares = 0;
-#pragma unroll
-        for (int i = 0; i < ROWS; ++i) sum += values[i].at[c] -= origin.at[c];  // 0 where there is no row
-        const float mean = sum * share;
-#pragma unroll
-        for (int i = 0; i < ROWS; ++i) {
-          const float distance = values[i].at[c] - mean;
-          squares += static_cast<float>(i) < count ? distance * distance : 0.f;
-        }
-        these.mean[c] = mean;
-        these.squares[c] = squares;
-      }
-      mine = merge(mine, these);
-    }
+    const Four origin = load_four<ALIGNED>(x + place.channel, place.count);
+    mine = moments_of<ALIGNED>(m, place, x, origin, blockIdx.x, gridDim.x);
   }
   mine = combine_lanes(m, mine, shared, [](const FourMoments& a, const FourMoments& b) { return merge(a, b); });
   if (place.lane != 0) return;
@@ -94,11 +64,9 @@ __global__ void __launch_bounds__(BLOCK)
                             Running running) {
   GPUDL_SHARED(Moments, shared, [BLOCK]);
   const int c = blockIdx.x * MERGED + threadIdx.x % MERGED, lane = threadIdx.x / MERGED;
-  const int64_t chunk = chunk_of(m), chunks = chunks_of(m);
   Moments all{0, 0, 0};
   for (int part = lane; part < parts && c < m.channels; part += BLOCK / MERGED) {
-    int64_t rows = (chunks - part + parts - 1) / parts * chunk;
-    if ((chunks - 1) % parts == part) rows -= chunks * chunk - m.rows;  // the last chunk is shorter
+    const int64_t rows = rows_of_part(m, part, parts);
     const float* const from = partial + 2 * static_cast<int64_t>(part) * m.channels + c;
     all = merge(all, {static_cast<float>(rows), from[0], from[m.channels]});
   }

@@ -14,6 +14,12 @@ LAYERS = [
     ("LayerNorm", ((5, 6),), {"bias": False, "eps": 1e-3}, (4, 5, 6)),
     ("LayerNorm", (6,), {"elementwise_affine": False}, (4, 6)),
     ("RMSNorm", (6,), {}, (4, 5, 6)),
+    ("GroupNorm", (2, 6), {}, (3, 6, 4, 2)),
+    ("GroupNorm", (3, 6), {"affine": False}, (3, 6)),
+    ("InstanceNorm1d", (5,), {}, (3, 5, 4)),
+    ("InstanceNorm2d", (8,), {"affine": True}, (2, 8, 4, 3)),
+    ("InstanceNorm2d", (3,), {"track_running_stats": True}, (2, 3, 4, 3)),
+    ("InstanceNorm3d", (3,), {"track_running_stats": True}, (3, 2, 4, 3)),
     ("Softmin", (1,), {}, (4, 5, 6)),
     ("Softmax2d", (), {}, (2, 5, 3, 4)),
 ]
@@ -35,6 +41,7 @@ def test_layer_is_pytorchs(where, name, args, options, shape):
     ours.to(where)
     x, dy = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
     a, b = Tensor(x, device=where, requires_grad=True), torch.tensor(x, requires_grad=True)
+    ours(a), theirs(b)  # running statistics move twice
     y, y_ = ours(a), theirs(b)
     y.backward(Tensor(dy, device=where))
     y_.backward(torch.tensor(dy))
@@ -44,3 +51,22 @@ def test_layer_is_pytorchs(where, name, args, options, shape):
         np.testing.assert_allclose(np.asarray(parameter.grad), other[key].grad.numpy(), atol=2e-5)
     for key, buffer in dict(theirs.named_buffers()).items():
         np.testing.assert_allclose(np.asarray(dict(ours.named_buffers())[key]), buffer, atol=2e-6)
+
+
+def test_running_statistics_of_instances_are_used_in_evaluation():
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(1).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    ours = nn.InstanceNorm2d(3, track_running_stats=True)
+    theirs = torch.nn.InstanceNorm2d(3, track_running_stats=True)
+    ours(Tensor(x)), theirs(torch.tensor(x))
+    y, y_ = ours.eval()(Tensor(x)), theirs.eval()(torch.tensor(x))
+    np.testing.assert_allclose(np.asarray(y), y_.numpy(), atol=2e-6)
+
+
+def test_layers_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="GroupNorm: num_channels is 5"):
+        nn.GroupNorm(2, 5)
+    with pytest.raises(ValueError, match=r"InstanceNorm2d: input is \[2, 4, 3, 3\]"):
+        nn.InstanceNorm2d(3)(Tensor(np.zeros((2, 4, 3, 3), np.float32)))
+    with pytest.raises(ValueError, match="instance_norm: input is"):
+        nn.InstanceNorm1d(3)(Tensor(np.zeros((2, 3, 1), np.float32)))
