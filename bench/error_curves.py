@@ -76,7 +76,12 @@ def contenders(device: str) -> dict[str, Any]:
         names = [c.algorithm for c in where.candidates(op, "forward", specs)]
 
     def run(name: str, a: Any, b: Any) -> Any:
+        """None where the kernel does not take such inputs."""
         specs = Spec(a.shape, a.dtype), Spec(b.shape, b.dtype)
+        if isinstance(where, NativeDevice) and name not in {
+            c.algorithm for c in where.candidates(op, "forward", specs)
+        }:
+            return None
         placed = where.asarray(a), where.asarray(b)
         return where.to_numpy(where.forward(op, specs, placed, name)[0])
 
@@ -106,7 +111,9 @@ def measure(device: str, most: int) -> Iterator[dict[str, Any]]:
             a, b = operands(kind, 1 << power)
             row: dict[str, Any] = {"operands": kind, "k": 1 << power, "largest": {}, "rms": {}}
             for name, call in calls.items():
-                largest, rms = units(call(a, b), a, b)
+                if (result := call(a, b)) is None:
+                    continue
+                largest, rms = units(result, a, b)
                 row["largest"][name] = float(f"{largest:.4g}")
                 row["rms"][name] = float(f"{rms:.4g}")
             yield row
@@ -130,10 +137,11 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, kind in zip(figure.subplots(2, 2).flat, KINDS, strict=True):
         mine = [r for r in rows if r["operands"] == kind]
-        for name in mine[0]["largest"]:
+        for name in dict.fromkeys(n for r in mine for n in r["largest"]):
+            there = [r for r in mine if name in r["largest"]]
             style = {"color": "black", "lw": 2, "ls": "--"} if name == "float32 loop" else {"lw": 1}
-            values = [max(r["largest"][name], 1e-3) for r in mine]
-            axes.plot([r["k"] for r in mine], values, label=name, **style)
+            values = [max(r["largest"][name], 1e-3) for r in there]
+            axes.plot([r["k"] for r in there], values, label=name, **style)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_title(kind, fontsize=9)
