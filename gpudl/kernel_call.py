@@ -49,6 +49,13 @@ class KernelCall:
         self.fixed = {**op.parameters(), "tile_shape": chosen.tile_shape}
         self.mutates = op.mutates
         self.workspace = op.workspace(direction, chosen.algorithm, *specs)
+        # A gradient that the launcher works on (not Maybe) is made even where nobody needs it.
+        self.scratch = {
+            p["name"]: Spec(spec.shape, spec.dtype, p["layout"])
+            for name, spec in zip(op.inputs, specs, strict=True)
+            for p in self.parameters
+            if p["name"] == f"d{name}" and spec is not None and not p["optional"]
+        }
 
     def __call__(
         self, device: NativeDevice, values: dict[str, Any], results: dict[str, Spec]
@@ -63,6 +70,8 @@ class KernelCall:
                 array = made[name] = self._result(device, results[name], p, like)
             elif name == "workspace":
                 array = device.allocate(Spec((self.workspace,), np.dtype(np.float32)))
+            elif name in self.scratch:
+                array = device.allocate(self.scratch[name])
             elif p["kind"] == "array":
                 array = self._input(device, values.get(name), p, like)
             else:

@@ -101,6 +101,7 @@ class Op:
     saves: ClassVar[tuple[str, ...]] = ()  # inputs and outputs that backward reads
     # {"x": ("y",)}: the saved x is read for the gradient of input y alone; not said: for any
     saved_for: ClassVar[dict[str, tuple[str, ...]]] = {}
+    internal: ClassVar[tuple[str, ...]] = ()  # outputs for backward alone: without a gradient
     mutates: ClassVar[tuple[str, ...]] = ()  # inputs that forward changes in place
     constants: ClassVar[tuple[str, ...]] = ()  # floating inputs without a gradient, as in PyTorch
     precision: ClassVar[dict[str, str]] = {}  # what an algorithm rounds float32 operands to
@@ -287,7 +288,10 @@ class Op:
                 s is not None and is_floating(s.dtype) and name not in self.constants
                 for name, s in zip(self.inputs, specs, strict=True)
             ),
-            tuple(is_floating(s.dtype) for s in outputs),
+            tuple(
+                is_floating(s.dtype) and name not in self.internal
+                for name, s in zip(self.outputs, outputs, strict=True)
+            ),
         )
 
     def save(

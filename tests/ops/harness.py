@@ -79,11 +79,13 @@ def needs_of(case: Case, arrays: tuple) -> tuple[bool, ...]:
     )
 
 
-def output_gradients(outputs: tuple, seed: int = 1) -> tuple:
+def output_gradients(op: Op, outputs: tuple, seed: int = 1) -> tuple:
     rng = np.random.default_rng(seed)
     return tuple(
-        rng.standard_normal(y.shape).astype(y.dtype) if is_floating(y.dtype) else None
-        for y in outputs
+        rng.standard_normal(y.shape).astype(y.dtype)
+        if is_floating(y.dtype) and name not in op.internal
+        else None
+        for name, y in zip(op.outputs, outputs, strict=True)
     )
 
 

@@ -273,7 +273,7 @@ def test_what_is_saved_is_only_what_is_read():
         arrays, outputs = h.reference(case)
         needs = h.needs_of(case, arrays)
         specs = h.specs_of(arrays)
-        dys = h.output_gradients(outputs)
+        dys = h.output_gradients(op, outputs)
         whole = cpu.backward(op, dys, op.save(arrays, outputs, specs), needs)
         for wanted in [tuple(i == j for j in range(len(needs))) for i, n in enumerate(needs) if n]:
             saved = op.save(arrays, outputs, specs, wanted)
