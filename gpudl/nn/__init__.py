@@ -15,7 +15,7 @@ from gpudl.nn.norm import *
 from gpudl.nn.padding import *
 from gpudl.nn.pooling import *
 from gpudl.nn.rbm import *
-from gpudl.nn.softmax import *
 from gpudl.nn.recurrent import *
 from gpudl.nn.recurrent_cell import *
+from gpudl.nn.softmax import *
 from gpudl.nn.summary import *
