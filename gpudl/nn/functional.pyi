@@ -40,6 +40,7 @@ from gpudl.ops.energy import contrastive_divergence as contrastive_divergence
 from gpudl.ops.energy import gibbs_half_step as gibbs_half_step
 from gpudl.ops.group_norm import group_norm as group_norm
 from gpudl.ops.group_norm import instance_norm as instance_norm
+from gpudl.ops.gru import gru_sequence as gru_sequence
 from gpudl.ops.indexing import one_hot as one_hot
 from gpudl.ops.layer_norm import layer_norm as layer_norm
 from gpudl.ops.layer_norm import rms_norm as rms_norm
@@ -59,6 +60,7 @@ from gpudl.ops.loss_functions import multi_margin_loss as multi_margin_loss
 from gpudl.ops.loss_functions import poisson_nll_loss as poisson_nll_loss
 from gpudl.ops.loss_functions import smooth_l1_loss as smooth_l1_loss
 from gpudl.ops.loss_functions import soft_margin_loss as soft_margin_loss
+from gpudl.ops.lstm import lstm_sequence as lstm_sequence
 from gpudl.ops.pad import pad as pad
 from gpudl.ops.pool import avg_pool1d as avg_pool1d
 from gpudl.ops.pool import avg_pool2d as avg_pool2d
@@ -82,6 +84,7 @@ from gpudl.ops.prelu import glu as glu
 from gpudl.ops.prelu import prelu as prelu
 from gpudl.ops.prelu import rrelu as rrelu
 from gpudl.ops.random import dropout as dropout
+from gpudl.ops.rnn import rnn_sequence as rnn_sequence
 from gpudl.ops.softmax import log_softmax as log_softmax
 from gpudl.ops.softmax import softmax as softmax
 from gpudl.ops.softmax import softmax2d as softmax2d
