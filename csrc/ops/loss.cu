@@ -10,7 +10,7 @@ using prim::Types;
 // sass: map_sum_kernel LDG SHFL registers<=48
 // sass: sum_parts_kernel SHFL registers<=40
 
-GPUDL_DEVICE float sign_of(float d) { return d > 0 ? 1.f : d < 0 ? -1.f : d; }  // NaN passes
+GPUDL_DEVICE float sign_of(float d) { return d > 0 ? 1.f : d < 0 ? -1.f : 0.f; }  // of NaN 0, as in PyTorch
 
 // A loss of d = x - target. D gives value(d) and slope(d).
 template <class D>
@@ -44,7 +44,7 @@ struct SmoothL1 {
     const float size = fabsf(d);
     return size < beta ? 0.5f * size * size / beta : size - 0.5f * beta;
   }
-  GPUDL_DEVICE float slope(float d) const { return fabsf(d) < beta ? d / beta : sign_of(d); }
+  GPUDL_DEVICE float slope(float d) const { return d >= beta || d <= -beta || beta == 0 ? sign_of(d) : d / beta; }
 };
 GPUDL_PAIR_LOSS(smooth_l1_loss, Difference<SmoothL1>, beta);
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import dtypes
-from gpudl.op import Case, Op, Spec, public
+from gpudl.op import Case, Op, Spec, is_floating, public
 from gpudl.ops.arithmetic import maximum, minimum
 from gpudl.ops.elementwise_base import Number, Unary, fixed, in_place, uniform
 from gpudl.tensor import Tensor, apply
@@ -192,12 +192,14 @@ class AbsOp(SameDtype):
         return xp.abs(x)
 
     def derivative(self, xp: Any, dy: Any, saved: Any) -> Any:
-        return dy * xp.sign(saved.x)
+        return dy * sign_of(xp, saved.x)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield from super().cases()
         yield Case("integers", cls(), fixed([-1, 0, 2]), golden=(np.array([1, 0, 2]),))
+        want = (np.array([np.nan, 0, np.inf], np.float32),)
+        yield Case("special values", cls(), fixed([np.nan, 0.0, -np.inf]), golden=want)
 
 
 class SquareOp(SameDtype):
@@ -229,11 +231,23 @@ class Step(SameDtype):
         yield Case("integers", cls(), fixed([-2, 0, 3]))
 
 
+def sign_of(xp: Any, x: Any) -> Any:
+    """-1, 0 or 1; of NaN 0, as in PyTorch."""
+    sign = xp.sign(x)
+    return xp.where(x != x, x.dtype.type(0), sign) if is_floating(x.dtype) else sign
+
+
 class SignOp(Step):
-    """y = -1, 0 or 1."""
+    """y = -1, 0 or 1; 0 for NaN, as in PyTorch."""
 
     def compute(self, xp: Any, x: Any) -> Any:
-        return xp.sign(x)
+        return sign_of(xp, x)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from super().cases()
+        want = (np.array([0, -1, 0], np.float32),)
+        yield Case("NaN", cls(), fixed([np.nan, -np.inf, -0.0]), golden=want)
 
 
 class FloorOp(Step):

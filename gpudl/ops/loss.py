@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.op import Case, Spec, require
+from gpudl.ops.elementwise import sign_of
 from gpudl.ops.loss_base import Difference, PairLoss, by_hand
 
 
@@ -31,18 +32,20 @@ class MseLossOp(Difference):
 
 
 class L1LossOp(Difference):
-    """Mean, sum or each of |x - target|. The gradient where they are equal is 0."""
+    """Mean, sum or each of |x - target|. The gradient where they are equal, or NaN, is 0."""
 
     def of_difference(self, xp: Any, d: Any) -> Any:
         return xp.abs(d)
 
     def slope(self, xp: Any, d: Any) -> Any:
-        return xp.sign(d)
+        return sign_of(xp, d)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield from cls.few_cases()
         yield by_hand(cls.of(), [1, 2], [3, 5], 2.5)
+        odd = np.array([np.nan, np.inf, -np.inf, 0], np.float32)
+        yield Case("special values", cls.of(False, False), lambda rng: (odd, np.zeros_like(odd)))
 
 
 class SmoothL1LossOp(Difference):
@@ -63,8 +66,9 @@ class SmoothL1LossOp(Difference):
         return xp.where(size < self.beta, 0.5 * d * d / self.beta, size - 0.5 * self.beta)
 
     def slope(self, xp: Any, d: Any) -> Any:
-        near = d / self.beta if self.beta else d
-        return xp.where(xp.abs(d) < self.beta, near, xp.sign(d))
+        if self.beta == 0:
+            return sign_of(xp, d)
+        return xp.clip(d / self.beta, -1, 1)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -72,6 +76,8 @@ class SmoothL1LossOp(Difference):
         yield by_hand(cls.of(False, False), [0.5, 3, -3], [0, 0, 0], [0.125, 2.5, 2.5])
         yield by_hand(cls.of(False, False, 0.0), [0.5, 3, -3], [0, 0, 0], [0.5, 3, 3])
         yield by_hand(cls.of(False, False, 2.0), [0.5, 3, 1], [0, 0, 0], [0.0625, 2, 0.25])
+        odd = np.array([np.nan, np.inf, -np.inf], np.float32)
+        yield Case("special values", cls.of(False, False), lambda rng: (odd, np.zeros_like(odd)))
         yield Case(
             "beta", cls.of(True, True, -1.0), lambda rng: cls.draw(rng, (2,)), error="beta is -1"
         )
