@@ -7,9 +7,12 @@
 //   };
 //   GPUDL_ACTIVATION(elu, Elu, x, alpha);
 //
-// exports elu_forward_flat(x, y, alpha) and elu_backward_flat(dy, x, dx, alpha). The parameters are the object's
+// exports elu_forward_flat(x, y, alpha) and elu_backward_flat(dy, x, dx, alpha), and the same with `_bfloat16` behind,
+// which compute in float32 all the same. The parameters are the object's
 // members in their order, all of them float.
 #pragma once
+#include <string>
+#include <type_traits>
 #include <utility>
 
 #include "core/export.h"
@@ -17,46 +20,59 @@
 
 namespace gpudl::prim {
 
-template <class F>
+GPUDL_DEVICE float widen(float value) { return value; }
+GPUDL_DEVICE float widen(bfloat16 value) { return device::to_float(value); }
+template <class T>
+GPUDL_DEVICE T narrow(float value) {
+  if constexpr (std::is_same_v<T, bfloat16>) return device::to_bfloat16(value);
+  else return value;
+}
+
+template <class F, class T>
 struct ActivationValue {
   F f;
-  GPUDL_DEVICE float operator()(float x) const { return f.value(x); }
+  GPUDL_DEVICE T operator()(T x) const { return narrow<T>(f.value(widen(x))); }
 };
 
-template <class F>
-struct ActivationGradient {
+template <class F, class T>
+struct ActivationSlope {
   F f;
-  GPUDL_DEVICE float operator()(float dy, float saved) const { return f.gradient(dy, saved); }
+  GPUDL_DEVICE T operator()(T dy, T saved) const { return narrow<T>(f.gradient(widen(dy), widen(saved))); }
 };
 
 template <size_t>
 using OneReal = float;
 
-template <class F, class Indices>
+template <class F, class T, class Indices>
 struct ActivationLaunchers;
 
-template <class F, size_t... I>
-struct ActivationLaunchers<F, std::index_sequence<I...>> {
-  static void forward(Flat<const float> x, Flat<float> y, OneReal<I>... parameters) {
-    map(ActivationValue<F>{F{parameters...}}, y, x);
+template <class F, class T, size_t... I>
+struct ActivationLaunchers<F, T, std::index_sequence<I...>> {
+  static void forward(Flat<const T> x, Flat<T> y, OneReal<I>... parameters) {
+    map(ActivationValue<F, T>{F{parameters...}}, y, x);
   }
-  static void backward(Flat<const float> dy, Flat<const float> saved, Flat<float> dx, OneReal<I>... parameters) {
-    map(ActivationGradient<F>{F{parameters...}}, dx, dy, saved);
+  static void backward(Flat<const T> dy, Flat<const T> saved, Flat<T> dx, OneReal<I>... parameters) {
+    map(ActivationSlope<F, T>{F{parameters...}}, dx, dy, saved);
   }
-  static bool add(const char* forward_name, const char* forward_arguments, const char* backward_name,
-                  const char* backward_arguments) {
-    return Export<&forward>::add(forward_name, forward_arguments) &&
-           Export<&backward>::add(backward_name, backward_arguments);
+  static bool add(const std::string& name, const char* forward_arguments, const char* backward_arguments) {
+    const char* suffix = std::is_same_v<T, bfloat16> ? "_flat_bfloat16" : "_flat";
+    return Export<&forward>::add((name + "_forward" + suffix).c_str(), forward_arguments) &&
+           Export<&backward>::add((name + "_backward" + suffix).c_str(), backward_arguments);
   }
 };
+
+template <class F, size_t COUNT>
+bool add_activation(const char* name, const char* forward_arguments, const char* backward_arguments) {
+  using Indices = std::make_index_sequence<COUNT>;
+  return ActivationLaunchers<F, float, Indices>::add(name, forward_arguments, backward_arguments) &&
+         ActivationLaunchers<F, bfloat16, Indices>::add(name, forward_arguments, backward_arguments);
+}
 
 // 1 / (1 + exp(-x)). The exponential may overflow to infinity, which gives the right 0.
 GPUDL_DEVICE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
 
 }  // namespace gpudl::prim
 
-#define GPUDL_ACTIVATION(name, F, saved, ...)                                                                   \
-  static const bool name##_exported =                                                                           \
-      ::gpudl::prim::ActivationLaunchers<F, std::make_index_sequence<::gpudl::count_names(#__VA_ARGS__)>>::add( \
-          #name "_forward_flat", "x, y" __VA_OPT__(", " #__VA_ARGS__), #name "_backward_flat",                  \
-          "dy, " #saved ", dx" __VA_OPT__(", " #__VA_ARGS__))
+#define GPUDL_ACTIVATION(name, F, saved, ...)                                                               \
+  static const bool name##_exported = ::gpudl::prim::add_activation<F, ::gpudl::count_names(#__VA_ARGS__)>( \
+      #name, "x, y" __VA_OPT__(", " #__VA_ARGS__), "dy, " #saved ", dx" __VA_OPT__(", " #__VA_ARGS__))

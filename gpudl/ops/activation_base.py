@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.op import Array, Case, Cost, Op, Spec, require_float
+from gpudl.ops.matmul import draw_bfloat16
 from gpudl.tensor import Tensor, apply
 
 # PyTorch's gradient at NaN is one thing in its vector code and another in its scalar code.
@@ -21,7 +22,7 @@ class Activation(Op):
     FLOPS: of one element; an exponential counts as eight.
     """
 
-    kernels = ("flat",)
+    kernels = ("flat", "flat_bfloat16")
     saves: ClassVar[tuple[str, ...]] = ("x",)
     special: ClassVar[tuple[float, ...]] = (-1, 0, 2, np.nan, np.inf, -np.inf)
     FLOPS: ClassVar[int] = 2
@@ -29,6 +30,9 @@ class Activation(Op):
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         require_float(self, x=x)
         return (x,)
+
+    def supports(self, algorithm: str, *specs: Any) -> bool:
+        return bool((specs[0].dtype == np.float32) == (algorithm == "flat"))
 
     def value(self, xp: Any, x: Any) -> Any:
         raise TypeError(f"{self.name} declares no value")
@@ -68,9 +72,17 @@ class Activation(Op):
         """Of a function whose kernel differs from another's in its function object alone."""
         op = cls()
         yield Case("ragged", op, lambda rng: (normal(rng, (37, 3), scale),))
+        yield Case("bfloat16", op, off_kinks)
         x, y = np.array(cls.special, np.float32), np.array(golden, np.float32)
         yield Case("special values", op, lambda rng: (x,), golden=(y,))
         yield Case("integers", op, lambda rng: (np.arange(3),), error=rf"{op.name}: x is int64")
+
+
+def off_kinks(rng: np.random.Generator) -> tuple[Array, ...]:
+    """bfloat16 is so coarse that draws would hit the corners of functions."""
+    (x,) = draw_bfloat16((37, 3))(rng)
+    x[np.isin(np.abs(x.astype(np.float32)), (0, 0.5, 1, 3, 6))] = 0.7
+    return (x,)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1) -> Array:

@@ -85,13 +85,13 @@ class SoftplusOp(Activation):
         require(self.beta != 0, self, "beta", "is 0; it must not be: the function divides by it")
         return super().infer(x)
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
+    def value(self, xp: Any, x: Any) -> Any:
         z = x * self.beta
-        return (xp.where(z > self.threshold, x, xp.logaddexp(z, xp.zeros_like(z)) / self.beta),)
+        return xp.where(z > self.threshold, x, xp.logaddexp(z, xp.zeros_like(z)) / self.beta)
 
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
         z = saved.x * self.beta
-        return (xp.where(z > self.threshold, dys[0], dys[0] / (1 + xp.exp(-z))),)
+        return xp.where(z > self.threshold, dy, dy / (1 + xp.exp(-z)))
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.nn.functional.softplus(x, self.beta, self.threshold)
