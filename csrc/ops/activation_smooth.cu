@@ -6,7 +6,7 @@ namespace {
 
 using prim::sigmoid;
 
-// sass: map_kernel LDG STG registers<=40
+// sass: map_kernel LDG STG registers<=48
 
 // 1 / (1 + exp(-x)).
 struct Sigmoid {
