@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpudl import nn
+from gpudl.nn import functional as F
 from gpudl.tensor import Tensor
 from tests.ops.harness import native_devices
 
@@ -20,6 +21,7 @@ LAYERS = [
     ("InstanceNorm2d", (8,), {"affine": True}, (2, 8, 4, 3)),
     ("InstanceNorm2d", (3,), {"track_running_stats": True}, (2, 3, 4, 3)),
     ("InstanceNorm3d", (3,), {"track_running_stats": True}, (3, 2, 4, 3)),
+    ("LocalResponseNorm", (5,), {"alpha": 0.3}, (2, 12, 3, 2)),
     ("Softmin", (1,), {}, (4, 5, 6)),
     ("Softmax2d", (), {}, (2, 5, 3, 4)),
 ]
@@ -70,3 +72,17 @@ def test_layers_refuse_what_does_not_fit():
         nn.InstanceNorm2d(3)(Tensor(np.zeros((2, 4, 3, 3), np.float32)))
     with pytest.raises(ValueError, match="instance_norm: input is"):
         nn.InstanceNorm1d(3)(Tensor(np.zeros((2, 3, 1), np.float32)))
+
+
+@pytest.mark.parametrize("where", ["cpu", *native_devices()])
+def test_normalize_is_pytorchs(where):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(2).standard_normal((4, 5, 3)).astype(np.float32)
+    x[1] = 0
+    for options in ({}, {"p": 1.0, "dim": -1}, {"p": 3.0, "dim": 0}):
+        a, b = Tensor(x, device=where, requires_grad=True), torch.tensor(x, requires_grad=True)
+        y, y_ = F.normalize(a, **options), torch.nn.functional.normalize(b, **options)
+        (y * y * y).sum().backward()
+        (y_ * y_ * y_).sum().backward()
+        np.testing.assert_allclose(np.asarray(y), y_.detach().numpy(), atol=1e-6)
+        np.testing.assert_allclose(np.asarray(a.grad), b.grad.numpy(), atol=1e-5)
