@@ -174,7 +174,7 @@ def test_a_spent_budget_leaves_out_the_rest():
 
 @pytest.mark.skipif(EMULATOR_MISSING is not None, reason=str(EMULATOR_MISSING))
 def test_kernels_in_the_emulator():
-    bench = Bench(Settings(device="emulator", only="relu", **BRIEF))
+    bench = Bench(Settings(device="emulator", only="kernels/relu,", **BRIEF))
     rows = list(bench.suite("kernels", suites.workloads("kernels", Scale("emulator", True))))
     assert {r["algorithm"] for r in rows if r["operator"] in OPS} == {"flat"}
     assert all(r["error"]["gpudl"] < 1e-6 for r in rows)
