@@ -20,3 +20,4 @@ from gpudl.nn.recurrent import *
 from gpudl.nn.recurrent_cell import *
 from gpudl.nn.softmax import *
 from gpudl.nn.summary import *
+from gpudl.nn.upsampling import *

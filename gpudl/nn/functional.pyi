@@ -38,10 +38,15 @@ from gpudl.ops.cross_entropy import cross_entropy as cross_entropy
 from gpudl.ops.cross_entropy import nll_loss as nll_loss
 from gpudl.ops.energy import contrastive_divergence as contrastive_divergence
 from gpudl.ops.energy import gibbs_half_step as gibbs_half_step
+from gpudl.ops.fold import fold as fold
+from gpudl.ops.fold import pixel_shuffle as pixel_shuffle
+from gpudl.ops.fold import pixel_unshuffle as pixel_unshuffle
+from gpudl.ops.fold import unfold as unfold
 from gpudl.ops.group_norm import group_norm as group_norm
 from gpudl.ops.group_norm import instance_norm as instance_norm
 from gpudl.ops.gru import gru_sequence as gru_sequence
 from gpudl.ops.indexing import one_hot as one_hot
+from gpudl.ops.interpolate import interpolate as interpolate
 from gpudl.ops.layer_norm import layer_norm as layer_norm
 from gpudl.ops.layer_norm import rms_norm as rms_norm
 from gpudl.ops.linear import linear as linear

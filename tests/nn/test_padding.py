@@ -19,6 +19,13 @@ from gpudl.tensor import Tensor
         ("ReflectionPad1d", (3, 5), (2,)),
         ("ReplicationPad3d", (1, 2, 3, 2, 3), ((1, 2, 0, 1, 3, 0),)),
         ("CircularPad2d", (2, 3, 4, 5), (2,)),
+        ("PixelShuffle", (2, 8, 3, 4), (2,)),
+        ("PixelUnshuffle", (3, 6, 4), (2,)),
+        ("Unfold", (2, 3, 5, 6), ((2, 3), 1, (1, 0), 2)),
+        ("Fold", (2, 12, 15), ((6, 4), 2)),
+        ("UpsamplingNearest2d", (2, 3, 4, 5), (None, 2)),
+        ("Upsample", (2, 3, 7), (None, 1.7)),
+        ("Upsample", (2, 3, 4, 6), ((3, 2), None, "area")),
     ],
     ids=str,
 )
