@@ -94,6 +94,7 @@ struct MergeOnline {
 // A row's elements, PACK neighbours at a time: f(first column, float (&)[PACK]). Columns must be a multiple of PACK.
 template <int PACK, int WIDTH, class F>
 GPUDL_DEVICE void for_packs(const Row<WIDTH>& row, const float* x, F f) {
+#pragma unroll 2
   for (int c = row.lane * PACK; c < row.columns; c += WIDTH * PACK) f(c, load_pack<PACK>(x + c).at);
 }
 

@@ -1,4 +1,11 @@
-"""Arithmetic of two tensors, or a tensor and a number: + - * / // % **, maximum, minimum."""
+"""Arithmetic of two tensors, or a tensor and a number: + - * / // % **, maximum, minimum.
+
+These have no kernels of their own, nor have exp, log and the like: on cuda they run as CuPy's
+elementwise kernels, which move the same bytes. Steps of training hardly meet them: activations,
+losses, norms with their residual, updates and clipping are fused kernels, and the gradient of the
+one addition that is left, a residual without a norm, is no arithmetic at all. A kernel would take
+float32 alone, where these take every dtype, promote and broadcast.
+"""
 
 from __future__ import annotations
 

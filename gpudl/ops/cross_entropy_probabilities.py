@@ -31,7 +31,8 @@ class CrossEntropyProbabilitiesOp(Op):
         has_classes = len(shape) > 0 and shape[-1] > 0
         require(has_classes, self, "x", f"is {x}; it must have classes to tell")
         same = target.shape == shape
-        require(same, self, "target", f"has shape {target.shape}; probabilities have x's {shape}")
+        words = f"has shape {target.shape}; probabilities have x's {shape} (labels are int64)"
+        require(same, self, "target", words)
         fits = weight is None or weight.shape == shape[-1:]
         words = f"has shape {weight and weight.shape}; it must be ({shape[-1]},)"
         require(fits, self, "weight", words)
@@ -104,7 +105,7 @@ class CrossEntropyProbabilitiesOp(Op):
             yield Case(f"{op}", op, lambda rng: draw(rng, 7, 10))
             yield Case(f"{op}, weights", op, lambda rng: draw(rng, 2, 3, 5, weight=True))
         mean = cls.of()
-        for shape in ((3, 36), (2, 700), (300, 30), (3, 2051), (6,)):
+        for shape in ((3, 36), (2, 700), (280, 30), (3, 2051), (6,)):
             yield Case("x".join(map(str, shape)), mean, lambda rng, s=shape: draw(rng, *s))
         yield Case("empty", cls.of(True, False), lambda rng: draw(rng, 0, 3))
         x, q = np.array([[0, 0]], np.float32), np.array([[0.25, 0.75]], np.float32)

@@ -196,8 +196,8 @@ def multi_margin_loss(
     """Σ over classes c other than the label t of weight[t]·max(0, margin - x[t] + x[c])^p / C: the
     hinge loss of several classes (Crammer and Singer 2001).
 
-    input: (N, C) or (C); target: int64 labels (N) or (). p: 1 or 2. Raises IndexError for a label
-    out of range.
+    input: (N, C) or (C); target: int64 labels (N) or (). p: 1 or 2. A label out of range raises
+    IndexError where arrays lie in the host's memory.
     """
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p is {p}; it must be 1 or 2")
