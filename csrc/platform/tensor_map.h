@@ -23,10 +23,16 @@ struct TensorBox {
   int64_t stride[5];
   int box[5];
   Swizzle swizzle;
+  // Of a map of images (make_image_map) only; axes of pixels, innermost first.
+  int pixels = 0;  // of a copy
+  int first[3] = {}, beyond_last[3] = {}, step[3] = {};
 };
 
 int element_bytes(ElementType type);
 int swizzle_bytes(Swizzle swizzle);  // 0 for none
+
+// Positions that windows take along an axis of pixels.
+int64_t window_positions(const TensorBox& tensor, int axis);
 
 // Throws std::invalid_argument that says which demand of the hardware is not met.
 void check_tensor_box(const TensorBox& tensor);
@@ -64,6 +70,28 @@ TensorBox tensor_box(const T* data, const int64_t (&extent)[RANK], const int64_t
     tensor.extent[axis] = extent[axis];
     tensor.stride[axis] = stride[axis] * static_cast<int64_t>(sizeof(T));
     tensor.box[axis] = box[axis];
+  }
+  return tensor;
+}
+
+// Images of 1 to 3 axes of pixels: the axes are {channels, pixels …, images}, as in tensor_box. A copy takes `channels`
+// of `pixels` pixels: those that one tap of a sliding window meets, window after window. Windows start along each axis
+// of pixels at first, first + step … up to extent - 1 + beyond_last; for a convolution first is -padding, and
+// beyond_last is padding - (window - 1) * dilation. What lies outside the images is zero.
+template <class T, int RANK>
+TensorBox image_box(const T* data, const int64_t (&extent)[RANK], const int64_t (&stride)[RANK],
+                    const int (&first)[RANK - 2], const int (&beyond_last)[RANK - 2], const int (&step)[RANK - 2],
+                    int channels, int pixels, Swizzle swizzle) {
+  static_assert(RANK >= 3 && RANK <= 5, "images have 1 to 3 axes of pixels");
+  int box[RANK];
+  for (int& axis : box) axis = 1;
+  box[0] = channels;
+  TensorBox tensor = tensor_box(data, extent, stride, box, swizzle);
+  tensor.pixels = pixels;
+  for (int axis = 0; axis < RANK - 2; ++axis) {
+    tensor.first[axis] = first[axis];
+    tensor.beyond_last[axis] = beyond_last[axis];
+    tensor.step[axis] = step[axis];
   }
   return tensor;
 }

@@ -26,6 +26,29 @@ int swizzle_bytes(Swizzle swizzle) {
   }
 }
 
+int64_t window_positions(const TensorBox& tensor, int axis) {
+  const int64_t span = tensor.extent[axis + 1] + tensor.beyond_last[axis] - tensor.first[axis];
+  return (span + tensor.step[axis] - 1) / tensor.step[axis];
+}
+
+// The further limits of cuTensorMapEncodeIm2col.
+inline void check_image_box(const TensorBox& tensor) {
+  const auto demand = [](bool met, const std::string& what) {
+    if (!met) throw std::invalid_argument("make_image_map: " + what);
+  };
+  demand(tensor.pixels <= 1024, std::to_string(tensor.pixels) + " pixels of a copy; there may be 1024");
+  const int axes = tensor.rank - 2, reach = axes == 1 ? 32768 : axes == 2 ? 128 : 16;
+  for (int axis = 0; axis < axes; ++axis) {
+    const int first = tensor.first[axis], beyond = tensor.beyond_last[axis], step = tensor.step[axis];
+    demand(first >= -reach && first < reach && beyond >= -reach && beyond < reach,
+           "windows from " + std::to_string(first) + " to " + std::to_string(beyond) + " beyond the last pixel; with " +
+               std::to_string(axes) + " axes both must be from " + std::to_string(-reach) + " to " +
+               std::to_string(reach - 1));
+    demand(step >= 1 && step <= 8, "windows " + std::to_string(step) + " pixels apart; it must be from 1 to 8");
+    demand(window_positions(tensor, axis) >= 1, "no window fits into the image");
+  }
+}
+
 // The limits of cuTensorMapEncodeTiled (CUDA driver API, "Tensor Map Object Management").
 void check_tensor_box(const TensorBox& tensor) {
   const auto demand = [](bool met, int axis, const std::string& what) {
@@ -51,6 +74,7 @@ void check_tensor_box(const TensorBox& tensor) {
   demand(width == 0 || inner == width, 0,
          "a box of " + std::to_string(inner) + " bytes must be as wide as its swizzle, " + std::to_string(width) +
              " bytes");
+  if (tensor.pixels > 0) check_image_box(tensor);
 }
 
 }  // namespace gpudl::device

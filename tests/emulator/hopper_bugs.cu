@@ -211,4 +211,33 @@ CASE(refused_tensor_map) {  // rows of 24 bytes
   device::make_tensor_map(static_cast<const bfloat16*>(x.data()), {12, 8}, {1, 12}, {8, 8}, Swizzle::none);
 }
 
+CASE(refused_image_map) {  // more than one byte can hold
+  Buffer<bfloat16> x(64 * 8 * 8);
+  device::make_image_map(static_cast<const bfloat16*>(x.data()), {64, 8, 8, 1}, {1, 64, 512, 4096}, {-130, 0}, {0, 0},
+                         {1, 1}, 64, 64, Swizzle::bytes128);
+}
+
+// A load that starts between two windows.
+template <bool PLANTED>
+__global__ void between_windows_kernel(const __grid_constant__ TensorMap map) {
+#if GPUDL_HAS_SM90A
+  GPUDL_DYNAMIC_SHARED(bytes);
+  GPUDL_SHARED(uint64_t, barrier, [1]);
+  const uint32_t mbarrier = device::shared_address(barrier);
+  device::mbarrier_init(mbarrier, 1);
+  device::mbarrier_fence_init();
+  device::mbarrier_arrive_expect_tx(mbarrier, 256);
+  device::tma_load_image_4d(device::shared_address(bytes), &map, 0, PLANTED ? 1 : 2, 0, 0, 0, 0,  // planted: between
+                            mbarrier);
+  device::mbarrier_wait_parity(mbarrier, 0);
+#endif
+}
+
+BUG(between_windows) {
+  Buffer<float> x(8 * 8 * 8);
+  const auto map = device::make_image_map(static_cast<const float*>(x.data()), {8, 8, 8, 1}, {1, 8, 64, 512}, {0, 0},
+                                          {0, 0}, {2, 2}, 8, 8, Swizzle::none);
+  launch(between_windows_kernel<PLANTED>, 1, 1, 256, map);
+}
+
 }  // namespace

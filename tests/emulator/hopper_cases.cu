@@ -92,6 +92,68 @@ CASE(tma_loads) {
   check_load_box<5>({8, 3, 4, 3, 2}, {8, 2, 2, 2, 2}, {0, 2, -1, 1, 1}, Swizzle::none);
 }
 
+// The pixels that one tap meets, in windows that follow each other over the edges of rows, planes and images.
+template <int RANK>
+__global__ void load_image_kernel(const __grid_constant__ TensorMap map, int4 at, int4 last_and_tap, float* out,
+                                  int elements) {
+#if GPUDL_HAS_SM90A
+  GPUDL_DYNAMIC_SHARED(bytes);
+  GPUDL_SHARED(uint64_t, barrier, [1]);
+  const uint32_t tile = device::shared_address(bytes), mbarrier = device::shared_address(barrier);
+  const int4 l = last_and_tap;
+  if (threadIdx.x == 0) {
+    device::mbarrier_init(mbarrier, 1);
+    device::mbarrier_fence_init();
+    device::mbarrier_arrive_expect_tx(mbarrier, elements * 4);
+    if constexpr (RANK == 4) device::tma_load_image_4d(tile, &map, at.x, at.y, at.z, at.w, l.y, l.z, mbarrier);
+    else device::tma_load_image_5d(tile, &map, at.x, at.y, at.z, at.w, l.x, l.y, l.z, l.w, mbarrier);
+  }
+  __syncthreads();
+  device::mbarrier_wait_parity(mbarrier, 0);
+  for (int i = threadIdx.x; i < elements; i += blockDim.x) out[i] = reinterpret_cast<const float*>(bytes)[i];
+#endif
+}
+
+CASE(tma_image_loads) {
+  constexpr int C = 8, W = 6, H = 5, N = 2, PIXELS = 24;  // windows of 3x2, every second column, one pixel of padding
+  std::vector<float> x(C * W * H * N), expected;
+  std::iota(x.begin(), x.end(), 1.0f);
+  Buffer<float> input(x), out(4 * PIXELS);
+  const auto map =
+      device::make_image_map(static_cast<const float*>(input.data()), {C, W, H, N}, {1, C, C * W, C * W * H}, {-1, 0},
+                             {-1, -1}, {2, 1}, 4, PIXELS, Swizzle::none);
+  const int tap_x = 2, tap_y = 1, columns = 3, rows = 4, begin = 4;  // from the window (1, 1) of image 0 on
+  launch(load_image_kernel<4>, 1, 32, 4 * PIXELS * 4, map, make_int4(4, 1, 1, 0), make_int4(0, tap_x, tap_y, 0),
+         out.data(), 4 * PIXELS);
+  for (int i = 0; i < PIXELS; ++i) {
+    const int window = begin + i, n = window / columns / rows;
+    const int w = window % columns * 2 - 1 + tap_x, h = window / columns % rows + tap_y;
+    const bool inside = w >= 0 && w < W && h < H && n < N;
+    for (int c = 0; c < 4; ++c) expected.push_back(inside ? x[((n * H + h) * W + w) * C + 4 + c] : 0.0f);
+  }
+  expect_equal(out.get(), expected);
+}
+
+CASE(tma_volume_loads) {
+  constexpr int C = 4, W = 3, H = 3, D = 4, N = 2, PIXELS = 40;  // windows of 2x1x3
+  std::vector<float> x(C * W * H * D * N), expected;
+  std::iota(x.begin(), x.end(), 1.0f);
+  Buffer<float> input(x), out(C * PIXELS);
+  const auto map = device::make_image_map(static_cast<const float*>(input.data()), {C, W, H, D, N},
+                                          {1, C, C * W, C * W * H, C * W * H * D}, {-1, 0, -1}, {0, 0, -1}, {1, 1, 2},
+                                          C, PIXELS, Swizzle::none);
+  const int columns = 4, rows = 3, planes = 2;
+  launch(load_image_kernel<5>, 1, 32, C * PIXELS * 4, map, make_int4(0, -1, 0, -1), make_int4(0, 1, 0, 2), out.data(),
+         C * PIXELS);
+  for (int i = 0; i < PIXELS; ++i) {
+    const int n = i / columns / rows / planes;
+    const int w = i % columns, h = i / columns % rows, d = i / columns / rows % planes * 2 - 1 + 2;
+    const bool inside = w < W && d < D && n < N;
+    for (int c = 0; c < C; ++c) expected.push_back(inside ? x[(((n * D + d) * H + h) * W + w) * C + c] : 0.0f);
+  }
+  expect_equal(out.get(), expected);
+}
+
 __global__ void load_bytes_kernel(const float* x, float* y, int n) {
 #if GPUDL_HAS_SM90A
   GPUDL_SHARED(float, tile, [64]);

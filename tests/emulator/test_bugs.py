@@ -171,6 +171,8 @@ FINDINGS = [
     Finding("arrived_twice", "plain", "@arrived_twice: .* before it has called cluster_wait"),
     Finding("reloaded_early", "plain", "WRONG|deadlock", tuple(RANDOM)),
     Finding("reloaded_early", "race", "data race: .*'dynamic' was .* asynchronous"),
+    Finding("refused_image_map", "plain", "windows from -130 to 0 beyond the last pixel"),
+    Finding("between_windows", "plain", "@between: .* no window starts at coordinate 1 of axis 1"),
     Finding("refused_tensor_map", "plain", "axis 1: stride of 24 bytes must be a multiple of 16"),
 ]
 

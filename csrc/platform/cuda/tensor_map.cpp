@@ -13,14 +13,13 @@ namespace gpudl::device {
 
 namespace {
 
-using Encode = decltype(&cuTensorMapEncodeTiled);
-
-Encode find_encode() {
-  constexpr unsigned SINCE = 12000;  // the version of CUDA that brought it
+template <class Encode>
+Encode find_encode(const char* name) {
+  constexpr unsigned SINCE = 12000;  // the version of CUDA that brought them
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found{};
-  cuda::check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, SINCE, cudaEnableDefault, &found),
-              "look up cuTensorMapEncodeTiled in the driver");
+  cuda::check(cudaGetDriverEntryPointByVersion(name, &function, SINCE, cudaEnableDefault, &found),
+              "look up an encoder of tensor maps in the driver");
   if (found != cudaDriverEntryPointSuccess || function == nullptr)
     throw std::runtime_error("the NVIDIA driver is too old for tensor maps (TMA): it must support CUDA 12.0 or later");
   return reinterpret_cast<Encode>(function);
@@ -49,20 +48,30 @@ CUtensorMapSwizzle swizzle_code(Swizzle swizzle) {
 
 TensorMap encode_tensor_map(const TensorBox& tensor) {
   check_tensor_box(tensor);
-  static const Encode encode = find_encode();
   cuuint64_t extent[5], stride[4];
   cuuint32_t box[5], every[5];
   for (int axis = 0; axis < tensor.rank; ++axis) {
     extent[axis] = static_cast<cuuint64_t>(tensor.extent[axis]);
     if (axis > 0) stride[axis - 1] = static_cast<cuuint64_t>(tensor.stride[axis]);  // the innermost is implied
     box[axis] = static_cast<cuuint32_t>(tensor.box[axis]);
-    every[axis] = 1;
+    const bool of_pixels = tensor.pixels > 0 && axis > 0 && axis < tensor.rank - 1;
+    every[axis] = of_pixels ? static_cast<cuuint32_t>(tensor.step[axis - 1]) : 1;
   }
+  const auto rank = static_cast<cuuint32_t>(tensor.rank);
   TensorMap map;
-  const CUresult status =
-      encode(&map, type_code(tensor.type), static_cast<cuuint32_t>(tensor.rank), const_cast<void*>(tensor.data), extent,
-             stride, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_code(tensor.swizzle),
-             CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  CUresult status;
+  if (tensor.pixels > 0) {
+    static const auto encode = find_encode<decltype(&cuTensorMapEncodeIm2col)>("cuTensorMapEncodeIm2col");
+    status =
+        encode(&map, type_code(tensor.type), rank, const_cast<void*>(tensor.data), extent, stride, tensor.first,
+               tensor.beyond_last, box[0], static_cast<cuuint32_t>(tensor.pixels), every, CU_TENSOR_MAP_INTERLEAVE_NONE,
+               swizzle_code(tensor.swizzle), CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  } else {
+    static const auto encode = find_encode<decltype(&cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
+    status = encode(&map, type_code(tensor.type), rank, const_cast<void*>(tensor.data), extent, stride, box, every,
+                    CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_code(tensor.swizzle), CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                    CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  }
   if (status != CUDA_SUCCESS)
     throw std::runtime_error("make_tensor_map: the driver refused it with code " + std::to_string(status));
   return map;

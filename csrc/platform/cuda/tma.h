@@ -22,6 +22,14 @@ TensorMap make_tensor_map(const T* data, const int64_t (&extent)[RANK], const in
   return encode_tensor_map(tensor_box(data, extent, stride, box, swizzle));
 }
 
+// A map of images for tma_load_image_…; see image_box.
+template <class T, int RANK>
+TensorMap make_image_map(const T* data, const int64_t (&extent)[RANK], const int64_t (&stride)[RANK],
+                         const int (&first)[RANK - 2], const int (&beyond_last)[RANK - 2], const int (&step)[RANK - 2],
+                         int channels, int pixels, Swizzle swizzle) {
+  return encode_tensor_map(image_box(data, extent, stride, first, beyond_last, step, channels, pixels, swizzle));
+}
+
 #if GPUDL_HAS_SM90A
 
 // Load the box that starts at the coordinates (innermost first) to a shared address; its bytes complete on the
@@ -79,6 +87,26 @@ GPUDL_DEVICE void tma_load_3d_multicast(uint32_t destination, const TensorMap* m
       "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
       "[%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(destination),
       "l"(map), "r"(x), "r"(y), "r"(z), "r"(mbarrier), "h"(blocks)
+      : "memory");
+}
+// From a map of images: channels from c on of the pixels that the tap at (tap_x, tap_y …) meets, for the window at the
+// pixel (x, y …) of image n and those that follow it.
+GPUDL_DEVICE void tma_load_image_4d(uint32_t destination, const TensorMap* map, int c, int x, int y, int n, int tap_x,
+                                    int tap_y, uint32_t mbarrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%2, %3, %4, %5}], [%6], {%7, %8};" ::"r"(destination),
+      "l"(map), "r"(c), "r"(x), "r"(y), "r"(n), "r"(mbarrier), "h"(static_cast<uint16_t>(tap_x)),
+      "h"(static_cast<uint16_t>(tap_y))
+      : "memory");
+}
+GPUDL_DEVICE void tma_load_image_5d(uint32_t destination, const TensorMap* map, int c, int x, int y, int z, int n,
+                                    int tap_x, int tap_y, int tap_z, uint32_t mbarrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.5d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%2, %3, %4, %5, %6}], [%7], {%8, %9, %10};" ::"r"(destination),
+      "l"(map), "r"(c), "r"(x), "r"(y), "r"(z), "r"(n), "r"(mbarrier), "h"(static_cast<uint16_t>(tap_x)),
+      "h"(static_cast<uint16_t>(tap_y)), "h"(static_cast<uint16_t>(tap_z))
       : "memory");
 }
 

@@ -23,6 +23,7 @@ using device::TensorBox;
 struct BoxCopy {
   TensorBox tensor;  // a kernel's copy of the map may be gone when the copy lands
   int at[5];
+  int tap[3];       // of a map of images
   uint32_t shared;  // address of the tile, in the cluster
   size_t bytes;
   uint32_t mbarrier;  // of a load
@@ -42,7 +43,28 @@ std::vector<Stores> stores;  // by the thread's slot; touched only for threads t
 size_t bytes_of(const TensorBox& tensor) {
   size_t bytes = static_cast<size_t>(device::element_bytes(tensor.type));
   for (int axis = 0; axis < tensor.rank; ++axis) bytes *= static_cast<size_t>(tensor.box[axis]);
-  return bytes;
+  return tensor.pixels > 0 ? bytes * static_cast<size_t>(tensor.pixels) : bytes;
+}
+
+// Where element i of the box lies in the tensor, innermost axis first.
+void locate(const BoxCopy& copy, size_t i, int64_t (&position)[5]) {
+  const TensorBox& tensor = copy.tensor;
+  const int last = tensor.rank - 1;
+  for (int axis = 0; axis < tensor.rank; ++axis) {
+    const auto box = static_cast<size_t>(tensor.box[axis]);
+    position[axis] = copy.at[axis] + static_cast<int64_t>(i % box);
+    i /= box;
+  }
+  if (tensor.pixels == 0) return;
+  auto windows = static_cast<int64_t>(i);  // to go on from the first one
+  for (int axis = 0; axis < last - 1; ++axis) {
+    const int first = tensor.first[axis], step = tensor.step[axis];
+    const int64_t count = device::window_positions(tensor, axis);
+    const int64_t window = (copy.at[axis + 1] - first) / step + windows;
+    position[axis + 1] = first + window % count * step + copy.tap[axis];
+    windows = window / count;
+  }
+  position[last] += windows;
 }
 
 // Calls move(shared element, global element or null if it lies outside) for every element of the box.
@@ -53,15 +75,12 @@ void for_each_element(const BoxCopy& copy, char* tile, Move move) {
   const size_t bytes = static_cast<size_t>(device::element_bytes(tensor.type));
   const size_t count = copy.bytes / bytes;
   for (size_t i = 0; i < count; ++i) {
-    size_t rest = i;
-    int64_t offset = 0;
+    int64_t position[5], offset = 0;
+    locate(copy, i, position);
     bool inside = true;
     for (int axis = 0; axis < tensor.rank; ++axis) {
-      const size_t box = static_cast<size_t>(tensor.box[axis]);
-      const int64_t position = copy.at[axis] + static_cast<int64_t>(rest % box);
-      rest /= box;
-      inside &= position >= 0 && position < tensor.extent[axis];
-      offset += position * tensor.stride[axis];
+      inside &= position[axis] >= 0 && position[axis] < tensor.extent[axis];
+      offset += position[axis] * tensor.stride[axis];
     }
     char* global = static_cast<char*>(const_cast<void*>(tensor.data));
     const uint32_t address = copy.shared + static_cast<uint32_t>(i * bytes);
@@ -85,6 +104,14 @@ BoxCopy checked(const device::TensorMap& map, uint32_t shared, const int* coordi
   shared_bytes(shared, copy.bytes, width == 0 ? 128 : static_cast<size_t>(width) * 8, site);
   ++counted.copies;
   return copy;
+}
+
+void note_global_reads(const BoxCopy& copy) {
+  if (!race::enabled) return;
+  for_each_element(copy, shared_bytes(copy.shared, copy.bytes, 16, copy.site),
+                   [&](char*, const char* global, size_t bytes) {
+                     if (global != nullptr) race::access(global, bytes, false, copy.site);
+                   });
 }
 
 void start_load(BoxCopy copy) {
@@ -154,12 +181,9 @@ bool land_one_load() {
 void tma_load(uint32_t destination, const device::TensorMap& map, const int* coordinates, int rank, uint32_t mbarrier,
               unsigned blocks, const Site& site) {
   BoxCopy copy = checked(map, destination, coordinates, rank, site);
+  if (copy.tensor.pixels > 0) fail(site, "a map of images: use tma_load_image_%dd", rank);
   copy.mbarrier = mbarrier;
-  if (race::enabled)
-    for_each_element(copy, shared_bytes(destination, copy.bytes, 16, site),
-                     [&](char*, const char* global, size_t bytes) {
-                       if (global != nullptr) race::access(global, bytes, false, site);
-                     });
+  note_global_reads(copy);
   if (blocks == 0) return start_load(copy);
   if (blocks >> cluster_size() != 0) fail(site, "blocks 0x%x of the cluster, which has %u", blocks, cluster_size());
   for (unsigned block = 0; block < cluster_size(); ++block) {
@@ -168,6 +192,25 @@ void tma_load(uint32_t destination, const device::TensorMap& map, const int* coo
     copy.mbarrier = cluster_address(mbarrier, block, site);
     start_load(copy);
   }
+}
+
+void tma_load_image(uint32_t destination, const device::TensorMap& map, const int* coordinates, const int* tap,
+                    int rank, uint32_t mbarrier, const Site& site) {
+  BoxCopy copy = checked(map, destination, coordinates, rank, site);
+  const TensorBox& tensor = copy.tensor;
+  if (tensor.pixels == 0) fail(site, "no map of images: use make_image_map");
+  for (int axis = 0; axis < rank - 2; ++axis) {
+    const int from_first = coordinates[axis + 1] - tensor.first[axis], reach = rank == 4 ? 256 : 32;
+    if (from_first < 0 || from_first % tensor.step[axis] != 0 ||
+        from_first / tensor.step[axis] >= device::window_positions(tensor, axis))
+      fail(site, "no window starts at coordinate %d of axis %d", coordinates[axis + 1], axis + 1);
+    if (tap[axis] < 0 || tap[axis] >= reach)
+      fail(site, "a tap at %d along axis %d; it must be from 0 to %d", tap[axis], axis + 1, reach - 1);
+    copy.tap[axis] = tap[axis];
+  }
+  copy.mbarrier = mbarrier;
+  note_global_reads(copy);
+  start_load(copy);
 }
 
 void tma_bulk_load(uint32_t destination, const void* source, size_t bytes, uint32_t mbarrier, const Site& site) {

@@ -28,6 +28,16 @@ TensorMap make_tensor_map(const T* data, const int64_t (&extent)[RANK], const in
   return map;
 }
 
+// A map of images for tma_load_image_…; see image_box.
+template <class T, int RANK>
+TensorMap make_image_map(const T* data, const int64_t (&extent)[RANK], const int64_t (&stride)[RANK],
+                         const int (&first)[RANK - 2], const int (&beyond_last)[RANK - 2], const int (&step)[RANK - 2],
+                         int channels, int pixels, Swizzle swizzle) {
+  const TensorMap map{image_box(data, extent, stride, first, beyond_last, step, channels, pixels, swizzle)};
+  check_tensor_box(map.tensor);
+  return map;
+}
+
 }  // namespace gpudl::device
 
 namespace gpudl::emulator {
@@ -35,6 +45,9 @@ namespace gpudl::emulator {
 // blocks: of the cluster, a bit each, that get the box at the same places; 0: this one alone.
 void tma_load(uint32_t destination, const device::TensorMap& map, const int* coordinates, int rank, uint32_t mbarrier,
               unsigned blocks, const Site& site);
+// tap: along each axis of pixels, what is added to the place of a window.
+void tma_load_image(uint32_t destination, const device::TensorMap& map, const int* coordinates, const int* tap,
+                    int rank, uint32_t mbarrier, const Site& site);
 void tma_store(const device::TensorMap& map, uint32_t source, const int* coordinates, int rank, const Site& site);
 void tma_bulk_load(uint32_t destination, const void* source, size_t bytes, uint32_t mbarrier, const Site& site);
 void tma_store_commit();
@@ -91,6 +104,19 @@ inline void tma_load_3d_multicast(uint32_t destination, const TensorMap* map, in
                                   uint16_t blocks, Site site = Site::here("tma_load_3d_multicast")) {
   const int at[] = {x, y, z};
   emulator::tma_load(destination, *map, at, 3, mbarrier, blocks, site);
+}
+
+// From a map of images: channels from c on of the pixels that the tap at (tap_x, tap_y …) meets, for the window at the
+// pixel (x, y …) of image n and those that follow it.
+inline void tma_load_image_4d(uint32_t destination, const TensorMap* map, int c, int x, int y, int n, int tap_x,
+                              int tap_y, uint32_t mbarrier, Site site = Site::here("tma_load_image_4d")) {
+  const int at[] = {c, x, y, n}, tap[] = {tap_x, tap_y};
+  emulator::tma_load_image(destination, *map, at, tap, 4, mbarrier, site);
+}
+inline void tma_load_image_5d(uint32_t destination, const TensorMap* map, int c, int x, int y, int z, int n, int tap_x,
+                              int tap_y, int tap_z, uint32_t mbarrier, Site site = Site::here("tma_load_image_5d")) {
+  const int at[] = {c, x, y, z, n}, tap[] = {tap_x, tap_y, tap_z};
+  emulator::tma_load_image(destination, *map, at, tap, 5, mbarrier, site);
 }
 
 // Copy `bytes` contiguous bytes, a multiple of 16; both ends at multiples of 16.
