@@ -1,0 +1,59 @@
+"""Tables of vectors, looked up by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpudl.autograd import no_grad
+from gpudl.nn import init
+from gpudl.nn.module import Module, Parameter
+from gpudl.ops.create import empty
+from gpudl.ops.embedding import embedding
+from gpudl.tensor import Tensor
+
+__all__ = ["Embedding"]
+
+
+class Embedding(Module):
+    """(…) of integers below num_embeddings -> (…, embedding_dim): rows of weight, (num_embeddings,
+    embedding_dim), which starts standard normal; row padding_idx starts at zero and stays as it is.
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(
+                f"Embedding: padding_idx is {padding_idx}; there are {num_embeddings} rows"
+            )
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx if padding_idx is None else padding_idx % num_embeddings
+        self.settings: dict[str, Any] = {
+            "max_norm": max_norm, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse
+        }  # fmt: skip
+        self.weight = Parameter(empty(num_embeddings, embedding_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with no_grad():
+                self.weight[self.padding_idx] = 0
+
+    def forward(self, input: Tensor) -> Tensor:
+        return embedding(input, self.weight, self.padding_idx, **self.settings)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
