@@ -1,4 +1,4 @@
-"""Normalisation: batch norm alone and with residual and ReLU, layer and RMS norm."""
+"""Normalisation: batch norm alone and with residual and ReLU, layer, RMS, group norm, LRN."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import numpy as np
 
 from gpudl.bench.workload import Draw, Scale, Workload, given
 from gpudl.ops.batch_norm import BatchNormOp
+from gpudl.ops.group_norm import GroupNormOp
 from gpudl.ops.layer_norm import LayerNormOp, RmsNormOp
+from gpudl.ops.local_response_norm import LocalResponseNormOp
 
 # ResNet's images at the end of its stages: (channels, side).
 IMAGES = ((64, 112), (256, 56), (512, 28), (2048, 7))
 
+AFTER_ALEXNET = ((64, 55), (192, 27))  # the layers that Krizhevsky 2012 normalises so
 ROWS_GPU = ((16384, 1024), (16384, 768), (4096, 8192))
 ROWS_CPU = ((1024, 1024), (1024, 768))
 
@@ -50,6 +53,24 @@ def workloads(scale: Scale) -> Iterator[Workload]:
             RmsNormOp.of((features,)),
             ((rows, features), (features,)),
             independent=0,
+        )
+
+    for channels, size in IMAGES[1:3]:
+        image = (batch, channels, size, size)
+        yield Workload(
+            f"group norm, 32 groups, {channels}x{size}, batch {batch}",
+            GroupNormOp.of(32),
+            (image, (channels,), (channels,)),
+            independent=0,
+            quick=channels == 256,
+        )
+    for channels, size in AFTER_ALEXNET:
+        yield Workload(
+            f"local response norm over 5, {channels}x{size}, batch {batch}",
+            LocalResponseNormOp.of(5),
+            ((batch, channels, size, size),),
+            independent=0,
+            quick=channels == 64,
         )
 
 
