@@ -12,6 +12,7 @@ from gpudl import dtypes
 from gpudl.op import Case, Op, Spec, is_floating, public, require_float
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.shape import axis_of
+from gpudl.ops.tree_sum import tree_sum
 from gpudl.tensor import Tensor, apply
 
 Dims = tuple[int, ...] | None
@@ -334,6 +335,17 @@ class AllOp(Quantifier):
         return (x != 0).all(axis=axes, keepdims=True)
 
 
+def add_up(op: type[Reduction], x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+    """SumOp or MeanOp, by a kernel where there is one."""
+    if x.device.name not in ("cpu", "meta") and x.dtype == np.float32:
+        declared = op.of(dims_of(dim), bool(keepdim))
+        axes = tuple(sorted(declared.axes(x.ndim)))
+        made = tree_sum(x, axes, kept_shape(x.shape, axes, bool(keepdim)), op is MeanOp)
+        if made is not None:
+            return made
+    return reduce(op, x, dim, keepdim)
+
+
 def reduce(op: type[Reduction], x: Tensor, dim: Dim, keepdim: bool, *rest: Any) -> Tensor:
     return apply(op.of(dims_of(dim), bool(keepdim), *rest), x)  # type: ignore[no-any-return]
 
@@ -341,13 +353,13 @@ def reduce(op: type[Reduction], x: Tensor, dim: Dim, keepdim: bool, *rest: Any) 
 @public("gpudl", "Tensor")
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum over `dim`, an axis or several, or over all; integers are summed as int64."""
-    return reduce(SumOp, input if dtype is None else input.to(dtype), dim, keepdim)
+    return add_up(SumOp, input if dtype is None else input.to(dtype), dim, keepdim)
 
 
 @public("gpudl", "Tensor")
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over `dim`, an axis or several, or over all."""
-    return reduce(MeanOp, input if dtype is None else input.to(dtype), dim, keepdim)
+    return add_up(MeanOp, input if dtype is None else input.to(dtype), dim, keepdim)
 
 
 @public("gpudl", "Tensor")
