@@ -1,5 +1,4 @@
-// Convolution as an implicit matrix product of bfloat16 operands on tensor cores, with float32 sums; 1x1 windows by
-// wgmma too.
+// Convolution as an implicit matrix product of bfloat16 operands on tensor cores, with float32 sums.
 // sass: gemm_mma_kernel HMMA LDSM LDGSTS registers<=168
 #include "prim/conv_implicit.h"
 #include "prim/gemm_mma_bf16.h"
@@ -20,15 +19,8 @@ struct MmaBf16 {
   }
 };
 
-// Of 1x1 windows, which are plain products; Python asks for no others (Windowed.supports).
-struct WgmmaBf16 : MmaBf16 {
-  static void matrices(const prim::Gemm<bfloat16>& gemm) { prim::gemm_wgmma_bf16(gemm); }
-};
-
 using Bf16 = ImplicitGemm<MmaBf16>;
-using PointwiseBf16 = ImplicitGemm<WgmmaBf16>;
 GPUDL_CONV(implicit_mma_bf16, Bf16);
-GPUDL_CONV(wgmma_bf16, PointwiseBf16);
 
 }  // namespace
 }  // namespace gpudl

@@ -92,7 +92,6 @@ struct ImplicitGemm {
                                                                                 .workspace = pieces});
   }
 
- private:
   static Epilogue epilogue(const ConvFinish<T>& finish, int channels) {
     Epilogue e;
     e.bias = finish.bias;
@@ -102,6 +101,7 @@ struct ImplicitGemm {
     return e;
   }
 
+ private:
   template <class Weights>
   static void product(const Sweep& sweep, const T* from, const Weights& weights, T* to, const ConvFinish<T>& finish,
                       Workspace workspace) {

@@ -65,12 +65,12 @@ class Windowed(Op):
         "implicit_mma_tf32x3",
         "implicit_mma_tf32",
         "implicit_mma_bf16",
-        "wgmma_bf16",  # of 1x1 windows, which are plain products
+        "implicit_wgmma_bf16",
     )
     precision: ClassVar[dict[str, str]] = {
         "implicit_mma_tf32": "tf32",
         "implicit_mma_bf16": "bfloat16",
-        "wgmma_bf16": "bfloat16",
+        "implicit_wgmma_bf16": "bfloat16",
     }
     cpu = ("im2col",)
 
@@ -172,8 +172,10 @@ class Windowed(Op):
         weight: Spec = specs[1]
         image, output = self.image_and_output(*specs)
         of_one = [s.size // max(1, s.shape[0]) for s in (image, output)]
-        if algorithm == "wgmma_bf16" and not self.is_pointwise(*specs):
-            return False
+        if "wgmma" in algorithm:  # TMA reads rows of channels that start at multiples of 16 bytes
+            rows = math.gcd(image.shape[1], output.shape[1]) // self.groups % 8 == 0
+            if not rows or (self.groups > 1 and not self.is_pointwise(*specs)):
+                return False
         if "mma" in algorithm or algorithm.startswith("implicit"):  # rows are pixels of the batch,
             of_one += [s.size // max(1, s.shape[1]) + MOST_ROWS for s in (image, output)]
         if algorithm == "im2col":

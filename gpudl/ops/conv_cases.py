@@ -139,6 +139,16 @@ CONV2D = {
         (1, 16, 7, 6), (16, 8, 3, 3), stride=(2, 2), padding=(1, 1), groups=2, dtype="bfloat16"
     ),
     "bfloat16, three channels": Example((2, 3, 6, 7), (5, 3, 3, 2), dtype="bfloat16"),
+    "bfloat16, 64 channels": Example(
+        (2, 64, 6, 5), (72, 64, 3, 3), padding=(1, 1), dtype="bfloat16"
+    ),
+    "bfloat16, reaching out": Example(
+        (2, 72, 5, 6), (8, 72, 2, 3), stride=(1, 2), padding=(3, 2), dilation=(2, 1),
+        extra=(-1, 1), dtype="bfloat16",
+    ),
+    "bfloat16, dilation": Example(
+        (1, 8, 7, 9), (72, 8, 3, 2), padding=(1, 0), dilation=(3, 2), dtype="bfloat16"
+    ),
     "bfloat16, 1x1": Example((2, 8, 5, 3), (16, 8, 1, 1), dtype="bfloat16"),
 }  # fmt: skip
 
