@@ -32,7 +32,7 @@ struct Wgmma {
   template <class A, class B>
   using Product = prim::Gemm<T, Epilogue, A, B, Matrix>;
 
-  static bool fits(const ConvShape& conv, const prim::Windows& windows, const T* image, const T* weight) {
+  static bool fits(const ConvShape& conv, const prim::SlidingWindows& windows, const T* image, const T* weight) {
     return !is_pointwise(conv) && prim::fits_wgmma(conv, windows) && prim::starts_aligned(image) &&
            prim::starts_aligned(weight);
   }
@@ -40,9 +40,9 @@ struct Wgmma {
 
   static void forward(const ConvShape& conv, const T* x, const T* weight, T* y, const ConvFinish<T>& finish,
                       Workspace workspace) {
-    using A = prim::WgmmaImage<T, true>;
+    using A = prim::WgmmaPixels<T, true>;
     using B = prim::WgmmaFilters<T, true>;
-    const prim::Windows windows = prim::forward_windows(conv);
+    const prim::SlidingWindows windows = prim::forward_windows(conv);
     if (!fits(conv, windows, x, weight)) return Otherwise::forward(conv, x, weight, y, finish, workspace);
     const int m = static_cast<int>(conv.pixels()), k = conv.taps() * padded(conv.C);
     prim::wgmma_tiled<T, true>([&]<class Tile>(const Tile*) {
@@ -59,9 +59,9 @@ struct Wgmma {
 
   static void data_gradient(const ConvShape& conv, const T* dy, const T* weight, T* dx, const ConvFinish<T>& finish,
                             Workspace workspace) {
-    using A = prim::WgmmaImage<T, true>;
+    using A = prim::WgmmaPixels<T, true>;
     using B = prim::WgmmaFilters<T, false>;
-    const prim::Windows windows = prim::gradient_windows(conv);
+    const prim::SlidingWindows windows = prim::gradient_windows(conv);
     const bool dense = conv.h.stride == 1 && conv.w.stride == 1;
     if (!dense || !fits(conv, windows, dy, weight))
       return Otherwise::data_gradient(conv, dy, weight, dx, finish, workspace);
@@ -80,8 +80,8 @@ struct Wgmma {
 
   static void weight_gradient(const ConvShape& conv, const T* dy, const T* x, T* dweight, Workspace workspace) {
     using A = prim::WgmmaMatrix<T, false>;
-    using B = prim::WgmmaImage<T, false>;
-    const prim::Windows windows = prim::forward_windows(conv);
+    using B = prim::WgmmaPixels<T, false>;
+    const prim::SlidingWindows windows = prim::forward_windows(conv);
     const bool fills = conv.C % prim::WGMMA_DEPTH<T> == 0;
     if (!fills || !fits(conv, windows, x, dy)) return Otherwise::weight_gradient(conv, dy, x, dweight, workspace);
     const int n = conv.filter_size(), k = static_cast<int>(conv.pixels());

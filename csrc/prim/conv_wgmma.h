@@ -15,7 +15,7 @@ namespace gpudl::prim {
 
 // Windows sliding over an image {N, h, w, channels}. Along each axis, window o starts at first + o*step, and what its
 // tap number t meets lies t*dilation further.
-struct WindowAxis {
+struct SlidingAxis {
   int image, windows, first, step, taps, dilation;
 
   int beyond_last() const { return first + (windows - 1) * step + 1 - image; }
@@ -24,26 +24,26 @@ struct WindowAxis {
            (taps - 1) * dilation < 256;
   }
 };
-struct Windows {
+struct SlidingWindows {
   int N, channels;
-  WindowAxis h, w;
+  SlidingAxis h, w;
 };
 
-inline WindowAxis forward_windows(const ConvAxis& a) {
+inline SlidingAxis forward_windows(const ConvAxis& a) {
   return {a.image, a.output, -a.padding, a.stride, a.window, a.dilation};
 }
 // The data gradient of stride 1: windows over dy, in which tap t of the filter is tap number window - 1 - t.
-inline WindowAxis gradient_windows(const ConvAxis& a) {
+inline SlidingAxis gradient_windows(const ConvAxis& a) {
   return {a.output, a.image, a.padding - (a.window - 1) * a.dilation, 1, a.window, a.dilation};
 }
-inline Windows forward_windows(const ConvShape& conv) {
+inline SlidingWindows forward_windows(const ConvShape& conv) {
   return {conv.N, conv.C, forward_windows(conv.h), forward_windows(conv.w)};
 }
-inline Windows gradient_windows(const ConvShape& conv) {
+inline SlidingWindows gradient_windows(const ConvShape& conv) {
   return {conv.N, conv.K, gradient_windows(conv.h), gradient_windows(conv.w)};
 }
 
-inline bool fits_wgmma(const ConvShape& conv, const Windows& windows) {
+inline bool fits_wgmma(const ConvShape& conv, const SlidingWindows& windows) {
   const bool flat = conv.d.image == 1 && conv.d.window == 1 && conv.d.output == 1;
   return flat && conv.groups == 1 && conv.C % 8 == 0 && conv.K % 8 == 0 && conv.N > 0 && windows.h.fits() &&
          windows.w.fits();
@@ -66,16 +66,16 @@ struct TapChannel {
 
 // The pixels that windows meet. K_FAST: row = window, k = (tap, channel). Else row = (tap, channel), k = window.
 template <class T, bool K_FAST_>
-struct WgmmaImage {
+struct WgmmaPixels {
   using Element = T;
   static constexpr bool K_FAST = K_FAST_;
 
   device::TensorMap map;
-  Windows windows;
+  SlidingWindows windows;
   TapChannel taps;
   Axes place;  // of a window in an image; its first number counts images
 
-  WgmmaImage(const T* data, const Windows& w, int pixels)
+  WgmmaPixels(const T* data, const SlidingWindows& w, int pixels)
       : windows(w),
         taps{Divisor(ceil_div(w.channels, WGMMA_DEPTH<T>) * WGMMA_DEPTH<T>), Divisor(w.w.taps)},
         place(w.h.windows, w.w.windows) {
