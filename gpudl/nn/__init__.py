@@ -11,6 +11,7 @@ from gpudl.nn.group_norm import *
 from gpudl.nn.layer_norm import *
 from gpudl.nn.layers import *
 from gpudl.nn.local_response_norm import *
+from gpudl.nn.locally_connected import *
 from gpudl.nn.loss import *
 from gpudl.nn.module import *
 from gpudl.nn.norm import *

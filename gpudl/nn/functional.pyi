@@ -53,6 +53,8 @@ from gpudl.ops.layer_norm import rms_norm as rms_norm
 from gpudl.ops.linear import linear as linear
 from gpudl.ops.local_response_norm import local_response_norm as local_response_norm
 from gpudl.ops.local_response_norm import normalize as normalize
+from gpudl.ops.locally_connected import locally_connected1d as locally_connected1d
+from gpudl.ops.locally_connected import locally_connected2d as locally_connected2d
 from gpudl.ops.loss_functions import binary_cross_entropy as binary_cross_entropy
 from gpudl.ops.loss_functions import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from gpudl.ops.loss_functions import cosine_embedding_loss as cosine_embedding_loss

@@ -1,0 +1,117 @@
+"""Locally connected layers, after Keras' of these names."""
+
+from __future__ import annotations
+
+import math
+
+from gpudl.nn import init
+from gpudl.nn.module import Module, Parameter
+from gpudl.ops.create import empty
+from gpudl.ops.locally_connected import locally_connected1d, locally_connected2d
+from gpudl.ops.pool_base import Ints, Size, each_axis
+from gpudl.tensor import Tensor
+
+__all__ = ["LocallyConnected1d", "LocallyConnected2d"]
+
+
+class _LocallyConnected(Module):
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        rank: int,
+        in_channels: int,
+        out_channels: int,
+        input_size: Size,
+        kernel_size: Size,
+        stride: Size,
+        padding: Size,
+        bias: bool,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.input_size, self.kernel_size, self.stride, self.padding = (
+            each_axis(name, argument, value, rank)
+            for argument, value in (
+                ("input_size", input_size),
+                ("kernel_size", kernel_size),
+                ("stride", stride),
+                ("padding", padding),
+            )
+        )
+        axes = zip(self.input_size, self.kernel_size, self.stride, self.padding, strict=True)
+        places: Ints = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
+        if min(places) < 1:
+            raise ValueError(
+                f"{name}: kernel_size is {kernel_size}, larger than input_size {input_size} with "
+                f"padding {padding}"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        shape = (*places, *self.kernel_size, in_channels, out_channels)
+        self.weight = Parameter(empty(*shape))
+        self.register_parameter("bias", Parameter(empty(*places, out_channels)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = 1 / math.sqrt(math.prod(self.kernel_size) * self.in_channels)
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                init.uniform_(parameter, -bound, bound)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, input_size={self.input_size}, "
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        )
+
+
+class LocallyConnected1d(_LocallyConnected):
+    """A convolution with filters of their own at each output position.
+
+    (N, in_channels, W) -> (N, out_channels, Q), W = input_size. weight (Q, S, in, out), bias
+    (Q, out); both start uniform in ±1/√(inputs of one output).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        input_size: Size,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            1, in_channels, out_channels, input_size, kernel_size, stride, padding, bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        return locally_connected1d(input, self.weight, self.bias, self.stride[0], self.padding[0])
+
+
+class LocallyConnected2d(_LocallyConnected):
+    """A convolution with filters of their own at each output position.
+
+    (N, in_channels, H, W) -> (N, out_channels, P, Q), (H, W) = input_size. weight (P, Q, R, S, in,
+    out), bias (P, Q, out); both start uniform in ±1/√(inputs of one output).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        input_size: Size,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            2, in_channels, out_channels, input_size, kernel_size, stride, padding, bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        return locally_connected2d(input, self.weight, self.bias, self.stride, self.padding)
