@@ -68,9 +68,9 @@ def changes(
     found = []
     for row in after["rows"]:
         if earlier := old.get(key(row)):
-            samples = [measured(r, by if "peer" in r else "time") for r in (earlier, row)]
-            if ("peer" in earlier) == ("peer" in row):
-                found.append(Change(key(row), *interval(*samples)))
+            both = "torch" in earlier["seconds"] and "torch" in row["seconds"]
+            samples = [measured(r, by if both else "time") for r in (earlier, row)]
+            found.append(Change(key(row), *interval(*samples)))
     return sorted(found, key=lambda c: -c.factor)
 
 
