@@ -90,7 +90,7 @@ struct WgmmaPixels {
 
 #if GPUDL_HAS_SM90A
   template <int ROWS>
-  GPUDL_DEVICE void load(uint32_t tile, int row, int k, int, uint32_t mbarrier, uint16_t blocks) const {
+  GPUDL_DEVICE void load(uint32_t tile, int row, int k, int, uint32_t mbarrier, uint16_t) const {
     if constexpr (K_FAST) {
       load_pixels(tile, row, k, mbarrier);
     } else {

@@ -45,14 +45,15 @@ DIRECT = {1: 0.12, 4: 0.3, 8: 0.45}
 
 
 class Product(NamedTuple):
-    """m·n results of k summands, for each group. what: "forward", "data" or "weight"; launches: of
-    sweeps that share the results."""
+    """m·n results of k summands, for each group. what: "forward", "data" or "weight"; channels: of
+    the summands of one tap, 0 if they are pixels; launches: of sweeps that share the results."""
 
     what: str
     m: int
     n: int
     k: int
     groups: int
+    channels: int = 0
     launches: int = 1
 
 
@@ -64,9 +65,9 @@ def products(op: Windowed, direction: str, specs: tuple[Any, ...]) -> Iterator[P
     outputs, pixels = (s.size // max(1, s.shape[1]) for s in (output, image))
     sweeps = math.prod(op.stride)
     # A sweep meets its part of the window; together they read the whole window once.
-    forward = Product("forward", outputs, filters, depth, groups)
+    forward = Product("forward", outputs, filters, depth, groups, weight[1])
     taps = -(-math.prod(weight[2:]) // sweeps)
-    data = Product("data", pixels, weight[1], taps * filters, groups, sweeps)
+    data = Product("data", pixels, weight[1], taps * filters, groups, filters, sweeps)
     transposed = image is not specs[0]
     if direction == "forward":
         yield data if transposed else forward
@@ -103,5 +104,8 @@ def _tiled(machine: Machine, algorithm: str, p: Product) -> float:
     bm, bn, bk = TILES.get(algorithm, LARGE if large else SMALL)
     tiles = -(-p.m // bm) * -(-p.n // bn) * p.groups
     pieces = gemm_workspace(p.m, p.n, p.k, p.groups) // max(1, p.m * p.n * p.groups)
-    flops = 2 * bm * bn * tiles * -(-p.k // bk) * bk
+    k = -(-p.k // bk) * bk
+    if "wgmma" in algorithm and p.channels:  # every tap begins a stage
+        k = p.k // p.channels * -(-p.channels // bk) * bk
+    flops = 2 * bm * bn * tiles * k
     return flops * machine.waves(tiles * max(1, pieces))
