@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,25 @@ def gpu_facts(device: str) -> dict[str, str]:
     if smi is None:
         return {}
     index = device.partition(":")[2] or "0"
+    together = query(smi, index, GPU_FACTS)
+    if len(together) == len(GPU_FACTS):
+        return dict(zip(GPU_FACTS, together, strict=True))
+    # An old driver refuses the whole list for one word that it does not know.
     found = {}
-    for fact in GPU_FACTS:  # one by one: an old driver refuses the whole list for one unknown word
-        command = [smi, f"--id={index}", f"--query-gpu={fact}", "--format=csv,noheader"]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        except (OSError, subprocess.SubprocessError):
-            continue
-        found[fact] = result.stdout.strip()
+    for fact in GPU_FACTS:
+        if answer := query(smi, index, (fact,)):
+            found[fact] = answer[0]
     return found
+
+
+def query(smi: str, index: str, facts: Sequence[str]) -> list[str]:
+    """nvidia-smi's answers, empty where it refuses."""
+    command = [smi, f"--id={index}", f"--query-gpu={','.join(facts)}", "--format=csv,noheader"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [word.strip() for word in result.stdout.strip().split(",")]
 
 
 def torch_facts(torch: Any) -> dict[str, Any]:

@@ -21,11 +21,11 @@ HEAD = ("workload", "direction", "dtype", "algorithm", "µs", "rate", "roof", "e
 LINE = "{:<46} {:<20} {:<16} {:<12} {:>11} {:>12} {:>5} {:>8} {:>11} {:>12} {:>9} {:>11}"
 
 
-def report(bench: Bench, rows: list[Row]) -> dict[str, Any]:
-    """All that is known of a run."""
+def report(bench: Bench, rows: list[Row], env: dict[str, Any] | None = None) -> dict[str, Any]:
+    """All that is known of a run. env: what `environment` said before, for asking takes seconds."""
     return {
         "schema": SCHEMA,
-        "environment": environment(bench.settings.device, bench.torch),
+        "environment": env or environment(bench.settings.device, bench.torch),
         "settings": asdict(bench.settings),
         "peer": bench.peer_settings,
         "ceilings": bench.ceilings.as_dict(),
@@ -180,7 +180,7 @@ def text(content: Mapping[str, Any]) -> str:
     env = content["environment"]
     parts = [
         f"{env['hardware']}, {env['device']}, {content['settings']['threads']} threads, "
-        f"{env['date'][:16]}, load {env.get('load')} at the end",
+        f"{env['date'][:16]}, load {env.get('load')} before",
         head(),
         *(line(row) for row in content["rows"]),
         "",

@@ -141,7 +141,8 @@ def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
 
     if not options.no_peer:
         theirs.load(options.threads)
-    from gpudl.bench import report, suites
+    from gpudl.bench import environment, report, suites
+    from gpudl.bench.environment import load as machine_load
     from gpudl.bench.runner import Bench, Settings
     from gpudl.bench.workload import Scale
 
@@ -162,7 +163,9 @@ def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
         peer=not options.no_peer,
         compile=options.compile,
     )
+    load = machine_load()  # of others, before we begin
     bench = Bench(settings)
+    env = {**environment(device, bench.torch), "load": load}
     rows: list[dict[str, Any]] = []
     out = report.destination(Path(options.out), device, names) if options.out else None
     print(report.head())
@@ -173,10 +176,10 @@ def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
                 rows.append(row)
                 print(report.line(row), flush=True)
                 if out and time.monotonic() - written > BETWEEN_WRITES:
-                    report.write(out, report.report(bench, rows))
+                    report.write(out, report.report(bench, rows, env))
                     written = time.monotonic()
     finally:
-        finish(report.report(bench, rows), out, options.plots)
+        finish(report.report(bench, rows, env), out, options.plots)
     return 0 if rows else 1
 
 

@@ -1,0 +1,38 @@
+"""What nvidia-smi is asked, and what an old one refuses."""
+
+import os
+
+import pytest
+
+from gpudl.bench.environment import GPU_FACTS, environment, gpu_facts
+
+
+@pytest.fixture
+def smi(tmp_path, monkeypatch):
+    """Writes a fake nvidia-smi that runs this shell script."""
+
+    def write(script):
+        path = tmp_path / "nvidia-smi"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
+
+    return write
+
+
+def test_all_facts_in_one_question(smi):
+    facts = [f"v{i}" for i in range(len(GPU_FACTS))]
+    smi(f'echo "{", ".join(facts)}"')
+    assert list(gpu_facts("cuda:1").values()) == facts
+
+
+def test_an_old_driver_answers_what_it_knows(smi):
+    smi('case "$2" in --query-gpu=name) echo H100;; *) exit 2;; esac')
+    assert gpu_facts("cuda") == {"name": "H100"}
+
+
+def test_the_environment_of_a_cpu():
+    found = environment("cpu")
+    assert found["hardware"]
+    assert found["versions"]["numpy"]
+    assert "gpu" not in found
