@@ -200,7 +200,16 @@ class DropoutOp(Op):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        for shape in [(300,), (5, 7), (2, 3, 5), (2, 3, 4, 5), (0, 3), (1, 1, 1, 1)]:
+        for shape in [
+            (300,),
+            (5, 7),
+            (2, 3, 5),
+            (2, 3, 4, 5),
+            (2, 8, 2, 6),
+            (1, 3, 3, 3),
+            (0, 3),
+            (1, 1, 1, 1),
+        ]:
             make = lambda rng, s=shape: (rng.standard_normal(s).astype(np.float32), COUNTER)  # noqa: E731
             yield Case("x".join(map(str, shape)), cls.of(0.3), make)
         ones, zeros = np.ones((2, 6), np.float32), np.zeros((2, 6), np.float32)
