@@ -5,6 +5,11 @@
 // the gradients of its own units and multiplies them with the same rows of the weight: a part of the gradients of all
 // units, which their owners add up in the order of the blocks after the barrier. So each step moves the state once
 // through every block, and the weight never.
+//
+// Predicted for an LSTM of 768 units, 16 samples, on an H100 (128 blocks of 6 units): a step forward multiplies 75
+// MFLOP (2.3 us at half the peak of CUDA cores), brings 128 times 48 KiB from the second-level cache (1.1 us) and waits
+// for a barrier (1.5 us): 5 ms for 1024 steps. Backward it moves twice as much: 6.2 ms, and 2 ms for the weight's
+// gradient. Arithmetic is the largest part; tensor cores would take it away.
 #pragma once
 #include <algorithm>
 

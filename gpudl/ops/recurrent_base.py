@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.machine import H100, Machine
 from gpudl.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.matmul import gemm_workspace
 
@@ -16,7 +17,10 @@ from gpudl.ops.matmul import gemm_workspace
 TILE, SAMPLES, WARPS = 8, 16, 8
 MOST_BLOCKS = 160
 PART = 32  # floats, to whose multiples parts of the workspace are rounded up
-LARGE_BATCH = 64  # samples; above, steps are matrix products worth a launch
+
+# Of an H100, for predictions: bytes/s of the second-level cache, seconds of a barrier of blocks.
+L2_BYTES = 5.5e12
+BARRIER = 1.5e-6
 
 
 class RecurrentSequence(Op):
@@ -96,9 +100,27 @@ class RecurrentSequence(Op):
     def prefer(
         self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
     ) -> tuple[str, ...]:
-        """Large batches are matrix products worth launching; small ones wait for each other."""
-        large = specs[0].shape[1] > LARGE_BATCH
-        return algorithms[::-1] if large and len(algorithms) > 1 else algorithms
+        """By predicted time; the emulator takes the first."""
+        if device == "emulator":
+            return algorithms
+        return tuple(sorted(algorithms, key=lambda a: self.predict(H100, "forward", a, *specs)))
+
+    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+        """A step after the other. persistent: the state through every block (backward, a part of it
+        from every block to every other), half the peak of arithmetic, and a barrier. stepwise: two
+        launches, and the weight from the second-level cache."""
+        (steps, batch, width), weight = specs[0].shape, specs[1].size
+        hidden = width // self.GATES
+        cache = L2_BYTES * machine.multiprocessors / H100.multiprocessors
+        arithmetic = 2 * batch * weight / (0.5 * machine.flops["float32"])
+        if algorithm == "stepwise":
+            step = 2 * machine.launch + max(arithmetic, 4 * weight / cache)
+        else:
+            units = padded(hidden, machine.multiprocessors) // machine.multiprocessors
+            moved = 4 * batch * hidden * (padded(hidden, units) // units)
+            step = BARRIER + arithmetic + moved * (2 if direction == "backward" else 1) / cache
+        each = step if direction == "forward" else step + arithmetic
+        return float(steps * each)
 
     def shared_bytes(self, blocks: int, *specs: Any) -> int:
         """What a block of the persistent kernels needs at most, if that many are alive at once;
@@ -158,7 +180,8 @@ class RecurrentSequence(Op):
         if lengths is not None:
             x = rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
         inputs = (x, hx if len(hx) > 1 else hx[0])
-        y, last = torch.func.functional_call(module.double(), weights, inputs)
+        module._flat_weights = [weights[name] for name in module._flat_weights_names]
+        y, last = module(*inputs)
         if lengths is not None:
             y, _ = rnn.pad_packed_sequence(y, total_length=t)
         y = y.gather(0, where[:, :, None].expand(t, n, y.shape[2]))
@@ -189,6 +212,7 @@ class RecurrentSequence(Op):
         yield Case("ragged", forward, draw(3, 5, 13, None, bias))
         yield Case("reverse", backward, draw(3, 2, 6, None, bias))
         yield Case("several chunks", backward, draw(2, 18, 36, None, bias))
+        yield Case("wide", backward, draw(2, 2, 134, None, bias))
         yield Case("lengths", forward, draw(4, 4, 5, (2, 4, 1, 4), bias))
         yield Case("lengths, reverse", backward, draw(4, 4, 5, (2, 4, 1, 3), bias))
         yield Case("no samples", forward, draw(2, 0, 3, None, bias))
