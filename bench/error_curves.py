@@ -182,7 +182,10 @@ def main() -> int:
         options.out.write_text(report.dumps(content), encoding="utf-8")
     if options.plots:
         title = f"float32 products on {env['hardware']}, {env['date'][:10]}"
-        draw(rows, title, options.plots / f"errors-{options.device.replace(':', '')}.png")
+        try:
+            draw(rows, title, options.plots / f"errors-{options.device.replace(':', '')}.png")
+        except ImportError as error:
+            print(f"no picture: {error}")
     for text in (*above["rms"], *above["largest"]):
         print(text)
     if not above["rms"]:

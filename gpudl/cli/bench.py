@@ -113,7 +113,7 @@ def chosen_suites(words: list[str]) -> tuple[str, ...]:
     for word in words:
         if word not in NAMES:
             near = difflib.get_close_matches(word, [*NAMES, "compare", "show", "tune"], 1)
-            hint = f", did you mean {near[0]}?" if near else ""
+            hint = f", did you mean {near[0]}?" if near else "."
             raise CommandError(f"bench: {word!r} is no suite{hint} They are {', '.join(NAMES)}")
     return tuple(dict.fromkeys(words)) or ("step",)
 
@@ -202,8 +202,11 @@ def finish(content: dict[str, Any], out: Path | None, plots: str | None) -> None
     if plots and content["rows"]:
         from gpudl.bench import plots as pictures
 
-        for path in pictures.draw(content, Path(plots)):
-            print(f"wrote {path}")
+        try:
+            for path in pictures.draw(content, Path(plots)):
+                print(f"wrote {path}")
+        except ImportError as error:  # what was measured is not to be lost for that
+            print(f"no pictures: {error}; pip install 'gpudl[train]' brings what draws them")
 
 
 def run_show(files: list[str], options: argparse.Namespace) -> int:

@@ -117,6 +117,15 @@ def test_bench_writes_what_it_measured(gpudl, tmp_path):
     assert "measured ceilings: copy" in result.out
 
 
+def test_bench_without_matplotlib_keeps_what_it_measured(gpudl, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    options = ("--only", "kernels/relu,", "--device", "cpu", "--quick", "--no-peer")
+    result = gpudl("bench", "kernels", *options, "--out", "b.json", "--plots", "p")
+    assert result.code == 0
+    assert "no pictures: " in result.out
+    assert (tmp_path / "b.json").exists()
+
+
 def test_bench_refuses_what_it_does_not_know(gpudl):
     assert "did you mean gemm?" in gpudl("bench", "gem").err
     assert "'float33' is none of" in gpudl("bench", "gemm", "--dtype", "float33").err
