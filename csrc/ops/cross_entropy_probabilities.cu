@@ -63,8 +63,8 @@ GPUDL_EXPORT(cross_entropy_probabilities_forward_rows, x, target, weight, y, wor
 // sass: cross_entropy_probabilities_backward_kernel SHFL MUFU STG registers<=64
 template <int WIDTH, int PACK>
 __global__ void __launch_bounds__(ROW_BLOCK, 4)
-    cross_entropy_probabilities_backward_kernel(const float* dy, Matrix x, Matrix target, Mass mass,
-                                                prim::Reduction reduction, float* dx, float* dtarget) {
+    cross_entropy_probabilities_backward_kernel(const float* dy, Matrix x, Matrix target, Mass mass, bool reduced,
+                                                bool averaged, float* dx, float* dtarget) {
   const int classes = x.dim[1];
   const Row<WIDTH> row(x.dim[0], classes);
   const int64_t start = row.index * classes;
@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(ROW_BLOCK, 4)
   float all = 0;
   if (dx) all = row.reduce(prim::Sum{}, 0.f, [&](int c) { return mass(c, q[c]); });
   if (!row.inside) return;
-  float scale = dy[reduction.reduced ? 0 : row.index];
-  if (reduction.averaged) scale /= static_cast<float>(x.dim[0]);
+  float scale = dy[reduced ? 0 : row.index];
+  if (averaged) scale /= static_cast<float>(x.dim[0]);
   row.for_each([&](int c) {
     if (dx) dx[start + c] = scale * (expf(logits[c] - normaliser) * all - mass(c, q[c]));
     if (dtarget) dtarget[start + c] = scale * (mass.keep * mass.weigh(c) * (normaliser - logits[c]));
@@ -87,7 +87,7 @@ void cross_entropy_probabilities_backward_rows(View<const float, 1, rows> dy, Ma
   const Mass mass = mass_of(weight, label_smoothing, x.dim[1]);
   prim::for_row_shape(x.dim[1], prim::is_aligned<4>(x.data), [&](auto width, auto pack) {
     launch(cross_entropy_probabilities_backward_kernel<width(), pack()>, prim::blocks_for_rows<width()>(x.dim[0]),
-           ROW_BLOCK, 0, dy.data, x, target, mass, prim::Reduction{reduced, averaged}, dx.data, dtarget.data);
+           ROW_BLOCK, 0, dy.data, x, target, mass, reduced, averaged, dx.data, dtarget.data);
   });
 }
 GPUDL_EXPORT(cross_entropy_probabilities_backward_rows, dy, x, target, weight, dx, dtarget, label_smoothing, reduced,

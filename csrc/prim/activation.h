@@ -20,24 +20,16 @@
 
 namespace gpudl::prim {
 
-GPUDL_DEVICE float widen(float value) { return value; }
-GPUDL_DEVICE float widen(bfloat16 value) { return device::to_float(value); }
-template <class T>
-GPUDL_DEVICE T narrow(float value) {
-  if constexpr (std::is_same_v<T, bfloat16>) return device::to_bfloat16(value);
-  else return value;
-}
-
 template <class F, class T>
 struct ActivationValue {
   F f;
-  GPUDL_DEVICE T operator()(T x) const { return narrow<T>(f.value(widen(x))); }
+  GPUDL_DEVICE T operator()(T x) const { return from_float<T>(f.value(as_float(x))); }
 };
 
 template <class F, class T>
 struct ActivationSlope {
   F f;
-  GPUDL_DEVICE T operator()(T dy, T saved) const { return narrow<T>(f.gradient(widen(dy), widen(saved))); }
+  GPUDL_DEVICE T operator()(T dy, T saved) const { return from_float<T>(f.gradient(as_float(dy), as_float(saved))); }
 };
 
 template <size_t>

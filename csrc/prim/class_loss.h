@@ -16,10 +16,6 @@ GPUDL_DEVICE Label judge(int64_t label, int64_t ignored, int classes) {
   return label >= 0 && label < classes ? Label::good : Label::outside;
 }
 
-struct Reduction {
-  bool reduced, averaged;
-};
-
 // Where a reduced loss goes: y and the divisor of the mean, by way of the blocks' sums unless there is but one block.
 struct LossTotal {
   float *y, *divisor, *part;

@@ -5,9 +5,12 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/view.h"
+#include "platform/bfloat16.h"
 #include "platform/device.h"
+#include "platform/float16.h"
 
 namespace gpudl::prim {
 
@@ -35,6 +38,19 @@ GPUDL_DEVICE Pack<T, N> load_pack(const T* pointer) {
 template <int N, class T>
 GPUDL_DEVICE void store_pack(T* pointer, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(pointer) = pack;
+}
+
+// Arithmetic is float32 whatever the format in memory.
+template <class T>
+GPUDL_DEVICE float as_float(T value) {
+  if constexpr (std::is_same_v<T, float>) return value;
+  else return device::to_float(value);
+}
+template <class T>
+GPUDL_DEVICE T from_float(float value) {
+  if constexpr (std::is_same_v<T, bfloat16>) return device::to_bfloat16(value);
+  else if constexpr (std::is_same_v<T, float16>) return device::to_float16(value);
+  else return value;
 }
 
 constexpr int MAP_BLOCK = 256;

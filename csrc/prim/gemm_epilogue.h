@@ -14,7 +14,7 @@
 
 #include "platform/bfloat16.h"
 #include "platform/device.h"
-#include "platform/float16.h"
+#include "prim/elementwise.h"
 
 namespace gpudl::prim {
 
@@ -27,18 +27,6 @@ GPUDL_DEVICE float activate(Activation activation, float x) {
     case Activation::tanh: return tanhf(x);
     default: return x;
   }
-}
-
-template <class T>
-GPUDL_DEVICE float as_float(T value) {
-  if constexpr (std::is_same_v<T, float>) return value;
-  else return device::to_float(value);
-}
-template <class T>
-GPUDL_DEVICE T from_float(float value) {
-  if constexpr (std::is_same_v<T, bfloat16>) return device::to_bfloat16(value);
-  else if constexpr (std::is_same_v<T, float16>) return device::to_float16(value);
-  else return value;
 }
 
 // Four neighbouring columns, the first of them `column`; `count` of them lie inside c. The lane whose number differs

@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(MAP_BLOCK)
     for (; first < n; ++first) each(std::integral_constant<int, 1>{}, first);
 }
 
-// Pointers of a rule without state: one that is not used.
+// One launch. A rule without state gets one pointer that is not used: {}.
 template <class Rule>
 void update(Rule rule, const UpdateArguments& a, UpdateState<Rule::STATES == 0 ? 1 : Rule::STATES> state) {
   check(a.hyper.dim[0] == PENALTIES + Rule::NUMBERS, "hyper", "holds too many or too few numbers for the rule");
