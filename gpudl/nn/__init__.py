@@ -6,6 +6,7 @@ from gpudl.nn import utils as utils
 from gpudl.nn.activation import *
 from gpudl.nn.container import *
 from gpudl.nn.conv import *
+from gpudl.nn.dropout import *
 from gpudl.nn.embedding import *
 from gpudl.nn.group_norm import *
 from gpudl.nn.layer_norm import *

@@ -36,6 +36,10 @@ from gpudl.ops.conv_transpose import conv_transpose2d as conv_transpose2d
 from gpudl.ops.conv_transpose import conv_transpose3d as conv_transpose3d
 from gpudl.ops.cross_entropy import cross_entropy as cross_entropy
 from gpudl.ops.cross_entropy import nll_loss as nll_loss
+from gpudl.ops.dropout import alpha_dropout as alpha_dropout
+from gpudl.ops.dropout import dropout1d as dropout1d
+from gpudl.ops.dropout import dropout2d as dropout2d
+from gpudl.ops.dropout import dropout3d as dropout3d
 from gpudl.ops.embedding import embedding as embedding
 from gpudl.ops.energy import contrastive_divergence as contrastive_divergence
 from gpudl.ops.energy import gibbs_half_step as gibbs_half_step

@@ -1,0 +1,61 @@
+"""Dropout of whole channels, and alpha dropout; Dropout stands with the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from gpudl.nn.module import Module
+from gpudl.ops.dropout import (
+    alpha_dropout,
+    check_probability,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+)
+from gpudl.tensor import Tensor
+
+__all__ = ["AlphaDropout", "Dropout1d", "Dropout2d", "Dropout3d"]
+
+
+class _Dropout(Module):
+    function: ClassVar[Callable[..., Any]]
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        check_probability(type(self).__name__, p)
+        self.p = p
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Any:
+        return type(self).function(input, self.p, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Dropout1d(_Dropout):
+    """In training each channel of (N, C, L) is zero with probability p; the others are divided by
+    1 - p."""
+
+    function = staticmethod(dropout1d)
+
+
+class Dropout2d(_Dropout):
+    """In training each channel of (N, C, H, W) is zero with probability p; the others are divided
+    by 1 - p."""
+
+    function = staticmethod(dropout2d)
+
+
+class Dropout3d(_Dropout):
+    """In training each channel of (N, C, D, H, W) is zero with probability p; the others are
+    divided by 1 - p."""
+
+    function = staticmethod(dropout3d)
+
+
+class AlphaDropout(_Dropout):
+    """Dropout that keeps mean 0 and variance 1; goes with SELU."""
+
+    function = staticmethod(alpha_dropout)
