@@ -189,11 +189,11 @@ void gemm_wgmma_launch(const Gemm<typename Tile::T, E, A, B, C>& g) {
   const auto kernel = gemm_wgmma_kernel<Tile, G>;
   if constexpr (Tile::CLUSTER == 1) {
     static const int resident = device::resident_blocks(kernel, Tile::THREADS, Tile::SHARED_BYTES);
-    launch(kernel, std::min(work, resident), Tile::THREADS, Tile::SHARED_BYTES, g, grid, work, c_map);
+    launch(kernel, std::min(work, std::max(1, resident)), Tile::THREADS, Tile::SHARED_BYTES, g, grid, work, c_map);
   } else {
     static const int resident = device::resident_clusters(kernel, Tile::CLUSTER, Tile::THREADS, Tile::SHARED_BYTES);
-    launch_cluster(kernel, std::min(work, resident) * Tile::CLUSTER, Tile::CLUSTER, Tile::THREADS, Tile::SHARED_BYTES,
-                   g, grid, work, c_map);
+    launch_cluster(kernel, std::min(work, std::max(1, resident)) * Tile::CLUSTER, Tile::CLUSTER, Tile::THREADS,
+                   Tile::SHARED_BYTES, g, grid, work, c_map);
   }
   gemm_sum(g, grid);
 }

@@ -66,7 +66,7 @@ def gpu_program(tmp_path_factory) -> programs.Program:
 @pytest.mark.cuda
 @pytest.mark.parametrize("case", PRIMITIVES)
 def test_primitive_on_gpu(case, gpu_program):
-    files = [programs.HERE / f"{name}_cases.cu" for name in ("hopper", "cluster")]
+    files = [programs.HERE / f"{name}_cases.cu" for name in ("hopper", "cluster", "gemm")]
     hopper = any(f"CASE({case})" in path.read_text() for path in files)
     if hopper and "90a" not in toolchain.present_archs():
         pytest.skip("needs a GPU of compute capability 9.0")
