@@ -45,7 +45,7 @@ struct Wgmma {
     const prim::SlidingWindows windows = prim::forward_windows(conv);
     if (!fits(conv, windows, x, weight)) return Otherwise::forward(conv, x, weight, y, finish, workspace);
     const int m = static_cast<int>(conv.pixels()), k = conv.taps() * padded(conv.C);
-    prim::wgmma_tiled<T, true>([&]<class Tile>(const Tile*) {
+    prim::wgmma_tiled<T>([&]<class Tile>(const Tile*) {
       return Product<A, B>{.m = m,
                            .n = conv.K,
                            .k = k,
@@ -66,7 +66,7 @@ struct Wgmma {
     if (!dense || !fits(conv, windows, dy, weight))
       return Otherwise::data_gradient(conv, dy, weight, dx, finish, workspace);
     const int m = conv.N * conv.image_pixels(), k = conv.taps() * padded(conv.K);
-    prim::wgmma_tiled<T, true>([&]<class Tile>(const Tile*) {
+    prim::wgmma_tiled<T>([&]<class Tile>(const Tile*) {
       return Product<A, B>{.m = m,
                            .n = conv.C,
                            .k = k,
@@ -86,7 +86,7 @@ struct Wgmma {
     if (!fills || !fits(conv, windows, x, dy)) return Otherwise::weight_gradient(conv, dy, x, dweight, workspace);
     const int n = conv.filter_size(), k = static_cast<int>(conv.pixels());
     const prim::GemmStrided<T, false> outputs{{dy, conv.K, 0, true}, conv.K};
-    prim::wgmma_tiled<T, false>([&]<class Tile>(const Tile*) {
+    prim::wgmma_tiled<T>([&]<class Tile>(const Tile*) {
       return Product<A, B>{.m = conv.K,
                            .n = n,
                            .k = k,

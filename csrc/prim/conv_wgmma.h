@@ -154,18 +154,20 @@ struct WgmmaFilters {
 #endif
 };
 
+// Two warpgroups of 64x128 and the loading one, all with the registers they begin with: finding windows takes more than
+// the 40 that the loading thread of a 128x256 tile would be left with.
+template <class T>
+struct ImageTile : WgmmaTile<T, 128, 128, 5, 1, false> {
+  static constexpr bool MOVES_REGISTERS = false;
+};
+
 // Runs make(tile), which gives the product with operands for a shape of tile, for the shape that should end first.
-// CLUSTERS: may the blocks of a cluster share their columns of b? An image cannot be loaded for all of them at once.
-template <class T, bool CLUSTERS, class Make>
+template <class T, class Make>
 void wgmma_tiled(Make make) {
-  using Tiles = WgmmaTiles<T>;
-  const auto medium = make(static_cast<typename Tiles::Medium*>(nullptr));
-  const int shape = gemm_wgmma_choose(medium);
-  if (shape == 3) return gemm_wgmma_launch<typename Tiles::Small>(make(static_cast<typename Tiles::Small*>(nullptr)));
-  if constexpr (CLUSTERS)
-    if (shape == 1 && gemm_wgmma_fits_large(medium))
-      return gemm_wgmma_launch<typename Tiles::Large>(make(static_cast<typename Tiles::Large*>(nullptr)));
-  gemm_wgmma_launch<typename Tiles::Medium>(medium);
+  using Small = typename WgmmaTiles<T>::Small;
+  const auto large = make(static_cast<ImageTile<T>*>(nullptr));
+  if (gemm_wgmma_choose(large) == 3) gemm_wgmma_launch<Small>(make(static_cast<Small*>(nullptr)));
+  else gemm_wgmma_launch<ImageTile<T>>(large);
 }
 
 }  // namespace gpudl::prim
