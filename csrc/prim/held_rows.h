@@ -16,6 +16,7 @@
 #pragma once
 #include <type_traits>
 
+#include "core/check.h"
 #include "prim/channels.h"
 #include "prim/reduce.h"
 
@@ -137,6 +138,7 @@ void for_columns(int columns, Run run) {
 // The same; 16-byte accesses where all pointers and the length of a row allow them.
 template <class Run, class... T>
 void for_rows_of(int columns, Run run, const T*... data) {
+  check(columns <= INT32_MAX - 4 * HELD_BLOCK, "x", "has rows that are too long: the index of a column would not fit");
   if (columns % 4 == 0 && (is_aligned<4>(data) && ...)) for_columns<true>(columns, run);
   else for_columns<false>(columns, run);
 }

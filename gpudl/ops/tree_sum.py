@@ -14,6 +14,7 @@ from gpudl.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.tensor import Tensor, apply
 
 PARTIAL = 2048  # sums of parts, at most
+MOST = 2**31 - 2**16  # elements: the kernels' indices go a little beyond the last
 
 
 class TreeSumOp(Op):
@@ -36,7 +37,7 @@ class TreeSumOp(Op):
             "x",
             f"is {x}; split is {self.split}, which is another number of elements",
         )
-        require(x.size < 2**31, self, "x", f"is {x}; at most 2^31 - 1 elements")
+        require(x.size <= MOST, self, "x", f"is {x}; at most {MOST} elements")
         require(
             not self.last or 3 <= len(x.shape) <= 5,
             self,
@@ -100,7 +101,7 @@ def tree_sum(
     if not isinstance(input.device, NativeDevice) or input.dtype != np.float32 or not axes:
         return None
     extents, data = input.shape, input.data
-    if not 0 < data.size < 2**31:
+    if not 0 < data.size <= MOST:
         return None
     ndim = len(extents)
     if is_dense(data, tuple(range(ndim))):
