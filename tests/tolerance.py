@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 # Unit roundoff of the operands, as they enter the products.
-UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
+UNIT = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "tf32": 2.0**-11,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}
 
 
 def tolerance(kind: str, reduction: int) -> tuple[float, float]:

@@ -23,12 +23,13 @@ constexpr DType dtype_of() {
   if constexpr (std::is_same_v<U, float>) return DType::f32;
   else if constexpr (std::is_same_v<U, double>) return DType::f64;
   else if constexpr (std::is_same_v<U, bfloat16>) return DType::bf16;
+  else if constexpr (std::is_same_v<U, float16>) return DType::f16;
   else if constexpr (std::is_same_v<U, int32_t>) return DType::i32;
   else if constexpr (std::is_same_v<U, int64_t>) return DType::i64;
   else if constexpr (std::is_same_v<U, uint8_t>) return DType::u8;
   else {
     static_assert(std::is_same_v<U, bool>,
-                  "a launcher takes float, double, bfloat16, int32_t, int64_t, uint8_t or bool");
+                  "a launcher takes float, double, bfloat16, float16, int32_t, int64_t, uint8_t or bool");
     return DType::boolean;
   }
 }

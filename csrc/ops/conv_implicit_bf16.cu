@@ -1,7 +1,7 @@
 // Convolution as an implicit matrix product of bfloat16 operands on tensor cores, with float32 sums.
 // sass: gemm_mma_kernel HMMA LDSM LDGSTS registers<=168
 #include "prim/conv_implicit.h"
-#include "prim/gemm_mma_bf16.h"
+#include "prim/gemm_mma_half.h"
 
 namespace gpudl {
 namespace {

@@ -1,16 +1,20 @@
-// Matrix products of float32 operands on tensor cores, with the usual epilogue.
-// sass: gemm_mma_kernel HMMA LDGSTS registers<=128
+// Matrix products of float32 operands on tensor cores in TF32, with the usual epilogue.
+// sass: gemm_mma_kernel HMMA LDGSTS registers<=168
 #include "prim/gemm_mma_tf32.h"
 
 namespace gpudl::prim {
 
-void gemm_mma_tf32(const Gemm<float>& gemm) { gemm_mma_with<Tf32>(gemm); }
+using Large = MmaTile<128, 128, 16, 64, 32, 2>;
+using Split = MmaTile<128, 64, 16, 32, 32>;
+using SplitSmall = MmaTile<64, 64, 16, 32, 32, 3>;
+using Small = MmaTile<64, 64, 16, 32, 32, 4>;
 
-// With few summands a float32 loop errs less than split products, with terms of random sign up to about 40 of them
-// (tests/ops/test_matmul_precision.py prints both errors).
+void gemm_mma_tf32(const Gemm<float>& gemm) { gemm_mma_with<Tf32Products<Large>, Tf32Products<Small>>(gemm); }
+
+// With few summands a float32 loop errs less than split products (docs/precision.md).
 void gemm_mma_tf32x3(const Gemm<float>& gemm) {
-  constexpr int FEW = 64;
-  gemm.k < FEW ? gemm_simt(gemm) : gemm_mma_with<Tf32x3>(gemm);
+  constexpr int FEW = 96;
+  gemm.k < FEW ? gemm_simt(gemm) : gemm_mma_with<Tf32x3Products<Split>, Tf32x3Products<SplitSmall>>(gemm);
 }
 
 }  // namespace gpudl::prim

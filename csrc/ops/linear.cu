@@ -16,7 +16,7 @@ using Workspace = View<float, 1>;
 
 template <class T>
 void forward(Algorithm<T> algorithm, Matrices<const T> x, View<const T, 2> weight, Maybe<View<const T, 1>> bias,
-             Matrices<T> y, Workspace workspace, int activation) {
+             Matrices<T> y, Workspace workspace, int activation, int tile_shape) {
   algorithm({.m = x.dim[0] * x.dim[1],
              .n = weight.dim[0],
              .k = weight.dim[1],
@@ -24,7 +24,8 @@ void forward(Algorithm<T> algorithm, Matrices<const T> x, View<const T, 2> weigh
              .b = {.data = weight.data, .row_stride = weight.dim[1], .transposed = true},
              .c = {.data = y.data, .row_stride = weight.dim[0]},
              .epilogue = {.bias = bias.data, .activation = static_cast<Activation>(activation)},
-             .workspace = workspace});
+             .workspace = workspace,
+             .tile_shape = tile_shape});
 }
 
 // The gradient before the activation, from the one after it and the activation's result.
@@ -44,7 +45,7 @@ struct ActivationGradient {
 template <class T>
 void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight,
               Maybe<Matrices<const T>> y, Maybe<Matrices<T>> dx, Maybe<View<T, 2>> dweight, Maybe<View<T, 1>> dbias,
-              Workspace workspace, int activation) {
+              Workspace workspace, int activation, int tile_shape) {
   const int rows = x.dim[0] * x.dim[1], inputs = weight.dim[1], outputs = weight.dim[0];
   const T* dz = dy.data;
   if (y) {
@@ -63,7 +64,8 @@ void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> x,
                .a = {.data = dz, .row_stride = outputs},
                .b = {.data = weight.data, .row_stride = inputs},
                .c = {.data = dx.data, .row_stride = inputs},
-               .workspace = workspace});
+               .workspace = workspace,
+               .tile_shape = tile_shape});
   if (dweight)
     algorithm({.m = outputs,
                .n = inputs,
@@ -71,30 +73,34 @@ void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> x,
                .a = {.data = dz, .row_stride = outputs, .transposed = true},
                .b = {.data = x.data, .row_stride = inputs},
                .c = {.data = dweight.data, .row_stride = inputs},
-               .workspace = workspace});
+               .workspace = workspace,
+               .tile_shape = tile_shape});
   if (dbias) prim::column_sum(dz, rows, outputs, dbias.data);
 }
 
-#define LINEAR(algorithm, T)                                                                                     \
-  void linear_forward_##algorithm(Matrices<const T> x, View<const T, 2> weight, Maybe<View<const T, 1>> bias,    \
-                                  Matrices<T> y, Workspace workspace, int activation) {                          \
-    forward<T>(prim::gemm_##algorithm, x, weight, bias, y, workspace, activation);                               \
-  }                                                                                                              \
-  GPUDL_EXPORT(linear_forward_##algorithm, x, weight, bias, y, workspace, activation);                           \
-  void linear_backward_##algorithm(Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight,           \
-                                   Maybe<Matrices<const T>> y, Maybe<Matrices<T>> dx, Maybe<View<T, 2>> dweight, \
-                                   Maybe<View<T, 1>> dbias, Workspace workspace, int activation) {               \
-    backward<T>(prim::gemm_##algorithm, dy, x, weight, y, dx, dweight, dbias, workspace, activation);            \
-  }                                                                                                              \
-  GPUDL_EXPORT(linear_backward_##algorithm, dy, x, weight, y, dx, dweight, dbias, workspace, activation)
+#define LINEAR(algorithm, T)                                                                                       \
+  void linear_forward_##algorithm(Matrices<const T> x, View<const T, 2> weight, Maybe<View<const T, 1>> bias,      \
+                                  Matrices<T> y, Workspace workspace, int activation, int tile_shape) {            \
+    forward<T>(prim::gemm_##algorithm, x, weight, bias, y, workspace, activation, tile_shape);                     \
+  }                                                                                                                \
+  GPUDL_EXPORT(linear_forward_##algorithm, x, weight, bias, y, workspace, activation, tile_shape);                 \
+  void linear_backward_##algorithm(Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight,             \
+                                   Maybe<Matrices<const T>> y, Maybe<Matrices<T>> dx, Maybe<View<T, 2>> dweight,   \
+                                   Maybe<View<T, 1>> dbias, Workspace workspace, int activation, int tile_shape) { \
+    backward<T>(prim::gemm_##algorithm, dy, x, weight, y, dx, dweight, dbias, workspace, activation, tile_shape);  \
+  }                                                                                                                \
+  GPUDL_EXPORT(linear_backward_##algorithm, dy, x, weight, y, dx, dweight, dbias, workspace, activation, tile_shape)
 
 LINEAR(simt, float);
 LINEAR(simt_large, float);
-LINEAR(mma_tf32, float);
+LINEAR(mma_bf16x6, float);
 LINEAR(mma_tf32x3, float);
+LINEAR(mma_tf32, float);
+LINEAR(mma_bf16x1, float);
 LINEAR(mma_bf16, bfloat16);
 LINEAR(wgmma_bf16, bfloat16);
 LINEAR(wgmma_tf32, float);
+LINEAR(mma_f16, float16);
 
 }  // namespace
 }  // namespace gpudl

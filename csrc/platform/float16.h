@@ -1,4 +1,4 @@
-// float16 (IEEE binary16): conversions with the same bits on host, emulator and GPU.
+// float16 (IEEE 754 binary16): conversions with the same bits on host, emulator and GPU.
 #pragma once
 #include <cstdint>
 
@@ -8,14 +8,22 @@ namespace gpudl::device {
 
 using gpudl::float16;
 
+// Exact; a NaN becomes quiet.
 GPUDL_HD inline float to_float(float16 value) {
-  const uint32_t sign = (value.bits & 0x8000u) << 16, magnitude = value.bits & 0x7fffu;
-  if (magnitude >= 0x7c00u) return float_of(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);  // infinity, NaN
-  constexpr float SCALE = 5192296858534827628530496329220096.f;  // 2^112: from float16's exponents to float32's
-  return float_of(sign | bits_of(float_of(magnitude << 13) * SCALE));
+#if defined(__CUDA_ARCH__)
+  float widened;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(widened) : "h"(value.bits));
+  return widened;
+#else
+  const uint32_t sign = uint32_t{value.bits} << 16 & 0x80000000u;
+  const uint32_t magnitude = uint32_t{value.bits & 0x7fffu} << 13;  // exponent and fraction where float32 has them
+  if (magnitude > 0x0f800000u) return float_of(sign | 0x7fc00000u | magnitude);
+  if (magnitude == 0x0f800000u) return float_of(sign | 0x7f800000u);
+  return float_of(sign | bits_of(float_of(magnitude) * 0x1p112f));  // the exponents' bias; subnormal numbers too
+#endif
 }
 
-// Round to nearest, ties to even; too large becomes infinity, every NaN 0x7fff, as cvt.rn.f16.f32 makes it.
+// Round to nearest, ties to even, subnormal numbers too; every NaN becomes 0x7fff, as cvt.rn.f16.f32 makes it.
 GPUDL_HD inline float16 to_float16(float value) {
 #if defined(__CUDA_ARCH__)
   uint16_t rounded;
@@ -24,13 +32,12 @@ GPUDL_HD inline float16 to_float16(float value) {
 #else
   const uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return {0x7fff};
-  if (magnitude >= 0x47800000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // 65536 and more
+  if (magnitude >= 0x477ff000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // from 65520 on: infinity
   uint32_t rounded;
-  if (magnitude < 0x38800000u) {  // below 2^-14: multiples of 2^-24, rounded by an addition whose last bit that is
-    rounded = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
+  if (magnitude < 0x38800000u) {  // below 2^-14: adding 0.5 leaves multiples of 2^-24, rounded
+    rounded = bits_of(float_of(magnitude) + 0.5f) - 0x3f000000u;
   } else {
-    rounded = (magnitude + 0xfffu + (magnitude >> 13 & 1)) >> 13;
-    rounded -= 112u << 10;
+    rounded = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13;
   }
   return {static_cast<uint16_t>(sign | rounded)};
 #endif

@@ -64,12 +64,16 @@ struct Gemm {
   int tile_shape = 0;
 };
 
-// simt chooses between small tiles and large ones, which simt_large always takes.
+// simt chooses between small tiles and large ones, which simt_large always takes. tf32x3 and bf16x6 are as exact as
+// simt; tf32 and bf16x1 round float32 operands.
 void gemm_simt(const Gemm<float>& gemm);
 void gemm_simt_large(const Gemm<float>& gemm);
 void gemm_mma_tf32(const Gemm<float>& gemm);
 void gemm_mma_tf32x3(const Gemm<float>& gemm);
+void gemm_mma_bf16x1(const Gemm<float>& gemm);
+void gemm_mma_bf16x6(const Gemm<float>& gemm);
 void gemm_mma_bf16(const Gemm<bfloat16>& gemm);
+void gemm_mma_f16(const Gemm<float16>& gemm);
 void gemm_wgmma_bf16(const Gemm<bfloat16>& gemm);
 void gemm_wgmma_tf32(const Gemm<float>& gemm);
 

@@ -1,16 +1,17 @@
 // Matrix products on tensor cores by mma.sync (sm_80 and later): tiles of the operands come to shared memory through a
 // ring of asynchronous copies, warps take their fragments from there. What is multiplied, and how exactly, is a policy:
-// prim/gemm_mma_tf32.h, prim/gemm_mma_bf16.h.
+// prim/gemm_mma_half.h, prim/gemm_mma_tf32.h, prim/gemm_mma_split.h.
 #pragma once
 #include "platform/device.h"
 #include "prim/gemm_grid.h"
 
 namespace gpudl::prim {
 
-// A block computes BM x BN of c, a warp WM x WN of it. WARP_TILES_M · WARP_TILES_N products of 16x8 a warp.
-template <int BM_, int BN_, int BK_, int WM_, int WN_>
+// A block computes BM x BN of c, a warp WM x WN of it. WARP_TILES_M · WARP_TILES_N products of 16x8 a warp. BLOCKS:
+// that share a multiprocessor at least, which limits the registers.
+template <int BM_, int BN_, int BK_, int WM_, int WN_, int BLOCKS_ = 1>
 struct MmaTile {
-  static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, STAGES = 3;
+  static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, BLOCKS = BLOCKS_, STAGES = 3;
   static constexpr int WARPS_M = BM / WM, WARPS_N = BN / WN, THREADS = WARPS_M * WARPS_N * 32;
   static constexpr int WARP_TILES_M = WM / 16, WARP_TILES_N = WN / 8;
 };
@@ -103,7 +104,7 @@ GPUDL_DEVICE void gemm_plain_tile(const Gemm<T, E, A, B, C>& g, const GemmGrid& 
 // (column); finish() ends the sums, and tells whether the tile must be computed plainly instead; sum[i][j] is the
 // warp's 16x8 tile (i, j). Needs no alignment: unaligned operands are copied in smaller pieces.
 template <class Policy, class E, class A, class B, class C>
-__global__ void __launch_bounds__(Policy::Tile::THREADS)
+__global__ void __launch_bounds__(Policy::Tile::THREADS, Policy::Tile::BLOCKS)
     gemm_mma_kernel(Gemm<typename Policy::Element, E, A, B, C> g, GemmGrid grid, bool a_aligned, bool b_aligned) {
 #if GPUDL_HAS_SM80
   using T = typename Policy::Element;
@@ -159,10 +160,30 @@ void gemm_mma_run(const Gemm<typename Policy::Element, E, A, B, C>& g) {
               Tile::STAGES * STAGE, g.a.aligned(), g.b.aligned());
 }
 
+// Does a grid of small tiles end before one of large tiles? The blocks of a multiprocessor share its tensor cores, so
+// the time goes as the work that the busiest one has; small tiles reach about three quarters of the speed.
+template <class Large, class Small, class G>
+bool gemm_small_tiles(const G& g) {
+  const auto work = [&]<class Tile>(const Tile*) {
+    const int64_t blocks = gemm_grid(g, Tile::BM, Tile::BN, Tile::BK).blocks(g.batch);
+    return (blocks + GEMM_MULTIPROCESSORS - 1) / GEMM_MULTIPROCESSORS * Tile::BM * Tile::BN;
+  };
+  using LargeTile = typename Large::Tile;
+  using SmallTile = typename Small::Tile;
+  return work(static_cast<const SmallTile*>(nullptr)) * 4 < work(static_cast<const LargeTile*>(nullptr)) * 3;
+}
+
+// Tile shapes: 1 large, 2 small. Operands: prim/gemm_operand.h.
+template <class Large, class Small, class E, class A, class B, class C>
+void gemm_mma_choose(const Gemm<typename Large::Element, E, A, B, C>& g) {
+  const bool small = g.tile_shape == 0 ? gemm_small_tiles<Large, Small>(g) : g.tile_shape == 2;
+  small ? gemm_mma_run<Small>(g) : gemm_mma_run<Large>(g);
+}
+
 // Matrices, in any order.
-template <class Policy, class G>
+template <class Large, class Small, class G>
 void gemm_mma_with(const G& gemm) {
-  with_strided(gemm, [](const auto& g) { gemm_mma_run<Policy>(g); });
+  with_strided(gemm, [](const auto& g) { gemm_mma_choose<Large, Small>(g); });
 }
 
 }  // namespace gpudl::prim

@@ -24,9 +24,10 @@ GPUDL_DEVICE void load_fragment_b(float (&values)[2], const float* tile, int col
 }
 
 // Operands rounded to TF32, 11 significant bits; sums in float32.
-struct Tf32 {
+template <class Tile_>
+struct Tf32Products {
   using Element = float;
-  using Tile = MmaTile<128, 128, 16, 64, 32>;
+  using Tile = Tile_;
   float sum[Tile::WARP_TILES_M][Tile::WARP_TILES_N][4] = {};
 
   template <int N>
@@ -59,24 +60,27 @@ struct Tf32 {
   }
   GPUDL_DEVICE bool finish() const { return false; }
 };
+using Tf32 = Tf32Products<MmaTile<128, 128, 16, 64, 32>>;
+
+// Zero, or 2^-60 <= |x| < 2^60: its parts neither overflow nor vanish, nor do their products.
+GPUDL_DEVICE bool splits(float x) {
+  const uint32_t magnitude = device::bits_of(x) & 0x7fffffffu;
+  return magnitude == 0 || magnitude - (67u << 23) < (120u << 23);
+}
 
 // float32 products at tensor-core speed: x = large + small, both TF32, and a·b = small·large + large·small +
 // large·large. The large part is rounded to nearest, so the small one has at most 12 bits and random sign: what is
 // dropped, the product of the small parts and the last bit of a small part, is below 2^-22 |a||b| and averages out. The
-// tensor cores add up the products of one stage only; stages are added in float32 with correct rounding, or their
-// truncated sums would drift with k. Splitting needs finite operands whose parts neither overflow nor vanish: a block
-// that meets others computes its tile plainly.
-struct Tf32x3 {
+// tensor cores add up eight values of k only, small products first; the rest is added in float32 with correct rounding,
+// or truncated sums would drift with k. Splitting needs finite operands whose parts neither overflow nor vanish: a
+// block that meets others computes its tile plainly.
+template <class Tile_>
+struct Tf32x3Products {
   using Element = float;
-  using Tile = MmaTile<128, 64, 16, 32, 32>;
+  using Tile = Tile_;
   float sum[Tile::WARP_TILES_M][Tile::WARP_TILES_N][4] = {};
   bool extreme = false;
 
-  // Zero, or 2^-60 <= |x| < 2^60.
-  static GPUDL_DEVICE bool splits(float x) {
-    const uint32_t magnitude = device::bits_of(x) & 0x7fffffffu;
-    return magnitude == 0 || magnitude - (67u << 23) < (120u << 23);
-  }
   template <int N>
   GPUDL_DEVICE void split(uint32_t (&large)[N], uint32_t (&small)[N], const float (&values)[N]) {
 #pragma unroll
@@ -89,7 +93,6 @@ struct Tf32x3 {
 
   template <class A, class B>
   GPUDL_DEVICE void multiply(const float* a_tile, const float* b_tile) {
-    float stage[Tile::WARP_TILES_M][Tile::WARP_TILES_N][4] = {};
 #pragma unroll
     for (int k = 0; k < Tile::BK; k += 8) {
       uint32_t a_large[Tile::WARP_TILES_M][4], a_small[Tile::WARP_TILES_M][4];
@@ -107,20 +110,18 @@ struct Tf32x3 {
         split(b_large, b_small, values);
 #pragma unroll
         for (int i = 0; i < Tile::WARP_TILES_M; ++i) {
-          device::mma_m16n8k8_tf32(stage[i][j], a_small[i], b_large);
-          device::mma_m16n8k8_tf32(stage[i][j], a_large[i], b_small);
-          device::mma_m16n8k8_tf32(stage[i][j], a_large[i], b_large);
+          float stage[4] = {};
+          device::mma_m16n8k8_tf32(stage, a_small[i], b_large);
+          device::mma_m16n8k8_tf32(stage, a_large[i], b_small);
+          device::mma_m16n8k8_tf32(stage, a_large[i], b_large);
+#pragma unroll
+          for (int e = 0; e < 4; ++e) sum[i][j][e] += stage[e];
         }
       }
     }
-#pragma unroll
-    for (int i = 0; i < Tile::WARP_TILES_M; ++i)
-#pragma unroll
-      for (int j = 0; j < Tile::WARP_TILES_N; ++j)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) sum[i][j][e] += stage[i][j][e];
   }
   GPUDL_DEVICE bool finish() const { return __syncthreads_or(extreme) != 0; }
 };
+using Tf32x3 = Tf32x3Products<MmaTile<128, 64, 16, 32, 32>>;
 
 }  // namespace gpudl::prim

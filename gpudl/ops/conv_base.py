@@ -11,7 +11,7 @@ import numpy as np
 from gpudl.machine import H100, Machine
 from gpudl.op import Array, Op, Spec, require
 from gpudl.ops import conv_predict
-from gpudl.ops.matmul import gemm_workspace
+from gpudl.ops.gemm_cost import gemm_workspace
 
 Size = tuple[int, ...]  # one number for each spatial axis
 Triple = tuple[int, int, int]

@@ -26,7 +26,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpudl.ops.matmul import gemm_workspace
+from gpudl.ops.gemm_cost import gemm_workspace
 
 if TYPE_CHECKING:
     from gpudl.machine import Machine

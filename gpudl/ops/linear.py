@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpudl.op import Array, Case, Spec, public, require, require_float
-from gpudl.ops.matmul import Product, draw, draw_bfloat16, gemm_workspace, wide
+from gpudl.ops.gemm_cost import gemm_workspace
+from gpudl.ops.matmul import Product, draw, draw_bfloat16, draw_float16, wide
 from gpudl.tensor import Tensor, apply
 
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm.h
@@ -137,6 +138,8 @@ def _bfloat16_cases() -> Iterator[Case]:
     for activation in ACTIVATIONS:
         make = draw_bfloat16((9, 24), (40, 24), (40,))
         yield Case(f"bfloat16 {activation}", LinearOp.of(activation), make)
+    make = draw_float16((9, 21), (33, 21), (33,))
+    yield Case("float16 relu", LinearOp.of("relu"), make)
     make = draw_bfloat16((130, 21), (33, 21), (33,))
     yield Case("bfloat16 130x33x21", LinearOp.of("none"), make)
     make = draw_bfloat16((264, 72), (136, 72), (136,))

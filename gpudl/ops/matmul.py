@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.device import NativeDevice
+from gpudl.machine import H100, Machine
 from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.ops.gemm_cost import gemm_seconds, gemm_workspace
 from gpudl.tensor import Tensor, apply
 
 PRECISIONS = ("highest", "high", "medium")
@@ -18,8 +20,9 @@ PRECISIONS = ("highest", "high", "medium")
 def set_float32_matmul_precision(precision: str) -> None:
     """How exactly GPUs multiply float32 matrices; takes effect on later calls.
 
-    "highest" (default): at most the error of a float32 loop. "high" and "medium": tensor cores with
-    operands rounded to TF32 (11 significant bits). cpu always computes in float32.
+    "highest" (default): at most the error of a float32 loop (docs/precision.md). "high": operands
+    rounded to TF32, 11 significant bits. "medium": to bfloat16, 8 bits. Sums are float32 always, and
+    so is cpu.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"set_float32_matmul_precision: {precision!r} must be one of {PRECISIONS}")
@@ -32,28 +35,16 @@ def get_float32_matmul_precision() -> str:
     return NativeDevice.precision
 
 
-def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = False) -> int:
-    """Float32 elements of scratch memory with which csrc/prim/gemm.h multiplies well.
-
-    Where few tiles of 64x64 cover the (m, n) result and k is long, k is cut into pieces of at least
-    256, so that about 128 blocks have work; each piece needs room for its partial sums."""
-    if m * n * batch == 0:
-        return 0
-    tiles = batch * -(-m // 64) * -(-n // 64)
-    pieces = max(1, min(k // 256, 128 // tiles))
-    if pieces == 1 and not (sum_batches and batch > 1):
-        return 0
-    return pieces * batch * m * n
-
-
 class Product(Op):
     """What operators made of matrix products share: the algorithms of csrc/prim/gemm.h."""
 
     kernels: ClassVar[tuple[str, ...]] = (
-        "simt", "simt_large", "mma_tf32x3", "mma_tf32", "mma_bf16", "wgmma_bf16"
+        "simt", "simt_large", "mma_bf16x6", "mma_tf32x3", "wgmma_tf32", "mma_tf32", "mma_bf16x1",
+        "wgmma_bf16", "mma_bf16", "mma_f16",
     )  # fmt: skip
     precision: ClassVar[dict[str, str]] = {
-        "mma_tf32": "tf32", "wgmma_tf32": "tf32", "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16"
+        "mma_tf32": "tf32", "wgmma_tf32": "tf32", "mma_bf16x1": "bfloat16",
+        "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16", "mma_f16": "float16",
     }  # fmt: skip
 
     def extents(self, *specs: Any) -> tuple[int, int, int, int]:
@@ -63,16 +54,29 @@ class Product(Op):
     def prefer(
         self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
     ) -> tuple[str, ...]:
-        """By size alone. TF32 only if asked for; the emulator takes what is quickest to emulate."""
+        """By predicted time, of those as precise as asked for; "medium" takes bfloat16 products of
+        float32, "high" TF32. The emulator takes what is quickest to emulate."""
         if device == "emulator":
             return algorithms
-        _, m, n, k = self.extents(*specs)
-        first = ["wgmma_bf16"]
-        if precision != "highest":
-            first += ["wgmma_tf32", "mma_tf32"]
-        elif min(m, n, k) >= 64:
-            first.append("mma_tf32x3")
-        return (*(a for a in first if a in algorithms), *(a for a in algorithms if a not in first))
+        wanted = {"highest": "float32", "high": "tf32", "medium": "bfloat16"}[precision]
+
+        def rank(algorithm: str) -> tuple[bool, float]:
+            rounds = self.precision.get(algorithm, "float32")
+            return rounds not in ("float32", wanted), self.predict(
+                H100, "forward", algorithm, *specs
+            )
+
+        return tuple(sorted(algorithms, key=rank))
+
+    def tile_shapes(self, direction: str, algorithm: str, *specs: Any) -> tuple[int, ...]:
+        """1 and 2, of simt the small one first, of mma the large one (csrc/prim/gemm_mma.h)."""
+        return (0, 1, 2) if algorithm == "simt" or algorithm.startswith("mma") else (0,)
+
+    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+        batch, m, n, k = self.extents(*specs)
+        itemsize = next(s.dtype.itemsize for s in specs if s is not None)
+        products = [(m, n, k)] if direction == "forward" else [(m, k, n), (k, n, m)]
+        return sum(gemm_seconds(machine, algorithm, batch, *p, itemsize) for p in products)
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
         """TMA reads rows that start at multiples of 16 bytes."""
@@ -186,6 +190,7 @@ class MatmulOp(Product):
         yield from _product_cases()
         yield from _stack_cases()
         yield from _bfloat16_cases()
+        yield from _float16_cases()
         yield from _refused_cases()
 
 
@@ -214,8 +219,8 @@ def _swap(x: Array, swap: bool) -> Array:
 
 
 def wide(x: Array) -> Array:
-    """bfloat16 is summed in float32."""
-    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
+    """bfloat16 and float16 are summed in float32."""
+    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
 
 
 def _gather(gradient: Array, stack: Array, spec: Spec) -> Array:
@@ -291,6 +296,11 @@ def draw_bfloat16(*shapes: tuple[int, ...]) -> Any:
     return make
 
 
+def draw_float16(*shapes: tuple[int, ...]) -> Any:
+    """The same in float16."""
+    return lambda rng: tuple(rng.standard_normal(s).astype(np.float16) for s in shapes)
+
+
 def _product_cases() -> Iterator[Case]:
     a = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
     b = np.array([[7, 8], [9, 10], [11, 12]], np.float32)
@@ -346,6 +356,18 @@ def _bfloat16_cases() -> Iterator[Case]:
     yield Case("bfloat16 a stack for one matrix", op, draw_bfloat16((16, 40), (3, 40, 24)))
     yield Case("bfloat16 long sum in pieces", op, draw_bfloat16((8, 776), (776, 16)))
     yield Case("bfloat16 no sum", op, draw_bfloat16((8, 0), (0, 16)))
+
+
+def _float16_cases() -> Iterator[Case]:
+    a = np.array([[1, 2**-14, 2**-24]], np.float16)  # a subnormal number too
+    b = np.array([[3, 1, 0], [1, 0, 4], [0, 2**-1, 8]], np.float16)
+    y = np.array([[3 + 2**-14, 1 + 2**-25, 2**-12 + 2**-21]], np.float16)  # by hand, rounded once
+    yield Case("float16 by hand", MatmulOp.of(False, False), lambda rng: (a, b), golden=(y,))
+    for fields, (m, n, k) in [((False, True), (130, 70, 37)), ((True, False), (72, 40, 64))]:
+        shape_a = (k, m) if fields[0] else (m, k)
+        shape_b = (n, k) if fields[1] else (k, n)
+        name = "float16 " + "".join("nt"[f] for f in fields)
+        yield Case(f"{name} {m}x{n}x{k}", MatmulOp.of(*fields), draw_float16(shape_a, shape_b))
 
 
 def _refused_cases() -> Iterator[Case]:

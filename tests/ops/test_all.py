@@ -23,7 +23,7 @@ def product_kind(op, algorithm: str) -> str:
 def dtype_kind(case) -> str:
     """The dtype that results are rounded to."""
     floats = [a.dtype.name for a in h.draw(case) if a is not None and h.is_floating(a.dtype)]
-    return "bfloat16" if "bfloat16" in floats else "float32"
+    return next((kind for kind in ("bfloat16", "float16") if kind in floats), "float32")
 
 
 def coarser(case, algorithm: str | None) -> str:

@@ -8,7 +8,7 @@ import pytest
 import gpudl
 from gpudl import Tensor, tensor
 from gpudl.nn import functional
-from gpudl.ops.matmul import gemm_workspace
+from gpudl.ops.gemm_cost import gemm_pieces, gemm_workspace
 
 
 def normal(*shape: int):
@@ -66,6 +66,14 @@ def test_linear_without_activation_does_not_keep_its_result():
 def test_workspace_only_where_pieces_pay_off():
     assert gemm_workspace(1024, 1024, 4096) == 0  # enough tiles
     assert gemm_workspace(64, 64, 256) == 0  # too short
-    assert gemm_workspace(10, 84, 4096) == 16 * 10 * 84
+    assert gemm_workspace(10, 84, 4096) == gemm_pieces(10, 84, 4096) * 10 * 84 > 0
     assert gemm_workspace(8, 8, 8, batch=3, sum_batches=True) == 3 * 8 * 8
     assert gemm_workspace(0, 8, 8) == 0
+
+
+def test_pieces_fill_the_multiprocessors():
+    for m, n, k in [(10, 84, 4096), (256, 256, 8192), (64, 4096, 2048), (512, 512, 512)]:
+        blocks = -(-m // 64) * -(-n // 64) * gemm_pieces(m, n, k)
+        assert blocks <= 132, (m, n, k)  # one wave
+    assert gemm_pieces(256, 256, 8192) * 16 > 66  # more than half of them
+    assert gemm_pieces(4096, 4096, 64) == gemm_pieces(4096, 4096, 1) == gemm_pieces(5, 5, 0) == 1

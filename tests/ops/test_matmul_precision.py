@@ -8,18 +8,19 @@ import pytest
 import gpudl
 from gpudl.device import NativeDevice
 from gpudl.op import Spec
+from gpudl.ops.gemm_cost import FEWEST
 from gpudl.ops.matmul import MatmulOp
 from tests.ops import harness as h
 
 native = pytest.mark.parametrize("where", h.native_devices())
-HIGHEST = ("simt", "simt_large", "mma_tf32x3")  # what float32 at "highest" may run
+HIGHEST = ("simt", "simt_large", "mma_bf16x6", "mma_tf32x3")  # what float32 at "highest" may run
 M, N = 64, 33
 
 
 def product(where: str, algorithm: str, a, b):
     device = h.native(where)
     op = MatmulOp.of(False, False)
-    if algorithm not in device.algorithms(op, "forward"):
+    if algorithm.partition(":")[0] not in device.algorithms(op, "forward"):
         pytest.skip(f"this GPU does not have {algorithm}")  # by its compute capability
     placed = device.asarray(a), device.asarray(b)
     specs = Spec(a.shape, a.dtype), Spec(b.shape, b.dtype)
@@ -60,11 +61,11 @@ def operands(kind: str, k: int):
 @pytest.mark.parametrize("algorithm", HIGHEST)
 @pytest.mark.parametrize("kind", ["normal", "positive", "terms of many sizes", "badly scaled"])
 def test_highest_errs_no_more_than_a_float32_loop(where, algorithm, kind):
-    for k in (1, 2, 3, 4, 8, 16, 31, 63, 64, 65, 129, 512, 4096):
+    for k in (1, 2, 4, 16, 31, 32, 33, 64, 96, 129, 512, 2048):
         a, b = operands(kind, k)
         # On CUDA cores the emulator rounds products too (its compiler does not fuse), and so does
         # its yardstick then. Split products are held to the fused loop everywhere.
-        splits = algorithm == "mma_tf32x3" and k >= 64 and kind != "badly scaled"
+        splits = k >= FEWEST.get(algorithm, k + 1) and kind != "badly scaled"
         largest, mean = units(product(where, algorithm, a, b), a, b)
         largest_of_loop, mean_of_loop = units(loop(a, b, where == "cuda" or splits), a, b)
         print(f"{kind}, k = {k}: {algorithm} {largest:.2f} (mean {mean:.2f}), "
@@ -74,7 +75,7 @@ def test_highest_errs_no_more_than_a_float32_loop(where, algorithm, kind):
 
 
 @native
-@pytest.mark.parametrize("algorithm", [*HIGHEST, "mma_tf32"])
+@pytest.mark.parametrize("algorithm", [*HIGHEST, "mma_tf32", "mma_bf16x1"])
 def test_infinities_and_nan_come_out_as_in_a_loop(where, algorithm):
     rng = np.random.default_rng(0)
     a = rng.standard_normal((20, 70)).astype(np.float32)
@@ -114,20 +115,50 @@ def test_bfloat16_products_are_summed_in_float32_and_rounded_once(where, algorit
     assert (np.abs(got - exact) <= 2.0**-8 * np.abs(exact) + 2.0**-20 * scale).all()
 
 
+@native
+def test_float16_is_converted_as_numpy_does(where):
+    """All numbers there are, and products that round to each kind of them."""
+    rng = np.random.default_rng(0)
+    one = np.ones((1, 1), np.float16)
+    everything = np.arange(1 << 16).astype(np.uint16).view(np.float16)[:, None]
+    with np.errstate(all="ignore"):
+        got = product(where, "mma_f16", everything, one)
+        np.testing.assert_array_equal(got, everything)  # any NaN counts as NaN
+        a, b = (rng.integers(0, 1 << 16, n).astype(np.uint16).view(np.float16) for n in (250, 130))
+        got = product(where, "mma_f16", a[:, None], b[None])
+        want = (a.astype(np.float32)[:, None] * b.astype(np.float32)).astype(np.float16)
+    np.testing.assert_array_equal(got, want)
+
+
+@native
+@pytest.mark.parametrize("algorithm", ["mma_bf16x6", "mma_f16", "mma_bf16"])
+@pytest.mark.parametrize("shape", [1, 2])
+def test_every_tile_shape(where, algorithm, shape):
+    pytest.importorskip("ml_dtypes")
+    dtype = {"mma_bf16x6": "float32", "mma_f16": "float16", "mma_bf16": "bfloat16"}[algorithm]
+    rng = np.random.default_rng(1)
+    a, b = (rng.standard_normal(s).astype(dtype) for s in ((140, 70), (70, 131)))
+    got = product(where, f"{algorithm}:{shape}", a, b).astype(np.float64)
+    want = a.astype(np.float64) @ b.astype(np.float64)
+    np.testing.assert_allclose(got, want, rtol=2.0**-7, atol=1e-4 if dtype == "float32" else 0.1)
+
+
 def test_precision_is_highest_unless_asked():
     assert gpudl.get_float32_matmul_precision() == "highest"
     op = MatmulOp.of(False, False)
     spec = Spec((512, 512), np.dtype(np.float32))
 
     def first(device: str) -> str:
-        return op.prefer(device, gpudl.get_float32_matmul_precision(), op.kernels[:4], spec, spec)[
+        return op.prefer(device, gpudl.get_float32_matmul_precision(), op.kernels[:7], spec, spec)[
             0
         ]
 
-    assert first("cuda") == "mma_tf32x3"
+    assert first("cuda") == "mma_bf16x6"
     try:
         gpudl.set_float32_matmul_precision("high")
-        assert first("cuda") == "mma_tf32"
+        assert first("cuda") == "wgmma_tf32"
+        gpudl.set_float32_matmul_precision("medium")
+        assert first("cuda") == "mma_bf16x1"
         assert first("emulator") == "simt"  # the quickest to emulate
     finally:
         gpudl.set_float32_matmul_precision("highest")

@@ -6,6 +6,7 @@
 #include "platform/emulator/engine.h"
 #include "platform/emulator/memory.h"
 #include "platform/emulator/race.h"
+#include "platform/float16.h"
 
 namespace gpudl::emulator {
 
@@ -79,22 +80,26 @@ void multiply(Mma* const* lanes, const float (&a)[16][K], const Row (&b)[K]) {
   }
 }
 
-float low_half(uint32_t pair) { return device::float_of(pair << 16); }
-float high_half(uint32_t pair) { return device::float_of(pair & 0xffff0000u); }
+// One of the two 16-bit numbers of a register.
+template <class T>
+float half(uint32_t pair, int high) {
+  return device::to_float(T{static_cast<uint16_t>(pair >> 16 * high)});
+}
 
-void multiply_bf16(Mma* const* lanes, uint32_t) {
+template <class T>
+void multiply_halves(Mma* const* lanes, uint32_t) {
   float a[16][16];
   Row b[16];
   for (int lane = 0; lane < 32; ++lane) {
     const int group = lane / 4, k = lane % 4 * 2;
     for (int i = 0; i < 4; ++i) {
       float* pair = &a[group + i % 2 * 8][k + i / 2 * 8];
-      pair[0] = low_half(lanes[lane]->a[i]);
-      pair[1] = high_half(lanes[lane]->a[i]);
+      pair[0] = half<T>(lanes[lane]->a[i], 0);
+      pair[1] = half<T>(lanes[lane]->a[i], 1);
     }
     for (int i = 0; i < 2; ++i) {
-      b[k + i * 8].set(group, low_half(lanes[lane]->b[i]));
-      b[k + i * 8 + 1].set(group, high_half(lanes[lane]->b[i]));
+      b[k + i * 8].set(group, half<T>(lanes[lane]->b[i], 0));
+      b[k + i * 8 + 1].set(group, half<T>(lanes[lane]->b[i], 1));
     }
   }
   multiply(lanes, a, b);
@@ -121,7 +126,14 @@ void load_matrices(uint32_t* fragment, int count, bool transposed, uint32_t row_
 
 void mma_bf16(float* d, const uint32_t* a, const uint32_t* b, const Site& site) {
   Mma mine{d, a, b};
-  warp_collective(ALL_LANES, mine, [](Mma* const* lanes, uint32_t mask) { multiply_bf16(lanes, mask); }, site);
+  warp_collective(
+      ALL_LANES, mine, [](Mma* const* lanes, uint32_t mask) { multiply_halves<bfloat16>(lanes, mask); }, site);
+}
+
+void mma_f16(float* d, const uint32_t* a, const uint32_t* b, const Site& site) {
+  Mma mine{d, a, b};
+  warp_collective(
+      ALL_LANES, mine, [](Mma* const* lanes, uint32_t mask) { multiply_halves<float16>(lanes, mask); }, site);
 }
 
 void mma_tf32(float* d, const uint32_t* a, const uint32_t* b, const Site& site) {

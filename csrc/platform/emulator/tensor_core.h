@@ -9,6 +9,7 @@ namespace gpudl::emulator {
 
 void load_matrices(uint32_t* fragment, int count, bool transposed, uint32_t row_address, const Site& site);
 void mma_bf16(float* d, const uint32_t* a, const uint32_t* b, const Site& site);
+void mma_f16(float* d, const uint32_t* a, const uint32_t* b, const Site& site);
 void mma_tf32(float* d, const uint32_t* a, const uint32_t* b, const Site& site);
 
 }  // namespace gpudl::emulator
@@ -38,6 +39,11 @@ inline void ldmatrix_x2_trans(uint32_t (&fragment)[2], uint32_t row_address,
 inline void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                               Site site = Site::here("mma_m16n8k16_bf16")) {
   emulator::mma_bf16(d, a, b, site);
+}
+// The same of float16.
+inline void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                             Site site = Site::here("mma_m16n8k16_f16")) {
+  emulator::mma_f16(d, a, b, site);
 }
 // d[16,8] += a[16,8] * b[8,8]; the low 13 bits of the operands are ignored
 inline void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],

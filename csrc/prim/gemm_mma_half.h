@@ -1,19 +1,27 @@
-// Policy of prim/gemm_mma.h for bfloat16 operands.
+// Policies of prim/gemm_mma.h for operands of 16 bits: bfloat16 and float16.
 #pragma once
+#include <type_traits>
+
 #include "prim/gemm_mma.h"
 
 namespace gpudl::prim {
 
-// Products of bfloat16, exact in float32, summed in float32.
-struct Bf16 {
-  using Element = bfloat16;
-  using Tile = MmaTile<128, 128, 32, 64, 32>;
+// Products of T, exact in float32, summed in float32.
+template <class T, class Tile_>
+struct HalfProducts {
+  using Element = T;
+  using Tile = Tile_;
   float sum[Tile::WARP_TILES_M][Tile::WARP_TILES_N][4] = {};
+
+  static GPUDL_DEVICE void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    if constexpr (std::is_same_v<T, bfloat16>) device::mma_m16n8k16_bf16(d, a, b);
+    else device::mma_m16n8k16_f16(d, a, b);
+  }
 
   // Four 8x8 matrices: `extent` runs over rows of a or columns of b, extent_first tells which axis the second matrix
   // advances along; the third and fourth advance along the other one.
   template <class Operand, bool EXTENT_FIRST>
-  static GPUDL_DEVICE void load_matrices(uint32_t (&fragment)[4], const bfloat16* tile, int extent, int k) {
+  static GPUDL_DEVICE void load_matrices(uint32_t (&fragment)[4], const T* tile, int extent, int k) {
     const int lane = static_cast<int>(threadIdx.x) % 32, matrix = lane / 8, line = lane % 8;
     extent += (EXTENT_FIRST ? matrix % 2 : matrix / 2) * 8;
     k += (EXTENT_FIRST ? matrix / 2 : matrix % 2) * 8;
@@ -23,7 +31,7 @@ struct Bf16 {
   }
 
   template <class A, class B>
-  GPUDL_DEVICE void multiply(const bfloat16* a_tile, const bfloat16* b_tile) {
+  GPUDL_DEVICE void multiply(const T* a_tile, const T* b_tile) {
 #pragma unroll
     for (int k = 0; k < Tile::BK; k += 16) {
       uint32_t a[Tile::WARP_TILES_M][4];
@@ -36,13 +44,15 @@ struct Bf16 {
         const uint32_t left[2] = {b[0], b[1]}, right[2] = {b[2], b[3]};
 #pragma unroll
         for (int i = 0; i < Tile::WARP_TILES_M; ++i) {
-          device::mma_m16n8k16_bf16(sum[i][j], a[i], left);
-          device::mma_m16n8k16_bf16(sum[i][j + 1], a[i], right);
+          mma(sum[i][j], a[i], left);
+          mma(sum[i][j + 1], a[i], right);
         }
       }
     }
   }
   GPUDL_DEVICE bool finish() const { return false; }
 };
+
+using Bf16 = HalfProducts<bfloat16, MmaTile<128, 128, 32, 64, 32>>;
 
 }  // namespace gpudl::prim
