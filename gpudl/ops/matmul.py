@@ -21,8 +21,8 @@ def set_float32_matmul_precision(precision: str) -> None:
     """How exactly GPUs multiply float32 matrices; takes effect on later calls.
 
     "highest" (default): at most the error of a float32 loop (docs/precision.md). "high": operands
-    rounded to TF32, 11 significant bits. "medium": to bfloat16, 8 bits. Sums are float32 always, and
-    so is cpu.
+    rounded to TF32, 11 significant bits. "medium": to bfloat16, 8 bits. Sums are in float32
+    always, and cpu computes in float32.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"set_float32_matmul_precision: {precision!r} must be one of {PRECISIONS}")
