@@ -10,7 +10,8 @@ import numpy as np
 from gpudl.device import NativeDevice
 from gpudl.machine import H100, Machine
 from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
-from gpudl.ops.gemm_cost import gemm_seconds, gemm_workspace
+from gpudl.ops.gemm_cost import gemm_seconds
+from gpudl.ops.gemm_cost import gemm_workspace as gemm_workspace  # of other products too
 from gpudl.tensor import Tensor, apply
 
 PRECISIONS = ("highest", "high", "medium")
