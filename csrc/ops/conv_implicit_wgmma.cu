@@ -4,7 +4,7 @@
 // sass: gemm_wgmma_kernel HGMMA@90a UTMALDG@90a !HMMA@90a registers<=168
 #include "prim/conv_implicit.h"
 #include "prim/conv_wgmma.h"
-#include "prim/gemm_mma_bf16.h"
+#include "prim/gemm_mma_half.h"
 
 namespace gpudl {
 namespace {
