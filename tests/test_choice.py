@@ -57,7 +57,7 @@ class TestTuning:
         def with_times(place, problem, candidates, seconds_of):
             def pretend(candidate):
                 assert seconds_of(candidate) > 0
-                measured.append(candidate.algorithm)
+                measured.append(str(candidate))
                 return times.get(candidate.algorithm, 1.0)
 
             return fastest(place, problem, candidates, pretend)
