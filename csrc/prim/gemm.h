@@ -20,7 +20,7 @@
 //
 // The host functions at the end of this file are main loops with matrices, the standard epilogue, and nothing else;
 // they launch on the current stream. Other combinations: call a main loop's own function with a Gemm of other types,
-// as tests/ops/gemm_operand.cu does.
+// as implicit convolution does (prim/conv_operand.h).
 //
 // Where c is small and k long, k is cut into pieces that run side by side: as many as the workspace holds m·n·batch
 // float32 partial sums for (none without a workspace), added in a fixed order by a second kernel, so that the bits
