@@ -6,4 +6,5 @@ namespace gpudl {
 GPUDL_EXPORT(set_stream, stream);
 GPUDL_EXPORT(set_device, device);
 GPUDL_EXPORT(set_schedule, seed);
+GPUDL_EXPORT(set_truncation, on);
 }  // namespace gpudl

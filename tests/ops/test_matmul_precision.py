@@ -74,6 +74,40 @@ def test_highest_errs_no_more_than_a_float32_loop(where, algorithm, kind):
         assert mean <= mean_of_loop, k
 
 
+@pytest.fixture
+def truncation():
+    if h.EMULATOR_MISSING:
+        pytest.skip(h.EMULATOR_MISSING)
+    module = h.native("emulator").module
+    module.set_truncation(True)
+    yield
+    module.set_truncation(False)
+
+
+@pytest.mark.parametrize("algorithm", FEWEST)
+@pytest.mark.parametrize("kind", ["normal", "positive", "terms of many sizes"])
+def test_splitting_holds_where_tensor_cores_truncate(truncation, algorithm, kind):
+    """As those of GPUs do; see csrc/platform/emulator/truncating_sum.h."""
+    for k in (32, 48, 96, 129, 512):
+        a, b = operands(kind, k)
+        if k < FEWEST[algorithm]:
+            continue
+        largest, mean = units(product("emulator", algorithm, a, b), a, b)
+        largest_of_loop, mean_of_loop = units(loop(a, b, fused=True), a, b)
+        assert largest <= largest_of_loop, k
+        assert mean <= mean_of_loop, k
+
+
+def test_truncation_cuts_what_lies_below_the_largest_term(truncation):
+    """15·2^-25 + 1: a loop of float32 that meets the small terms first keeps their sum."""
+    a = np.full((1, 16), 2.0**-25, np.float32)
+    a[:, 15] = 1
+    b = np.ones((16, 1), np.float32)
+    assert product("emulator", "mma_bf16x1", a, b) == 1
+    h.native("emulator").module.set_truncation(False)
+    assert product("emulator", "mma_bf16x1", a, b) > 1
+
+
 @native
 @pytest.mark.parametrize("algorithm", [*HIGHEST, "mma_tf32", "mma_bf16x1"])
 def test_infinities_and_nan_come_out_as_in_a_loop(where, algorithm):

@@ -27,6 +27,10 @@ void clear(void* data, size_t bytes) {
   cuda::check(cudaMemsetAsync(data, 0, bytes, stream_of_this_thread), "clear memory");
 }
 
+void set_truncation(bool) {
+  throw std::invalid_argument("a GPU's tensor cores truncate as they are built; only the emulator's can be told to");
+}
+
 void set_schedule(int64_t) {
   throw std::invalid_argument("a GPU schedules its threads itself; only the emulator's schedule can be set");
 }

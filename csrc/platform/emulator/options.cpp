@@ -24,13 +24,15 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
 
 Options options{from_environment("GPUDL_SCHEDULE", 0), from_environment("GPUDL_LAZY", 1) != 0,
                 from_environment("GPUDL_SHARED_LIMIT", 227 * 1024),
-                static_cast<int>(from_environment("GPUDL_RESIDENT_BLOCKS", 4))};
+                static_cast<int>(from_environment("GPUDL_RESIDENT_BLOCKS", 4)),
+                from_environment("GPUDL_TRUNCATION", 0) != 0};
 Statistics counted;
 
 void set_schedule(uint64_t seed) { options.schedule = seed; }
 void set_lazy(bool lazy) { options.lazy = lazy; }
 void set_shared_limit(size_t bytes) { options.shared_limit = bytes; }
 void set_resident_blocks(int blocks) { options.resident_blocks = blocks; }
+void set_truncation(bool truncation) { options.truncation = truncation; }
 Statistics statistics() { return counted; }
 void reset_statistics() { counted = {}; }
 
@@ -47,6 +49,8 @@ void set_device(int device) {
 }
 
 int current_device() { return HOST; }
+
+void set_truncation(bool truncation) { emulator::set_truncation(truncation); }
 
 void set_schedule(int64_t seed) {
   if (seed < 0) throw std::invalid_argument("a schedule's seed is 0 or positive, got " + std::to_string(seed));

@@ -19,6 +19,10 @@ void set_shared_limit(size_t bytes);
 // Blocks that a cooperative launch may have at most: 4 unless set. Environment: GPUDL_RESIDENT_BLOCKS.
 void set_resident_blocks(int blocks);
 
+// Whether mma adds up as tensor cores do, with truncation (see truncating_sum.h), or as a loop of float32, which is
+// quicker. Environment: GPUDL_TRUNCATION=0 or 1.
+void set_truncation(bool truncation);
+
 struct Statistics {
   uint64_t launches = 0;
   uint64_t blocks = 0;
@@ -34,6 +38,7 @@ struct Options {
   bool lazy = true;
   size_t shared_limit = 227 * 1024;
   int resident_blocks = 4;
+  bool truncation = false;
 };
 extern Options options;
 extern Statistics counted;

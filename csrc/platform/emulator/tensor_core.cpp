@@ -5,7 +5,9 @@
 #include "platform/emulator/collective.h"
 #include "platform/emulator/engine.h"
 #include "platform/emulator/memory.h"
+#include "platform/emulator/options.h"
 #include "platform/emulator/race.h"
+#include "platform/emulator/truncating_sum.h"
 #include "platform/float16.h"
 
 namespace gpudl::emulator {
@@ -57,10 +59,9 @@ struct Row {
   void set(int column, float value) { half[column / 4][column % 4] = value; }
 };
 
-// d += a * b, each sum of K products added up in order of k before it is added to d. A GPU adds in an order and
-// precision of its own.
+// d += a * b, each sum of K products added up in order of k before it is added to d.
 template <int K>
-void multiply(Mma* const* lanes, const float (&a)[16][K], const Row (&b)[K]) {
+void multiply_plainly(Mma* const* lanes, const float (&a)[16][K], const Row (&b)[K]) {
   Row sum[16];
   for (int row = 0; row < 16; ++row) {
     Row::Half low = {}, high = {};
@@ -78,6 +79,24 @@ void multiply(Mma* const* lanes, const float (&a)[16][K], const Row (&b)[K]) {
     d[2] += sum[row + 8].get(column);
     d[3] += sum[row + 8].get(column + 1);
   }
+}
+
+template <int K>
+void multiply_truncating(Mma* const* lanes, const float (&a)[16][K], const Row (&b)[K]) {
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+      double products[K];
+      for (int k = 0; k < K; ++k) products[k] = static_cast<double>(a[row][k]) * b[k].get(column);
+      float& d = lanes[lane]->d[i];
+      d = truncating_sum(d, products, K);
+    }
+  }
+}
+
+template <int K>
+void multiply(Mma* const* lanes, const float (&a)[16][K], const Row (&b)[K]) {
+  options.truncation ? multiply_truncating(lanes, a, b) : multiply_plainly(lanes, a, b);
 }
 
 // One of the two 16-bit numbers of a register.
