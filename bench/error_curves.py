@@ -5,8 +5,8 @@
 In units of 2^-24·Σ|a||b|, the yardstick of `set_float32_matmul_precision("highest")`: each kernel
 must stay below a sequential float32 loop (fused multiply-adds on a GPU), for every K. Operands are
 normal numbers, positive ones (errors add up), terms of many sizes, and badly scaled ones. In the
-emulator mma truncates as tensor cores do. Exit code 1 if the root mean square of a kernel of "highest" is above the loop's; single entries above the
-loop's largest error are listed.
+emulator mma truncates as tensor cores do. Exit code 1 if the root mean square of a kernel of
+"highest" is above the loop's; single entries above the loop's largest error are listed.
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ def main() -> int:
         }
         options.out.write_text(report.dumps(content), encoding="utf-8")
     if options.plots:
-        title = f"float32 products on {env['hardware']}, {env['date'][:10]}"
+        where = env["hardware"] if options.device.startswith("cuda") else options.device
+        title = f"float32 products, {where}, {env['date'][:10]}"
         try:
             draw(rows, title, options.plots / f"errors-{options.device.replace(':', '')}.png")
         except ImportError as error:
