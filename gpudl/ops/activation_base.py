@@ -9,6 +9,7 @@ import numpy as np
 
 from gpudl.op import Array, Case, Cost, Op, Spec, require_float
 from gpudl.ops.matmul import draw_bfloat16
+from gpudl.ops.quick_numpy import in_pieces, quick
 from gpudl.tensor import Tensor, apply
 
 # PyTorch's gradient at NaN is one thing in its vector code and another in its scalar code.
@@ -23,6 +24,7 @@ class Activation(Op):
     """
 
     kernels = ("flat", "flat_bfloat16")
+    cpu: ClassVar[tuple[str, ...]] = ("pieces",)
     saves: ClassVar[tuple[str, ...]] = ("x",)
     special: ClassVar[tuple[float, ...]] = (-1, 0, 2, np.nan, np.inf, -np.inf)
     FLOPS: ClassVar[int] = 2
@@ -46,6 +48,15 @@ class Activation(Op):
 
     def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
         return (self.gradient(xp, dys[0], saved).astype(dys[0].dtype, copy=False),)
+
+    def forward_pieces(self, xp: Any, x: Array) -> tuple[Array, ...]:
+        return in_pieces(lambda part: (self.value(quick, part),), (x,))
+
+    def backward_pieces(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
+        def gradient(kept: Array, dy: Array) -> tuple[Array, ...]:
+            return (self.gradient(quick, dy, saved._replace(**{self.saves[0]: kept})),)
+
+        return in_pieces(gradient, (saved[0], dys[0]))
 
     def cost(self, x: Spec) -> Cost:
         return Cost(self.FLOPS * x.size, 2 * x.size * x.dtype.itemsize)

@@ -11,32 +11,19 @@ import numpy as np
 from gpudl.op import Array, Case, Spec, require
 from gpudl.ops.activation_base import NO_NAN, Activation, normal
 from gpudl.ops.erf import normal_integral, normal_integral_float32
+from gpudl.ops.quick_numpy import in_pieces
 
 
 class SigmoidOp(Activation):
     """y = 1 / (1 + exp(-x)). Overflow of the exponential gives the right limit, 0."""
 
     saves = ("y",)
-    cpu = ("inplace",)
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        return (1 / (1 + xp.exp(-x)),)
+    def value(self, xp: Any, x: Any) -> Any:
+        return 1 / (1 + xp.exp(-x))
 
-    def forward_inplace(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        """The definition with one array for all its steps."""
-        y = np.asarray(np.negative(x))
-        np.exp(y, out=y)
-        y += 1
-        return (np.reciprocal(y, out=y),)
-
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        return (dys[0] * saved.y * (1 - saved.y),)
-
-    def backward_inplace(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        dx = np.asarray(np.subtract(1, saved.y))
-        dx *= saved.y
-        dx *= dys[0]
-        return (dx,)
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return dy * saved.y * (1 - saved.y)
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.sigmoid(x)
@@ -52,19 +39,12 @@ class TanhOp(Activation):
     """y = tanh(x)."""
 
     saves = ("y",)
-    cpu = ("inplace",)
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        return (xp.tanh(x),)
+    def value(self, xp: Any, x: Any) -> Any:
+        return xp.tanh(x)
 
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        return (dys[0] * (1 - saved.y * saved.y),)
-
-    def backward_inplace(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        dx = np.asarray(np.square(saved.y))
-        np.subtract(1, dx, out=dx)
-        dx *= dys[0]
-        return (dx,)
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        return dy * (1 - saved.y * saved.y)
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.tanh(x)
@@ -225,12 +205,15 @@ class GeluOp(Activation):
         """In float32 from a polynomial: fifty times as fast as a call of math.erfc an element."""
         if x.dtype != np.float32:
             return self.forward(xp, x)
-        return (x * normal_integral_float32(x),)
+        return in_pieces(lambda part: (part * normal_integral_float32(part),), (x,))
 
     def backward_rational(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
+        def gradient(x: Array, dy: Array) -> tuple[Array, ...]:
+            return (self._gradient(np, dy, x, normal_integral_float32(x)),)
+
         if saved.x.dtype != np.float32:
             return self.backward(xp, dys, saved, needs)
-        return (self._gradient(xp, dys[0], saved.x, normal_integral_float32(saved.x)),)
+        return in_pieces(gradient, (saved.x, dys[0]))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.ops.quick_numpy import quick
+
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 # erfc(z)·exp(z²) = Σ COEFFICIENTS[i]·u^i, u = 2.4·t - 1.4, t = 2/(2 + z), for 0 <= z <= 10: a
@@ -32,4 +34,4 @@ def normal_integral_float32(x: Any) -> Any:
         tail *= u
         tail += np.float32(coefficient)
     tail *= np.exp(-z * z) * np.float32(0.5)
-    return np.where(x > 0, 1 - tail, tail)
+    return quick.where(x > 0, 1 - tail, tail)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.ops.quick_numpy import in_pieces, quick, sum_in_pieces
 
 PARTS = 1024  # floats of scratch memory of a sum (prim/map_sum.h)
 
@@ -20,6 +21,7 @@ class ElementLoss(Op):
     """
 
     kernels = ("flat",)
+    cpu: ClassVar[tuple[str, ...]] = ("pieces",)
     FLOPS: ClassVar[int] = 3  # of one element; an exponential or logarithm counts as eight
     inputs: ClassVar[tuple[str, ...]] = ("x", "target")
     saves: ClassVar[tuple[str, ...]] = ("x", "target")
@@ -61,6 +63,23 @@ class ElementLoss(Op):
         dy = dys[0] / saved.x.size if self.averaged else dys[0]
         slopes = self.slopes(xp, saved, needs)
         return tuple(None if slope is None else slope * dy for slope in slopes)
+
+    def forward_pieces(self, xp: Any, *inputs: Any) -> tuple[Array, ...]:
+        if not self.reduced:
+            return in_pieces(lambda *parts: (self.losses(quick, *parts),), inputs)
+        total = sum_in_pieces(lambda *parts: self.losses(quick, *parts), inputs)
+        return (np.asarray(total / total.dtype.type(inputs[0].size) if self.averaged else total),)
+
+    def backward_pieces(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        factor = dys[0] / saved.x.size if self.averaged else dys[0]
+
+        def gradients(*arrays: Any) -> tuple[Any, ...]:
+            part = saved._replace(**dict(zip(self.saves, arrays, strict=False)))
+            dy = factor if self.reduced else arrays[-1]
+            slopes = self.slopes(quick, part, needs)
+            return tuple(None if slope is None else slope * dy for slope in slopes)
+
+        return in_pieces(gradients, (*saved[:-1], *(() if self.reduced else dys)))
 
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
         return PARTS if direction == "forward" and self.reduced else 0

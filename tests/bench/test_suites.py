@@ -119,7 +119,10 @@ def test_rows_without_the_peer(tmp_path):
 
 def test_all_algorithms_are_rows_of_their_own():
     rows, _ = rows_of(peer=False, algorithms="all", only="relu backward")
-    assert [(r["algorithm"], r["chosen"]) for r in rows] == [("bits", True), ("definition", False)]
+    assert [(r["algorithm"], r["chosen"]) for r in rows] == [
+        ("pieces", True),
+        ("definition", False),
+    ]
     rows, _ = rows_of(peer=False, only="nothing")
     assert rows == []
 
