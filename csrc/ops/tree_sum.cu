@@ -50,14 +50,15 @@ struct AddFour {
   }
 };
 
-// y[o, part, c] = scale·Σ x[o, n, c] over every parts-th n. Grid: (outer·parts, tiles).
+// y[o, part, c] = scale·Σ x[o, n, c] over every parts-th n. Grid: outer·parts·tiles, the tile first.
 // sass: tree_sum_columns_kernel registers<=64
 template <bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK, 4)
     tree_sum_columns_kernel(ChannelRows m, int parts, const float* x, float* y, float scale) {
   GPUDL_SHARED(Four, shared, [BLOCK]);
-  const ChannelPlace place(m, blockIdx.y);
-  const int outer = static_cast<int>(blockIdx.x) / parts, part = static_cast<int>(blockIdx.x) % parts;
+  const int line = static_cast<int>(blockIdx.x) / m.tiles();
+  const ChannelPlace place(m, static_cast<int>(blockIdx.x) % m.tiles());
+  const int outer = line / parts, part = line % parts;
   const float* const from = x + outer * m.rows * m.channels + place.channel;
   const int64_t step = static_cast<int64_t>(parts) * m.lanes;
   Four sums{};
@@ -69,7 +70,7 @@ __global__ void __launch_bounds__(BLOCK, 4)
   if (place.lane != 0 || place.count == 0) return;
 #pragma unroll
   for (int c = 0; c < 4; ++c) sums.at[c] *= scale;
-  store_four<ALIGNED>(y + static_cast<int64_t>(blockIdx.x) * m.channels + place.channel, sums, place.count);
+  store_four<ALIGNED>(y + static_cast<int64_t>(line) * m.channels + place.channel, sums, place.count);
 }
 
 // dx[o,n,i] = scale·dy[o,i], four elements a thread. n = n·inner numbers lie between one o and the next.
@@ -102,7 +103,7 @@ void sum_columns(int outer, int n, int inner, int parts, const float* x, float* 
   ChannelRows m = ChannelRows::of(View<const float, 2>{x, {n, inner}}, BLOCK, CHUNK_COLUMNS);
   const bool wide = inner % 4 == 0 && is_aligned<4>(x) && is_aligned<4>(y);
   launch(wide ? tree_sum_columns_kernel<true> : tree_sum_columns_kernel<false>,
-         dim3(static_cast<unsigned>(outer) * parts, m.tiles()), BLOCK, 0, m, parts, x, y, scale);
+         dim3(static_cast<unsigned>(outer) * parts * m.tiles()), BLOCK, 0, m, parts, x, y, scale);
 }
 
 // Into how many parts to cut n for the sums of `outer·inner` numbers, with room for so many.

@@ -51,10 +51,7 @@ class EmbeddingOp(Op):
         return int(-(-index.size // CHUNK) * 2 * weight.shape[1])
 
     def forward(self, xp: Any, weight: Any, index: Any, order: Any) -> tuple[Any, ...]:
-        low, high = (index.min(), index.max()) if index.size else (0, 0)
-        if low < 0 or high >= len(weight):
-            bad = low if low < 0 else high
-            raise IndexError(f"{self.name}: index is {bad}; weight has {len(weight)} rows")
+        check_rows(index, len(weight))
         return (xp.take(weight, index, axis=0),)
 
     def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
@@ -103,6 +100,14 @@ class EmbeddingOp(Op):
         yield Case("floats", cls.of(), lambda rng: (table, table, index), error="index is float32")
 
 
+def check_rows(index: Any, rows: int) -> None:
+    """IndexError unless all are numbers of rows."""
+    low, high = (index.min(), index.max()) if index.size else (0, 0)
+    if low < 0 or high >= rows:
+        bad = low if low < 0 else high
+        raise IndexError(f"embedding: index is {bad}; weight has {rows} rows")
+
+
 @public("functional")
 def embedding(
     input: Tensor,
@@ -116,7 +121,8 @@ def embedding(
     """Rows of weight by number: input (…) of integers, weight (rows, columns) -> (…, columns).
 
     padding_idx: a row without a gradient. Gradients of rows that occur repeatedly add up in a fixed
-    order. ValueError: max_norm, scale_grad_by_freq and sparse, which are not offered.
+    order. IndexError: a number that is no row (on cpu and emulator; on cuda it gives a row of NaN).
+    ValueError: max_norm, scale_grad_by_freq and sparse, which are not offered.
     """
     refused = {"max_norm": max_norm is not None, "sparse": sparse}
     refused["scale_grad_by_freq"] = scale_grad_by_freq
@@ -130,6 +136,8 @@ def embedding(
     if padding_idx is not None and not 0 <= padding < rows:
         raise ValueError(f"embedding: padding_idx is {padding_idx}; weight has {rows} rows")
     index = input.long()
+    if index.device.name == "emulator":  # looking at them waits for no other device
+        check_rows(index.data, rows)
     flat = index.reshape((index.numel(),))
     order = (
         apply(SortOp.of(0, False), flat)[1] if weight.requires_grad and is_grad_enabled() else flat

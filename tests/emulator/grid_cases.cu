@@ -48,6 +48,11 @@ CASE(grid_barriers) {
   }
 }
 
+CASE(no_block_with_too_much_shared_memory_is_resident) {
+  const int fit = device::resident_blocks(ring_kernel, 40, 1 << 20);
+  if (fit != 0) throw std::runtime_error("WRONG: " + std::to_string(fit) + " blocks fit");
+}
+
 // Block i waits for block i - 1, whose data it takes.
 __global__ void chain_kernel(float* data, unsigned* flags, int n) {
   const int block = blockIdx.x;

@@ -7,6 +7,7 @@ import pytest
 
 import gpudl
 from gpudl import nn
+from gpudl.nn import functional as F
 from gpudl.tensor import Tensor
 from tests.ops.harness import native_devices
 
@@ -29,3 +30,15 @@ def test_what_is_not_offered_is_refused():
             nn.Embedding(3, 2, **{name: value})(index)
     with pytest.raises(ValueError, match="Embedding: padding_idx is 3"):
         nn.Embedding(3, 2, padding_idx=3)
+
+
+@pytest.mark.parametrize("where", ["cpu", *native_devices()])
+@pytest.mark.parametrize("number", [-1, 3])
+def test_a_number_that_is_no_row(where, number):
+    weight = Tensor(np.ones((3, 2), np.float32), device=where)
+    index = Tensor(np.array([0, number]), device=where)
+    if where == "cuda":  # which is not waited for
+        assert np.isnan(np.asarray(F.embedding(index, weight))[1]).all()
+        return
+    with pytest.raises(IndexError, match=f"embedding: index is {number}; weight has 3 rows"):
+        F.embedding(index, weight)

@@ -35,3 +35,10 @@ def test_a_kernel_sums_what_lies_together(where):
     assert tree_sum(x, (1, 2), (2, 5), False) is not None
     assert tree_sum(x, (0, 2), (3, 5), False) is None  # apart: array code
     assert tree_sum(Tensor(np.ones((2, 3), np.float32)), (1,), (2,), False) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", native_devices())
+def test_more_tiles_of_columns_than_the_second_extent_of_a_grid(where):
+    x = Tensor(np.ones((2, 65536 * 128), np.float32), device=where)
+    assert (np.asarray(x.sum(0)) == 2).all()

@@ -52,9 +52,11 @@ void allow_shared_bytes(const void* kernel, size_t bytes) {
 }
 
 int resident_blocks(const void* kernel, int threads, size_t shared_bytes) {
-  allow_shared_bytes(kernel, shared_bytes);
-  int device = 0, multiprocessors = 0, blocks = 0;
+  int device = 0, multiprocessors = 0, blocks = 0, most = 0;
   check(cudaGetDevice(&device), "name the GPU in use");
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "tell its shared memory");
+  if (shared_bytes > static_cast<size_t>(most)) return 0;
+  allow_shared_bytes(kernel, shared_bytes);
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "count multiprocessors");
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes),
         "tell how many blocks are resident");

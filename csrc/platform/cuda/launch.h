@@ -71,7 +71,7 @@ void launch_cluster(void (*kernel)(Parameters...), dim3 grid, dim3 cluster, dim3
 
 namespace device {
 
-// How many blocks of a kernel the whole device holds at once.
+// How many blocks of a kernel the whole device holds at once; 0 if one alone asks for too much shared memory.
 template <class... Parameters>
 int resident_blocks(void (*kernel)(Parameters...), int threads, size_t shared_bytes) {
   return cuda::resident_blocks(reinterpret_cast<const void*>(kernel), threads, shared_bytes);

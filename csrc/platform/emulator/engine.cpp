@@ -49,7 +49,8 @@ void check_shape(const LaunchShape& shape) {
 
 }  // namespace
 
-int resident_blocks(int threads, size_t) {
+int resident_blocks(int threads, size_t shared_bytes) {
+  if (shared_bytes > options.shared_limit) return 0;
   const int warps = (threads + 31) / 32;
   return std::min({options.resident_blocks, static_cast<int>(MAX_RESIDENT_THREADS) / std::max(1, warps * 32),
                    static_cast<int>(MAX_RESIDENT_BLOCKS)});

@@ -67,7 +67,7 @@ void clear(void* data, size_t bytes);
 
 namespace device {
 
-// How many blocks of a kernel the whole device holds at once.
+// How many blocks of a kernel the whole device holds at once; 0 if one alone asks for too much shared memory.
 template <class... Parameters>
 int resident_blocks(void (*)(Parameters...), int threads, size_t shared_bytes) {
   return emulator::resident_blocks(threads, shared_bytes);
