@@ -78,6 +78,7 @@ CONV1D = {
     "dilation": Example((1, 3, 15), (4, 3, 3), dilation=(4,), bias=False),
     "causal": Example((2, 3, 9), (4, 3, 3), padding=(2,), extra=(-2,)),
     "empty batch": Example((0, 3, 9), (4, 3, 3)),
+    "bfloat16": Example((2, 8, 9), (16, 8, 3), padding=(1,), dtype="bfloat16"),
 }
 
 CONV3D = {
@@ -89,6 +90,7 @@ CONV3D = {
     "depthwise": Example((1, 4, 3, 5, 4), (4, 1, 3, 2, 3), padding=(1, 1, 1), groups=4),
     "1x1x1": Example((2, 5, 2, 3, 4), (6, 5, 1, 1, 1)),
     "empty batch": Example((0, 3, 4, 4, 4), (4, 3, 3, 3, 3)),
+    "bfloat16": Example((1, 8, 3, 3, 4), (8, 8, 2, 1, 3), padding=(1, 0, 1), dtype="bfloat16"),
 }  # fmt: skip
 
 CONV2D = {
@@ -217,6 +219,7 @@ def _transposed(cls: Any, name: str, example: Example, error: str | None = None)
 TRANSPOSED1D = {
     "stride 3": Example((2, 5, 7), (5, 4, 4), stride=(3,), padding=(2,), more=((2,),)),
     "groups, dilation": Example((1, 4, 6), (4, 3, 3), dilation=(3,), groups=2, more=((1,),)),
+    "bfloat16": Example((1, 8, 5), (8, 8, 3), stride=(2,), dtype="bfloat16"),
 }
 
 TRANSPOSED2D = {
@@ -237,6 +240,7 @@ TRANSPOSED2D = {
 
 TRANSPOSED3D = {
     "stride 2": Example((1, 4, 3, 2, 4), (4, 3, 3, 3, 3), stride=(2, 2, 1), padding=(1, 1, 1)),
+    "bfloat16": Example((1, 8, 2, 3, 2), (8, 8, 2, 2, 1), dtype="bfloat16"),
 }
 
 

@@ -123,6 +123,7 @@ class LinearOp(Product):
         yield Case("no rows", relu, draw((0, 21), (33, 21), (33,)))
         yield Case("no inputs", plain, draw((4, 0), (33, 0), (33,)))
         yield Case("no outputs", plain, draw((4, 21), (0, 21), (0,)))
+        yield Case("rows for TMA", relu, draw((70, 36), (68, 36), (68,)))
         yield Case("long sums in pieces", relu, draw((520, 6), (10, 6), (10,)))
         yield from _bfloat16_cases()
         fit = r"linear: x float32\[4, 20\] does not fit weight float32\[33, 21\]"

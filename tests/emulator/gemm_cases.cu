@@ -3,7 +3,6 @@
 #include "core/registry.cpp"
 #include "harness.h"
 #include "prim/gemm_wgmma.h"
-#include "prim/gemm_wgmma_image.h"
 
 using namespace gpudl;
 using harness::Buffer;
@@ -114,49 +113,6 @@ CASE(gemm_tf32) {
   check_gemm<float>(LARGE, {.m = 150, .n = 260, .k = 68, .b_transposed = true, .bias = true});
   check_gemm<float>(MEDIUM, {.m = 130, .n = 132, .k = 100, .b_transposed = true, .residual = true});
   check_gemm<float>(SMALL, {.m = 70, .n = 70, .k = 132, .b_transposed = true, .pieces = 2});
-}
-
-// y[n,p,q,o] = sum of x[n,h,w,c] * weight[o,r,s,c]: the image is an operand, its columns are never written.
-template <class T, class Tile>
-void check_convolution(int N, int C, int K, prim::WindowAxis h, prim::WindowAxis w) {
-  const int P = h.output(), Q = w.output(), taps = h.window * w.window;
-  const auto x = whole_numbers(N * h.image * w.image * C, 5), weight = whole_numbers(K * taps * C, 6);
-  Buffer<T> x_stored(harness::rounded<T>(x)), weight_stored(harness::rounded<T>(weight)), y(N * P * Q * K, T{});
-  if (!prim::wgmma_image_fits(x_stored.data(), C, C, h, w)) throw std::runtime_error("WRONG: refused");
-  const prim::GemmStrided<T, true> rows{{weight_stored.data(), taps * C}, K};
-  prim::Gemm<T, prim::GemmEpilogue<T>, prim::WgmmaImage<T>, prim::WgmmaMatrix<T, true>> g{
-      .m = N * P * Q,
-      .n = K,
-      .k = taps * C,
-      .a = prim::wgmma_image<Tile::BM>(static_cast<const T*>(x_stored.data()), N, C, C, h, w),
-      .b = prim::wgmma_operand<Tile::B_PART>(rows, taps * C, 1),
-      .c = {y.data(), K}};
-  prim::gemm_wgmma_launch<Tile>(g);
-  std::vector<float> expected, got;
-  for (int i = 0; i < N * P * Q * K; ++i) {
-    const int o = i % K, q = i / K % Q, p = i / K / Q % P, n = i / K / Q / P;
-    float sum = 0;
-    for (int tap = 0; tap < taps; ++tap) {
-      const int at_h = p * h.stride - h.padding + tap / w.window * h.dilation;
-      const int at_w = q * w.stride - w.padding + tap % w.window * w.dilation;
-      if (at_h < 0 || at_h >= h.image || at_w < 0 || at_w >= w.image) continue;
-      for (int c = 0; c < C; ++c)
-        sum += x[((n * h.image + at_h) * w.image + at_w) * C + c] * weight[(o * taps + tap) * C + c];
-    }
-    expected.push_back(prim::as_float(harness::rounded<T>({sum})[0]));
-  }
-  for (const T value : y.get()) got.push_back(prim::as_float(value));
-  expect_equal(got, expected);
-}
-
-CASE(convolution_of_image) {
-  using Tiles = prim::WgmmaTiles<bfloat16>;
-  check_convolution<bfloat16, Tiles::Small>(3, 64, 24, {.image = 7, .window = 3, .padding = 1, .padding_after = 1},
-                                            {.image = 6, .window = 3, .padding = 1, .padding_after = 2});
-  check_convolution<bfloat16, Tiles::Large>(2, 64, 72, {.image = 9, .window = 2, .stride = 2, .padding = 1},
-                                            {.image = 11, .window = 3, .stride = 3, .padding = 2, .dilation = 2});
-  check_convolution<float, prim::WgmmaTiles<float>::Medium>(1, 32, 12, {.image = 12, .window = 1},
-                                                            {.image = 12, .window = 1});
 }
 
 }  // namespace

@@ -159,6 +159,25 @@ def test_native_backward(case, where):
 
 
 @native
+def test_every_kernel_runs_in_some_case(where):
+    where = h.native(where)
+    idle = {f"{op}_{d}_{a}" for op, d, a in every_kernel(where)}
+    for case in h.GOOD:
+        op, specs = case.op, h.specs_of(h.draw(case))
+        for d in ("forward", "backward") if op.differentiable else ("forward",):
+            ran = (a for a in where.algorithms(op, d) if supported(where, op, d, a, specs))
+            idle.difference_update(f"{op.name}_{d}_{a}" for a in ran)
+    assert not idle
+
+
+def every_kernel(where):
+    for name, op in OPS.items():
+        for direction in ("forward", "backward"):
+            for algorithm in where.algorithms(op, direction):
+                yield name, direction, algorithm
+
+
+@native
 @good
 def test_native_repeats_bit_for_bit(case, where):
     where = h.native(where)
