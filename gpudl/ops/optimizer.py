@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from gpudl.op import Case
-from gpudl.ops.optimizer_base import Update, root
+from gpudl.ops.optimizer_base import Update, decayed, root
 
 
 class SgdOp(Update):
@@ -37,6 +39,30 @@ class SgdOp(Update):
             return (param + (v + momentum * (v - before)) if self.nesterov else param + v), v
         b = g if first else momentum * buffer + h["keep"] * g
         return param - h["lr"] * (g + momentum * b if self.nesterov else b), b
+
+    def in_place(
+        self, spare: tuple[Any, Any], param: Any, grad: Any, h: dict[str, Any], *state: Any
+    ) -> bool:
+        (buffer,), (first, step) = state, spare
+        if self.velocity:
+            return False
+        g = decayed(first, param, grad, h)
+        if buffer is None:
+            np.multiply(g, h["lr"], out=step)
+        else:
+            if h["first"] != 0:
+                buffer[:] = g
+            else:
+                buffer *= h["momentum"]
+                buffer += np.multiply(g, h["keep"], out=step)
+            if self.nesterov:
+                np.multiply(buffer, h["momentum"], out=step)
+                step += g
+                step *= h["lr"]
+            else:
+                np.multiply(buffer, h["lr"], out=step)
+        param -= step
+        return True
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from gpudl.op import Case
-from gpudl.ops.optimizer_base import Update
+from gpudl.ops.optimizer_base import Update, decayed
 
 
 class AdamOp(Update):
@@ -32,6 +34,29 @@ class AdamOp(Update):
             top = largest = xp.maximum(largest, square)
         step = mean / (xp.sqrt(top) / h["root2"] + h["eps"])
         return param * h["decay"] - h["step"] * step, mean, square, largest
+
+    def in_place(
+        self, spare: tuple[Any, Any], param: Any, grad: Any, h: dict[str, Any], *state: Any
+    ) -> bool:
+        (mean, square, largest), (first, step) = state, spare
+        g = decayed(first, param, grad, h)
+        np.subtract(g, mean, out=step)
+        step *= h["gain"]
+        mean += step
+        np.multiply(g, g, out=step)
+        step *= h["rest2"]
+        square *= h["beta2"]
+        square += step
+        top = square if largest is None else np.maximum(largest, square, out=largest)
+        np.sqrt(top, out=step)
+        step /= h["root2"]
+        step += h["eps"]
+        np.divide(mean, step, out=step)
+        step *= h["step"]
+        if h["decay"] != 1:
+            param *= h["decay"]
+        param -= step
+        return True
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

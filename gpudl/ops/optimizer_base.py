@@ -16,7 +16,7 @@ import numpy as np
 
 from gpudl.op import Case, Cost, Op, Spec, require, require_float
 
-CHUNK = 1 << 15  # elements that the NumPy form works on at a time: they stay in the cache
+CHUNK = 1 << 16  # elements that the NumPy form works on at a time: they stay in the cache
 
 
 class Update(Op):
@@ -68,12 +68,26 @@ class Update(Op):
     def forward_chunked(
         self, xp: Any, param: Any, grad: Any, hyper: Any, active: Any, *state: Any
     ) -> tuple[Any, ...]:
-        """The same in pieces that the cache holds."""
+        """The same in pieces that the cache holds, without temporaries where the rule has such a
+        form."""
+        h = dict(zip(self.HYPER, hyper, strict=True))
+        spare = np.empty((2, min(CHUNK, len(param))), param.dtype)
+        plain = active is None and h["l1"] == 0 and not self.maximize
         for start in range(0, len(param), CHUNK):
             part = slice(start, start + CHUNK)
-            arrays = [None if a is None else a[part] for a in (param, grad, active, *state)]
-            self.forward(xp, arrays[0], arrays[1], hyper, *arrays[2:])
+            arrays: list[Any] = [
+                None if a is None else a[part] for a in (param, grad, active, *state)
+            ]
+            two = spare[0, : arrays[0].size], spare[1, : arrays[0].size]
+            if not plain or not self.in_place(two, arrays[0], arrays[1], h, *arrays[3:]):
+                self.forward(xp, arrays[0], arrays[1], hyper, *arrays[2:])
         return ()
+
+    def in_place(
+        self, spare: tuple[Any, Any], param: Any, grad: Any, h: dict[str, Any], *state: Any
+    ) -> bool:
+        """Do what forward does with NumPy, with two spare arrays; or change nothing and say no."""
+        return False
 
     def rule(self, xp: Any, param: Any, g: Any, h: dict[str, Any], *state: Any) -> tuple[Any, ...]:
         """New values of param and of each state (None for absent ones)."""
@@ -114,6 +128,15 @@ class Update(Op):
         yield cls.drawn(cls.of(), hypers[0], CHUNK + 77, False, max(states))
         wrong = cls.drawn(cls.of(), hypers[0][1:], 3, False, max(states))
         yield Case("too few numbers", wrong.op, wrong.make, error=f"{cls.name}: hyper is float32")
+
+
+def decayed(spare: Any, param: Any, grad: Any, h: dict[str, Any]) -> Any:
+    """grad + weight_decay·param, in the spare array if need be."""
+    if h["weight_decay"] == 0:
+        return grad
+    np.multiply(param, h["weight_decay"], out=spare)
+    spare += grad
+    return spare
 
 
 def root(xp: Any, x: Any, eps: Any, inside: bool) -> Any:

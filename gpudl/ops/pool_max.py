@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,11 +95,18 @@ class MaxPoolOp(Sliding, MaxPool):
         return (dx,)
 
     def overlapping_gradient(self, dy: Array, argmax: Array, x_shape: Ints) -> tuple[Array, ...]:
+        """Each dy is added at its winner: its window's first element plus the winning tap's way."""
         shape, inside = self.frame(x_shape)
-        dx = np.zeros(shape, dy.dtype)
-        for number, tap in enumerate(self.tap_slices(x_shape)):
-            dx[tap] += np.where(argmax == number, dy, 0)
-        return (dx[inside],)
+        number = np.arange(math.prod(shape[1:])).reshape(shape[1:])
+        taps = [number[tap] for tap in self.tap_slices(x_shape)]
+        ways = np.array([tap.flat[0] for tap in taps])
+        dx = np.empty(x_shape, dy.dtype)
+        for n in range(len(dx)):
+            frame = np.zeros(shape[1:], dy.dtype)
+            winners = taps[0] + ways[argmax[n]]
+            np.add.at(frame.reshape(-1), winners.reshape(-1), dy[n].reshape(-1))
+            dx[n] = frame[inside]
+        return (dx,)
 
     def twin(self, torch: Any, x: Any) -> Any:
         pool = getattr(torch.nn.functional, f"max_pool{self.rank}d")
