@@ -9,6 +9,7 @@ import numpy as np
 
 from gpudl.op import Array, Case, Spec, public, require
 from gpudl.ops.activation_base import NO_NAN, Activation, normal, run
+from gpudl.ops.quick_numpy import in_pieces
 from gpudl.tensor import Tensor
 
 
@@ -37,12 +38,15 @@ class LeakyReluOp(Activation):
     negative_slope: float = 0.01
 
     def value(self, xp: Any, x: Any) -> Any:
-        if 0 < self.negative_slope <= 1:
-            return xp.maximum(x, x * self.negative_slope)
         return xp.where(x > 0, x, x * self.negative_slope)
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
         return xp.where(saved.x > 0, dy, dy * self.negative_slope)
+
+    def forward_pieces(self, xp: Any, x: Array) -> tuple[Array, ...]:
+        if not 0 < self.negative_slope <= 1:
+            return super().forward_pieces(xp, x)
+        return in_pieces(lambda part: (np.maximum(part, part * self.negative_slope),), (x,))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
