@@ -24,18 +24,17 @@ struct Simt {
   }
 };
 
-// With few summands a float32 loop errs less than split products (csrc/ops/gemm_mma_tf32.cu).
+// Short sums are more exact on CUDA cores.
 struct MmaTf32x3 {
   using Element = float;
-  static constexpr int FEW = 64;
   static void matrices(const prim::Gemm<float>& gemm) { prim::gemm_mma_tf32x3(gemm); }
   template <class G>
   static void operands(const G& gemm) {
-    gemm.k < FEW ? prim::gemm_simt_run(gemm) : prim::gemm_mma_run<prim::Tf32x3>(gemm);
+    gemm.k < prim::TF32X3_FEWEST ? prim::gemm_simt_run(gemm) : prim::gemm_mma_run<prim::Tf32x3>(gemm);
   }
   template <class G>
   static void weights(const G& gemm) {
-    gemm.k < FEW ? Simt::weights(gemm) : prim::gemm_mma_run<prim::Tf32x3>(gemm);
+    gemm.k < prim::TF32X3_FEWEST ? Simt::weights(gemm) : prim::gemm_mma_run<prim::Tf32x3>(gemm);
   }
 };
 

@@ -11,10 +11,8 @@ using Small = MmaTile<64, 64, 16, 32, 32, 4>;
 
 void gemm_mma_tf32(const Gemm<float>& gemm) { gemm_mma_with<Tf32Products<Large>, Tf32Products<Small>>(gemm); }
 
-// With few summands a float32 loop errs less than split products (docs/precision.md).
 void gemm_mma_tf32x3(const Gemm<float>& gemm) {
-  constexpr int FEW = 96;
-  gemm.k < FEW ? gemm_simt(gemm) : gemm_mma_with<Tf32x3Products<Split>, Tf32x3Products<SplitSmall>>(gemm);
+  gemm.k < TF32X3_FEWEST ? gemm_simt(gemm) : gemm_mma_with<Tf32x3Products<Split>, Tf32x3Products<SplitSmall>>(gemm);
 }
 
 }  // namespace gpudl::prim

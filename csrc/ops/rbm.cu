@@ -91,11 +91,11 @@ struct Mma {
     prim::gemm_mma_run<Policy>(g);
   }
 };
-// Short sums are more exact on CUDA cores (ops/gemm_mma_tf32.cu).
+// Short sums are more exact on CUDA cores.
 struct Split {
   template <class G>
   static void run(const G& g) {
-    g.k < 64 ? prim::gemm_simt_run(g) : prim::gemm_mma_run<prim::Tf32x3>(g);
+    g.k < prim::TF32X3_FEWEST ? prim::gemm_simt_run(g) : prim::gemm_mma_run<prim::Tf32x3>(g);
   }
 };
 

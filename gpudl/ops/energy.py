@@ -143,7 +143,7 @@ class ContrastiveDivergenceOp(Product):
         v0, h0, vk, hk = (np.array(rows, np.float32) for rows in data)
         want = tuple(np.array(y, np.float32) for y in ([[-0.5, 1]], [-1, 0.5], [0.5]))
         yield Case("by hand", op, lambda rng: (v0, h0, vk, hk), golden=want)
-        for n, chains, visible, hidden in [(9, 9, 13, 7), (1, 5, 3, 2), (70, 33, 36, 40)]:
+        for n, chains, visible, hidden in [(9, 9, 13, 7), (1, 5, 3, 2), (100, 33, 36, 40)]:
             shapes = (n, visible), (n, hidden), (chains, visible), (chains, hidden)
             yield Case(f"{n}+{chains}x{visible}x{hidden}", op, draw(*shapes))
         yield Case("rows", op, draw((4, 3), (5, 2), (4, 3), (4, 2)), error="h0 .* as many rows")

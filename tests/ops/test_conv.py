@@ -246,3 +246,19 @@ def test_few_channels_take_the_direct_kernel(where, channels, groups, chosen):
     specs = (*(h.Spec(s, np.dtype(np.float32)) for s in shapes), None, None)
     for direction in ("forward", "backward"):
         assert h.native(where).candidates(op, direction, specs)[0].algorithm == chosen
+
+
+@pytest.mark.parametrize("where", h.native_devices())
+@pytest.mark.parametrize("channels", [8, 16])
+def test_short_sums_are_not_split(where, channels):
+    """Below 96 summands split products may err more than a float32 loop: docs/precision.md."""
+    device, op = h.native(where), conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), 1)
+    rng = np.random.default_rng(0)
+    shapes = (1, channels, 6, 6), (12, channels, 3, 3)
+    x, weight = (rng.standard_normal(s).astype(np.float32) for s in shapes)
+    arrays = h.copies(device, op, (x, weight, None, None))
+    loop, split = (
+        device.to_numpy(device.forward(op, h.specs_of(arrays), arrays, algorithm)[0])
+        for algorithm in ("implicit_gemm", "implicit_mma_tf32x3")
+    )
+    assert (loop == split).all() == (9 * channels < 96)
