@@ -101,6 +101,7 @@ LINEAR(mma_bf16, bfloat16);
 LINEAR(wgmma_bf16, bfloat16);
 LINEAR(wgmma_tf32, float);
 LINEAR(mma_f16, float16);
+LINEAR(wgmma_f16, float16);
 
 }  // namespace
 }  // namespace gpudl

@@ -116,6 +116,7 @@ MATMUL(mma_bf16, bfloat16);
 MATMUL(wgmma_bf16, bfloat16);
 MATMUL(wgmma_tf32, float);
 MATMUL(mma_f16, float16);
+MATMUL(wgmma_f16, float16);
 
 }  // namespace
 }  // namespace gpudl

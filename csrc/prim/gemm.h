@@ -75,6 +75,7 @@ void gemm_mma_bf16x6(const Gemm<float>& gemm);
 void gemm_mma_bf16(const Gemm<bfloat16>& gemm);
 void gemm_mma_f16(const Gemm<float16>& gemm);
 void gemm_wgmma_bf16(const Gemm<bfloat16>& gemm);
+void gemm_wgmma_f16(const Gemm<float16>& gemm);
 void gemm_wgmma_tf32(const Gemm<float>& gemm);
 
 }  // namespace gpudl::prim

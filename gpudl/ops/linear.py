@@ -139,8 +139,9 @@ def _bfloat16_cases() -> Iterator[Case]:
     for activation in ACTIVATIONS:
         make = draw_bfloat16((9, 24), (40, 24), (40,))
         yield Case(f"bfloat16 {activation}", LinearOp.of(activation), make)
-    make = draw_float16((9, 21), (33, 21), (33,))
-    yield Case("float16 relu", LinearOp.of("relu"), make)
+    for inputs, outputs in [(21, 33), (24, 40)]:  # the second by TMA too
+        make = draw_float16((9, inputs), (outputs, inputs), (outputs,))
+        yield Case(f"float16 relu {outputs}x{inputs}", LinearOp.of("relu"), make)
     make = draw_bfloat16((130, 21), (33, 21), (33,))
     yield Case("bfloat16 130x33x21", LinearOp.of("none"), make)
     make = draw_bfloat16((264, 72), (136, 72), (136,))

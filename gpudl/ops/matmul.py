@@ -41,11 +41,12 @@ class Product(Op):
 
     kernels: ClassVar[tuple[str, ...]] = (
         "simt", "simt_large", "mma_bf16x6", "mma_tf32x3", "wgmma_tf32", "mma_tf32", "mma_bf16x1",
-        "wgmma_bf16", "mma_bf16", "mma_f16",
+        "wgmma_bf16", "mma_bf16", "wgmma_f16", "mma_f16",
     )  # fmt: skip
     precision: ClassVar[dict[str, str]] = {
         "mma_tf32": "tf32", "wgmma_tf32": "tf32", "mma_bf16x1": "bfloat16",
         "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16", "mma_f16": "float16",
+        "wgmma_f16": "float16",
     }  # fmt: skip
 
     def extents(self, *specs: Any) -> tuple[int, int, int, int]:
@@ -81,7 +82,7 @@ class Product(Op):
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
         """TMA reads rows that start at multiples of 16 bytes."""
-        group = {"wgmma_bf16": 8, "wgmma_tf32": 4}.get(algorithm)
+        group = {"wgmma_bf16": 8, "wgmma_f16": 8, "wgmma_tf32": 4}.get(algorithm)
         if group is None:
             return True
         present = [s for s in (*specs, *self.infer(*specs)) if s is not None and len(s.shape) > 1]
@@ -364,7 +365,11 @@ def _float16_cases() -> Iterator[Case]:
     b = np.array([[3, 1, 0], [1, 0, 4], [0, 2**-1, 8]], np.float16)
     y = np.array([[3 + 2**-14, 1 + 2**-25, 2**-12 + 2**-21]], np.float16)  # by hand, rounded once
     yield Case("float16 by hand", MatmulOp.of(False, False), lambda rng: (a, b), golden=(y,))
-    for fields, (m, n, k) in [((False, True), (130, 70, 37)), ((True, False), (72, 40, 64))]:
+    for fields, (m, n, k) in [
+        ((False, True), (130, 70, 37)),
+        ((True, False), (72, 40, 64)),
+        ((False, True), (72, 136, 72)),
+    ]:
         shape_a = (k, m) if fields[0] else (m, k)
         shape_b = (n, k) if fields[1] else (k, n)
         name = "float16 " + "".join("nt"[f] for f in fields)

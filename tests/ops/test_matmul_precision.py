@@ -137,16 +137,16 @@ def test_extremes_are_not_lost_in_splitting(where, algorithm):
 
 
 @native
-@pytest.mark.parametrize("algorithm", ["mma_bf16", "wgmma_bf16"])
-def test_bfloat16_products_are_summed_in_float32_and_rounded_once(where, algorithm):
-    ml_dtypes = pytest.importorskip("ml_dtypes")
+@pytest.mark.parametrize("algorithm", ["mma_bf16", "wgmma_bf16", "mma_f16", "wgmma_f16"])
+def test_products_of_halves_are_summed_in_float32_and_rounded_once(where, algorithm):
+    pytest.importorskip("ml_dtypes")  # brings bfloat16 to NumPy
+    dtype, bits = ("float16", 11) if algorithm.endswith("_f16") else ("bfloat16", 8)
     rng = np.random.default_rng(0)
-    a = rng.standard_normal((72, 200)).astype(ml_dtypes.bfloat16)
-    b = rng.standard_normal((200, 136)).astype(ml_dtypes.bfloat16)
+    a, b = (rng.standard_normal(s).astype(dtype) for s in ((72, 200), (200, 136)))
     got = product(where, algorithm, a, b).astype(np.float64)
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
-    exact, scale = wide_a @ wide_b, np.abs(wide_a) @ np.abs(wide_b)  # 8 significant bits
-    assert (np.abs(got - exact) <= 2.0**-8 * np.abs(exact) + 2.0**-20 * scale).all()
+    exact, scale = wide_a @ wide_b, np.abs(wide_a) @ np.abs(wide_b)
+    assert (np.abs(got - exact) <= 2.0**-bits * np.abs(exact) + 2.0**-20 * scale).all()
 
 
 @native
