@@ -15,11 +15,11 @@ struct Main {
   static void matrices(const prim::Gemm<bfloat16>& gemm) { prim::gemm_wgmma_bf16(gemm); }
   template <class G>
   static void operands(const G& gemm) {
-    prim::gemm_mma_run<prim::Bf16>(gemm);
+    prim::gemm_mma_run<prim::Half<bfloat16>>(gemm);
   }
   template <class G>
   static void weights(const G& gemm) {
-    prim::gemm_mma_run<prim::Bf16>(gemm);
+    prim::gemm_mma_run<prim::Half<bfloat16>>(gemm);
   }
 };
 

@@ -53,6 +53,7 @@ struct HalfProducts {
   GPUDL_DEVICE bool finish() const { return false; }
 };
 
-using Bf16 = HalfProducts<bfloat16, MmaTile<128, 128, 32, 64, 32>>;
+template <class T>
+using Half = HalfProducts<T, MmaTile<128, 128, 32, 64, 32>>;
 
 }  // namespace gpudl::prim

@@ -66,11 +66,13 @@ class Windowed(Op):
         "implicit_mma_tf32",
         "implicit_mma_bf16",
         "implicit_wgmma_bf16",
+        "implicit_mma_f16",
     )
     precision: ClassVar[dict[str, str]] = {
         "implicit_mma_tf32": "tf32",
         "implicit_mma_bf16": "bfloat16",
         "implicit_wgmma_bf16": "bfloat16",
+        "implicit_mma_f16": "float16",
     }
     cpu = ("im2col",)
 
