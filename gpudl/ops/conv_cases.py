@@ -79,6 +79,7 @@ CONV1D = {
     "causal": Example((2, 3, 9), (4, 3, 3), padding=(2,), extra=(-2,)),
     "empty batch": Example((0, 3, 9), (4, 3, 3)),
     "bfloat16": Example((2, 8, 9), (16, 8, 3), padding=(1,), dtype="bfloat16"),
+    "float16": Example((2, 5, 9), (6, 5, 3), padding=(1,), dtype="float16"),
 }
 
 CONV3D = {
@@ -91,6 +92,7 @@ CONV3D = {
     "1x1x1": Example((2, 5, 2, 3, 4), (6, 5, 1, 1, 1)),
     "empty batch": Example((0, 3, 4, 4, 4), (4, 3, 3, 3, 3)),
     "bfloat16": Example((1, 8, 3, 3, 4), (8, 8, 2, 1, 3), padding=(1, 0, 1), dtype="bfloat16"),
+    "float16": Example((1, 8, 3, 3, 4), (8, 8, 2, 1, 3), padding=(1, 0, 1), dtype="float16"),
 }  # fmt: skip
 
 CONV2D = {
@@ -152,6 +154,11 @@ CONV2D = {
         (1, 8, 7, 9), (72, 8, 3, 2), padding=(1, 0), dilation=(3, 2), dtype="bfloat16"
     ),
     "bfloat16, 1x1": Example((2, 8, 5, 3), (16, 8, 1, 1), dtype="bfloat16"),
+    "float16": Example(
+        (2, 16, 5, 6), (24, 8, 3, 3), stride=(2, 1), padding=(1, 1), groups=2, more=("relu",),
+        dtype="float16",
+    ),
+    "float16, 1x1": Example((2, 8, 5, 3), (16, 8, 1, 1), dtype="float16"),
 }  # fmt: skip
 
 FILTER = np.array([[0, 1, 2], [2, 2, 0], [0, 1, 2]], np.float32)
@@ -220,6 +227,7 @@ TRANSPOSED1D = {
     "stride 3": Example((2, 5, 7), (5, 4, 4), stride=(3,), padding=(2,), more=((2,),)),
     "groups, dilation": Example((1, 4, 6), (4, 3, 3), dilation=(3,), groups=2, more=((1,),)),
     "bfloat16": Example((1, 8, 5), (8, 8, 3), stride=(2,), dtype="bfloat16"),
+    "float16": Example((1, 8, 5), (8, 8, 3), stride=(2,), dtype="float16"),
 }
 
 TRANSPOSED2D = {
@@ -236,11 +244,15 @@ TRANSPOSED2D = {
     "bfloat16": Example(
         (1, 8, 3, 4), (8, 16, 4, 4), stride=(2, 2), padding=(1, 1), dtype="bfloat16"
     ),
+    "float16": Example(
+        (1, 8, 3, 4), (8, 16, 4, 4), stride=(2, 2), padding=(1, 1), dtype="float16"
+    ),
 }  # fmt: skip
 
 TRANSPOSED3D = {
     "stride 2": Example((1, 4, 3, 2, 4), (4, 3, 3, 3, 3), stride=(2, 2, 1), padding=(1, 1, 1)),
     "bfloat16": Example((1, 8, 2, 3, 2), (8, 8, 2, 2, 1), dtype="bfloat16"),
+    "float16": Example((1, 8, 2, 3, 2), (8, 8, 2, 2, 1), dtype="float16"),
 }
 
 
