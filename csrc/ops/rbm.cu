@@ -1,7 +1,7 @@
 // Restricted Boltzmann machines: a half-step of Gibbs sampling is one matrix product whose epilogue draws the samples;
 // contrastive divergence's statistics are two products, the second added to the first, and column sums.
 // sass: gemm_simt_kernel FFMA registers<=128
-// sass: gemm_mma_kernel HMMA LDGSTS registers<=128
+// sass: gemm_mma_kernel HMMA LDGSTS registers<=168
 // sass: mean_difference_kernel registers<=32
 #include "core/check.h"
 #include "core/export.h"
