@@ -37,6 +37,7 @@ TILES = {
     "implicit_mma_tf32x3": (128, 64, 16),
     "implicit_mma_tf32": (128, 128, 16),
     "implicit_mma_bf16": (128, 128, 32),
+    "implicit_mma_f16": (128, 128, 32),
     "implicit_wgmma_bf16": (128, 128, 64),
     "implicit_mma_f16": (128, 128, 32),
 }
