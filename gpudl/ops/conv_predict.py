@@ -39,7 +39,6 @@ TILES = {
     "implicit_mma_bf16": (128, 128, 32),
     "implicit_mma_f16": (128, 128, 32),
     "implicit_wgmma_bf16": (128, 128, 64),
-    "implicit_mma_f16": (128, 128, 32),
 }
 # The share of the CUDA cores' peak that the direct kernels are taken to reach, by the channels a
 # thread computes: of 8, each x that is loaded feeds 8 products, of 1 a single one.
