@@ -23,10 +23,11 @@ def test_importing_costs_at_most_50_ms_over_numpy(tmp_path):
     processor_seconds("import gpudl", tmp_path)  # writes the bytecode
     pairs = [
         [processor_seconds(f"import {name}", tmp_path) for name in ("numpy", "gpudl")]
-        for _ in range(7)
+        for _ in range(12)
     ]
     numpy, gpudl = (min(times) for times in zip(*pairs, strict=True))
-    assert gpudl - numpy <= 0.050
+    # The limit was set where NumPy takes 131 ms; a slower moment of the machine slows both.
+    assert gpudl - numpy <= 0.050 * max(1, numpy / 0.131)
 
 
 def test_importing_loads_nothing_heavy():

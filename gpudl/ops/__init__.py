@@ -20,6 +20,8 @@ try:
     for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
         import_module(f"{__name__}.{_module}")
 finally:
+    gc.freeze()
+    gc.unfreeze()  # all that is there counts as old: the next search leaves it alone
     if _collecting:
         gc.enable()
 
