@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.machinery
-import importlib.util
 import os
 import sys
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 NAMES = ("emulator", "cuda")
@@ -29,9 +27,11 @@ def load(name: str) -> ModuleType:
     (sanitizers, race detector).
     Raises ImportError, whose message says what is missing and how to get it.
     """
+    import importlib.util
+
     path = _path(name)
     full_name = f"gpudl._{name}"
-    loader = importlib.machinery.ExtensionFileLoader(full_name, str(path))
+    loader = importlib.machinery.ExtensionFileLoader(full_name, path)
     spec = importlib.util.spec_from_file_location(full_name, path, loader=loader)
     assert spec is not None
     try:
@@ -54,20 +54,20 @@ def why_missing(name: str) -> str | None:
     return None
 
 
-def _path(name: str) -> Path:
+def _path(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"unknown native module {name!r}; it must be one of {', '.join(NAMES)}")
     asked = os.environ.get("GPUDL_EMULATOR_MODULE") if name == "emulator" else None
     if asked:
-        if not Path(asked).is_file():
+        if not os.path.isfile(asked):
             raise ImportError(
                 f"GPUDL_EMULATOR_MODULE names {asked}, which is not a file; "
                 "unset it or build it (make emulator)."
             )
-        return Path(asked)
+        return asked
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"_{name}{suffix}")
-        if path.is_file():
+        path = os.path.join(os.path.dirname(__file__), f"_{name}{suffix}")
+        if os.path.isfile(path):
             return path
     raise ImportError(
         f"gpudl._{name} is not part of this installation; {_ABSENT[name]}, "

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gpudl.files import cache_folder, write_text
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TURNS = 7
 SHORTEST = 3e-4  # seconds that one measurement takes at least: shorter calls are repeated
@@ -120,11 +120,15 @@ class Choices:
         return self._measured[place]
 
     def file(self, place: str) -> Path:
+        from gpudl.files import cache_folder
+
         name = "".join(c if c.isalnum() else "-" for c in place)
         return (self.folder or cache_folder() / "tune") / f"{name}.json"
 
     def _write(self, place: str) -> None:
         import json
+
+        from gpudl.files import write_text
 
         path = self.file(place)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,6 +168,8 @@ def tune(enabled: bool = True, folder: str | Path | None = None) -> AbstractCont
 
     Raises RuntimeError after use_deterministic_algorithms(True).
     """
+    from pathlib import Path
+
     restore = _Restore(choices.tuning, choices.folder)
     choices.set_tuning(enabled, None if folder is None else Path(folder))
     return restore

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cache, cached_property
-from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
@@ -369,6 +368,7 @@ def takes(module: ModuleType, op: Op, direction: str, algorithm: str, specs: Spe
 def build_of(module: ModuleType) -> str:
     """Names one build of a native module."""
     import hashlib
+    from pathlib import Path
 
     content = Path(str(module.__file__)).read_bytes()
     return f"{module.nvcc or module.compiler}, build {hashlib.sha256(content).hexdigest()[:12]}"

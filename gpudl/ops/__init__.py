@@ -1,11 +1,12 @@
 """All operators. Importing this package imports every module in it, binds Tensor's methods and
 collects the functions of gpudl and gpudl.nn.functional; a new operator is a new module and edits
-nothing here."""
+nothing here. Modules whose names begin with "_" are imported by those that need them, when they
+do: examples for tests, predictions for GPUs."""
 
 from __future__ import annotations
 
 import gc
-import pkgutil
+import os
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -17,8 +18,9 @@ from gpudl.tensor import Tensor
 _collecting = gc.isenabled()
 gc.disable()
 try:
-    for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
-        import_module(f"{__name__}.{_module}")
+    for _file in sorted(os.listdir(__path__[0])):
+        if _file.endswith(".py") and not _file.startswith("_"):
+            import_module(f"{__name__}.{_file.removesuffix('.py')}")
 finally:
     gc.freeze()
     gc.unfreeze()  # all that is there counts as old: the next search leaves it alone

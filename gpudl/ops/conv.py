@@ -9,7 +9,6 @@ import numpy as np
 
 from gpudl.op import Case, Cost, Spec, public, require, require_float
 from gpudl.ops import conv_base as base
-from gpudl.ops import conv_cases as cases
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv_arguments import Number, Padding, each, paddings
 from gpudl.ops.conv_base import ACTIVATIONS, Size, Windowed
@@ -187,6 +186,8 @@ class Conv1dOp(Convolution):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
+        from gpudl.ops import _conv_cases as cases
+
         yield from cases.convolutions(cls, cases.CONV1D)
 
 
@@ -198,6 +199,8 @@ class Conv2dOp(Convolution):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
+        from gpudl.ops import _conv_cases as cases
+
         yield from cases.golden_images(cls)
         yield from cases.convolutions(cls, cases.CONV2D)
         yield from cases.refused_images(cls)
@@ -212,6 +215,8 @@ class Conv3dOp(Convolution):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
+        from gpudl.ops import _conv_cases as cases
+
         yield from cases.convolutions(cls, cases.CONV3D)
 
 

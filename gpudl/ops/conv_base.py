@@ -10,7 +10,6 @@ import numpy as np
 
 from gpudl.machine import H100, Machine
 from gpudl.op import Array, Op, Spec, require
-from gpudl.ops import conv_predict
 from gpudl.ops.gemm_cost import gemm_workspace
 
 Size = tuple[int, ...]  # one number for each spatial axis
@@ -203,7 +202,9 @@ class Windowed(Op):
         return (*sorted(fit, key=rank), *(a for a in algorithms if a not in fit))
 
     def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
-        return conv_predict.seconds(self, machine, direction, algorithm, specs)
+        from gpudl.ops import _conv_predict
+
+        return _conv_predict.seconds(self, machine, direction, algorithm, specs)
 
     def is_pointwise(self, *specs: Any) -> bool:
         """Does a window of one element meet every element of the image once?"""

@@ -13,7 +13,6 @@ from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv import Conv2dOp
 from gpudl.ops.conv_arguments import Number, Padding, each, paddings
 from gpudl.ops.conv_base import Size, Windowed
-from gpudl.ops.conv_cases import Example
 from gpudl.tensor import Tensor, apply
 
 
@@ -146,6 +145,8 @@ class ConvReluMaxPool2dOp(Windowed):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
+        from gpudl.ops._conv_cases import Example
+
         two = ((2, 2),)
         examples = {
             "LeNet, first layer": Example((2, 1, 12, 13), (6, 1, 5, 5), padding=(2, 2), more=two),

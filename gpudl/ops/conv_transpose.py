@@ -7,7 +7,6 @@ from typing import Any
 
 from gpudl.op import Case, Cost, Spec, public, require, require_float
 from gpudl.ops import conv_base as base
-from gpudl.ops import conv_cases as cases
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv_arguments import Number, Padding, each, paddings
 from gpudl.ops.conv_base import Size, Windowed
@@ -161,6 +160,8 @@ class ConvTranspose1dOp(TransposedConvolution):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
+        from gpudl.ops import _conv_cases as cases
+
         yield from cases.transposed(cls, cases.TRANSPOSED1D)
 
 
@@ -172,6 +173,8 @@ class ConvTranspose2dOp(TransposedConvolution):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
+        from gpudl.ops import _conv_cases as cases
+
         yield from cases.golden_transposed(cls)
         yield from cases.transposed(cls, cases.TRANSPOSED2D)
         yield from cases.refused_transposed(cls)
@@ -185,6 +188,8 @@ class ConvTranspose3dOp(TransposedConvolution):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
+        from gpudl.ops import _conv_cases as cases
+
         yield from cases.transposed(cls, cases.TRANSPOSED3D)
 
 
