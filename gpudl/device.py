@@ -7,6 +7,7 @@ its hand-written kernels (one source, built twice), meta only infers shapes.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from functools import cache, cached_property
 from types import ModuleType
@@ -23,11 +24,33 @@ from gpudl.machine import H100, Machine, machine_of
 from gpudl.op import Array, Op, Spec, is_floating
 
 
+class _Chosen(threading.local):
+    """The devices of the with statements that this thread is in, the innermost last."""
+
+    devices: tuple[Device, ...] = ()
+
+
+_chosen = _Chosen()
+
+
 class Device:
-    """A place for arrays. name: "cpu", "emulator", "cuda", "cuda:1" or "meta"."""
+    """A place for arrays. name: "cpu", "emulator", "cuda", "cuda:1" or "meta".
+
+    As a context manager it is where constructors and layers make their tensors:
+
+    >>> with gpudl.device("meta"):
+    ...     net = models.create("vgg16")  # shapes, no memory
+    """
 
     name: str
     xp: Any = np
+
+    def __enter__(self) -> Device:
+        _chosen.devices += (self,)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _chosen.devices = _chosen.devices[:-1]
 
     def __repr__(self) -> str:
         return f"device({self.name!r})"
@@ -474,6 +497,13 @@ def device(name: str | Device) -> Device:
     if name == "emulator" or (kind == "cuda" and (not index or index.isdigit())):
         return _native_device("cuda" if name == "cuda:0" else name)
     raise ValueError(f"unknown device {name!r}; it must be cpu, emulator, cuda, cuda:N or meta")
+
+
+def chosen(name: str | Device | None) -> Device:
+    """The device of this name; without one that of the with statement, else the cpu."""
+    if name is not None:
+        return device(name)
+    return _chosen.devices[-1] if _chosen.devices else cpu
 
 
 def why_missing(name: str) -> str | None:

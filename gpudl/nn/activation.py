@@ -10,6 +10,7 @@ import numpy as np
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops import activation as pieces
 from gpudl.ops import activation_functions as smooth
+from gpudl.ops.create import full
 from gpudl.ops.prelu import glu, prelu, rrelu
 from gpudl.ops.softmax import log_softmax, softmax
 from gpudl.tensor import Tensor
@@ -121,7 +122,7 @@ class PReLU(Activation):
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         super().__init__()
         self.num_parameters = num_parameters
-        self.weight = Parameter(np.full(num_parameters, init, np.float32))
+        self.weight = Parameter(full((num_parameters,), init, np.float32))
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"

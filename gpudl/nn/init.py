@@ -4,6 +4,7 @@ one if None) and return the tensor."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from gpudl.random import Generator
 from gpudl.tensor import Tensor
 
 
-def _fill(tensor: Tensor, values: Array) -> Tensor:
-    tensor.data[...] = tensor.device.asarray(np.asarray(values).astype(tensor.dtype))
+def _fill(tensor: Tensor, make: Callable[[], Array]) -> Tensor:
+    """Give the tensor the values that make() returns; on the meta device there are none."""
+    if tensor.device.name == "meta":
+        return tensor
+    tensor.data[...] = tensor.device.asarray(np.asarray(make()).astype(tensor.dtype))
     tensor._cell[0] += 1
     return tensor
 
@@ -29,7 +33,7 @@ def _draw(tensor: Tensor, kind: str, generator: Generator | None) -> Any:
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
-    return _fill(tensor, np.full(tensor.shape, val))
+    return _fill(tensor, lambda: np.full(tensor.shape, val))
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -44,14 +48,14 @@ def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Uniform in [a, b)."""
-    return _fill(tensor, a + (b - a) * _draw(tensor, "uniform", generator))
+    return _fill(tensor, lambda: a + (b - a) * _draw(tensor, "uniform", generator))
 
 
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Normal with this mean and standard deviation."""
-    return _fill(tensor, mean + std * _draw(tensor, "normal", generator))
+    return _fill(tensor, lambda: mean + std * _draw(tensor, "normal", generator))
 
 
 def xavier_uniform_(
@@ -116,10 +120,14 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: tensor has {tensor.ndim} axes; it must have at least 2")
     rows, columns = tensor.shape[0], tensor.numel() // max(1, tensor.shape[0])
-    flat = _draw(tensor, "normal", generator).reshape(rows, columns).astype(np.float64)
-    q, r = np.linalg.qr(flat if rows >= columns else flat.T)
-    q = q * np.sign(np.diag(r))  # makes the distribution uniform over orthogonal matrices
-    return _fill(tensor, (gain * (q if rows >= columns else q.T)).reshape(tensor.shape))
+
+    def make() -> Array:
+        flat = _draw(tensor, "normal", generator).reshape(rows, columns).astype(np.float64)
+        q, r = np.linalg.qr(flat if rows >= columns else flat.T)
+        q = q * np.sign(np.diag(r))  # makes the distribution uniform over orthogonal matrices
+        return (gain * (q if rows >= columns else q.T)).reshape(tensor.shape)
+
+    return _fill(tensor, make)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

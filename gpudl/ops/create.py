@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.device import MetaArray
-from gpudl.device import device as find_device
+from gpudl.device import MetaArray, chosen
 from gpudl.op import public
 from gpudl.ops.random import NormalFillOp, UniformFillOp, fill, randint, shape_of
 from gpudl.tensor import Tensor
@@ -18,7 +17,7 @@ def _make(
     make: Callable[[Any, Any], Any], shape: Any, dtype: Any, device: Any, requires_grad: bool
 ) -> Tensor:
     """make(xp, dtype) on a device; float32 where no dtype is given."""
-    where = find_device(device if device is not None else "cpu")
+    where = chosen(device)
     kind = np.dtype(np.float32 if dtype is None else dtype)
     array = MetaArray(shape, kind) if where.name == "meta" else make(where.xp, kind)
     made = Tensor._wrap(array, where)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import random
-from gpudl.device import device as find_device
+from gpudl.device import chosen
 from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.random import Generator
 from gpudl.tensor import Tensor, apply
@@ -233,7 +233,7 @@ def counter_on(where: Any, count: int, generator: Generator | None) -> Tensor:
 
 def fill(op: Fill, dtype: Any, device: Any, requires_grad: bool, generator: Any) -> Tensor:
     """Run a fill on a device; the numbers are drawn in its own dtype and then converted."""
-    where = find_device(device if device is not None else "cpu")
+    where = chosen(device)
     size = Spec(op.shape, FLOAT32).size
     made: Tensor = apply(op, counter_on(where, size, generator))
     if dtype is not None and made.dtype != np.dtype(dtype) and where.name != "meta":
@@ -323,7 +323,7 @@ def randperm(
         raise ValueError(f"randperm: n is {n}; it must not be negative")
     counter = (generator or random.default_generator(device)).take(2 * n)
     order = np.argsort(random.bits(counter, 2 * n).view(np.uint64), kind="stable")
-    where = find_device(device if device is not None else "cpu")
+    where = chosen(device)
     return Tensor._wrap(where.asarray(order.astype(dtype or INT64)), where)
 
 

@@ -223,3 +223,16 @@ def test_bfloat16_parameters_become_float32_again():
 def test_a_device_is_a_name():
     with pytest.raises(TypeError, match=r"device: expected a name.*got int"):
         nn.Linear(1, 1).to(3)
+
+
+def test_inside_a_device_tensors_and_layers_are_made_there():
+    before = gpudl.random.get_rng_state()
+    with gpudl.device("meta"):
+        net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(), nn.Linear(9, 9999))
+        init.orthogonal_(net[3].weight)
+        with gpudl.device("cpu"):
+            inner = gpudl.zeros(2)
+    assert {tensor.device.name for tensor in net.state_dict().values()} == {"meta"}
+    assert net[3].weight.requires_grad
+    assert inner.device == gpudl.zeros(2).device == "cpu"
+    np.testing.assert_equal(gpudl.random.get_rng_state(), before)  # nothing was drawn
