@@ -13,8 +13,6 @@ from gpudl.tensor import Tensor
 
 __all__ = ["Dropout", "Flatten", "Identity", "Linear"]
 
-Size = int | tuple[int, int]
-
 
 class Identity(Module):
     """y = x."""

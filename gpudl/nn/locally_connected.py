@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
@@ -15,22 +17,23 @@ __all__ = ["LocallyConnected1d", "LocallyConnected2d"]
 
 
 class _LocallyConnected(Module):
+    rank: ClassVar[int]
+    function: ClassVar[Callable[..., Any]]
     weight: Parameter
     bias: Parameter | None
 
     def __init__(
         self,
-        rank: int,
         in_channels: int,
         out_channels: int,
         input_size: Size,
         kernel_size: Size,
-        stride: Size,
-        padding: Size,
-        bias: bool,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
+        name, rank = type(self).__name__, self.rank
         self.input_size, self.kernel_size, self.stride, self.padding = (
             each_axis(name, argument, value, rank)
             for argument, value in (
@@ -60,6 +63,9 @@ class _LocallyConnected(Module):
             if parameter is not None:
                 init.uniform_(parameter, -bound, bound)
 
+    def forward(self, input: Tensor) -> Any:
+        return type(self).function(input, self.weight, self.bias, self.stride, self.padding)
+
     def extra_repr(self) -> str:
         return (
             f"{self.in_channels}, {self.out_channels}, input_size={self.input_size}, "
@@ -74,22 +80,8 @@ class LocallyConnected1d(_LocallyConnected):
     (Q, out); both start uniform in ±1/√(inputs of one output).
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        input_size: Size,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(
-            1, in_channels, out_channels, input_size, kernel_size, stride, padding, bias
-        )
-
-    def forward(self, input: Tensor) -> Tensor:
-        return locally_connected1d(input, self.weight, self.bias, self.stride[0], self.padding[0])
+    rank = 1
+    function = staticmethod(locally_connected1d)
 
 
 class LocallyConnected2d(_LocallyConnected):
@@ -99,19 +91,5 @@ class LocallyConnected2d(_LocallyConnected):
     out), bias (P, Q, out); both start uniform in ±1/√(inputs of one output).
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        input_size: Size,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(
-            2, in_channels, out_channels, input_size, kernel_size, stride, padding, bias
-        )
-
-    def forward(self, input: Tensor) -> Tensor:
-        return locally_connected2d(input, self.weight, self.bias, self.stride, self.padding)
+    rank = 2
+    function = staticmethod(locally_connected2d)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from gpudl.op import Case, Cost, Spec, public, require, require_float
+from gpudl.op import Case, Cost, Spec, require, require_float
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
-from gpudl.ops.conv_arguments import Number, Padding, each, paddings
+from gpudl.ops.conv_arguments import Number, Padding, windows
 from gpudl.ops.conv_base import ACTIVATIONS, Size, Windowed
+from gpudl.ops.ranks import each_rank
 from gpudl.tensor import Tensor, apply
 
 
@@ -223,66 +224,11 @@ class Conv3dOp(Convolution):
 # -------------------------------------------------------------------- functions
 
 
-def _convolve(
-    op: Callable[..., Any],
-    axes: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Number,
-    padding: Padding,
-    dilation: Number,
-    groups: int,
-    activation: str,
-    residual: Tensor | None,
-    scale: Tensor | None,
-) -> Tensor:
-    name = f"conv{axes}d"
-    steps, spread = each(name, "stride", stride, axes), each(name, "dilation", dilation, axes)
-    before, extra = paddings(name, padding, axes, weight.shape[2:], steps, spread)
-    if scale is not None:
-        if scale.shape != weight.shape[:1]:
-            raise ValueError(
-                f"{name}: scale has shape {tuple(scale.shape)}; weight {tuple(weight.shape)} needs "
-                f"{tuple(weight.shape[:1])}"
-            )
-        weight = weight * scale.reshape(-1, *[1] * (axes + 1))
-    single = input.ndim == axes + 1
-    if single:
-        input = input.unsqueeze(0)
-        residual = residual if residual is None else residual.unsqueeze(0)
-    y = apply(
-        op(steps, before, spread, int(groups), extra, activation), input, weight, bias, residual
-    )
-    return y.squeeze(0) if single else y  # type: ignore[no-any-return]
+CONVOLUTIONS = {1: Conv1dOp, 2: Conv2dOp, 3: Conv3dOp}
 
 
-@public("functional")
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Number = 1,
-    padding: Padding = 0,
-    dilation: Number = 1,
-    groups: int = 1,
-    *,
-    activation: str = "none",
-    residual: Tensor | None = None,
-    scale: Tensor | None = None,
-) -> Tensor:
-    """Cross-correlation of sequences with a bank of filters; see conv2d.
-
-    input: (N, C, W) or (C, W), weight: (K, C/groups, S) -> (N, K, Q) or (K, Q).
-    """
-    return _convolve(
-        Conv1dOp.of, 1, input, weight, bias, stride, padding, dilation, groups,
-        activation, residual, scale,
-    )  # fmt: skip
-
-
-@public("functional")
-def conv2d(
+def _conv(
+    rank: int,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -309,32 +255,22 @@ def conv2d(
     Raises ValueError if shapes do not fit or the window is larger than the padded input.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", chapter 2.
     """
-    return _convolve(
-        Conv2dOp.of, 2, input, weight, bias, stride, padding, dilation, groups,
-        activation, residual, scale,
-    )  # fmt: skip
+    name = f"conv{rank}d"
+    fields = windows(name, rank, weight, stride, padding, dilation, groups)
+    if scale is not None:
+        if scale.shape != weight.shape[:1]:
+            raise ValueError(
+                f"{name}: scale has shape {tuple(scale.shape)}; weight {tuple(weight.shape)} needs "
+                f"{tuple(weight.shape[:1])}"
+            )
+        weight = weight * scale.reshape(-1, *[1] * (rank + 1))
+    single = input.ndim == rank + 1
+    if single:
+        input = input.unsqueeze(0)
+        residual = residual if residual is None else residual.unsqueeze(0)
+    op = CONVOLUTIONS[rank].of(*fields, activation)
+    y = apply(op, input, weight, bias, residual)
+    return y.squeeze(0) if single else y  # type: ignore[no-any-return]
 
 
-@public("functional")
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Number = 1,
-    padding: Padding = 0,
-    dilation: Number = 1,
-    groups: int = 1,
-    *,
-    activation: str = "none",
-    residual: Tensor | None = None,
-    scale: Tensor | None = None,
-) -> Tensor:
-    """Cross-correlation of volumes with a bank of filters; see conv2d.
-
-    input: (N, C, D, H, W) or (C, D, H, W), weight: (K, C/groups, T, R, S) -> (N, K, O, P, Q) or
-    (K, O, P, Q).
-    """
-    return _convolve(
-        Conv3dOp.of, 3, input, weight, bias, stride, padding, dilation, groups,
-        activation, residual, scale,
-    )  # fmt: skip
+conv1d, conv2d, conv3d = each_rank(_conv)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from gpudl.ops.conv_base import Size
+from gpudl.tensor import Tensor
 
 Number = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]
@@ -29,6 +30,15 @@ def _whole(value: Any) -> int | None:
         return int(value)
     except (TypeError, ValueError):
         return None
+
+
+def windows(
+    op: str, axes: int, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
+) -> tuple[Size, Size, Size, int, Size]:
+    """Fields of Windowed from PyTorch's arguments: stride, padding, dilation, groups, extra."""
+    steps, spread = each(op, "stride", stride, axes), each(op, "dilation", dilation, axes)
+    before, extra = paddings(op, padding, axes, weight.shape[2:], steps, spread)
+    return steps, before, spread, int(groups), extra
 
 
 def paddings(

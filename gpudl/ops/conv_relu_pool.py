@@ -11,7 +11,7 @@ from gpudl.op import Array, Case, Cost, Spec, public, require
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv import Conv2dOp
-from gpudl.ops.conv_arguments import Number, Padding, each, paddings
+from gpudl.ops.conv_arguments import Number, Padding, each, windows
 from gpudl.ops.conv_base import Size, Windowed
 from gpudl.tensor import Tensor, apply
 
@@ -192,9 +192,6 @@ def conv_relu_max_pool2d(
     conv2d's P and Q. Worth it in small nets, where the layers are mostly launches and traffic.
     """
     name = "conv_relu_max_pool2d"
-    steps, spread = each(name, "stride", stride, 2), each(name, "dilation", dilation, 2)
-    before, extra = paddings(name, padding, 2, weight.shape[2:], steps, spread)
-    op = ConvReluMaxPool2dOp.of(
-        steps, before, spread, int(groups), extra, each(name, "pool", pool, 2)
-    )
+    fields = windows(name, 2, weight, stride, padding, dilation, groups)
+    op = ConvReluMaxPool2dOp.of(*fields, each(name, "pool", pool, 2))
     return apply(op, input, weight, bias)[0]  # type: ignore[no-any-return]

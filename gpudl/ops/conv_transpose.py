@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from gpudl.op import Case, Cost, Spec, public, require, require_float
+from gpudl.op import Case, Cost, Spec, require, require_float
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
-from gpudl.ops.conv_arguments import Number, Padding, each, paddings
+from gpudl.ops.conv_arguments import Number, Padding, each, windows
 from gpudl.ops.conv_base import Size, Windowed
+from gpudl.ops.ranks import each_rank
 from gpudl.tensor import Tensor, apply
 
 
@@ -196,54 +197,11 @@ class ConvTranspose3dOp(TransposedConvolution):
 # -------------------------------------------------------------------- functions
 
 
-def _convolve(
-    op: Callable[..., Any],
-    axes: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Number,
-    padding: Padding,
-    output_padding: Number,
-    groups: int,
-    dilation: Number,
-) -> Tensor:
-    name = f"conv_transpose{axes}d"
-    if isinstance(padding, str):
-        raise ValueError(f"{name}: padding is {padding!r}; it must be an int, or one for each axis")
-    steps, spread = each(name, "stride", stride, axes), each(name, "dilation", dilation, axes)
-    before, extra = paddings(name, padding, axes, weight.shape[2:], steps, spread)
-    more = each(name, "output_padding", output_padding, axes)
-    single = input.ndim == axes + 1
-    if single:
-        input = input.unsqueeze(0)
-    y = apply(op(steps, before, spread, int(groups), extra, more), input, weight, bias)
-    return y.squeeze(0) if single else y  # type: ignore[no-any-return]
+CONVOLUTIONS = {1: ConvTranspose1dOp, 2: ConvTranspose2dOp, 3: ConvTranspose3dOp}
 
 
-@public("functional")
-def conv_transpose1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Number = 1,
-    padding: Padding = 0,
-    output_padding: Number = 0,
-    groups: int = 1,
-    dilation: Number = 1,
-) -> Tensor:
-    """Transposed convolution of sequences; see conv_transpose2d.
-
-    input: (N, C, Q) or (C, Q), weight: (C, K/groups, S) -> (N, K, W) or (K, W).
-    """
-    return _convolve(
-        ConvTranspose1dOp.of, 1, input, weight, bias, stride, padding, output_padding, groups,
-        dilation,
-    )  # fmt: skip
-
-
-@public("functional")
-def conv_transpose2d(
+def _conv_transpose(
+    rank: int,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -262,29 +220,17 @@ def conv_transpose2d(
     stride or dilation. Raises ValueError if shapes do not fit.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", chapter 4.
     """
-    return _convolve(
-        ConvTranspose2dOp.of, 2, input, weight, bias, stride, padding, output_padding, groups,
-        dilation,
-    )  # fmt: skip
+    name = f"conv_transpose{rank}d"
+    if isinstance(padding, str):
+        raise ValueError(f"{name}: padding is {padding!r}; it must be an int, or one for each axis")
+    fields = windows(name, rank, weight, stride, padding, dilation, groups)
+    more = each(name, "output_padding", output_padding, rank)
+    single = input.ndim == rank + 1
+    if single:
+        input = input.unsqueeze(0)
+    op = CONVOLUTIONS[rank].of(*fields, more)
+    y = apply(op, input, weight, bias)
+    return y.squeeze(0) if single else y  # type: ignore[no-any-return]
 
 
-@public("functional")
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Number = 1,
-    padding: Padding = 0,
-    output_padding: Number = 0,
-    groups: int = 1,
-    dilation: Number = 1,
-) -> Tensor:
-    """Transposed convolution of volumes; see conv_transpose2d.
-
-    input: (N, C, O, P, Q) or (C, O, P, Q), weight: (C, K/groups, T, R, S) -> (N, K, D, H, W) or
-    (K, D, H, W).
-    """
-    return _convolve(
-        ConvTranspose3dOp.of, 3, input, weight, bias, stride, padding, output_padding, groups,
-        dilation,
-    )  # fmt: skip
+conv_transpose1d, conv_transpose2d, conv_transpose3d = each_rank(_conv_transpose)

@@ -7,15 +7,28 @@ import math
 from gpudl.op import public
 from gpudl.ops.create import ones
 from gpudl.ops.random import dropout
+from gpudl.ops.ranks import each_rank
 from gpudl.random import Generator
 from gpudl.tensor import Tensor
 
 SELU_LOWEST = -1.7580993408473766  # -scale*alpha of SELU, which its negative branch tends to
 
 
-def _channels(
-    rank: int, input: Tensor, p: float, training: bool, inplace: bool, generator: Generator | None
+def check_probability(name: str, p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: p is {p}; a probability is from 0 to 1")
+
+
+def _dropout(
+    rank: int,
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    generator: Generator | None = None,
 ) -> Tensor:
+    """Sets whole channels of (N, C, H, W) to zero with probability p and divides the others by
+    1 - p; nothing unless `training`. Tompson et al. 2015, arXiv:1411.4280."""
     name = f"dropout{rank}d"
     # PyTorch reads (a, b, c) as (N, C, L) in dropout2d, others would read it as (C, H, W).
     fits = (rank + 2,) if rank == 2 else (rank + 1, rank + 2)
@@ -30,46 +43,7 @@ def _channels(
     return input._changed_in_place(y) if inplace else y
 
 
-def check_probability(name: str, p: float) -> None:
-    if not 0 <= p <= 1:
-        raise ValueError(f"{name}: p is {p}; a probability is from 0 to 1")
-
-
-@public("functional")
-def dropout1d(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Sets whole channels of (N, C, L) or (C, L) to zero with probability p and divides the others
-    by 1 - p; nothing unless `training`. Tompson et al. 2015, arXiv:1411.4280."""
-    return _channels(1, input, p, training, inplace, generator)
-
-
-@public("functional")
-def dropout2d(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    generator: Generator | None = None,
-) -> Tensor:
-    """dropout1d for (N, C, H, W)."""
-    return _channels(2, input, p, training, inplace, generator)
-
-
-@public("functional")
-def dropout3d(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    generator: Generator | None = None,
-) -> Tensor:
-    """dropout1d for (N, C, D, H, W) or (C, D, H, W)."""
-    return _channels(3, input, p, training, inplace, generator)
+dropout1d, dropout2d, dropout3d = each_rank(_dropout)
 
 
 @public("functional")

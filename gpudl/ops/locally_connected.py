@@ -175,16 +175,16 @@ def locally_connected1d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int = 1,
-    padding: int = 0,
+    stride: Size = 1,
+    padding: Size = 0,
 ) -> Tensor:
     """The same along one axis: input (N, C, W), weight (Q, S, C, K), bias (Q, K) -> (N, K, Q)."""
+    name = "locally_connected1d"
     if weight.ndim != 4:
-        raise ValueError(
-            f"locally_connected1d: weight has shape {list(weight.shape)}; it must be (Q, S, C, K)"
-        )
-    x, lacking = batched("locally_connected1d", input, 1)
+        raise ValueError(f"{name}: weight has shape {list(weight.shape)}; it must be (Q, S, C, K)")
+    steps, margin = each_axis(name, "stride", stride, 1), each_axis(name, "padding", padding, 1)
+    x, lacking = batched(name, input, 1)
     flat = weight.unsqueeze(0).unsqueeze(2)
     b = None if bias is None else bias.unsqueeze(0)
-    y = locally_connected2d(x.unsqueeze(2), flat, b, (1, stride), (0, padding))
+    y = locally_connected2d(x.unsqueeze(2), flat, b, (1, *steps), (0, *margin))
     return unbatched(y.squeeze(2), lacking)

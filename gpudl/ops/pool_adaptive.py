@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpudl.op import Op, public
+from gpudl.op import Op
 from gpudl.ops.pool import max_with_indices
 from gpudl.ops.pool_average import AdaptiveAvgPoolOp, AvgPoolOp
 from gpudl.ops.pool_base import Ints, batched, unbatched
 from gpudl.ops.pool_max import AdaptiveMaxPoolOp, MaxPoolOp
+from gpudl.ops.ranks import each_rank
 from gpudl.tensor import Tensor, apply
 
 AdaptiveSize = int | tuple[int | None, ...] | None
@@ -35,16 +36,28 @@ def _adaptive(
     return x, lacking, sizes, tuple(n // s for n, s in zip(x.shape[2:], sizes, strict=True))
 
 
-def _adaptive_max(rank: int, input: Tensor, output_size: AdaptiveSize, indices: bool) -> Any:
+def _adaptive_max_pool(
+    rank: int, input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> Any:
+    """The largest element of each window, which are so large that P x Q of them cover the input.
+
+    (N, C, H, W) -> (N, C, P, Q), output_size = (P, Q); None stands for the input's own size. Window
+    p has the rows from floor(p*H/P) up to, without, ceil((p + 1)*H/P), and columns likewise.
+    """
     function = f"adaptive_max_pool{rank}d"
     _, _, sizes, even = _adaptive(rank, function, input, output_size)
     op: Op = AdaptiveMaxPoolOp.of(sizes)
     if even is not None:
         op = MaxPoolOp.of(even, even, (0,) * rank, (1,) * rank, False)
-    return max_with_indices(function, op, input, rank, indices)
+    return max_with_indices(function, op, input, rank, return_indices)
 
 
-def _adaptive_avg(rank: int, input: Tensor, output_size: AdaptiveSize) -> Tensor:
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = each_rank(_adaptive_max_pool)
+
+
+def _adaptive_avg_pool(rank: int, input: Tensor, output_size: AdaptiveSize) -> Tensor:
+    """The mean of each of output_size windows of (N, C, H, W), which adaptive_max_pool2d
+    describes; output_size 1 is the global average."""
     x, lacking, sizes, even = _adaptive(rank, f"adaptive_avg_pool{rank}d", input, output_size)
     op: Op = AdaptiveAvgPoolOp.of(sizes)
     if even is not None:
@@ -52,50 +65,4 @@ def _adaptive_avg(rank: int, input: Tensor, output_size: AdaptiveSize) -> Tensor
     return unbatched(apply(op, x), lacking)
 
 
-@public("functional")
-def adaptive_max_pool1d(
-    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
-) -> Any:
-    """The largest element of each of output_size windows of (N, C, W); see adaptive_max_pool2d."""
-    return _adaptive_max(1, input, output_size, return_indices)
-
-
-@public("functional")
-def adaptive_max_pool2d(
-    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
-) -> Any:
-    """The largest element of each window, which are so large that P x Q of them cover the input.
-
-    (N, C, H, W) -> (N, C, P, Q), output_size = (P, Q); None stands for the input's own size. Window
-    p has the rows from floor(p*H/P) up to, without, ceil((p + 1)*H/P), and columns likewise.
-    """
-    return _adaptive_max(2, input, output_size, return_indices)
-
-
-@public("functional")
-def adaptive_max_pool3d(
-    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
-) -> Any:
-    """The largest element of each of output_size windows of (N, C, D, H, W); see
-    adaptive_max_pool2d."""
-    return _adaptive_max(3, input, output_size, return_indices)
-
-
-@public("functional")
-def adaptive_avg_pool1d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """The mean of each of output_size windows of (N, C, W), which adaptive_max_pool2d describes."""
-    return _adaptive_avg(1, input, output_size)
-
-
-@public("functional")
-def adaptive_avg_pool2d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """The mean of each of output_size windows of (N, C, H, W), which adaptive_max_pool2d
-    describes; output_size 1 is the global average."""
-    return _adaptive_avg(2, input, output_size)
-
-
-@public("functional")
-def adaptive_avg_pool3d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """The mean of each of output_size windows of (N, C, D, H, W), which adaptive_max_pool2d
-    describes."""
-    return _adaptive_avg(3, input, output_size)
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = each_rank(_adaptive_avg_pool)

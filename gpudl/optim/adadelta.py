@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpudl.op import Op
 from gpudl.ops.optimizer import AdadeltaOp
 from gpudl.optim.optimizer import Group, Optimizer
 from gpudl.optim.sgd import NOT_NEGATIVE
@@ -14,6 +13,7 @@ class Adadelta(Optimizer):
     """s = rho·s + (1 - rho)·g²; step = sqrt(d + eps)/sqrt(s + eps)·g; d = rho·d + (1 - rho)·step²;
     param -= lr·step. Zeiler 2012. weight_decay and l1: see SGD."""
 
+    update = AdadeltaOp
     checks: ClassVar[Any] = {
         **dict.fromkeys(("lr", "eps", "weight_decay", "l1"), NOT_NEGATIVE),
         "rho": (lambda rho: 0 <= rho <= 1, "0 to 1"),
@@ -30,15 +30,10 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
+        super().__init__(params, locals())
 
     def states(self, group: Group) -> dict[str, float]:
         return {"square_avg": 0.0, "acc_delta": 0.0}
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = AdadeltaOp.of(group["maximize"])
-        return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         g = group

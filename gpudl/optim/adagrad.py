@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpudl.op import Op
 from gpudl.ops.optimizer import AdagradOp
 from gpudl.optim.optimizer import Group, Optimizer
 from gpudl.optim.sgd import NOT_NEGATIVE
@@ -17,6 +16,8 @@ class Adagrad(Optimizer):
     under the root, sqrt(sum + eps), as some write it. weight_decay and l1: see SGD.
     """
 
+    update = AdagradOp
+    flags = ("maximize", "eps_inside")
     checks: ClassVar[Any] = dict.fromkeys(
         ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps", "l1"), NOT_NEGATIVE
     )
@@ -34,15 +35,10 @@ class Adagrad(Optimizer):
         l1: float = 0,
         eps_inside: bool = False,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
+        super().__init__(params, locals())
 
     def states(self, group: Group) -> dict[str, float]:
         return {"sum": group["initial_accumulator_value"]}
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = AdagradOp.of(group["maximize"], group["eps_inside"])
-        return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         lr = group["lr"] / (1 + (step - 1) * group["lr_decay"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from gpudl.op import Op
 from gpudl.ops.optimizer_adam import AdamOp
 from gpudl.optim.optimizer import Group, Optimizer
 from gpudl.optim.sgd import NOT_NEGATIVE
 
-BETAS = (lambda betas: all(0 <= b < 1 for b in betas), "two numbers in [0, 1)")
+CHECKS: dict[str, Any] = {
+    **dict.fromkeys(("lr", "eps", "weight_decay", "l1"), NOT_NEGATIVE),
+    "betas": (lambda betas: all(0 <= b < 1 for b in betas), "two numbers in [0, 1)"),
+}
 
 
 class Adam(Optimizer):
@@ -22,11 +24,9 @@ class Adam(Optimizer):
     Kumar 2018; of the uncorrected v, as in PyTorch).
     """
 
+    update = AdamOp
     decoupled: ClassVar[bool] = False
-    checks: ClassVar[Any] = {
-        **dict.fromkeys(("lr", "eps", "weight_decay", "l1"), NOT_NEGATIVE),
-        "betas": BETAS,
-    }
+    checks: ClassVar[Any] = CHECKS
 
     def __init__(
         self,
@@ -40,16 +40,11 @@ class Adam(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
+        super().__init__(params, locals())
 
     def states(self, group: Group) -> dict[str, float]:
         names = ["exp_avg", "exp_avg_sq"]
         return dict.fromkeys(names + ["max_exp_avg_sq"] * group["amsgrad"], 0.0)
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = AdamOp.of(group["maximize"])
-        return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         g = group

@@ -6,19 +6,16 @@ import math
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from gpudl.op import Op
 from gpudl.ops.optimizer_adam import AdamaxOp, NadamOp, RadamOp
-from gpudl.optim.adam import BETAS
+from gpudl.optim.adam import CHECKS
 from gpudl.optim.optimizer import Group, Optimizer
-from gpudl.optim.sgd import NOT_NEGATIVE
-
-CHECKS = {**dict.fromkeys(("lr", "eps", "weight_decay", "l1"), NOT_NEGATIVE), "betas": BETAS}
 
 
 class Adamax(Optimizer):
     """Adam with the largest recent |g| in place of the root of the mean square: u = max(beta2·u,
     |g| + eps); param -= lr/(1 - beta1^t) · m/u. Kingma and Ba 2015, algorithm 2."""
 
+    update = AdamaxOp
     checks: ClassVar[Any] = CHECKS
 
     def __init__(
@@ -32,15 +29,10 @@ class Adamax(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
+        super().__init__(params, locals())
 
     def states(self, group: Group) -> dict[str, float]:
         return {"exp_avg": 0.0, "exp_inf": 0.0}
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = AdamaxOp.of(group["maximize"])
-        return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         g, (beta1, beta2) = group, group["betas"]
@@ -70,6 +62,8 @@ class NAdam(_Means):
     """Adam that looks ahead, as Nesterov's momentum does: the step takes the gradient itself and
     the mean with the next step's weight (NadamOp has the formula). Dozat 2016."""
 
+    update = NadamOp
+
     def __init__(
         self,
         params: Any,
@@ -83,12 +77,7 @@ class NAdam(_Means):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = NadamOp.of(group["maximize"])
-        return rule
+        super().__init__(params, locals())
 
     def scalars(self, group: Group, step: int) -> dict[str, float]:
         return {"mu_product": _momenta(group["betas"][0], group["momentum_decay"], step)}
@@ -120,6 +109,8 @@ class RAdam(_Means):
     """Adam that takes plain momentum steps while too few gradients were seen to know their
     variance, and then rectifies the step by what is known of it. Liu et al. 2020, algorithm 2."""
 
+    update = RadamOp
+
     def __init__(
         self,
         params: Any,
@@ -132,12 +123,7 @@ class RAdam(_Means):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = RadamOp.of(group["maximize"])
-        return rule
+        super().__init__(params, locals())
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         g, (beta1, beta2) = group, group["betas"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpudl.op import Op
 from gpudl.ops.optimizer import AsgdOp
 from gpudl.optim.optimizer import Group, Optimizer
 from gpudl.optim.sgd import NOT_NEGATIVE
@@ -18,6 +17,7 @@ class ASGD(Optimizer):
     weight_decay and l1: see SGD. If a schedule changes lr, so does eta in the same step.
     """
 
+    update = AsgdOp
     checks: ClassVar[Any] = dict.fromkeys(("lr", "weight_decay", "l1"), NOT_NEGATIVE)
 
     def __init__(
@@ -32,15 +32,10 @@ class ASGD(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
+        super().__init__(params, locals())
 
     def states(self, group: Group) -> dict[str, float]:
         return {"ax": 0.0}
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = AsgdOp.of(group["maximize"])
-        return rule
 
     def scalars(self, group: Group, step: int) -> dict[str, float]:
         """The rate of the step after `step`, and the weight that it gets in the average."""

@@ -13,6 +13,7 @@ from gpudl.optim.arena import Arena
 from gpudl.tensor import Tensor, apply
 
 Group = dict[str, Any]
+NO_OPTIONS = ("self", "params", "__class__")  # among a constructor's locals()
 
 
 class Update(NamedTuple):
@@ -26,7 +27,7 @@ class Update(NamedTuple):
 
 class Optimizer:
     """Base of all optimizers. A subclass says which state a parameter has, which operator updates
-    it and with which numbers (`states`, `rule`, `hyper`).
+    it and with which numbers (`states`, `update`, `hyper`); its constructor passes locals() on.
 
     params: tensors, or groups {"params": tensors, option: value}. A group's options are read at
     every step and may be changed. Parameters without a gradient, and their state, stay as they are.
@@ -34,13 +35,15 @@ class Optimizer:
     Constructing an optimizer moves the parameters into flat memory: `param.data` becomes a view.
     """
 
+    update: ClassVar[type[Op]]  # the operator, and which options are its fields
+    flags: ClassVar[tuple[str, ...]] = ("maximize",)
     checks: ClassVar[
         Mapping[str, tuple[Callable[[Any], bool], str]]
     ] = {}  # of options: test, words
     counts_steps: ClassVar[bool] = True  # does the state dictionary have "step"?
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        self.defaults = defaults
+        self.defaults = {k: v for k, v in defaults.items() if k not in NO_OPTIONS}
         self.param_groups: list[Group] = []
         self._arenas: list[list[Arena]] = []
         self._updates: list[Update] = []
@@ -97,7 +100,8 @@ class Optimizer:
 
     def rule(self, group: Group) -> Op:
         """The operator that updates the group's parameters."""
-        raise TypeError(f"{type(self).__name__} declares no rule")
+        rule: Op = self.update.of(*(group[flag] for flag in self.flags))
+        return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         """The operator's numbers in update number `step`, counted from 1. Parameters whose numbers

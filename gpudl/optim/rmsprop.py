@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpudl.op import Op
 from gpudl.ops.optimizer import RmspropOp
 from gpudl.optim.optimizer import Group, Optimizer
 from gpudl.optim.sgd import NOT_NEGATIVE
@@ -19,6 +18,8 @@ class RMSprop(Optimizer):
     the steps, b = momentum·b + g/(…); param -= lr·b. weight_decay and l1: see SGD.
     """
 
+    update = RmspropOp
+    flags = ("maximize", "eps_inside")
     checks: ClassVar[Any] = dict.fromkeys(
         ("lr", "alpha", "eps", "weight_decay", "momentum", "l1"), NOT_NEGATIVE
     )
@@ -37,18 +38,13 @@ class RMSprop(Optimizer):
         l1: float = 0,
         eps_inside: bool = False,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
+        super().__init__(params, locals())
 
     def states(self, group: Group) -> dict[str, float]:
         names = ["square_avg"]
         names += ["grad_avg"] if group["centered"] else []
         names += ["momentum_buffer"] if group["momentum"] > 0 else []
         return dict.fromkeys(names, 0.0)
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = RmspropOp.of(group["maximize"], group["eps_inside"])
-        return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         g = group

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpudl.op import Op
 from gpudl.ops.optimizer import RpropOp
 from gpudl.optim.optimizer import Group, Optimizer
 from gpudl.optim.sgd import NOT_NEGATIVE
@@ -15,6 +14,7 @@ class Rprop(Optimizer):
     sign and shrinks by etas[0] when it changes; only the gradient's sign counts, so it wants whole
     batches. Riedmiller and Braun 1993. step_sizes: the least and the most. l1: see SGD."""
 
+    update = RpropOp
     checks: ClassVar[Any] = {
         **dict.fromkeys(("lr", "l1"), NOT_NEGATIVE),
         "etas": (lambda etas: 0 < etas[0] < 1 < etas[1], "two numbers, below and above 1"),
@@ -31,15 +31,10 @@ class Rprop(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
+        super().__init__(params, locals())
 
     def states(self, group: Group) -> dict[str, float]:
         return {"prev": 0.0, "step_size": group["lr"]}
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = RpropOp.of(group["maximize"])
-        return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         return 0.0, group["l1"], *group["etas"], *group["step_sizes"]

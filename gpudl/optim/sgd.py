@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpudl.op import Op
 from gpudl.ops.optimizer import SgdOp
 from gpudl.optim.optimizer import Group, Optimizer
 
@@ -24,6 +23,8 @@ class SGD(Optimizer):
     Raises ValueError for negative options, and for nesterov without momentum or with dampening.
     """
 
+    update = SgdOp
+    flags = ("maximize", "nesterov", "lectures")
     checks: ClassVar[Any] = dict.fromkeys(("lr", "momentum", "weight_decay", "l1"), NOT_NEGATIVE)
     counts_steps = False
 
@@ -42,15 +43,10 @@ class SGD(Optimizer):
     ) -> None:
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("SGD: nesterov needs a momentum above 0 and a dampening of 0")
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        super().__init__(params, options)
+        super().__init__(params, locals())
 
     def states(self, group: Group) -> dict[str, float]:
         return {"momentum_buffer": 0.0} if group["momentum"] != 0 else {}
-
-    def rule(self, group: Group) -> Op:
-        rule: Op = SgdOp.of(group["maximize"], group["nesterov"], group["lectures"])
-        return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         g = group

@@ -55,28 +55,6 @@ def spawn(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def blocks(tmp_path_factory) -> Path:
-    """A small data set that is learnt in moments: blocks at ten places."""
-    import numpy as np
-
-    rng = np.random.default_rng(7)
-    labels = np.arange(200) % 10
-    images = rng.integers(0, 60, (200, 28, 28)).astype(np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        row, column = divmod(int(label), 4)
-        image[8 * row + 2 : 8 * row + 8, 6 * column + 2 : 6 * column + 8] += 180
-    path = tmp_path_factory.mktemp("data") / "blocks.npz"
-    np.savez(
-        path,
-        train_images=images[:160],
-        train_labels=labels[:160],
-        test_images=images[160:],
-        test_labels=labels[160:],
-    )
-    return path
-
-
-@pytest.fixture(scope="session")
 def trained(blocks, tmp_path_factory) -> Path:
     """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("runs") / "mlp"
