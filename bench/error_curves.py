@@ -27,15 +27,16 @@ KINDS = ("normal", "positive", "many sizes", "badly scaled")
 UNIT = 2.0**-24
 
 
-def operands(kind: str, k: int) -> tuple[Any, Any]:
+def operands(kind: str, k: int, m: int = M, n: int = N, span: int = 60) -> tuple[Any, Any]:
+    """span: of the powers of two that badly scaled ones differ by, up and down."""
     rng = np.random.default_rng(k)
-    a, b = rng.standard_normal((M, k)), rng.standard_normal((k, N))
+    a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
     if kind == "positive":
         a, b = np.abs(a), np.abs(b)
     elif kind == "many sizes":
-        a = a * 2.0 ** rng.integers(-20, 20, (M, k))
+        a = a * 2.0 ** rng.integers(-20, 20, (m, k))
     elif kind == "badly scaled":
-        size = 2.0 ** rng.integers(-60, 60, k)
+        size = 2.0 ** rng.integers(-span, span, k)
         a, b = a * size, b / size[:, None]
     return a.astype(np.float32), b.astype(np.float32)
 

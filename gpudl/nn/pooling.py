@@ -37,13 +37,13 @@ FUNCTIONS = functions("functional")
 
 
 class _Settings(Module):
-    """A layer that calls a function with its settings."""
+    """A layer that calls a function with its settings: a constructor passes its locals() on."""
 
     function: ClassVar[str]
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, given: dict[str, Any]) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings = {k: v for k, v in given.items() if k not in ("self", "__class__")}
 
     def __getattr__(self, name: str) -> Any:
         settings = self.__dict__.get("settings", {})
@@ -68,14 +68,8 @@ class _MaxPool(_Pool):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            stride=kernel_size if stride is None else stride,
-            padding=padding,
-            dilation=dilation,
-            return_indices=return_indices,
-            ceil_mode=ceil_mode,
-        )
+        stride = kernel_size if stride is None else stride
+        super().__init__(locals())
 
 
 class MaxPool1d(_MaxPool):
@@ -110,13 +104,8 @@ class AvgPool1d(_Pool):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            stride=kernel_size if stride is None else stride,
-            padding=padding,
-            ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
-        )
+        stride = kernel_size if stride is None else stride
+        super().__init__(locals())
 
 
 class AvgPool2d(_Pool):
@@ -133,14 +122,8 @@ class AvgPool2d(_Pool):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            stride=kernel_size if stride is None else stride,
-            padding=padding,
-            ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
-            divisor_override=divisor_override,
-        )
+        stride = kernel_size if stride is None else stride
+        super().__init__(locals())
 
 
 class AvgPool3d(AvgPool2d):
@@ -157,9 +140,7 @@ class _LPPool(_Pool):
         stride: Size | None = None,
         ceil_mode: bool = False,
     ) -> None:
-        super().__init__(
-            norm_type=norm_type, kernel_size=kernel_size, stride=stride, ceil_mode=ceil_mode
-        )
+        super().__init__(locals())
 
 
 class LPPool1d(_LPPool):
@@ -182,7 +163,7 @@ class LPPool3d(_LPPool):
 
 class _AdaptiveMaxPool(_Pool):
     def __init__(self, output_size: AdaptiveSize, return_indices: bool = False) -> None:
-        super().__init__(output_size=output_size, return_indices=return_indices)
+        super().__init__(locals())
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
@@ -205,7 +186,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
 
 class _AdaptiveAvgPool(_Pool):
     def __init__(self, output_size: AdaptiveSize) -> None:
-        super().__init__(output_size=output_size)
+        super().__init__(locals())
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
@@ -229,11 +210,8 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
 
 class _MaxUnpool(_Settings):
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            stride=kernel_size if stride is None else stride,
-            padding=padding,
-        )
+        stride = kernel_size if stride is None else stride
+        super().__init__(locals())
 
     def forward(
         self, input: Tensor, indices: Tensor, output_size: tuple[int, ...] | None = None

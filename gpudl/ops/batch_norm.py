@@ -49,16 +49,8 @@ class BatchNormOp(Op):
 
     slope: ClassVar[float] = 0.01  # of leaky_relu
 
-    def infer(
-        self,
-        x: Spec,
-        running_mean: Any,
-        running_var: Any,
-        weight: Any,
-        bias: Any,
-        residual: Any,
-        batches: Any,
-    ) -> tuple[Spec, ...]:
+    def infer(self, x: Spec, *others: Any) -> tuple[Spec, ...]:
+        running_mean, running_var, weight, bias, residual, batches = others
         require(
             2 <= len(x.shape) <= 5,
             self,
@@ -153,17 +145,8 @@ class BatchNormOp(Op):
 
     # ------------------------------------------------------------ the definition
 
-    def forward(
-        self,
-        xp: Any,
-        x: Any,
-        running_mean: Any,
-        running_var: Any,
-        weight: Any,
-        bias: Any,
-        residual: Any,
-        batches: Any,
-    ) -> tuple[Any, ...]:
+    def forward(self, xp: Any, *inputs: Any) -> tuple[Any, ...]:
+        x, running_mean, running_var, weight, bias, residual, batches = inputs
         axes = all_but_channel(x)
         if self.training:
             mean = x.mean(axes)
@@ -278,17 +261,8 @@ class BatchNormOp(Op):
     def reduction(self, x: Spec, *others: Any) -> int:
         return max(1, values_per_channel(x))
 
-    def twin(
-        self,
-        torch: Any,
-        x: Any,
-        running_mean: Any,
-        running_var: Any,
-        weight: Any,
-        bias: Any,
-        residual: Any,
-        batches: Any,
-    ) -> Any:
+    def twin(self, torch: Any, x: Any, *others: Any) -> Any:
+        running_mean, running_var, weight, bias, residual, _ = others
         f = torch.nn.functional
         y = f.batch_norm(
             x, running_mean, running_var, weight, bias, self.training, self.momentum, self.eps

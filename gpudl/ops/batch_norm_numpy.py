@@ -15,17 +15,9 @@ if TYPE_CHECKING:
 CHUNK = 1 << 16  # elements worked on at a time
 
 
-def forward(
-    op: BatchNormOp,
-    x: Any,
-    running_mean: Any,
-    running_var: Any,
-    weight: Any,
-    bias: Any,
-    residual: Any,
-    batches: Any,
-) -> tuple[Any, ...]:
+def forward(op: BatchNormOp, *inputs: Any) -> tuple[Any, ...]:
     """Two passes over x for the statistics, one more for y."""
+    x, running_mean, running_var, weight, bias, residual, batches = inputs
     rows = by_channel(x)
     if op.training:
         n = rows.size // x.shape[1]

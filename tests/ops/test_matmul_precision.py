@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpudl
+from bench.error_curves import loop, operands, units
 from gpudl.device import NativeDevice
 from gpudl.op import Spec
 from gpudl.ops.gemm_cost import FEWEST
@@ -27,42 +28,16 @@ def product(where: str, algorithm: str, a, b):
     return device.to_numpy(device.forward(op, specs, placed, algorithm)[0])
 
 
-def loop(a, b, fused: bool):
-    """The yardstick: a sequential float32 loop, with one rounding a step (FMA) or two."""
-    c = np.zeros((len(a), b.shape[1]), np.float32)
-    for k in range(a.shape[1]):
-        exact = a[:, k, None].astype(np.float64) * b[None, k]  # 48 bits: exact
-        c = (c + (exact if fused else exact.astype(np.float32))).astype(np.float32)
-    return c
-
-
-def units(c, a, b):
-    """Errors, largest and root mean square."""
-    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
-    scale = np.abs(wide_a) @ np.abs(wide_b)
-    error = np.abs(c - wide_a @ wide_b) / (2.0**-24 * scale)
-    return error.max(), np.sqrt((error**2).mean())
-
-
-def operands(kind: str, k: int):
-    rng = np.random.default_rng(k)
-    a, b = rng.standard_normal((M, k)), rng.standard_normal((k, N))
-    if kind == "positive":
-        a, b = np.abs(a), np.abs(b)
-    if kind == "terms of many sizes":
-        a = a * 2.0 ** rng.integers(-20, 20, (M, k))
-    if kind == "badly scaled":  # beyond what can be split: the plain path
-        size = 2.0 ** rng.integers(-90, 90, k)
-        a, b = a * size, b / size[:, None]
-    return a.astype(np.float32), b.astype(np.float32)
+def drawn(kind: str, k: int):
+    return operands(kind, k, M, N, span=90)  # badly scaled: beyond what can be split
 
 
 @native
 @pytest.mark.parametrize("algorithm", HIGHEST)
-@pytest.mark.parametrize("kind", ["normal", "positive", "terms of many sizes", "badly scaled"])
+@pytest.mark.parametrize("kind", ["normal", "positive", "many sizes", "badly scaled"])
 def test_highest_errs_no_more_than_a_float32_loop(where, algorithm, kind):
     for k in (1, 2, 4, 16, 31, 32, 33, 64, 96, 129, 512, 2048):
-        a, b = operands(kind, k)
+        a, b = drawn(kind, k)
         # On CUDA cores the emulator rounds products too (its compiler does not fuse), and so does
         # its yardstick then. Split products are held to the fused loop everywhere.
         splits = k >= FEWEST.get(algorithm, k + 1) and kind != "badly scaled"
@@ -85,11 +60,11 @@ def truncation():
 
 
 @pytest.mark.parametrize("algorithm", FEWEST)
-@pytest.mark.parametrize("kind", ["normal", "positive", "terms of many sizes"])
+@pytest.mark.parametrize("kind", ["normal", "positive", "many sizes"])
 def test_splitting_holds_where_tensor_cores_truncate(truncation, algorithm, kind):
     """As those of GPUs do; see csrc/platform/emulator/truncating_sum.h."""
     for k in (32, 48, 96, 129, 512):
-        a, b = operands(kind, k)
+        a, b = drawn(kind, k)
         if k < FEWEST[algorithm]:
             continue
         largest, mean = units(product("emulator", algorithm, a, b), a, b)
