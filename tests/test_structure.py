@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Parts of the package, lowest first; parts of one line do not know each other.
 PYTHON_LAYERS = [
-    ("_native", "_methods", "dtypes", "files", "machine", "random"),
+    ("_native", "_methods", "dtypes", "files", "machine", "pickles", "random"),
     ("op", "choice"),
     ("device",),
     ("tensor",),

@@ -1,0 +1,184 @@
+"""The files that torch.save writes: a pickled value, and the storages that its tensors look at.
+
+Source of the formats: the documentation of torch.save ("Serialization semantics") and files that it
+wrote. Today's is a zip archive with the pickle `data.pkl` and an entry `data/<key>` for each
+storage; that before version 1.6 is five pickles in a row, then length and bytes of each storage.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import numpy as np
+
+from gpudl.dtypes import dtype_of
+from gpudl.pickles import Function, RefusedError, read
+
+Array = np.ndarray[Any, Any]
+
+REBUILD = "torch._utils._rebuild_tensor"
+REBUILD_V2 = "torch._utils._rebuild_tensor_v2"
+REBUILD_PARAMETER = "torch._utils._rebuild_parameter"
+ORDERED_DICT = "collections.OrderedDict"
+SIZE = "torch.Size"
+STORAGES = {
+    "torch.DoubleStorage": "float64",
+    "torch.FloatStorage": "float32",
+    "torch.HalfStorage": "float16",
+    "torch.BFloat16Storage": "bfloat16",
+    "torch.LongStorage": "int64",
+    "torch.IntStorage": "int32",
+    "torch.ShortStorage": "int16",
+    "torch.CharStorage": "int8",
+    "torch.ByteStorage": "uint8",
+    "torch.BoolStorage": "bool",
+    "torch.ComplexFloatStorage": "complex64",
+    "torch.ComplexDoubleStorage": "complex128",
+}
+DTYPES = {f"torch.{name}" for name in STORAGES.values()}
+KNOWN = {REBUILD, REBUILD_V2, REBUILD_PARAMETER, ORDERED_DICT, SIZE, *STORAGES, *DTYPES}
+
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the format before version 1.6
+
+
+class Storage(NamedTuple):
+    """`extent` numbers from the element `start` of the storage `key` on."""
+
+    key: str
+    dtype: np.dtype[Any]
+    extent: int
+    start: int = 0
+
+
+class TorchFile(Protocol):
+    """value: what was saved, with Storage where tensors have theirs. size: of the file, bytes."""
+
+    value: Any
+    size: int
+
+    def content(self, storage: Storage) -> Array:
+        """The numbers of a storage, one axis. Raises RefusedError if they are not all there."""
+
+
+def open_torch_file(file: BinaryIO) -> TorchFile:
+    """The saved value and its storages. Raises RefusedError for what is damaged or unknown."""
+    start = file.read(2)
+    file.seek(0)
+    try:
+        return _Archive(file) if start == b"PK" else _Row(file)
+    except (zipfile.BadZipFile, struct.error, EOFError) as error:
+        raise RefusedError(f"a damaged archive ({error})") from None
+
+
+class _Archive:
+    """The format since version 1.6."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.size = os.fstat(file.fileno()).st_size
+        self.archive = zipfile.ZipFile(file)
+        pickles = [n for n in self.archive.namelist() if n.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise RefusedError("no data.pkl, so PyTorch did not write it")
+        self.root = pickles[0].removesuffix("data.pkl")
+        order = self.root + "byteorder"
+        known_order = order in self.archive.namelist()
+        self.big = known_order and self._entry("byteorder") == b"big"
+        self.value = read(self._entry("data.pkl"), KNOWN, _storage)
+
+    def _entry(self, name: str) -> bytes:
+        try:
+            entry = self.archive.getinfo(self.root + name)
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > self.size:
+                raise RefusedError(f"a compressed entry {name}, which PyTorch never writes")
+            return self.archive.read(entry)
+        except (KeyError, RuntimeError, OSError, zipfile.BadZipFile) as error:
+            raise RefusedError(f"a damaged entry {name} ({error})") from None
+
+    def content(self, storage: Storage) -> Array:
+        return _numbers(self._entry(f"data/{storage.key}"), storage, self.big)
+
+
+class _Row:
+    """The format before version 1.6."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.size = file, os.fstat(file.fileno()).st_size
+        if read(file) != MAGIC or read(file) != PROTOCOL:
+            raise RefusedError("a pickle that torch.save did not write")
+        system = read(file)
+        self.big = isinstance(system, dict) and system.get("little_endian") is False
+        self.widths: dict[str, int] = {}
+        self.value = read(file, KNOWN, self._reference)
+        self.places = self._find(read(file))
+
+    def _reference(self, name: Any) -> Storage:
+        storage = _storage(name)
+        self.widths[storage.key] = storage.dtype.itemsize
+        return storage
+
+    def _find(self, keys: Any) -> dict[str, tuple[int, int]]:
+        """Where in the file each storage begins, and its bytes."""
+        places = {}
+        for key in map(_text, keys if isinstance(keys, list) else [keys]):
+            if key not in self.widths:
+                raise RefusedError(f"a storage {key!r} that no tensor uses")
+            (count,) = struct.unpack(">q" if self.big else "<q", self.file.read(8))
+            places[key] = (self.file.tell(), count * self.widths[key])
+            if not 0 <= places[key][1] <= self.size - self.file.tell():
+                raise RefusedError("an end in the middle of its numbers")
+            self.file.seek(places[key][1], os.SEEK_CUR)
+        return places
+
+    def content(self, storage: Storage) -> Array:
+        if storage.key not in self.places:
+            raise RefusedError(f"no storage {storage.key!r}")
+        start, size = self.places[storage.key]
+        self.file.seek(start)
+        return _numbers(self.file.read(size), storage, self.big)
+
+
+def _storage(name: Any) -> Storage:
+    """The storage that a persistent id speaks of: ("storage", type, key, device, count[, view])."""
+    if not isinstance(name, tuple) or len(name) not in (5, 6) or _text(name[0]) != "storage":
+        raise RefusedError("a reference that is no storage")
+    kind, key, count = name[1], name[2], name[4]
+    if not isinstance(kind, Function) or kind.name not in STORAGES or type(count) is not int:
+        raise RefusedError("a storage of unknown type")
+    view = name[5] if len(name) == 6 else None
+    start = 0
+    if view is not None:  # a part of another storage: (its own key, start, count)
+        if not isinstance(view, tuple) or [type(n) for n in view[1:]] != [int, int]:
+            raise RefusedError("a storage of unknown form")
+        start, count = view[1:]
+    return Storage(_text(key), dtype_of_storage(kind.name), count, start)
+
+
+def dtype_of_storage(name: str) -> np.dtype[Any]:
+    kind = STORAGES[name]
+    return np.dtype(kind) if kind.startswith("complex") else dtype_of(kind)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):  # saved by Python 2
+        return value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        raise RefusedError(f"{value!r} in place of a name")
+    return value
+
+
+def _numbers(content: bytes, storage: Storage, big: bool) -> Array:
+    width = storage.dtype.itemsize
+    stop = (storage.start + storage.extent) * width
+    if storage.extent < 0 or storage.start < 0 or stop > len(content):
+        raise RefusedError(f"a storage {storage.key!r} of fewer numbers than it should have")
+    raw = np.frombuffer(content, np.uint8)[storage.start * width : stop]
+    if storage.dtype == np.bool_:
+        return raw != 0
+    if big:
+        part = width // 2 if storage.dtype.kind == "c" else width
+        raw = raw.view(f"u{part}").byteswap().view(np.uint8)
+    numbers: Array = raw.view(storage.dtype)
+    return numbers

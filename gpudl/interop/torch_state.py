@@ -1,0 +1,177 @@
+"""Weights that PyTorch saved (.pth, .pt), read without executing their pickles; and safetensors."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpudl.interop.torch_file import (
+    ORDERED_DICT,
+    REBUILD,
+    REBUILD_PARAMETER,
+    REBUILD_V2,
+    SIZE,
+    Array,
+    Storage,
+    TorchFile,
+    open_torch_file,
+)
+from gpudl.pickles import Call, RefusedError
+
+PREFIX = "module."  # what DataParallel and DistributedDataParallel put before each name
+TIMES, MORE = 16, 1 << 26  # tensors may share memory; together they are at most so much larger
+AXES, MOST = 32, 1 << 40  # of a tensor: axes, numbers
+
+
+def load_torch_state(path: str | os.PathLike[str], key: str | None = None) -> dict[str, Array]:
+    """The tensors of a .pth, .pt or .safetensors file by name, in the file's order, as arrays for
+    `Module.load_state_dict`.
+
+    Nothing in the file is executed. A checkpoint that holds the weights beside other things, as
+    {"state_dict": …, "epoch": …}, is understood where only one entry holds tensors by name;
+    otherwise `key` names the entry. "module." before every name (DataParallel) is left away.
+    bfloat16 needs the package ml_dtypes. Every array is its own copy, also where tensors share
+    memory.
+    Raises FileNotFoundError if there is no such file, ValueError that names what is wrong for one
+    that is damaged or holds anything but tensors, dictionaries and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"load_torch_state: there is no file {path}")
+    with open(path, "rb") as file:
+        start = file.read(2)
+        file.seek(0)
+        if start != b"PK" and start[:1] != b"\x80":
+            return _without_prefix(_safetensors(path, key))
+        try:
+            return _without_prefix(_tensors(open_torch_file(file), key))
+        except RefusedError as error:
+            raise ValueError(
+                f"load_torch_state: {path} holds {error}; only weights are read, as "
+                "torch.save(model.state_dict(), path) writes them"
+            ) from None
+
+
+def _safetensors(path: Path, key: str | None) -> dict[str, Array]:
+    from gpudl.interop.safetensors import load
+
+    if key is not None:
+        raise ValueError(
+            f"load_torch_state: {path} is no checkpoint of PyTorch and has no entry {key!r}; "
+            "leave key away"
+        )
+    return {name: tensor.data for name, tensor in load(path).items()}
+
+
+def _without_prefix(state: dict[str, Array]) -> dict[str, Array]:
+    if not all(name.startswith(PREFIX) for name in state):
+        return state
+    return {name.removeprefix(PREFIX): array for name, array in state.items()}
+
+
+class _Plan(NamedTuple):
+    """A tensor as the file describes it: a window with strides on a storage, in elements."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def _tensors(file: TorchFile, key: str | None) -> dict[str, Array]:
+    plans = {name: _plan(name, call) for name, call in _weights(file.value, key).items()}
+    total = sum(math.prod(p.shape) * p.storage.dtype.itemsize for p in plans.values())
+    if total > TIMES * file.size + MORE:
+        raise RefusedError(f"tensors that would unfold to {total:,} bytes")
+    made: dict[str, Array] = {}
+    storage, numbers = None, np.empty(0)
+    for name in sorted(plans, key=lambda name: plans[name].storage.key):  # each is read once
+        if plans[name].storage != storage:
+            storage = plans[name].storage
+            numbers = file.content(storage)
+        made[name] = _window(numbers, plans[name])
+    return {name: made[name] for name in plans}
+
+
+def _weights(value: Any, key: str | None) -> dict[str, Call]:
+    """The dictionary of tensors in a file: all of it, or the one entry that is such."""
+    entries = _entries(value)
+    if entries is None:
+        raise RefusedError("no dictionary of tensors")
+    if key is not None:
+        if key not in entries:
+            raise RefusedError(f"no entry {key!r}, but {', '.join(map(repr, entries))}")
+        return _weights(entries[key], None)
+    others = [name for name, value in entries.items() if not _is_tensor(value)]
+    if not others:
+        return entries
+    inner = {name: found for name in others if (found := _entries(entries[name]))}
+    whole = {n: found for n, found in inner.items() if all(map(_is_tensor, found.values()))}
+    if len(whole) == 1:
+        return next(iter(whole.values()))
+    if whole:
+        raise RefusedError(f"several sets of weights; give one of {', '.join(whole)} as key")
+    raise RefusedError(f"{others[0]!r}, which is no tensor")
+
+
+def _entries(value: Any) -> dict[str, Any] | None:
+    """The entries of a dict or an OrderedDict, None for what is neither."""
+    if isinstance(value, Call) and value.function.name == ORDERED_DICT and not value.arguments:
+        value = value.items
+    if not isinstance(value, dict):
+        return None
+    named: Mapping[Any, Any] = {
+        name.decode("utf-8", "replace") if isinstance(name, bytes) else name: entry
+        for name, entry in value.items()
+    }
+    return dict(named) if all(isinstance(name, str) for name in named) else None
+
+
+def _is_tensor(value: Any) -> bool:
+    kinds = (REBUILD, REBUILD_V2, REBUILD_PARAMETER)
+    return isinstance(value, Call) and value.function.name in kinds
+
+
+def _plan(name: str, call: Call) -> _Plan:
+    """Checks everything that the file says of a tensor."""
+    if call.function.name == REBUILD_PARAMETER and call.arguments:
+        call = call.arguments[0]
+    if not _is_tensor(call) or len(call.arguments) < 4:
+        raise RefusedError(f"the tensor {name!r} in an unknown form")
+    storage, offset, shape, strides = call.arguments[:4]
+    shape, strides = _whole(shape), _whole(strides)
+    if not isinstance(storage, Storage) or type(offset) is not int or offset < 0:
+        raise RefusedError(f"the tensor {name!r} in an unknown form")
+    if shape is None or strides is None or len(shape) != len(strides) or len(shape) > AXES:
+        raise RefusedError(f"the tensor {name!r} in an unknown form")
+    if math.prod(max(n, 1) for n in shape) > MOST:
+        raise RefusedError(f"the tensor {name!r} of shape {shape}")
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if 0 not in shape and last >= storage.extent:
+        raise RefusedError(f"the tensor {name!r}, which reaches beyond its storage")
+    return _Plan(storage, offset, shape, strides)
+
+
+def _whole(value: Any) -> tuple[int, ...] | None:
+    """A tuple of whole numbers from 0 up, also as torch.Size; None for all else."""
+    if isinstance(value, Call) and value.function.name == SIZE and len(value.arguments) == 1:
+        value = value.arguments[0]
+    if not isinstance(value, tuple) or not all(type(n) is int and 0 <= n <= MOST for n in value):
+        return None
+    return value
+
+
+def _window(numbers: Array, plan: _Plan) -> Array:
+    """The tensor as an array of its own, in logical (C) order."""
+    if 0 in plan.shape:
+        return np.empty(plan.shape, plan.storage.dtype)
+    width = numbers.itemsize
+    window = np.lib.stride_tricks.as_strided(
+        numbers[plan.offset :], plan.shape, [step * width for step in plan.strides], writeable=False
+    )
+    return np.array(window, order="C")

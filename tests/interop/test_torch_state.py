@@ -1,0 +1,272 @@
+"""PyTorch's weight files: their numbers come back, and nothing in them is ever executed."""
+
+import os
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gpudl
+from gpudl import nn
+from gpudl.interop import load_torch_state
+
+FORMATS = ("zip", "before 1.6")
+TENSOR = "torch._utils\n_rebuild_tensor_v2"
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(params=FORMATS)
+def save(request, torch, tmp_path):
+    """Writes a value as PyTorch does, in either format."""
+
+    def write(value, **options):
+        path = tmp_path / "weights.pth"
+        zipped = request.param == "zip"
+        torch.save(value, path, _use_new_zipfile_serialization=zipped, **options)
+        return path
+
+    return write
+
+
+def values(torch):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4)
+    return OrderedDict(
+        weight=x,
+        transposed=x.T,
+        every_second=x[::2, 1::2],
+        one_row=x[1],
+        expanded=torch.ones(1).expand(5),
+        empty=torch.zeros(0, 3),
+        scalar=torch.tensor(7),
+        parameter=torch.nn.Parameter(x + 1),
+        permuted=torch.randn(2, 3, 4).permute(2, 0, 1),
+        **{
+            f"is_{kind}".replace("torch.", ""): torch.tensor([0, 1, 2]).to(kind)
+            for kind in (
+                torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int16, torch.int8,
+                torch.uint8, torch.bool, torch.complex64,
+            )
+        },
+    )  # fmt: skip
+
+
+def test_all_kinds_of_tensors_come_back(torch, save):
+    told = values(torch)
+    back = load_torch_state(save(told))
+    assert list(back) == list(told)
+    for name, x in told.items():
+        x = x.detach()
+        assert back[name].shape == tuple(x.shape)
+        assert str(x.dtype) == f"torch.{back[name].dtype.name}"
+        theirs = x.float() if x.dtype == torch.bfloat16 else x
+        np.testing.assert_array_equal(back[name].astype(theirs.numpy().dtype), theirs.numpy())
+        assert back[name].flags.c_contiguous
+        assert back[name].flags.writeable
+
+
+def test_tensors_of_one_storage_become_arrays_of_their_own(torch, save):
+    x = torch.arange(6.0)
+    back = load_torch_state(save({"all": x, "again": x, "end": x[3:]}))
+    back["all"][:] = 0
+    np.testing.assert_array_equal(back["again"], np.arange(6))
+    np.testing.assert_array_equal(back["end"], [3, 4, 5])
+
+
+def test_a_module_takes_what_pytorch_saved(torch, save):
+    theirs = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.BatchNorm1d(4))
+    ours = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.BatchNorm1d(4))
+    ours.load_state_dict(load_torch_state(save(theirs.state_dict())))
+    x = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    expected = theirs.eval()(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(ours.eval()(gpudl.tensor(x)).detach().numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_protocol_is_read(torch, save, protocol):
+    path = save({"x": torch.arange(3.0)}, pickle_protocol=protocol)
+    np.testing.assert_array_equal(load_torch_state(path)["x"], [0, 1, 2])
+
+
+def test_weights_inside_a_checkpoint(torch, save):
+    net, average = {"module.x": torch.ones(2)}, {"x": torch.zeros(2)}
+    steps = {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
+    path = save({"epoch": 3, "state_dict": net, "optimizer": steps, "best": 91.7})
+    np.testing.assert_array_equal(load_torch_state(path)["x"], [1, 1])
+    path = save({"state_dict": net, "average": average})
+    with pytest.raises(ValueError, match="several sets of weights; give one of state_dict, averag"):
+        load_torch_state(path)
+    np.testing.assert_array_equal(load_torch_state(path, key="average")["x"], [0, 0])
+    with pytest.raises(ValueError, match="no entry 'other', but 'state_dict', 'average'"):
+        load_torch_state(path, key="other")
+
+
+def test_safetensors(tmp_path):
+    path = tmp_path / "w.safetensors"
+    gpudl.save({"x": gpudl.tensor([1.0, 2.0])}, path)
+    np.testing.assert_array_equal(load_torch_state(path)["x"], [1, 2])
+    with pytest.raises(ValueError, match="no entry 'model'"):
+        load_torch_state(path, key="model")
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match="no safetensors file"):
+        load_torch_state(path)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        load_torch_state(tmp_path / "none.pth")
+
+
+class Attack:
+    def __reduce__(self):
+        return os.mkdir, ("ATTACKED",)
+
+
+def test_a_pickle_that_runs_code_is_refused_by_name(torch, save, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"weights.pth holds the function posix\.mkdir; only wei"):
+        load_torch_state(save({"x": torch.ones(1), "y": Attack()}))
+    assert not (tmp_path / "ATTACKED").exists()
+
+
+def test_whole_models_are_refused_by_name(torch, save):
+    with pytest.raises(ValueError, match=r"the function torch\.nn\.modules\.linear\.Linear"):
+        load_torch_state(save(torch.nn.Linear(2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([1, 2], "no dictionary of tensors"),
+        ({"x": 3}, "'x', which is no tensor"),
+        ({3: 4}, "no dictionary of tensors"),
+    ],
+)
+def test_what_holds_no_weights_is_refused(save, value, words):
+    with pytest.raises(ValueError, match=words):
+        load_torch_state(save(value))
+
+
+def archive(path, content, entries):
+    """A zip file as PyTorch writes it, with any pickle in it."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("net/data.pkl", content)
+        for name, numbers in entries.items():
+            file.writestr(f"net/{name}", numbers)
+    return path
+
+
+def one_tensor(offset=0, size=(3,), stride=(1,), count=3, kind="torch\nFloatStorage"):
+    """The pickle of {"x": a tensor}, written by hand."""
+    numbers = [pickle.dumps(n, protocol=2)[2:-1] for n in (offset, size, stride)]
+    storage = b"((X\7\0\0\0storagec%s\nX\1\0\0\0" % kind.encode() + b"0X\3\0\0\0cpu"
+    storage += pickle.dumps(count, protocol=2)[2:-1] + b"tQ"
+    start = b"\x80\x02}X\1\0\0\0xc" + TENSOR.encode() + b"\n"
+    return start + storage + b"".join(numbers) + b"\x89NtRs."
+
+
+NUMBERS = {"data/0": np.arange(3, dtype="<f4").tobytes()}
+
+
+def test_the_hand_written_file_is_right(tmp_path):
+    back = load_torch_state(archive(tmp_path / "w.pth", one_tensor(), NUMBERS))
+    np.testing.assert_array_equal(back["x"], [0, 1, 2])
+
+
+def test_the_other_byte_order(tmp_path):
+    big = {"data/0": np.arange(3, dtype=">f4").tobytes(), "byteorder": b"big"}
+    back = load_torch_state(archive(tmp_path / "w.pth", one_tensor(), big))
+    np.testing.assert_array_equal(back["x"], [0, 1, 2])
+
+
+BEYOND = "the tensor 'x', which reaches beyond its storage"
+FORM = "the tensor 'x' in an unknown form"
+HOSTILE = {
+    "offset too large": (one_tensor(offset=1), BEYOND),
+    "stride too large": (one_tensor(stride=(2,)), BEYOND),
+    "size too large": (one_tensor(size=(4,)), BEYOND),
+    "negative offset": (one_tensor(offset=-1), FORM),
+    "negative stride": (one_tensor(stride=(-1,)), FORM),
+    "negative size": (one_tensor(size=(-1,)), FORM),
+    "more strides": (one_tensor(stride=(1, 1)), FORM),
+    "size of texts": (one_tensor(size=("3",)), FORM),
+    "bool as size": (one_tensor(size=(True,)), FORM),
+    "all memory": (one_tensor(size=(1 << 33,), stride=(0,)), "unfold to 34,359,738,368 bytes"),
+    "too many axes": (one_tensor(size=(1,) * 40, stride=(1,) * 40), FORM),
+    "huge and empty": (one_tensor(size=(0, 1 << 39, 1 << 39), stride=(0, 0, 0)), "of shape"),
+    "count too large": (one_tensor(count=4), "a storage '0' of fewer numbers"),
+    "negative count": (one_tensor(count=-3), BEYOND),
+    "another type": (one_tensor(kind="torch\nQInt8Storage"), "function torch.QInt8Storage"),
+    "no storage": (one_tensor(kind="torch\nfloat32"), "a storage of unknown type"),
+    "call of a type": (b"\x80\x02}X\1\0\0\0xctorch\nFloatStorage\n)Rs.", "'x', which is no ten"),
+    "no arguments": (b"\x80\x02}X\1\0\0\0xc" + TENSOR.encode() + b"\n)Rs.", FORM),
+    "object": (b"\x80\x02cbuiltins\nobject\n)\x81.", "function builtins.object"),
+    "new object": (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "the instruction NEWOBJ"),
+    "extension": (b"\x80\x02\x82\1.", "the instruction EXT1"),
+    "dots": (b"\x80\4X\2\0\0\0osX\6\0\0\0system\x93.", "function os.system"),
+    "own list": (b"\x80\x02]q\0h\0a.", "no dictionary of tensors"),
+    "list as key": (b"\x80\x02}]K\1s.", "keys are no strings"),
+    "nothing": (b"", "damaged bytes"),
+    "cut": (one_tensor()[:-20], "damaged bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_refuses(case, tmp_path):
+    content, words = HOSTILE[case]
+    with pytest.raises(ValueError, match=r"w\.pth holds ") as refused:
+        load_torch_state(archive(tmp_path / "w.pth", content, NUMBERS))
+    assert words in str(refused.value)
+
+
+def test_compressed_and_missing_entries_are_refused(tmp_path):
+    path = tmp_path / "w.pth"
+    with pytest.raises(ValueError, match="a damaged entry data/0"):
+        load_torch_state(archive(path, one_tensor(), {}))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("net/data.pkl", one_tensor())
+        file.writestr("net/data/0", bytes(12))
+    with pytest.raises(ValueError, match="a compressed entry"):
+        load_torch_state(path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme.txt", "text")
+    with pytest.raises(ValueError, match=r"no data\.pkl"):
+        load_torch_state(path)
+
+
+def test_a_flipped_bit_is_noticed(torch, tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"x": torch.arange(100.0)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(struct.pack("<2f", 50, 51))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="a damaged entry data/0"):
+        load_torch_state(path)
+
+
+def test_every_truncation_is_refused(torch, save):
+    path = save({"x": torch.arange(3.0), "y": torch.zeros(2)})
+    content = path.read_bytes()
+    for length in range(1, len(content), 3):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"weights\.pth"):
+            load_torch_state(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(change=st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=4)))
+def test_any_bytes_give_arrays_or_a_value_error(tmp_path_factory, change):
+    good, path = one_tensor(), tmp_path_factory.mktemp("fuzz") / "w.pth"
+    place = change[0] % len(good)
+    content = good[:place] + change[1] + good[place + len(change[1]) :]
+    try:
+        back = load_torch_state(archive(path, content, NUMBERS))
+    except ValueError:
+        return
+    assert all(isinstance(array, np.ndarray) for array in back.values())
