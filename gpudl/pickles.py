@@ -5,13 +5,14 @@ instead: it builds numbers, texts, tuples, lists and dictionaries, notes every c
 asks for, and makes none. A function that the caller does not know is refused by its name, and so
 is every instruction that is not listed here.
 
-Source of the instructions: Python's module pickletools, which also splits the bytes into them.
+Source of the instructions: Python's module pickletools, which also reads their arguments.
 """
 
 from __future__ import annotations
 
+import io
 import pickletools
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -22,7 +23,16 @@ TEXTS = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
 BYTES = ("BINBYTES", "SHORT_BINBYTES")
 STRINGS_OF_PYTHON_2 = ("BINSTRING", "SHORT_BINSTRING")
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-IGNORED = ("PROTO", "FRAME", "STOP")
+COLLECT = ("TUPLE", *TUPLES, "APPEND", "APPENDS", "SETITEM", "SETITEMS")
+MEMO = ("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET")
+CALLS = ("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "BINPERSID")
+IGNORED = ("PROTO", "FRAME", "MARK", "STOP")
+LISTED = {
+    *CONSTANTS, *EMPTY, *NUMBERS, *TEXTS, *BYTES, *STRINGS_OF_PYTHON_2, *COLLECT, *MEMO, *CALLS,
+    *IGNORED,
+}  # fmt: skip
+CODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+LONGEST_NAME = 200
 MARK = object()
 
 
@@ -65,13 +75,39 @@ def read(
     """
     machine = _Machine(known, reference)
     try:
-        for opcode, argument, _ in pickletools.genops(content):
-            machine.step(opcode.name, argument)
+        for name, argument in _steps(
+            io.BytesIO(content) if isinstance(content, bytes) else content
+        ):
+            machine.step(name, argument)
         return machine.pop(object)
     except RefusedError:
         raise
     except (ValueError, OverflowError, MemoryError) as error:
         raise RefusedError(f"damaged bytes ({error})") from None
+
+
+def _steps(file: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """The instructions up to the last, each with its argument."""
+    name = ""
+    while name != "STOP":
+        code = file.read(1)
+        if code not in CODES:
+            raise RefusedError(f"the instruction {code!r}" if code else "damaged bytes (no end)")
+        opcode = CODES[code]
+        name = opcode.name
+        if name not in LISTED:
+            raise RefusedError(f"the instruction {name}")
+        if name == "GLOBAL":
+            yield name, f"{_line(file)} {_line(file)}"
+        else:
+            yield name, None if opcode.arg is None else opcode.arg.reader(file)
+
+
+def _line(file: BinaryIO) -> str:
+    line = file.readline(LONGEST_NAME)
+    if not line.endswith(b"\n"):
+        raise RefusedError("an end in the middle of a line")
+    return line[:-1].decode("ascii")
 
 
 class _Machine:
@@ -107,25 +143,21 @@ class _Machine:
             self.stack.append(CONSTANTS[name])
         elif name == "MARK":
             self.stack.append(MARK)
-        elif "PUT" in name or "GET" in name or name == "MEMOIZE":
+        elif name in MEMO:
             self.remember(name, argument)
-        elif "GLOBAL" in name or name in ("REDUCE", "BUILD", "BINPERSID"):
+        elif name in CALLS:
             self.call(name, argument)
-        elif name not in IGNORED:
+        elif name in COLLECT:
             self.collect(name)
 
     def remember(self, name: str, argument: Any) -> None:
         """The memo: what stands on top of the stack under a number, and back."""
-        if name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            number = len(self.memo) if name == "MEMOIZE" else argument
+        number = len(self.memo) if name == "MEMOIZE" else argument
+        if "GET" not in name:
             self.memo[number] = self.pop(object)
-            self.stack.append(self.memo[number])
-        elif name not in ("BINGET", "LONG_BINGET"):
-            raise RefusedError(f"the instruction {name}")
-        elif argument not in self.memo:
+        elif number not in self.memo:
             raise RefusedError("a reference to nothing")
-        else:
-            self.stack.append(self.memo[argument])
+        self.stack.append(self.memo[number])
 
     def collect(self, name: str) -> None:
         """Tuples, lists and dictionaries out of what lies on the stack."""
@@ -137,11 +169,10 @@ class _Machine:
             values = self.pop_to_mark() if name == "APPENDS" else [self.pop(object)]
             self.stack.append(target := self.pop(list))
             target.extend(values)
-        elif name in ("SETITEM", "SETITEMS"):
-            two = [] if name == "SETITEMS" else [self.pop(object) for _ in range(2)][::-1]
-            self.set_items(two or self.pop_to_mark())
+        elif name == "SETITEMS":
+            self.set_items(self.pop_to_mark())
         else:
-            raise RefusedError(f"the instruction {name}")
+            self.set_items([self.pop(object) for _ in range(2)][::-1])
 
     def set_items(self, values: list[Any]) -> None:
         self.stack.append(target := self.pop(object))

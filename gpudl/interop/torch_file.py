@@ -176,9 +176,9 @@ def _numbers(content: bytes, storage: Storage, big: bool) -> Array:
         raise RefusedError(f"a storage {storage.key!r} of fewer numbers than it should have")
     raw = np.frombuffer(content, np.uint8)[storage.start * width : stop]
     if storage.dtype == np.bool_:
-        return raw != 0
+        return np.not_equal(raw, 0)
     if big:
         part = width // 2 if storage.dtype.kind == "c" else width
         raw = raw.view(f"u{part}").byteswap().view(np.uint8)
-    numbers: Array = raw.view(storage.dtype)
-    return numbers
+    typed: Array = raw.view(storage.dtype)
+    return typed
