@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gpudl
@@ -60,25 +61,50 @@ class RBM(Module):
 
     @no_grad()
     def sample_visible(
-        self, h: Tensor, generator: Generator | None = None
+        self, h: Tensor, generator: Generator | None = None, bias: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(means, sample) of the visible units given hidden ones."""
-        gaussian = self.visible_kind == "gaussian"
+        """(means, sample) of the visible units given hidden ones. bias: in place of
+        visible_bias."""
         return F.gibbs_half_step(
             h,
             self.weight,
-            self.visible_bias,
+            self.visible_bias if bias is None else bias,
             transpose=True,
-            gaussian=gaussian,
+            gaussian=self.visible_kind == "gaussian",
             generator=generator,
         )
 
     @no_grad()
-    def gibbs(self, v: Tensor, steps: int = 1, generator: Generator | None = None) -> Tensor:
-        """Visible units after this many full steps of Gibbs sampling from v."""
+    def gibbs(
+        self,
+        v: Tensor,
+        steps: int = 1,
+        generator: Generator | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Visible units after this many full steps of Gibbs sampling from v.
+
+        known: bool, (visible,) or v's shape: units that keep their values, so that the others are
+        sampled given them.
+        """
+        given = v
         for _ in range(steps):
             v = self.sample_visible(self.sample_hidden(v, generator)[1], generator)[1]
+            if known is not None:
+                v = gpudl.where(known, given, v)
         return v
+
+    @no_grad()
+    def complete(
+        self, v: Tensor, known: Tensor, steps: int = 100, generator: Generator | None = None
+    ) -> Tensor:
+        """v with its units that are not `known` (see gibbs) filled in: their means given a sample
+        of the hidden units, after this many steps of Gibbs sampling. What v holds there is where
+        the chain begins."""
+        sample = self.gibbs(v, steps, generator, known)
+        mean = self.sample_visible(self.sample_hidden(sample, generator)[1], generator)[0]
+        filled: Tensor = gpudl.where(known, v, mean)
+        return filled
 
     def free_energy(self, v: Tensor) -> Tensor:
         """F(v) = -log Σₕ exp(-E(v, h)): (N, visible) -> (N,). With gradients."""
@@ -86,6 +112,34 @@ class RBM(Module):
         if self.visible_kind == "gaussian":
             return ((v - self.visible_bias) ** 2).sum(1) * 0.5 - hidden
         return -(v * self.visible_bias).sum(1) - hidden
+
+    def log_visible_sum(self, h: Tensor, bias: Tensor | None = None) -> Tensor:
+        """log Σᵥ exp(-E(v, h)) - c·h, with Gaussian units the integral over v: (N, hidden) -> (N,).
+        With gradients. bias: in place of visible_bias."""
+        bias = self.visible_bias if bias is None else bias
+        z = h @ self.weight + bias
+        if self.visible_kind == "gaussian":
+            return ((z**2 - bias**2).sum(1) + self.visible_features * math.log(2 * math.pi)) * 0.5
+        return F.softplus(z).sum(1)
+
+    @no_grad()
+    def log_pseudo_likelihood(self, v: Tensor, units: Tensor | None = None) -> Tensor:
+        """Σᵢ log p(vᵢ | all others) of binary units (Besag 1975): (N, visible) -> (N,).
+
+        units: (M,) int64, the units i to be summed over, scaled to all of them; each costs a pass
+        over the hidden units. Raises TypeError for Gaussian units.
+        """
+        if self.visible_kind == "gaussian":
+            raise TypeError("RBM.log_pseudo_likelihood: the visible units must be binary")
+        if units is None:
+            units = gpudl.arange(self.visible_features, device=v.device)
+        a = F.linear(v, self.weight, self.hidden_bias)
+        now, total = F.softplus(a).sum(1), gpudl.zeros(len(v), device=v.device)
+        for i in units:
+            flip = 1 - 2 * v[:, i]
+            other = F.softplus(a + flip.unsqueeze(1) * self.weight[:, i]).sum(1)
+            total = total + F.logsigmoid(now - other - flip * self.visible_bias[i])
+        return total * (self.visible_features / len(units))
 
     @no_grad()
     def contrastive_divergence(
