@@ -1,0 +1,181 @@
+"""CycleGAN: translation between two kinds of images without pairs. Zhu, Park, Isola and Efros,
+Unpaired image-to-image translation using cycle-consistent adversarial networks, ICCV 2017."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+import gpudl
+import gpudl.nn.functional as F
+from gpudl import nn
+from gpudl.models.gan import frozen
+from gpudl.tensor import Tensor
+
+
+class ResidualBlock(nn.Module):
+    """x + two 3x3 convolutions of it with instance norm, edges mirrored."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(*_conv(width, width, 3), *_conv(width, width, 3)[:-1])
+
+    def forward(self, input: Tensor) -> Tensor:
+        change: Tensor = self.conv_block(input)
+        return input + change
+
+
+class Translator(nn.Module):
+    """(N, in_channels, H, W) -> (N, out_channels, H, W) in (-1, 1); H and W multiples of
+    2^halvings.
+
+    The paper's generator for 256x256 is width 64 with 9 residual blocks (6 for 128x128): a 7x7
+    convolution, two that halve the side, the blocks, two that double it, a 7x7 convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 64,
+        blocks: int = 9,
+        halvings: int = 2,
+        kernel_size: int = 7,
+    ) -> None:
+        super().__init__()
+        layers = _conv(in_channels, width, kernel_size)
+        for _ in range(halvings):
+            layers += _normed(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), 2 * width)
+            width *= 2
+        layers += [ResidualBlock(width) for _ in range(blocks)]
+        for _ in range(halvings):
+            up = nn.ConvTranspose2d(width, width // 2, 3, 2, padding=1, output_padding=1)
+            layers += _normed(up, width // 2)
+            width //= 2
+        layers += [*_conv(width, out_channels, kernel_size)[:2], nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        self.apply(initialize)
+
+    def forward(self, input: Tensor) -> Tensor:
+        images: Tensor = self.model(input)
+        return images
+
+
+class PatchDiscriminator(nn.Module):
+    """(N, channels, H, W) -> a score for each of overlapping patches (N, 1, P, Q): 1 for real, 0
+    for translated. Three halvings of width 64 see patches of 70x70, the paper's net."""
+
+    def __init__(self, channels: int = 3, width: int = 64, halvings: int = 3) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for depth in range(1, halvings + 1):
+            stride = 2 if depth < halvings else 1
+            convolution = nn.Conv2d(width, 2 * width, 4, stride, 1)
+            layers += [convolution, nn.InstanceNorm2d(2 * width), nn.LeakyReLU(0.2)]
+            width *= 2
+        self.model = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, 1, 1))
+        self.apply(initialize)
+
+    def forward(self, input: Tensor) -> Tensor:
+        scores: Tensor = self.model(input)
+        return scores
+
+
+class Losses(NamedTuple):
+    """Of the two translators: their sum is what they learn by."""
+
+    adversarial: Tensor
+    cycle: Tensor
+    identity: Tensor
+
+    def total(self) -> Tensor:
+        return self.adversarial + self.cycle + self.identity
+
+
+class CycleGAN(nn.Module):
+    """Translators from domain a to b and back, and a discriminator for each domain.
+
+    cycle: weight of |back(there(x)) - x|; identity: weight of |there(y) - y| for y that are of the
+    goal's kind already, beside that of the cycle (0 where the domains differ in channels).
+    """
+
+    def __init__(
+        self,
+        to_b: nn.Module,
+        to_a: nn.Module,
+        judge_a: nn.Module,
+        judge_b: nn.Module,
+        cycle: float = 10.0,
+        identity: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.to_b, self.to_a, self.judge_a, self.judge_b = to_b, to_a, judge_a, judge_b
+        self.cycle, self.identity = cycle, identity
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """(a translated to b, b translated to a)."""
+        return self.to_b(a), self.to_a(b)
+
+    def translator_losses(self, a: Tensor, b: Tensor, fake_b: Tensor, fake_a: Tensor) -> Losses:
+        """Of images and their translations, `forward`'s. Gradients reach the translators alone."""
+        with frozen(self.judge_a, self.judge_b):
+            adversarial = squares(self.judge_a(fake_a), 1.0) + squares(self.judge_b(fake_b), 1.0)
+        cycle = F.l1_loss(self.to_a(fake_b), a) + F.l1_loss(self.to_b(fake_a), b)
+        identity = gpudl.zeros((), device=a.device)
+        if self.identity:
+            identity = F.l1_loss(self.to_a(a), a) + F.l1_loss(self.to_b(b), b)
+        return Losses(adversarial, cycle * self.cycle, identity * (self.cycle * self.identity))
+
+    def judge_loss(self, a: Tensor, b: Tensor, fake_b: Tensor, fake_a: Tensor) -> Tensor:
+        """Least squares (Mao et al., ICCV 2017): real patches to 1, translated ones to 0, halved.
+        Gradients reach the discriminators alone."""
+        total = squares(self.judge_a(a), 1.0) + squares(self.judge_b(b), 1.0)
+        total = total + squares(self.judge_a(fake_a.detach()), 0.0)
+        total = total + squares(self.judge_b(fake_b.detach()), 0.0)
+        return total * 0.5
+
+
+def squares(scores: Tensor, goal: float) -> Tensor:
+    """The mean of (score - goal)²."""
+    return ((scores - goal) ** 2).mean()
+
+
+class ImagePool:
+    """Earlier translations for the discriminator, so that it does not forget them: of each image
+    that comes, with chance 1/2 one of the `size` kept goes out in its place. Shrivastava et al.,
+    CVPR 2017; Zhu et al. keep 50."""
+
+    def __init__(self, size: int = 50, seed: int = 0) -> None:
+        self.size, self.random = size, np.random.default_rng(seed)
+        self.images: list[Tensor] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape, without gradients."""
+        out = []
+        for image in images.detach().unbind(0):
+            if len(self.images) < self.size:
+                self.images.append(image)
+            elif self.random.random() < 0.5:
+                place = int(self.random.integers(self.size))
+                image, self.images[place] = self.images[place], image
+            out.append(image)
+        return gpudl.stack(out)
+
+
+def initialize(module: nn.Module) -> None:
+    """Weights from N(0, 0.02²), biases 0; for Module.apply."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _normed(convolution: nn.Module, width: int) -> list[nn.Module]:
+    return [convolution, nn.InstanceNorm2d(width), nn.ReLU()]
+
+
+def _conv(inputs: int, outputs: int, kernel_size: int) -> list[nn.Module]:
+    """A convolution that keeps the side, its edges mirrored."""
+    mirrored = nn.ReflectionPad2d(kernel_size // 2)
+    return [mirrored, *_normed(nn.Conv2d(inputs, outputs, kernel_size), outputs)]

@@ -1,0 +1,147 @@
+"""Generative adversarial nets (Goodfellow et al., NIPS 2014): a generator draws images, a
+discriminator tells them from real ones, and each learns from the other.
+
+DCGAN: Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional
+generative adversarial networks, ICLR 2016. With labels: Mirza and Osindero, Conditional generative
+adversarial nets, 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import gpudl
+import gpudl.nn.functional as F
+from gpudl import nn
+from gpudl.tensor import Tensor
+
+
+def initialize(module: nn.Module) -> None:
+    """Weights from N(0, 0.02²), scales of batch norm from N(1, 0.02²), as in DCGAN."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d) and module.weight is not None:
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+class Generator(nn.Module):
+    """DCGAN's generator: noise (N, latent), with num_classes also labels (N,) -> images
+    (N, channels, S, S) in (-1, 1), S = start · 2^len(widths).
+
+    The first layer makes maps of start x start, each further one doubles their side. The paper's
+    net for 64x64 is widths (1024, 512, 256, 128), start 4; for 28x28 take two widths and start 7.
+    """
+
+    def __init__(
+        self,
+        latent: int = 100,
+        channels: int = 3,
+        widths: Sequence[int] = (1024, 512, 256, 128),
+        start: int = 4,
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.latent, self.num_classes = latent, num_classes
+        layers: list[nn.Module] = []
+        inputs = latent + num_classes
+        for depth, width in enumerate(widths):
+            up = (4, 2, 1) if depth else (start, 1, 0)
+            layers += [
+                nn.ConvTranspose2d(inputs, width, *up, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            ]
+            inputs = width
+        self.main = nn.Sequential(
+            *layers, nn.ConvTranspose2d(inputs, channels, 4, 2, 1, bias=False), nn.Tanh()
+        )
+        self.apply(initialize)
+
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.num_classes:
+            noise = gpudl.cat([noise, one_hot_like(labels, self.num_classes, noise)], 1)
+        images: Tensor = self.main(noise.reshape(*noise.shape, 1, 1))
+        return images
+
+    def sample(self, count: int, labels: Tensor | None = None) -> Tensor:
+        """Images of `count` draws of noise from N(0, 1)."""
+        device = next(self.parameters()).device
+        images: Tensor = self(gpudl.randn(count, self.latent, device=device), labels)
+        return images
+
+
+class Discriminator(nn.Module):
+    """DCGAN's discriminator: images (N, channels, S, S), with num_classes also labels (N,) ->
+    logits (N,) of being real. Mirror of the generator: strided convolutions, leaky ReLU, batch norm
+    but for the first; a label comes in as a map of ones among maps of zeros."""
+
+    def __init__(
+        self,
+        channels: int = 3,
+        widths: Sequence[int] = (128, 256, 512, 1024),
+        start: int = 4,
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        layers: list[nn.Module] = []
+        inputs = channels + num_classes
+        for depth, width in enumerate(widths):
+            layers.append(nn.Conv2d(inputs, width, 4, 2, 1, bias=False))
+            if depth:
+                layers.append(nn.BatchNorm2d(width))
+            layers.append(nn.LeakyReLU(0.2))
+            inputs = width
+        self.main = nn.Sequential(*layers, nn.Conv2d(inputs, 1, start, bias=False))
+        self.apply(initialize)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.num_classes:
+            chosen = one_hot_like(labels, self.num_classes, images)
+            maps = chosen.reshape(*chosen.shape, 1, 1).expand(-1, -1, *images.shape[2:])
+            images = gpudl.cat([images, maps], 1)
+        logits: Tensor = self.main(images)
+        return logits.flatten(0)
+
+
+def one_hot_like(labels: Tensor | None, num_classes: int, other: Tensor) -> Tensor:
+    """(N, num_classes) in the dtype of `other`."""
+    if labels is None:
+        raise ValueError(f"a conditional net needs labels (N,), of {num_classes} classes")
+    return F.one_hot(labels, num_classes).to(other.dtype)
+
+
+# ---------------------------------------------------------------- the game
+
+
+def discriminator_loss(
+    discriminator: nn.Module, real: Tensor, fake: Tensor, labels: Tensor | None = None
+) -> Tensor:
+    """-log D(real) - log(1 - D(fake)), means over images. Nothing flows to the generator."""
+    extra = () if labels is None else (labels,)
+    on_real, on_fake = discriminator(real, *extra), discriminator(fake.detach(), *extra)
+    return F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+
+
+def generator_loss(discriminator: nn.Module, fake: Tensor, labels: Tensor | None = None) -> Tensor:
+    """-log D(fake), the mean over images: the form of the game whose gradient does not vanish while
+    the discriminator wins (Goodfellow et al. 2014, section 3). Gradients reach the generator alone.
+    """
+    with frozen(discriminator):
+        logits = discriminator(fake, *(() if labels is None else (labels,)))
+    return F.softplus(-logits).mean()
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """What is computed inside gives the modules' parameters no gradients, but passes them on to
+    the inputs."""
+    trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad = False
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad = True

@@ -1,0 +1,156 @@
+"""Variational autoencoders: Kingma and Welling, Auto-encoding variational Bayes, ICLR 2014.
+
+Images x in [0, 1] have p(x | z) of independent Bernoulli pixels, codes z the prior N(0, I) and the
+posterior q(z | x) = N(mean, diag(exp(log_variance))), which the encoder gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import gpudl
+import gpudl.nn.functional as F
+from gpudl import nn
+from gpudl.autograd import no_grad
+from gpudl.tensor import Tensor
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) ‖ N(0, 1)), summed over the code: (N, latent) -> (N,).
+
+    Source: Kingma and Welling 2014, appendix B.
+    """
+    terms = mean * mean + log_variance.exp() - log_variance - 1
+    return terms.sum(1) * 0.5
+
+
+class VAE(nn.Module):
+    """encoder: images -> (N, 2·latent), mean and log variance; decoder: codes (N, latent) -> logits
+    of the pixels (N, …)."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.latent = encoder, decoder, latent
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, …) -> mean and log variance of q(z | x), each (N, latent)."""
+        mean, log_variance = self.encoder(x).split(self.latent, 1)
+        return mean, log_variance
+
+    def draw(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """z = mean + standard deviation · ε, ε from N(0, 1): gradients reach both."""
+        return mean + (log_variance * 0.5).exp() * gpudl.randn_like(mean)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """(N, latent) -> the pixels' probabilities (N, …)."""
+        return F.sigmoid(self.decoder(code))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The images' reconstruction from a draw in training, from the mean otherwise."""
+        mean, log_variance = self.encode(x)
+        code = self.draw(mean, log_variance) if self.training else mean
+        return self.decode(code).reshape(x.shape)
+
+    def bound(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(reconstruction error, divergence) of each image in nats, (N,) each, of one draw. Their
+        sum is the negative evidence bound: -log p(x) or more."""
+        mean, log_variance = self.encode(x)
+        error = self.error(self.draw(mean, log_variance), x)
+        return error, kl_to_standard_normal(mean, log_variance)
+
+    def error(self, code: Tensor, x: Tensor) -> Tensor:
+        """-log p(x | code) of each image: (N,)."""
+        pixels, logits = x.flatten(1), self.decoder(code).flatten(1)
+        losses = F.binary_cross_entropy_with_logits(logits, pixels, reduction="none")
+        return losses.sum(1)
+
+    def loss(self, x: Tensor) -> Tensor:
+        """The mean over images of the negative evidence bound, in nats."""
+        error, divergence = self.bound(x)
+        return (error + divergence).mean()
+
+    @no_grad()
+    def log_likelihood(self, x: Tensor, samples: int = 50) -> Tensor:
+        """An estimate of log p(x) from draws of the posterior, (N,): log of the mean of
+        p(x, z)/q(z | x). Closer than the bound: Burda, Grosse and Salakhutdinov, Importance
+        weighted autoencoders, ICLR 2016."""
+        mean, log_variance = self.encode(x)
+        weights = []
+        for _ in range(samples):
+            noise = gpudl.randn_like(mean)
+            code = mean + (log_variance * 0.5).exp() * noise
+            ratio = (noise * noise + log_variance - code * code).sum(1) * 0.5  # log p(z)/q(z|x)
+            weights.append(ratio - self.error(code, x))
+        return gpudl.logsumexp(gpudl.stack(weights), 0) - math.log(samples)
+
+    @no_grad()
+    def sample(self, count: int) -> Tensor:
+        """Images (count, …) of codes from the prior, as the pixels' probabilities."""
+        device = next(self.parameters()).device
+        return self.decode(gpudl.randn(count, self.latent, device=device))
+
+
+class DenseVAE(VAE):
+    """Fully connected with ReLU: visible -> hidden… -> latent and back. (N, …) of `visible` pixels;
+    the decoder gives (N, visible)."""
+
+    def __init__(
+        self, visible: int = 784, hidden: Sequence[int] = (500, 500), latent: int = 20
+    ) -> None:
+        there = [visible, *hidden, 2 * latent]
+        back = [latent, *reversed(hidden), visible]
+        super().__init__(nn.Sequential(nn.Flatten(), *_dense(there)), _dense(back), latent)
+
+
+class ConvVAE(VAE):
+    """Two strided convolutions and a linear layer, mirrored by the decoder. (N, C, side, side) with
+    a side that 4 divides."""
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        side: int = 28,
+        widths: tuple[int, int] = (16, 32),
+        latent: int = 20,
+    ) -> None:
+        if side % 4:
+            raise ValueError(f"ConvVAE: side is {side}; it must be a multiple of 4")
+        first, second = widths
+        small = (second, side // 4, side // 4)
+        encoder = nn.Sequential(
+            nn.Conv2d(in_channels, first, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(math.prod(small), 2 * latent),
+        )
+        decoder = nn.Sequential(
+            nn.Linear(latent, math.prod(small)),
+            nn.ReLU(),
+            Maps(small),
+            nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(first, in_channels, 4, stride=2, padding=1),
+        )
+        super().__init__(encoder, decoder, latent)
+
+
+class Maps(nn.Module):
+    """(N, C·H·W) -> (N, C, H, W)."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.reshape(-1, *self.shape)
+
+
+def _dense(sizes: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
