@@ -8,12 +8,14 @@ adversarial nets, 2014.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
+from gpudl.autograd import no_grad
 from gpudl.tensor import Tensor
 
 
@@ -64,12 +66,6 @@ class Generator(nn.Module):
         images: Tensor = self.main(noise.reshape(*noise.shape, 1, 1))
         return images
 
-    def sample(self, count: int, labels: Tensor | None = None) -> Tensor:
-        """Images of `count` draws of noise from N(0, 1)."""
-        device = next(self.parameters()).device
-        images: Tensor = self(gpudl.randn(count, self.latent, device=device), labels)
-        return images
-
 
 class Discriminator(nn.Module):
     """DCGAN's discriminator: images (N, channels, S, S), with num_classes also labels (N,) ->
@@ -112,7 +108,69 @@ def one_hot_like(labels: Tensor | None, num_classes: int, other: Tensor) -> Tens
     return F.one_hot(labels, num_classes).to(other.dtype)
 
 
-# ---------------------------------------------------------------- the game
+class GAN(nn.Module):
+    """Both nets. Images are in [0, 1] outside, in (-1, 1) between the nets."""
+
+    def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.generator, self.discriminator = generator, discriminator
+
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, latent) -> images (N, C, S, S) in (-1, 1)."""
+        images: Tensor = self.generator(noise, labels)
+        return images
+
+    def noise(self, count: int) -> Tensor:
+        """(count, latent) of N(0, 1)."""
+        device = next(self.parameters()).device
+        return gpudl.randn(count, self.generator.latent, device=device)
+
+    @no_grad()
+    def sample(self, count: int, labels: Tensor | None = None) -> Tensor:
+        """(count, C, S, S) in [0, 1]; of a conditional net of the labels given, else of all classes
+        in turn."""
+        noise = self.noise(count)
+        classes = self.generator.num_classes
+        if classes and labels is None:
+            labels = gpudl.arange(count, device=noise.device) % classes
+        return (self(noise, labels) + 1) * 0.5  # type: ignore[no-any-return]
+
+    def make_stepper(self, make_optimizer: Callable[..., Any]) -> Game:
+        """What trains the two nets; see Game."""
+        return Game(self, make_optimizer)
+
+
+class Game:
+    """One step trains the discriminator, then the generator, each once, on one batch.
+
+    make_optimizer(parameters, **changes): called for each net, with DCGAN's betas. optimizers: by
+    the nets' names.
+    """
+
+    def __init__(self, gan: GAN, make_optimizer: Callable[..., Any]) -> None:
+        self.gan = gan
+        self.optimizers = {
+            name: make_optimizer(net.parameters(), betas=(0.5, 0.999))
+            for name, net in (("generator", gan.generator), ("discriminator", gan.discriminator))
+        }
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """images (N, C, S, S) in [0, 1], labels (N,). The losses: "loss" is the generator's."""
+        judge, optimizers = self.gan.discriminator, self.optimizers
+        known = labels if judge.num_classes else None
+        fake = self.gan(self.gan.noise(len(images)), known)
+        optimizers["discriminator"].zero_grad()
+        judged = discriminator_loss(judge, images * 2 - 1, fake, known)
+        judged.backward()
+        optimizers["discriminator"].step()
+        optimizers["generator"].zero_grad()
+        loss = generator_loss(judge, fake, known)
+        loss.backward()
+        optimizers["generator"].step()
+        return {"loss": loss.detach(), "discriminator": judged.detach()}
+
+
+# ---------------------------------------------------------------- what each learns by
 
 
 def discriminator_loss(
