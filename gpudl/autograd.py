@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from gpudl.device import Device, MetaArray
-from gpudl.op import Array, Op, is_floating
+from gpudl.op import Array, Op
 
 if TYPE_CHECKING:
+    from gpudl.autograd_function import Context as Context
+    from gpudl.autograd_function import Function as Function
     from gpudl.tensor import Tensor
 
 _numbers = itertools.count()
@@ -252,12 +254,12 @@ def _through_hooks(
     for hook in hooks:
         result = hook(Tensor._wrap(whole(gradient), device=device))
         if result is not None:
-            _check_gradient("register_hook: the hook's result", result, gradient.shape)
+            check_gradient("register_hook: the hook's result", result, gradient.shape)
             gradient = result.data
     return gradient
 
 
-def _check_gradient(what: str, gradient: Any, shape: tuple[int, ...]) -> None:
+def check_gradient(what: str, gradient: Any, shape: tuple[int, ...]) -> None:
     from gpudl.tensor import Tensor
 
     if not isinstance(gradient, Tensor):
@@ -373,101 +375,10 @@ def _root_gradient(tensor: Tensor, gradient: Any) -> Array:
     return array
 
 
-class Context:
-    """What a user's Function keeps from forward for backward."""
+def __getattr__(name: str) -> Any:
+    """Function, which few programs use, is loaded when first asked for."""
+    if name in ("Context", "Function"):
+        from gpudl import autograd_function
 
-    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
-        self.needs_input_grad = needs_input_grad
-        self._saved: tuple[Tensor, ...] = ()
-        self._versions: tuple[int, ...] = ()
-
-    def save_for_backward(self, *tensors: Tensor) -> None:
-        self._saved = tensors
-        self._versions = tuple(t._version for t in tensors)
-
-    @property
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        for tensor, then in zip(self._saved, self._versions, strict=True):
-            if tensor._version != then:
-                raise RuntimeError(
-                    "a tensor saved for backward was changed in place since; clone it before"
-                )
-        return self._saved
-
-
-class _FunctionNode(Node):
-    __slots__ = ("context", "function", "shapes")
-
-    def __init__(
-        self,
-        function: type[Function],
-        context: Context,
-        edges: tuple[Any, ...],
-        shapes: tuple[tuple[int, ...] | None, ...],
-        n: int,
-        device: Device,
-    ) -> None:
-        super().__init__(function.__name__, edges, n, device)
-        self.function = function
-        self.context: Context | None = context
-        self.shapes = shapes  # of the arguments of forward
-
-    def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
-        from gpudl.tensor import Tensor
-
-        if self.context is None:
-            raise RuntimeError(
-                f"{self.name}: backward went through here already; use retain_graph=True"
-            )
-        wrapped = [None if dy is None else Tensor._wrap(whole(dy), self.device) for dy in dys]
-        with no_grad():
-            result = self.function.backward(self.context, *wrapped)
-        gradients = result if isinstance(result, tuple) else (result,)
-        if len(gradients) != len(self.edges):
-            raise RuntimeError(
-                f"{self.name}.backward returned {len(gradients)} gradients for "
-                f"{len(self.edges)} arguments of forward"
-            )
-        for number, (g, edge, shape) in enumerate(
-            zip(gradients, self.edges, self.shapes, strict=True)
-        ):
-            if g is not None and edge is not None and shape is not None:
-                _check_gradient(f"{self.name}.backward: result {number}", g, shape)
-        return [g.data if isinstance(g, Tensor) else None for g in gradients]
-
-    def release(self) -> None:
-        self.context = None
-
-
-class Function:
-    """A user's own differentiable function, as in PyTorch: subclass it with static methods
-    `forward(ctx, *args)` and `backward(ctx, *grads)` and call `apply`."""
-
-    @staticmethod
-    def forward(ctx: Context, *args: Any) -> Any:
-        raise TypeError("a Function must define forward(ctx, *args)")
-
-    @staticmethod
-    def backward(ctx: Context, *grads: Any) -> Any:
-        raise TypeError("a Function must define backward(ctx, *grads)")
-
-    @classmethod
-    def apply(cls, *args: Any) -> Any:
-        from gpudl.tensor import Tensor
-
-        edges = tuple(a._edge() if isinstance(a, Tensor) else None for a in args)
-        context = Context(tuple(edge is not None for edge in edges))
-        with no_grad():
-            result = cls.forward(context, *args)
-        outputs = result if isinstance(result, tuple) else (result,)
-        if is_grad_enabled() and any(edge is not None for edge in edges):
-            shapes = tuple(tuple(a.shape) if isinstance(a, Tensor) else None for a in args)
-            node = _FunctionNode(cls, context, edges, shapes, len(outputs), outputs[0].device)
-            # An output that is an input unchanged must still get its own place on the tape.
-            outputs = tuple(
-                Tensor._wrap(o.data, device=o.device, node=node, index=i, version=o._cell)
-                if is_floating(np.dtype(o.dtype))
-                else o
-                for i, o in enumerate(outputs)
-            )
-        return outputs if isinstance(result, tuple) else outputs[0]
+        return getattr(autograd_function, name)
+    raise AttributeError(f"module 'gpudl.autograd' has no attribute {name!r}")

@@ -33,6 +33,7 @@ PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part i
 ONE_PART = {
     "kernel_call": "device",
     "autograd": "tensor",
+    "autograd_function": "tensor",
     "views": "tensor",
 }  # a tape records tensors, a tensor starts the tape
 

@@ -1,4 +1,4 @@
-"""Comparisons and logic; their results are bool and have no gradient."""
+"""Comparisons and logic, whose results are bool and have no gradient; maximum and minimum."""
 
 from __future__ import annotations
 
@@ -112,6 +112,54 @@ class LogicalXorOp(Comparison):
         return xp.logical_xor(x, y)
 
 
+class Extreme(Binary):
+    """The larger or smaller of both; NaN passes. Where both are equal each takes half the
+    gradient."""
+
+    saves = ("x", "y")
+
+    def loses(self, a: Any, b: Any) -> Any:
+        """Where b alone gives the result."""
+        raise TypeError
+
+    def share(self, xp: Any, dz: Any, a: Any, b: Any) -> Any:
+        half = dz * dz.dtype.type(0.5)
+        return xp.where(self.loses(a, b), 0, xp.where(a == b, half, dz)).astype(dz.dtype)
+
+    def dx(self, xp: Any, dz: Any, saved: Any) -> Any:
+        return self.share(xp, dz, saved.x, saved.y)
+
+    def dy(self, xp: Any, dz: Any, saved: Any) -> Any:
+        return self.share(xp, dz, saved.y, saved.x)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from super().cases()
+        z = [2.0, 2.0, np.nan] if cls.__name__ == "MaximumOp" else [1.0, 2.0, np.nan]
+        made = fixed([1.0, 2.0, np.nan], [2.0, 2.0, 1.0])
+        yield Case("ties", cls(), made, golden=(np.array(z, np.float32),))
+
+
+class MaximumOp(Extreme):
+    """z = max(x, y)."""
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.maximum(x, y)
+
+    def loses(self, a: Any, b: Any) -> Any:
+        return a < b
+
+
+class MinimumOp(Extreme):
+    """z = min(x, y)."""
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.minimum(x, y)
+
+    def loses(self, a: Any, b: Any) -> Any:
+        return a > b
+
+
 class Predicate(Unary):
     """y says something of x, as bool."""
 
@@ -218,6 +266,18 @@ def gt(input: Tensor, other: Tensor | Number) -> Tensor:
 def ge(input: Tensor, other: Tensor | Number) -> Tensor:
     """input >= other, elementwise."""
     return apply(GeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def maximum(input: Tensor, other: Tensor) -> Tensor:
+    """The larger of both, elementwise; NaN passes."""
+    return apply(MaximumOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller of both, elementwise; NaN passes."""
+    return apply(MinimumOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")

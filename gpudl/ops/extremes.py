@@ -9,7 +9,7 @@ import numpy as np
 
 from gpudl import dtypes
 from gpudl.op import Case, Op, Spec, public
-from gpudl.ops.arithmetic import maximum, minimum
+from gpudl.ops.comparison import maximum, minimum
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.reduction import Dim, Reduction, dims_of, kept_shape
 from gpudl.ops.shape import axis_of

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpudl.op import public
-from gpudl.ops.indexing import index_select, scatter_add, where
+from gpudl.ops.indexing import index_select, where
 from gpudl.ops.matmul import matmul
+from gpudl.ops.scatter import scatter_add
 from gpudl.tensor import Tensor, tensor
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gpudl.bench.workload import Call, Scale, Workload, given
+from gpudl.ops.convert import CloneOp
 from gpudl.ops.joining import CatOp
 from gpudl.ops.pad import PadOp
 from gpudl.ops.random import DropoutOp, NormalFillOp, UniformFillOp
-from gpudl.ops.shape import CloneOp
 
 
 def workloads(scale: Scale) -> Iterator[Workload]:
