@@ -33,7 +33,7 @@ SCHEDULES ?= 0 1 3 5 7 9 11 13 15 2 4 6 8 10 12 14 16
 LOADS := -c "from gpudl import _native; _native.load('emulator')"
 CPP_FILES := find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'
 
-.PHONY: help train test emulator cuda test-schedules test-asan test-race test-sass kernels lint stubs format gpu clean
+.PHONY: zoo help train test emulator cuda test-schedules test-asan test-race test-sass kernels lint stubs format gpu clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -91,6 +91,11 @@ format: $(DEV_READY) ## formats everything
 	$(DEV) -m ruff check --fix .
 	$(DEV) -m ruff format .
 	$(CPP_FILES) | xargs $(CLANG_FORMAT) -i
+
+zoo: zoo-all ## writes docs/zoo: all models on real data (hours); zoo-NAME: one page, see `gpudl zoo`
+
+zoo-%: $(VENV)/.gpudl-$(EXTRAS)
+	$(VENV)/bin/gpudl zoo $* $(ARGS)
 
 gpu: ## on a machine with an NVIDIA GPU: build, test, compute-sanitizer, benchmarks; no network needed
 	$(or $(PYTHON),python3) bench/gpu.py --out $(OUT) $(if $(STAGES),--stages $(STAGES)) -- $(ARGS)

@@ -25,6 +25,7 @@ PYTHON_LAYERS = [
     ("models", "optim", "data", "interop"),
     ("train", "distributed"),
     ("bench",),
+    ("zoo",),
     ("cli",),
     ("__main__",),
 ]

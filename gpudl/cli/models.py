@@ -1,4 +1,4 @@
-"""List the models: parameters, input and usual data set."""
+"""List the models: parameters, multiply-adds of one input, usual data set, source."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ def run(options: argparse.Namespace) -> int:
     rows = []
     for name in models.names():
         info = models.info(name)
-        parameters = sum(p.numel() for p in models.create(name).parameters())
+        found = info.summary()
         shape = "×".join(map(str, info.input_shape))
-        rows.append((name, f"{parameters:,}", shape, info.dataset, info.description))
-    print(table(("model", "parameters", "input", "data", "description"), rows, right=(1,)))
+        source = f"{info.source} {info.year or ''}".strip()
+        size, work = f"{found.parameters:,}", f"{found.multiply_adds:,}"
+        rows.append((name, size, work, shape, info.dataset, info.description, source))
+    head = ("model", "parameters", "multiply-adds", "input", "data", "description", "source")
+    print(table(head, rows, right=(1, 2)))
     return 0

@@ -6,9 +6,9 @@ import argparse
 import difflib
 from typing import Any, NoReturn
 
-from gpudl.cli import bench, doctor, evaluate, models, predict, train
+from gpudl.cli import bench, doctor, evaluate, models, predict, train, zoo
 
-COMMANDS = (train, evaluate, predict, models, bench, doctor)
+COMMANDS = (train, evaluate, predict, models, zoo, bench, doctor)
 
 
 class Parser(argparse.ArgumentParser):

@@ -36,7 +36,9 @@ class LeNet5(nn.Module):
         return self.classifier(features)  # type: ignore[no-any-return]
 
 
-@register(input_shape=(1, 28, 28), dataset="digits")
+@register(
+    input_shape=(1, 28, 28), dataset="digits", source="LeCun, Bottou, Bengio and Haffner", year=1998
+)
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
-    """LeNet-5, the convolutional network that read cheques (LeCun et al. 1998)"""
+    """LeNet-5, the convolutional network that read cheques"""
     return LeNet5(num_classes, in_channels)

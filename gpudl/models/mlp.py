@@ -35,7 +35,9 @@ class MLP(nn.Module):
         return self.layers(input)  # type: ignore[no-any-return]
 
 
-@register(input_shape=(1, 28, 28), dataset="digits")
+@register(
+    input_shape=(1, 28, 28), dataset="digits", source="Rumelhart, Hinton and Williams", year=1986
+)
 def mlp(
     num_classes: int = 10,
     in_channels: int = 1,

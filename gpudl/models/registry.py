@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from gpudl.device import meta
 from gpudl.nn.module import Module
+from gpudl.nn.summary import Summary, summary
 
 B = TypeVar("B", bound=Callable[..., Module])
 
 
 class Info(NamedTuple):
-    """build(num_classes=…, in_channels=…, …) makes the model; input_shape is (C, H, W) of one
-    image."""
+    """build(num_classes=…, in_channels=…, …) makes the model. input_shape: of one sample, (C, H, W)
+    for images. source, year: of the publication. training: settings of `gpudl train` that differ
+    from its defaults, by the names in `gpudl.train.Training`."""
 
     name: str
     build: Callable[..., Module]
     input_shape: tuple[int, ...]
     dataset: str
     description: str
+    source: str
+    year: int | None
+    training: Mapping[str, Any]
+
+    def summary(self, **options: Any) -> Summary:
+        """Parameters and multiply-adds of one sample, found without the memory for the weights."""
+        with meta:
+            return summary(self.build(**options), (1, *self.input_shape))
 
 
 _MODELS: dict[str, Info] = {}
 
 
-def register(input_shape: tuple[int, ...], dataset: str) -> Callable[[B], B]:
-    """Offer a function that builds a model under its name. dataset: what it is trained on by
-    default."""
+def register(
+    input_shape: tuple[int, ...],
+    dataset: str,
+    source: str = "",
+    year: int | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Callable[[B], B]:
+    """Offer a function that builds a model under its name; its docstring's first line describes it.
+
+    dataset: what it is trained on by default. The others: see Info.
+    """
 
     def mark(build: B) -> B:
         description = (build.__doc__ or "").strip().partition("\n")[0]
-        _MODELS[build.__name__] = Info(build.__name__, build, input_shape, dataset, description)
+        name = build.__name__
+        _MODELS[name] = Info(
+            name, build, input_shape, dataset, description, source, year, training or {}
+        )
         return build
 
     return mark

@@ -54,7 +54,8 @@ def configure(
         ("augment", AUGMENTATIONS),
     ):
         _check_choice(option, training.get(option), choices)
-    settings = config.default_training(name, **training)
+    asked = {name: value for name, value in training.items() if value is not None}
+    settings = config.default_training(name, **{**info.training, **asked})
     split, shape = recipe.load_data(name, data_dir, limit, info)
     mean, std = recipe.statistics(split.train)
     classes = split.train.classes or tuple(map(str, range(int(split.train.labels.max()) + 1)))

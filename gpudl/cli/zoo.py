@@ -1,0 +1,51 @@
+"""Show the models on real data: writes pages with pictures and tables.
+
+examples:
+  gpudl zoo                      lists the pages
+  gpudl zoo lenet5 autoencoders
+  gpudl zoo all --quick --out /tmp/zoo
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from gpudl.cli.arguments import add_device, choose_device
+from gpudl.cli.table import table
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help="names, or all")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few steps on little data, to see that it works"
+    )
+    parser.add_argument(
+        "--out", default="docs/zoo", metavar="DIR", help="where to (default: docs/zoo)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    add_device(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from gpudl import zoo
+
+    if not options.pages:
+        pages = [zoo.info(name) for name in zoo.names()]
+        rows = [(page.name, page.title, f"{page.minutes:g}") for page in pages]
+        print(table(("page", "shows", "minutes"), rows, right=(2,)))
+        return 0
+    device = choose_device(options.device)
+    names = zoo.names() if options.pages == ["all"] else options.pages
+    for name in names:
+        zoo.info(name)  # a wrong name is refused before the first page takes its minutes
+    failed = 0
+    for name in names:
+        record = zoo.write(name, options.out, options.quick, options.seed, device)
+        print(f"{options.out}/{name}.md, {record['processor_seconds']:,} s")
+        for check in record["checks"]:
+            print(
+                f"  {'holds' if check['holds'] else 'FAILS'}: {check['claim']}, {check['measured']}"
+            )
+            failed += not check["holds"] and not options.quick
+    zoo.write_index(options.out)
+    return 1 if failed else 0

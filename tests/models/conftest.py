@@ -1,0 +1,29 @@
+"""PyTorch's models, as a second opinion."""
+
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """torchvision, whose models need none of its compiled operators.
+
+    It is built for one build of PyTorch. With another these operators do not load, and it stops at
+    their names; so they are declared.
+    """
+    torch = pytest.importorskip("torch")
+    try:
+        import torchvision
+    except ImportError:
+        pytest.skip("torchvision is not installed")
+    except RuntimeError:
+        for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import torchvision
+
+        torchvision.declared = library  # it forgets its operators when it is deleted
+    return torchvision
