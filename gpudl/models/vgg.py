@@ -1,0 +1,129 @@
+"""VGG, nothing but 3x3 convolutions, deep: Simonyan and Zisserman, Very Deep Convolutional
+Networks for Large-Scale Image Recognition, ICLR 2015, configurations A, B, D and E.
+
+With batch normalisation (`_bn`) as in torchvision, whose layers, names and initial weights these
+are; and a small one for 32x32 images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpudl import nn
+from gpudl.models.registry import register
+from gpudl.nn import init
+from gpudl.tensor import Tensor
+
+# Convolutions in each of the five blocks (table 1); a block ends in max pooling.
+DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+class VGG(nn.Module):
+    """(N, in_channels, H, W) -> (N, num_classes) logits; features, avgpool, classifier as in
+    torchvision.
+
+    depths, widths: convolutions in each block, and their channels. maps: rows and columns of the
+    features that the classifier sees. hidden: units of each of its two hidden layers, 0 for none.
+    """
+
+    def __init__(
+        self,
+        depths: Sequence[int],
+        widths: Sequence[int] = WIDTHS,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        batch_norm: bool = False,
+        maps: int = 7,
+        hidden: int = 4096,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for depth, width in zip(depths, widths, strict=True):
+            for _ in range(depth):
+                layers.append(nn.Conv2d(in_channels, width, 3, padding=1))
+                layers += [nn.BatchNorm2d(width)] if batch_norm else []
+                layers.append(nn.ReLU())
+                in_channels = width
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d((maps, maps))
+        head: list[nn.Module] = []
+        width = in_channels * maps**2
+        for _ in range(2 if hidden else 0):
+            head += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
+            width = hidden
+        self.classifier = nn.Sequential(*head, nn.Linear(width, num_classes))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """As torchvision starts: convolutions after He et al. (2015) by fan-out, linear layers
+        normal with standard deviation 0.01, biases 0."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(layer, nn.Linear):
+                init.normal_(layer.weight, 0.0, 0.01)
+            else:
+                continue
+            if layer.bias is not None:
+                init.zeros_(layer.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        features = self.avgpool(self.features(input))
+        return self.classifier(features.flatten(1))  # type: ignore[no-any-return]
+
+
+def _register(depth: int, batch_norm: bool) -> Callable[..., VGG]:
+    """Offer vgg<depth> or vgg<depth>_bn."""
+
+    def build(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+        return VGG(
+            DEPTHS[depth],
+            num_classes=num_classes,
+            in_channels=in_channels,
+            batch_norm=batch_norm,
+            hidden=hidden,
+        )
+
+    build.__name__ = build.__qualname__ = f"vgg{depth}" + "_bn" * batch_norm
+    build.__doc__ = f"VGG with {depth} layers" + " and batch normalisation" * batch_norm
+    return register(
+        input_shape=(3, 224, 224),
+        dataset="cifar-10",
+        source="Simonyan and Zisserman, ICLR 2015",
+        year=2014,
+        training={"epochs": 74, "batch_size": 256, "lr": 0.01, "weight_decay": 5e-4},
+    )(build)
+
+
+vgg11, vgg11_bn = _register(11, False), _register(11, True)
+vgg13, vgg13_bn = _register(13, False), _register(13, True)
+vgg16, vgg16_bn = _register(16, False), _register(16, True)
+vgg19, vgg19_bn = _register(19, False), _register(19, True)
+
+
+@register(
+    input_shape=(3, 32, 32),
+    dataset="cifar-10",
+    source="Simonyan and Zisserman, ICLR 2015",
+    year=2014,
+    training={"epochs": 5, "batch_size": 64, "lr": 0.05, "weight_decay": 5e-4},
+)
+def vgg_small(
+    num_classes: int = 10,
+    in_channels: int = 3,
+    widths: Sequence[int] = (32, 64, 128),
+    batch_norm: bool = True,
+    **options: Any,
+) -> VGG:
+    """VGG for images of 32x32: three blocks of two convolutions, one linear layer
+
+    options: those of VGG.
+    """
+    depths = (2,) * len(widths)
+    maps = 32 >> len(widths)
+    settings: dict[str, Any] = {"maps": maps, "hidden": 0, **options}
+    return VGG(depths, widths, num_classes, in_channels, batch_norm, **settings)

@@ -1,0 +1,44 @@
+"""What tests of models share: counting, agreement with a peer on the same weights, one step."""
+
+import numpy as np
+
+import gpudl
+from gpudl import models, nn, optim
+
+
+def count(name, **options):
+    """The parameters of a model, found without memory for them."""
+    with gpudl.device("meta"):
+        net = models.create(name, **options)
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def agree(own, peer, shape):
+    """Copies the weights of a PyTorch model into ours; their logits differ by 1e-4 at most, of
+    the largest."""
+    import torch
+
+    images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    own.load_state_dict({name: value.numpy() for name, value in peer.state_dict().items()})
+    with torch.no_grad(), gpudl.no_grad():
+        wanted = peer.eval()(torch.from_numpy(images)).numpy()
+        got = own.eval()(gpudl.tensor(images)).numpy()
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * max(1, np.abs(wanted).max()))
+
+
+def train_a_step(net, shape, lr=1e-3):
+    """A step of descent on one batch lowers its loss; every parameter has a gradient."""
+    rng = np.random.default_rng(0)
+    images = gpudl.tensor(rng.standard_normal(shape).astype(np.float32))
+    labels = gpudl.tensor(rng.integers(0, 10, shape[0]))
+    optimizer = optim.SGD(net.parameters(), lr=lr)
+    losses = []
+    for _ in range(2):
+        gpudl.manual_seed(0)  # the same dropout both times
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(net(images), labels)
+        loss.backward()
+        assert all(np.abs(p.grad.numpy()).sum() > 0 for p in net.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[1] < losses[0]

@@ -1,0 +1,77 @@
+"""AlexNet: the published numbers of parameters, torchvision's outputs, the paper's shapes."""
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import models, nn
+from tests.models.agreement import agree, count, train_a_step
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("alexnet_2012", 60_965_224), ("alexnet", 61_100_840)]
+)
+def test_number_of_parameters(name, parameters):
+    assert count(name) == parameters
+
+
+# Zeiler and Fergus 2014, section 5: what the layers hold, here of the paper's grouped net.
+@pytest.mark.parametrize(
+    ("without", "parameters"),
+    [
+        (("fc7",), 60_965_224 - 4096 * 4097),
+        (("fc6", "fc7"), 2_334_080 + 9216 * 1000 + 1000),
+        (("conv3", "conv4"), 60_965_224 - 384 * (256 * 9 + 1) - 384 * (192 * 9 + 1) - 256 * 64 * 9),
+    ],
+)
+def test_without_some_layers(without, parameters):
+    assert count("alexnet_2012", without=without) == parameters
+
+
+def test_only_some_layers_can_go():
+    with pytest.raises(ValueError, match=r"without names \['conv1'\]; it may name \('conv3'"):
+        models.create("alexnet_small", without=["conv1"])
+
+
+def test_logits_of_torchvision(torchvision):
+    from torch import nn as torch_nn
+
+    peer = torchvision.models.AlexNet(num_classes=7)
+    peer.classifier[1] = torch_nn.Linear(9216, 32)  # as `hidden`: few weights, quick
+    peer.classifier[4] = torch_nn.Linear(32, 32)
+    peer.classifier[6] = torch_nn.Linear(32, 7)
+    agree(models.create("alexnet", num_classes=7, hidden=32), peer, (1, 3, 67, 64))
+
+
+def test_names_of_torchvision(torchvision):
+    import torch
+
+    with torch.device("meta"), gpudl.device("meta"):
+        own, peer = models.create("alexnet"), torchvision.models.alexnet()
+    shapes = {name: tuple(value.shape) for name, value in peer.state_dict().items()}
+    assert {name: value.shape for name, value in own.state_dict().items()} == shapes
+
+
+def test_the_layers_of_the_paper_see_its_sizes():
+    """Figure 2 of the paper: 55x55x96, 27x27x256, 13x13x384 twice, 13x13x256."""
+    with gpudl.device("meta"):
+        net = models.create("alexnet_2012")
+    rows = nn.summary(net, (1, 3, 224, 224)).rows
+    outputs = [row.output[1:] for row in rows if row.kind == "Conv2d"]
+    assert outputs == [(96, 55, 55), (256, 27, 27), (384, 13, 13), (384, 13, 13), (256, 13, 13)]
+
+
+def test_the_paper_net_starts_as_in_the_paper():
+    net = models.create("alexnet_2012", num_classes=5, hidden=8)
+    ones = [
+        np.unique(p.detach().numpy()).tolist() for n, p in net.named_parameters() if "bias" in n
+    ]
+    assert ones == [[0], [1], [0], [1], [1], [1], [1], [0]]
+    assert net.features[4].weight.detach().numpy().std() == pytest.approx(0.01, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"norm": True, "dropout": 0.5}, {"without": ("conv3", "conv4", "fc6", "fc7")}]
+)
+def test_small_one_trains(options):
+    train_a_step(models.create("alexnet_small", **options), (8, 3, 32, 32))
