@@ -1,0 +1,230 @@
+"""Deep Boltzmann machines: Salakhutdinov and Hinton, Deep Boltzmann Machines, AISTATS 2009."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gpudl
+import gpudl.nn.functional as F
+from gpudl import nn
+from gpudl.autograd import no_grad
+from gpudl.models.rbm import fit, in_batches, parameter_groups
+from gpudl.models.registry import register
+from gpudl.nn.module import Parameter
+from gpudl.random import Generator
+from gpudl.tensor import Tensor
+
+
+class DBM(nn.Module):
+    """Two layers of hidden units over the visible ones, all binary, undirected throughout:
+    -E(v, h1, h2) = h1·W1·v + h2·W2·h1 + b·v + c1·h1 + c2·h2.
+
+    weight1: (hidden[0], in_features), weight2: (hidden[1], hidden[0]). chains: how many persistent
+    Markov chains estimate the model's side of the gradient; they are buffers, all zeros at first.
+    Calling it reconstructs: (N, …) -> the same shape, through the mean-field hidden units.
+    """
+
+    chain_v: Tensor
+    chain_h2: Tensor
+
+    def __init__(
+        self,
+        in_features: int = 784,
+        hidden: Sequence[int] = (500, 1000),
+        chains: int = 100,
+        device: Any = None,
+    ) -> None:
+        super().__init__()
+        if len(hidden) != 2 or min(*hidden, in_features, chains) < 1:
+            raise ValueError(
+                f"DBM: hidden is {tuple(hidden)}, in_features {in_features}, chains {chains}; "
+                "there must be two hidden widths, and all be 1 or more"
+            )
+        self.in_features, self.hidden = in_features, tuple(hidden)
+        first, second = hidden
+        self.weight1 = Parameter(gpudl.normal(0.0, 0.01, (first, in_features), device=device))
+        self.weight2 = Parameter(gpudl.normal(0.0, 0.01, (second, first), device=device))
+        self.visible_bias = Parameter(gpudl.zeros(in_features, device=device))
+        self.hidden1_bias = Parameter(gpudl.zeros(first, device=device))
+        self.hidden2_bias = Parameter(gpudl.zeros(second, device=device))
+        self.register_buffer("chain_v", gpudl.zeros(chains, in_features, device=device))
+        self.register_buffer("chain_h2", gpudl.zeros(chains, second, device=device))
+
+    # ---------------------------------------------------------------- inference
+
+    @no_grad()
+    def mean_field(
+        self, v: Tensor, steps: int = 10, start: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(μ1, μ2): means of the factorial distribution nearest to p(h1, h2 | v).
+
+        v: (N, in_features). Each step sets μ1, then μ2, to its best value given the other; none
+        lowers `bound`. start: μ2 before the first step, by default that of a pass upwards in which
+        the first layer counts its input twice (section 3.2).
+        """
+        up = F.linear(v, self.weight1, self.hidden1_bias)
+        if start is None:
+            doubled = F.sigmoid(up + v @ self.weight1.T)
+            start = F.linear(doubled, self.weight2, self.hidden2_bias, activation="sigmoid")
+        mu1, mu2 = start, start
+        for _ in range(steps):
+            mu1 = F.sigmoid(up + mu2 @ self.weight2)
+            mu2 = F.linear(mu1, self.weight2, self.hidden2_bias, activation="sigmoid")
+        return mu1, mu2
+
+    def bound(self, v: Tensor, mu1: Tensor, mu2: Tensor) -> Tensor:
+        """log p(v) + log Z is at least this, the expectation of -E and the entropy of the
+        factorial distribution: (N, …) -> (N,). Equation 6."""
+        first = (F.linear(v, self.weight1, self.hidden1_bias) * mu1).sum(1)
+        second = (F.linear(mu1, self.weight2, self.hidden2_bias) * mu2).sum(1)
+        return v @ self.visible_bias + first + second + _entropy(mu1) + _entropy(mu2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        v = images.reshape(len(images), self.in_features)
+        mean = F.sigmoid(self.mean_field(v)[0] @ self.weight1 + self.visible_bias)
+        return mean.reshape(images.shape)
+
+    # ---------------------------------------------------------------- sampling
+
+    def hidden1_mean(self, v: Tensor, h2: Tensor) -> Tensor:
+        """p(h1 = 1 | v, h2)."""
+        return F.sigmoid(F.linear(v, self.weight1, self.hidden1_bias) + h2 @ self.weight2)
+
+    @no_grad()
+    def gibbs(
+        self, v: Tensor, h2: Tensor, steps: int = 1, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(means of v, sample of v, sample of h2) after so many steps: h1 given v and h2, then v
+        and h2 given h1."""
+        mean = v
+        for _ in range(steps):
+            h1 = self.hidden1_mean(v, h2).bernoulli(generator)
+            mean, v = F.gibbs_half_step(
+                h1, self.weight1, self.visible_bias, transpose=True, generator=generator
+            )
+            _, h2 = F.gibbs_half_step(h1, self.weight2, self.hidden2_bias, generator=generator)
+        return mean, v, h2
+
+    @no_grad()
+    def sample(self, count: int, steps: int = 1000) -> Tensor:
+        """(count, in_features) means of the pixels, so many steps of Gibbs sampling behind the
+        persistent chains, of which some serve more than once where count is larger."""
+        row = gpudl.arange(count, device=self.chain_v.device) % len(self.chain_v)
+        return self.gibbs(self.chain_v[row], self.chain_h2[row], steps)[0]
+
+    @no_grad()
+    def as_rbm(self) -> nn.RBM:
+        """The same distribution as a restricted machine whose visible units are h1 and whose hidden
+        ones are v and h2, so that gpudl.models.partition estimates its log Z. A copy."""
+        first, second = self.hidden
+        rbm = nn.RBM(first, self.in_features + second, device=self.weight1.device)
+        rbm.weight.copy_(gpudl.cat([self.weight1.T, self.weight2], 0))
+        rbm.visible_bias.copy_(self.hidden1_bias)
+        rbm.hidden_bias.copy_(gpudl.cat([self.visible_bias, self.hidden2_bias], 0))
+        return rbm
+
+    # ---------------------------------------------------------------- training
+
+    @no_grad()
+    def fill_gradients(
+        self, v: Tensor, field: int = 5, k: int = 1, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Set `.grad` to the estimated gradient of -log p(v), and move the chains; returns the
+        mean-field (μ1, μ2).
+
+        v: (N, in_features) data. field: steps of mean field for the data's side; k: steps of Gibbs
+        sampling of the persistent chains for the model's (section 3.1).
+        """
+        mu1, mu2 = self.mean_field(v, field)
+        _, self.chain_v, self.chain_h2 = self.gibbs(self.chain_v, self.chain_h2, k, generator)
+        h1 = self.hidden1_mean(self.chain_v, self.chain_h2)
+        lower = F.contrastive_divergence(v, mu1, self.chain_v, h1)
+        upper = F.contrastive_divergence(mu1, mu2, h1, self.chain_h2)
+        self.weight1.grad, self.visible_bias.grad, self.hidden1_bias.grad = lower
+        self.weight2.grad, _, self.hidden2_bias.grad = upper
+        return mu1, mu2
+
+    def make_stepper(self, make_optimizer: Callable[..., Any]) -> MeanFieldSteps:
+        """For `gpudl train`: joint training from the start."""
+        return MeanFieldSteps(self, make_optimizer)
+
+
+def _entropy(mu: Tensor) -> Tensor:
+    """Of independent bits with these means: (N, units) -> (N,); a bit that is certain has none."""
+    inside = mu.clamp(1e-7, 1 - 1e-7)
+    return -(mu * inside.log() + (1 - mu) * (1 - inside).log()).sum(1)
+
+
+class MeanFieldSteps:
+    """Steps of training of a DBM on images in [0, 1], which are rounded to bits."""
+
+    def __init__(self, dbm: DBM, make_optimizer: Callable[..., Any]) -> None:
+        self.dbm = dbm
+        self.optimizers: Mapping[str, Any] = {"optimizer": make_optimizer(dbm.parameters())}
+
+    def step(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """The mean squared error of the mean-field reconstruction is the loss."""
+        v = (images.reshape(len(images), self.dbm.in_features) > 0.5).to(images.dtype)
+        mu1, _ = self.dbm.fill_gradients(v)
+        mean = F.sigmoid(mu1 @ self.dbm.weight1 + self.dbm.visible_bias).detach()
+        self.optimizers["optimizer"].step()
+        return {"loss": ((mean - v) ** 2).mean()}
+
+
+class _Lowest(nn.RBM):
+    """Its hidden units count their input twice, in place of what the layer above will give."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        return F.linear(2 * v, self.weight, self.hidden_bias, activation="sigmoid")
+
+    def sample_hidden(self, v: Tensor, generator: Generator | None = None) -> Any:
+        return super().sample_hidden(2 * v, generator)
+
+
+class _Highest(nn.RBM):
+    """Its visible units count their input twice, in place of what the layer below will give."""
+
+    def sample_visible(
+        self, h: Tensor, generator: Generator | None = None, bias: Tensor | None = None
+    ) -> Any:
+        return super().sample_visible(2 * h, generator, bias)
+
+
+def pretrain(
+    dbm: DBM,
+    data: Tensor,
+    make_optimizer: Callable[..., Any],
+    epochs: Sequence[int] = (5, 5),
+    *,
+    batch_size: int = 100,
+    generator: Generator | None = None,
+) -> None:
+    """Greedy training of the two layers by CD-1, with the input doubled where the other layer is
+    missing (section 3.2); the chains then begin at data. data: (N, in_features).
+
+    make_optimizer(groups of parameters) makes the optimizer of a layer.
+    """
+    device, (first, second) = dbm.weight1.device, dbm.hidden
+    lower = _Lowest(dbm.in_features, first, device=device)
+    upper = _Highest(first, second, device=device)
+    features = data
+    for rbm, count in zip((lower, upper), epochs, strict=True):
+        optimizer = make_optimizer(parameter_groups(rbm))
+        fit(rbm, features, optimizer, count, batch_size=batch_size, generator=generator)
+        features = in_batches(rbm, features)
+    with no_grad():
+        dbm.weight1.copy_(lower.weight)
+        dbm.weight2.copy_(upper.weight)
+        dbm.visible_bias.copy_(lower.visible_bias)
+        dbm.hidden1_bias.copy_((lower.hidden_bias + upper.visible_bias) * 0.5)
+        dbm.hidden2_bias.copy_(upper.hidden_bias)
+        rows = gpudl.arange(len(dbm.chain_v), device=device) % len(data)
+        dbm.chain_v = data[rows]
+        dbm.chain_h2 = features[rows].bernoulli(generator)
+
+
+@register(input_shape=(1, 28, 28), dataset="mnist")
+def dbm(in_channels: int = 1, image_size: int = 28, hidden: Sequence[int] = (500, 1000)) -> DBM:
+    """A deep Boltzmann machine of 500 and 1000 hidden units (Salakhutdinov and Hinton 2009)"""
+    return DBM(in_channels * image_size**2, hidden)

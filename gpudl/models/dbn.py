@@ -1,0 +1,176 @@
+"""Deep belief networks: Hinton, Osindero and Teh, A Fast Learning Algorithm for Deep Belief Nets,
+Neural Computation 18 (2006)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import gpudl
+import gpudl.nn.functional as F
+from gpudl import nn
+from gpudl.autograd import no_grad
+from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
+from gpudl.models.registry import register
+from gpudl.random import Generator
+from gpudl.tensor import Tensor
+
+
+class DBN(nn.Module):
+    """Restricted Boltzmann machines on top of each other: each one's hidden units are the visible
+    units of the next.
+
+    hidden: the widths, from below. The top machine sees the layer below it and a unit a class
+    (`num_classes` 0: none). As a generative model the upper two layers are that machine and the
+    lower ones sigmoid layers from it to the image. As a network for recognition, which calling it
+    is, (N, …) -> (N, num_classes) logits: sigmoid layers upwards, and from the highest one through
+    the weights of the class units; without classes the means of the highest layer.
+    """
+
+    def __init__(
+        self,
+        in_features: int = 784,
+        hidden: Sequence[int] = (500, 500, 2000),
+        num_classes: int = 10,
+        device: Any = None,
+    ) -> None:
+        super().__init__()
+        if not hidden:
+            raise ValueError("DBN: hidden is empty; it must have the width of one layer or more")
+        self.in_features, self.num_classes = in_features, num_classes
+        widths = [in_features, *hidden]
+        pairs = pairwise(widths[:-1])
+        self.layers = nn.ModuleList([nn.RBM(v, h, device=device) for v, h in pairs])
+        self.top: nn.RBM = (
+            ClassificationRBM(widths[-2], num_classes, widths[-1], device=device)
+            if num_classes
+            else nn.RBM(widths[-2], widths[-1], device=device)
+        )
+
+    def below_top(self, x: Tensor) -> Tensor:
+        """Means of the features that the top machine sees. With gradients."""
+        x = x.reshape(len(x), self.in_features)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def code(self, x: Tensor) -> Tensor:
+        """What enters the units of the highest layer, before the sigmoid. With gradients."""
+        x = self.below_top(x)
+        return F.linear(x, self.top.weight[:, : x.shape[1]], self.top.hidden_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.sigmoid(self.code(x))
+        if not self.num_classes:
+            return h
+        n = self.top.visible_features - self.num_classes
+        return F.linear(h, self.top.weight[:, n:].T, self.top.visible_bias[n:])
+
+    @no_grad()
+    def down(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Means of the image, sampled downwards from the layer below the top machine."""
+        mean = x
+        for layer in reversed(self.layers):
+            mean, x = layer.sample_visible(x, generator)
+        return mean
+
+    @no_grad()
+    def generate(
+        self, labels: Tensor, steps: int = 200, generator: Generator | None = None
+    ) -> Tensor:
+        """(N,) int64 -> (N, in_features) means of the pixels: so many steps of Gibbs sampling in
+        the top machine with the class units held, from noise; then downwards."""
+        if not isinstance(self.top, ClassificationRBM):
+            raise TypeError("DBN.generate: the net has no class units (num_classes is 0)")
+        n, device = self.top.in_features, labels.device
+        noise = gpudl.rand(len(labels), n, device=device, generator=generator).round()
+        known = gpudl.arange(self.top.visible_features, device=device) >= n
+        v = self.top.gibbs(self.top.join(noise, labels), steps, generator, known)
+        return self.down(v[:, :n], generator)
+
+    def sample(self, count: int) -> Tensor:
+        """(count, in_features): generated images of the classes in turn."""
+        labels = gpudl.arange(count, device=self.top.weight.device) % max(self.num_classes, 1)
+        return self.generate(labels)
+
+    def make_stepper(self, make_optimizer: Callable[..., Any]) -> LayersAtOnce:
+        """For `gpudl train`: contrastive divergence in all layers at the same time."""
+        return LayersAtOnce(self, make_optimizer)
+
+    @no_grad()
+    def judge(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The top machine's exact p(class | features), and how often its largest is right."""
+        logits = self.top(self.below_top(images))
+        right = (logits.argmax(1) == labels).to(logits.dtype).mean()
+        return {"loss": F.cross_entropy(logits, labels), "accuracy": right}
+
+
+class LayersAtOnce:
+    """Steps of training in which every machine takes a step of CD-1 on the means of the one below,
+    as that is by then. It does without an order of the layers, which `pretrain` needs."""
+
+    def __init__(self, dbn: DBN, make_optimizer: Callable[..., Any]) -> None:
+        self.dbn = dbn
+        self.optimizers: Mapping[str, Any] = {"optimizer": make_optimizer(dbn.parameters())}
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The mean squared error of the bottom machine's reconstruction is the loss."""
+        optimizer = self.optimizers["optimizer"]
+        optimizer.zero_grad()
+        v = images.reshape(len(images), self.dbn.in_features)
+        errors = []
+        for rbm in [*self.dbn.layers, self.dbn.top]:
+            if isinstance(rbm, ClassificationRBM):
+                v = rbm.join(v, labels)
+            errors.append(((rbm.contrastive_divergence(v) - v) ** 2).mean())
+            v = rbm.sample_hidden(v)[0]
+        optimizer.step()
+        return {"loss": errors[0], "top": errors[-1]}
+
+
+def pretrain(
+    dbn: DBN,
+    images: Tensor,
+    labels: Tensor | None,
+    make_optimizer: Callable[..., Any],
+    epochs: Sequence[int] = (10, 10, 10),
+    *,
+    batch_size: int = 100,
+    chains: int = 0,
+    generator: Generator | None = None,
+) -> None:
+    """Greedy training, layer by layer from below (Hinton, Osindero and Teh 2006, section 5).
+
+    images: (N, in_features) in [0, 1]; labels: (N,) int64, None for a net without classes.
+    make_optimizer(groups of parameters) makes the optimizer of a layer. epochs: for each layer; 0
+    leaves it as it is. chains: persistent ones of the top machine, 0 for CD-1 as in the others.
+    """
+    machines = [*dbn.layers, dbn.top]
+    if len(epochs) != len(machines):
+        raise ValueError(f"pretrain: {len(epochs)} epochs for {len(machines)} layers")
+    if (labels is None) != (dbn.num_classes == 0):
+        raise ValueError("pretrain: labels are needed where the net has classes, only there")
+    data = images
+    for rbm, count in zip(machines, epochs, strict=True):
+        if isinstance(rbm, ClassificationRBM) and labels is not None:
+            data = rbm.join(data, labels)
+        if count:
+            optimizer = make_optimizer(parameter_groups(rbm))
+            held = chains if rbm is dbn.top else 0
+            fit(
+                rbm, data, optimizer, count, batch_size=batch_size, chains=held, generator=generator
+            )
+        if rbm is not dbn.top:
+            data = in_batches(rbm, data)
+
+
+@register(input_shape=(1, 28, 28), dataset="mnist")
+def dbn(
+    num_classes: int = 10,
+    in_channels: int = 1,
+    image_size: int = 28,
+    hidden: Sequence[int] = (500, 500, 2000),
+) -> DBN:
+    """A deep belief network, 784-500-500-2000 and ten class units (Hinton et al. 2006)"""
+    return DBN(in_channels * image_size**2, hidden, num_classes)
