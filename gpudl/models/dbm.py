@@ -224,7 +224,12 @@ def pretrain(
         dbm.chain_h2 = features[rows].bernoulli(generator)
 
 
-@register(input_shape=(1, 28, 28), dataset="mnist")
+@register(
+    input_shape=(1, 28, 28),
+    dataset="mnist",
+    source="Salakhutdinov and Hinton, AISTATS 2009",
+    year=2009,
+)
 def dbm(in_channels: int = 1, image_size: int = 28, hidden: Sequence[int] = (500, 1000)) -> DBM:
     """A deep Boltzmann machine of 500 and 1000 hidden units (Salakhutdinov and Hinton 2009)"""
     return DBM(in_channels * image_size**2, hidden)

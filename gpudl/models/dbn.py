@@ -165,7 +165,12 @@ def pretrain(
             data = in_batches(rbm, data)
 
 
-@register(input_shape=(1, 28, 28), dataset="mnist")
+@register(
+    input_shape=(1, 28, 28),
+    dataset="mnist",
+    source="Hinton, Osindero and Teh, Neural Computation 18, 2006",
+    year=2006,
+)
 def dbn(
     num_classes: int = 10,
     in_channels: int = 1,
