@@ -1,0 +1,256 @@
+"""Residual networks: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, CVPR 2016.
+
+A block adds what it computes to what it was given, so that a deep net starts close to the identity.
+The ImageNet nets (18 to 152) have torchvision's names, the CIFAR nets (20 to 110, section 4.2 of the
+paper) those of the implementations in common use: conv1, bn1, layer1.0.conv1, …, linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from gpudl import nn
+from gpudl.models.registry import register
+from gpudl.nn import functional as F
+from gpudl.nn import init
+from gpudl.tensor import Tensor
+
+SHORTCUTS = ("A", "B", "C")
+
+
+def conv3x3(in_planes: int, planes: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_planes, planes, 3, stride, padding=1, bias=False)
+
+
+def conv1x1(in_planes: int, planes: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_planes, planes, 1, stride, bias=False)
+
+
+class PaddedShortcut(nn.Module):
+    """Option A: every stride-th pixel, and channels of zeros on both sides of those there are."""
+
+    def __init__(self, in_planes: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.before = (planes - in_planes) // 2
+        self.behind = planes - in_planes - self.before
+
+    def forward(self, input: Tensor) -> Tensor:
+        seen = input[:, :, :: self.stride, :: self.stride]
+        return F.pad(seen, (0, 0, 0, 0, self.before, self.behind))
+
+
+def shortcut_of(option: str, in_planes: int, planes: int, stride: int) -> nn.Module | None:
+    """What a block adds to its result; None is the identity.
+
+    Section 4.1 of the paper: A pads with zeros where the shape changes, B projects there, C
+    projects everywhere.
+    """
+    if option not in SHORTCUTS:
+        raise ValueError(f"ResNet: shortcut is {option!r}; it must be one of {SHORTCUTS}")
+    if option != "C" and stride == 1 and in_planes == planes:
+        return None
+    if option == "A":
+        return PaddedShortcut(in_planes, planes, stride)
+    return nn.Sequential(conv1x1(in_planes, planes, stride), nn.BatchNorm2d(planes))
+
+
+class BasicBlock(nn.Module):
+    """relu(shortcut(x) + two convolutions of 3x3): figure 5, left. bn2 adds and applies the ReLU."""
+
+    expansion: ClassVar[int] = 1
+
+    def __init__(
+        self, in_planes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(in_planes, planes, stride)
+        self.bn1 = nn.BatchNorm2d(planes, activation="relu")
+        self.conv2 = conv3x3(planes, planes)
+        self.bn2 = nn.BatchNorm2d(planes, activation="relu")
+        self.add_module("downsample", downsample)
+
+    def forward(self, input: Tensor) -> Tensor:
+        identity = input if self.downsample is None else self.downsample(input)
+        hidden = self.bn1(self.conv1(input))
+        return self.bn2(self.conv2(hidden), identity)  # type: ignore[no-any-return]
+
+
+class Bottleneck(nn.Module):
+    """relu(shortcut(x) + convolutions of 1x1, 3x3 and 1x1): figure 5, right.
+
+    As in torchvision the 3x3 convolution has the stride, not the first one.
+    """
+
+    expansion: ClassVar[int] = 4
+
+    def __init__(
+        self, in_planes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.conv1 = conv1x1(in_planes, planes)
+        self.bn1 = nn.BatchNorm2d(planes, activation="relu")
+        self.conv2 = conv3x3(planes, planes, stride)
+        self.bn2 = nn.BatchNorm2d(planes, activation="relu")
+        self.conv3 = conv1x1(planes, planes * self.expansion)
+        self.bn3 = nn.BatchNorm2d(planes * self.expansion, activation="relu")
+        self.add_module("downsample", downsample)
+
+    def forward(self, input: Tensor) -> Tensor:
+        identity = input if self.downsample is None else self.downsample(input)
+        hidden = self.bn2(self.conv2(self.bn1(self.conv1(input))))
+        return self.bn3(self.conv3(hidden), identity)  # type: ignore[no-any-return]
+
+
+Block = type[BasicBlock] | type[Bottleneck]
+
+
+def stage(
+    block: Block, in_planes: int, planes: int, blocks: int, stride: int, shortcut: str
+) -> nn.Sequential:
+    """Blocks of one width; the first has the stride."""
+    width = planes * block.expansion
+    made = []
+    for number in range(blocks):
+        step = stride if number == 0 else 1
+        before = in_planes if number == 0 else width
+        made.append(block(before, planes, step, shortcut_of(shortcut, before, width, step)))
+    return nn.Sequential(*made)
+
+
+class ResNet(nn.Module):
+    """(N, in_channels, H, W) -> (N, num_classes) logits; made for 224x224, takes any size.
+
+    layers: blocks in each of the four stages. shortcut: A, B or C (section 4.1). zero_init_residual:
+    each block starts as its shortcut alone (Goyal et al. 2017).
+    """
+
+    def __init__(
+        self,
+        block: Block,
+        layers: Sequence[int],
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        shortcut: str = "B",
+        zero_init_residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64, activation="relu")
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        e = block.expansion
+        self.layer1 = stage(block, 64, 64, layers[0], 1, shortcut)
+        self.layer2 = stage(block, 64 * e, 128, layers[1], 2, shortcut)
+        self.layer3 = stage(block, 128 * e, 256, layers[2], 2, shortcut)
+        self.layer4 = stage(block, 256 * e, 512, layers[3], 2, shortcut)
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(512 * e, num_classes)
+        self._start(zero_init_residual)
+
+    def _start(self, zero_init_residual: bool) -> None:
+        """As torchvision: He et al. (2015), by the outputs of each filter."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
+                last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
+                init.zeros_(last.weight)
+
+    def features(self, input: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> (N, 512 or 2048): what the last layer sees."""
+        hidden = self.maxpool(self.bn1(self.conv1(input)))
+        hidden = self.layer4(self.layer3(self.layer2(self.layer1(hidden))))
+        return self.avgpool(hidden).flatten(1)  # type: ignore[no-any-return]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.fc(self.features(input))  # type: ignore[no-any-return]
+
+
+class CifarResNet(nn.Module):
+    """(N, in_channels, H, W) -> (N, num_classes) logits, for 32x32: section 4.2.
+
+    depth: 6n + 2 layers, n blocks in each of three stages with 16, 32 and 64 filters; shortcuts by
+    option A, so that it has no more parameters than the plain net.
+    """
+
+    def __init__(self, depth: int, num_classes: int = 10, in_channels: int = 3) -> None:
+        super().__init__()
+        if depth < 8 or depth % 6 != 2:
+            raise ValueError(f"CifarResNet: depth is {depth}; it must be 6n + 2: 20, 32, 44, …")
+        blocks = depth // 6
+        self.conv1 = conv3x3(in_channels, 16)
+        self.bn1 = nn.BatchNorm2d(16, activation="relu")
+        self.layer1 = stage(BasicBlock, 16, 16, blocks, 1, "A")
+        self.layer2 = stage(BasicBlock, 16, 32, blocks, 2, "A")
+        self.layer3 = stage(BasicBlock, 32, 64, blocks, 2, "A")
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.linear = nn.Linear(64, num_classes)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def features(self, input: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> (N, 64): what the last layer sees."""
+        hidden = self.bn1(self.conv1(input))
+        hidden = self.layer3(self.layer2(self.layer1(hidden)))
+        return self.avgpool(hidden).flatten(1)  # type: ignore[no-any-return]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.linear(self.features(input))  # type: ignore[no-any-return]
+
+
+SOURCE = "He, Zhang, Ren and Sun, CVPR 2016"
+LAYERS: dict[int, tuple[Block, tuple[int, ...]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}  # table 1
+
+
+def _imagenet(depth: int) -> Callable[..., ResNet]:
+    """Offer resnet<depth>; its images of other sizes are resized by `gpudl train`."""
+    block, layers = LAYERS[depth]
+
+    def build(
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        shortcut: str = "B",
+        zero_init_residual: bool = False,
+    ) -> ResNet:
+        return ResNet(block, layers, num_classes, in_channels, shortcut, zero_init_residual)
+
+    build.__name__ = build.__qualname__ = f"resnet{depth}"
+    build.__doc__ = f"ResNet with {depth} layers, for ImageNet"
+    return register(
+        input_shape=(3, 224, 224),
+        dataset="cifar-10",
+        source=SOURCE,
+        year=2015,
+        training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.05},
+    )(build)
+
+
+def _cifar(depth: int) -> Callable[..., CifarResNet]:
+    """Offer resnet<depth> for CIFAR-10. Its full training: recipes/resnet20-cifar10.json."""
+
+    def build(num_classes: int = 10, in_channels: int = 3) -> CifarResNet:
+        return CifarResNet(depth, num_classes, in_channels)
+
+    build.__name__ = build.__qualname__ = f"resnet{depth}"
+    build.__doc__ = f"ResNet with {depth} layers, for CIFAR-10"
+    return register(
+        input_shape=(3, 32, 32),
+        dataset="cifar-10",
+        source=SOURCE,
+        year=2015,
+        training={
+            "epochs": 10, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "weight_decay": 1e-4,
+        },
+    )(build)  # fmt: skip
+
+
+resnet18, resnet34, resnet50, resnet101, resnet152 = map(_imagenet, LAYERS)
+resnet20, resnet32, resnet44, resnet56, resnet110 = map(_cifar, (20, 32, 44, 56, 110))
