@@ -111,7 +111,9 @@ class Inception(nn.Module):
 class InceptionAux(nn.Module):
     """A head inside the net, (N, in_channels, 14, 14) -> (N, num_classes): section 5."""
 
-    def __init__(self, in_channels: int, num_classes: int, batch_norm: bool, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, num_classes: int, batch_norm: bool, dropout: float
+    ) -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d((4, 4)) if batch_norm else nn.AvgPool2d(5, stride=3)
         self.conv = Conv(in_channels, 128, 1, batch_norm)

@@ -1,8 +1,8 @@
-"""Residual networks: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, CVPR 2016.
+"""Residual networks: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition (2016).
 
-A block adds what it computes to what it was given, so that a deep net starts close to the identity.
-The ImageNet nets (18 to 152) have torchvision's names, the CIFAR nets (20 to 110, section 4.2 of the
-paper) those of the implementations in common use: conv1, bn1, layer1.0.conv1, …, linear.
+A block adds what it computes to what it was given, so a deep net can be the identity at no cost.
+The ImageNet nets (18 to 152) have torchvision's names; the CIFAR nets (20 to 110, section 4.2)
+those of the implementations in common use: conv1, bn1, layer1.0.conv1, …, linear.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def shortcut_of(option: str, in_planes: int, planes: int, stride: int) -> nn.Mod
 
 
 class BasicBlock(nn.Module):
-    """relu(shortcut(x) + two convolutions of 3x3): figure 5, left. bn2 adds and applies the ReLU."""
+    """relu(shortcut(x) + two convolutions of 3x3): figure 5, left. bn2 makes sum and ReLU."""
 
     expansion: ClassVar[int] = 1
 
@@ -122,8 +122,8 @@ def stage(
 class ResNet(nn.Module):
     """(N, in_channels, H, W) -> (N, num_classes) logits; made for 224x224, takes any size.
 
-    layers: blocks in each of the four stages. shortcut: A, B or C (section 4.1). zero_init_residual:
-    each block starts as its shortcut alone (Goyal et al. 2017).
+    layers: blocks in each of the four stages. shortcut: A, B or C (section 4.1).
+    zero_init_residual: each block starts as its shortcut alone (Goyal et al. 2017).
     """
 
     def __init__(
