@@ -9,10 +9,21 @@ from gpudl import nn
 from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
+# Every activation of gpudl.nn that works element by element and needs no options.
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU),
+        *(nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanh, nn.ScaledTanh, nn.Hardtanh),
+        *(nn.Softsign, nn.HardSign, nn.HardThreshold, nn.Softplus, nn.Gaussian),
+        *(nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink),
+    )
+}
+
 
 class MLP(nn.Module):
-    """(N, *input_shape) -> (N, num_classes) logits through hidden layers with ReLU, and dropout if
-    asked."""
+    """(N, *input_shape) -> (N, num_classes) logits through hidden layers of the widths `hidden`,
+    each with an activation of `ACTIVATIONS`, and dropout if asked."""
 
     def __init__(
         self,
@@ -20,12 +31,19 @@ class MLP(nn.Module):
         hidden: Sequence[int],
         num_classes: int,
         dropout: float = 0.0,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
+        kind = ACTIVATIONS.get(activation.lower())
+        if kind is None:
+            raise ValueError(
+                f"MLP: activation: {activation!r} is not known; it must be one of "
+                f"{', '.join(ACTIVATIONS)}"
+            )
         layers: list[nn.Module] = [nn.Flatten()]
         width = math.prod(input_shape)
         for units in hidden:
-            layers += [nn.Linear(width, units), nn.ReLU()]
+            layers += [nn.Linear(width, units), kind()]
             if dropout:
                 layers.append(nn.Dropout(dropout))
             width = units
@@ -44,6 +62,7 @@ def mlp(
     image_size: int = 28,
     hidden: Sequence[int] = (256, 128),
     dropout: float = 0.0,
+    activation: str = "relu",
 ) -> MLP:
     """A perceptron with two hidden layers of 256 and 128 units"""
-    return MLP((in_channels, image_size, image_size), hidden, num_classes, dropout)
+    return MLP((in_channels, image_size, image_size), hidden, num_classes, dropout, activation)

@@ -1,0 +1,197 @@
+"""The Neocognitron: K. Fukushima, Neocognitron: a self-organizing neural network model for a
+mechanism of pattern recognition unaffected by shift in position, Biological Cybernetics 36 (1980).
+
+Three stages, each a layer of S-cells that find a feature and a layer of C-cells that find it again
+when it has moved a little. Nobody tells the S-cells what to look for: those that answer most
+strongly to a pattern learn it. Equations below are the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import gpudl
+from gpudl import nn
+from gpudl.nn import functional as F
+from gpudl.tensor import Tensor
+
+Window = np.ndarray[Any, np.dtype[np.float32]]
+ALPHA = 0.5  # where C-cells saturate
+
+
+def falling(size: int, rate: float) -> Window:
+    """(size, size): rate^distance from the middle; the sum is 1."""
+    place = np.arange(size) - (size - 1) / 2
+    window: Window = (rate ** np.hypot(place[:, None], place)).astype(np.float32)
+    window /= window.sum()
+    return window
+
+
+class SLayer(nn.Module):
+    """(N, maps, H, W) -> (N, planes, P, Q), P = H + 2*padding - size + 1: S-cells.
+
+    With inputs u, a plane's connections a and b, and v the root of the weighted mean of u² in the
+    window, the answer is (equations 1 and 2)
+
+        r·max(0, (1 + Σ a·u) / (1 + 2r/(1 + r)·b·v) - 1)
+
+    A plane that has learned a pattern p well answers to u where their cosine, weighted with the
+    window, is above r/(1 + r). excitation: (planes, maps, size, size), a. inhibition: (planes), b.
+    selectivity: r. rate: q of the learning rule. column: cells nearer than this compete.
+    """
+
+    def __init__(
+        self,
+        maps: int,
+        planes: int,
+        size: int,
+        padding: int,
+        selectivity: float,
+        rate: float,
+        column: int = 5,
+    ) -> None:
+        super().__init__()
+        self.size, self.padding, self.column = size, padding, column
+        self.selectivity, self.rate = selectivity, rate
+        window = np.broadcast_to(falling(size, 0.9) / maps, (1, maps, size, size))
+        self.register_buffer("window", gpudl.tensor(window.copy()), persistent=False)
+        weights = np.zeros((planes, maps, size, size), np.float32)
+        self.excitation = nn.Parameter(weights, requires_grad=False)
+        self.inhibition = nn.Parameter(np.zeros(planes, np.float32), requires_grad=False)
+        # Weak, and different in every plane: else all would answer, and learn, alike.
+        nn.init.uniform_(self.excitation, 0, 0.01)
+        self.excitation.mul_(self.window)
+
+    window: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        r = self.selectivity
+        excited = F.conv2d(input, self.excitation, padding=self.padding)
+        inhibited = self.energy(input) * self.inhibition.reshape(1, -1, 1, 1)
+        return r * ((1 + excited) / (1 + 2 * r / (1 + r) * inhibited) - 1).relu()
+
+    def energy(self, input: Tensor) -> Tensor:
+        """v of equation 2, (N, 1, P, Q): the root of the weighted mean of squares in the window."""
+        return F.conv2d(input.square(), self.window, padding=self.padding).sqrt()
+
+    def learn(self, input: Tensor) -> int:
+        """One pattern (1, maps, H, W): the winners learn what they saw; returns their number.
+
+        With q the rate and c the window, Δa = q·c·u and Δb = q/2·v (equations 5 and 6). All cells
+        of a plane share their connections, so the plane then finds the feature everywhere.
+        """
+        found = winners(self(input).numpy()[0], self.column)
+        edge = self.padding
+        seen, energy = F.pad(input, (edge, edge, edge, edge)), self.energy(input)
+        for plane, row, column in found:
+            patch = seen[:, :, row : row + self.size, column : column + self.size]
+            self.excitation[plane].add_((self.window * patch)[0], alpha=self.rate)
+            self.inhibition[plane].add_(energy[0, 0, row, column], alpha=self.rate / 2)
+        return len(found)
+
+
+def winners(answers: np.ndarray[Any, Any], column: int) -> list[tuple[int, int, int]]:
+    """The cells (plane, row, column) that learn. In every window of column x column places the
+    strongest cell of all planes is a candidate; of a plane's candidates the strongest one wins.
+
+    answers: (planes, P, Q). A silent cell never learns.
+    """
+    planes, rows, columns = answers.shape
+    height, width = min(column, rows), min(column, columns)
+    windows = np.lib.stride_tricks.sliding_window_view(answers, (height, width), axis=(1, 2))
+    flat = np.moveaxis(windows, 0, 2).reshape(-1, planes, height, width)
+    top = np.arange(rows - height + 1)[:, None], np.arange(columns - width + 1)
+    best: dict[int, tuple[float, int, int]] = {}
+    for cells, y, x in zip(flat, *(a.ravel() for a in np.broadcast_arrays(*top)), strict=True):
+        plane, dy, dx = (int(i) for i in np.unravel_index(cells.argmax(), cells.shape))
+        candidate = float(cells[plane, dy, dx]), int(y) + dy, int(x) + dx
+        if candidate[0] > 0 and candidate > best.get(plane, (0.0, 0, 0)):
+            best[plane] = candidate
+    return [(plane, y, x) for plane, (_, y, x) in sorted(best.items())]
+
+
+class CLayer(nn.Module):
+    """(N, planes, H, W) -> (N, planes, extent, extent): C-cells.
+
+    With d a window that falls from its middle and s = Σ d·u of the S-cells u of one plane, s̄ the
+    mean of s over all planes, the answer is ψ((1 + s)/(1 + s̄) - 1), ψ(x) = max(0, x)/(½ + max(0,
+    x)) (equations 3 and 4). C-cells are fewer than S-cells: their windows lie at even distances.
+    """
+
+    def __init__(self, extent: int, size: int) -> None:
+        super().__init__()
+        self.extent, self.size = extent, size
+        window = 4 * falling(size, 0.7)[None, None]  # δ̄ of the paper, 4
+        self.register_buffer("window", gpudl.tensor(window), persistent=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        n, planes, height, width = input.shape
+        flat = input.reshape(n * planes, 1, height, width)
+        if self.extent == 1:
+            gathered = flat.mean((2, 3), keepdim=True) * 4
+        else:
+            gathered = F.conv2d(flat, self.window, padding=self.size // 2)
+            rows, columns = (_spread(length, self.extent) for length in (height, width))
+            gathered = gathered[:, :, rows][:, :, :, columns]
+        total = gathered.reshape(n, planes, *gathered.shape[2:])
+        x = ((1 + total) / (1 + total.mean(1, keepdim=True)) - 1).relu()
+        return x / (ALPHA + x)
+
+
+def _spread(available: int, count: int) -> list[int]:
+    """`count` positions at even distances from the first of `available` to the last."""
+    return [int(place) for place in np.rint(np.linspace(0, available - 1, count))]
+
+
+class Neocognitron(nn.Module):
+    """(N, 1, 16, 16), ink 1 on paper 0 -> (N, planes): the answers of the last C-layer, one cell a
+    plane. The layers have the paper's sizes: S1 16x16 · C1 10x10 · S2 8x8 · C2 6x6 · S3 2x2 · C3
+    1x1. The paper's selectivity is 4, 1.5, 1.5 for lines one pixel thin; digits with thicker lines
+    are more alike, and need more of it.
+    """
+
+    def __init__(
+        self,
+        planes: Sequence[int] = (24, 24, 24),
+        selectivity: Sequence[float] = (4.0, 5.0, 3.0),
+    ) -> None:
+        super().__init__()
+        one, two, three = planes
+        self.s1 = SLayer(1, one, 5, 2, selectivity[0], rate=1.0)
+        self.c1 = CLayer(10, 5)
+        self.s2 = SLayer(one, two, 5, 1, selectivity[1], rate=16.0)
+        self.c2 = CLayer(6, 5)
+        self.s3 = SLayer(two, three, 5, 0, selectivity[2], rate=16.0, column=3)
+        self.c3 = CLayer(1, 2)
+
+    def layers(self, input: Tensor) -> dict[str, Tensor]:
+        """The answers of all layers, by name."""
+        answers: dict[str, Tensor] = {}
+        for name, layer in self.named_children():
+            input = answers[name] = layer(input)
+        return answers
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.layers(input)["c3"].flatten(1)
+
+    def learn(self, patterns: Tensor, passes: int) -> dict[str, int]:
+        """Train the S-layers from the first to the last, each with `passes` over the patterns.
+
+        Returns how many planes of each layer have learned something.
+        """
+        with gpudl.no_grad():
+            inputs = patterns
+            for layer in self.children():
+                if isinstance(layer, SLayer):
+                    for _ in range(passes):
+                        for i in range(len(inputs)):
+                            layer.learn(inputs[i : i + 1])
+                inputs = layer(inputs)
+        return {
+            name: int((layer.inhibition.numpy() > 0).sum())
+            for name, layer in self.named_children()
+            if isinstance(layer, SLayer)
+        }

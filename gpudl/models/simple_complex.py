@@ -1,0 +1,102 @@
+"""Simple and complex cells: an answer that does not change when the input is transformed.
+
+D. H. Hubel and T. N. Wiesel (Journal of Physiology 160, 1962) found cells in the visual cortex that
+answer to a line at one place, and others that answer to it at many; they proposed that the latter
+gather the answers of the former. Here a simple cell compares the input with one transformed copy of
+a template, and a complex cell pools over all copies. Where the transformations form a group and the
+inner product does not change with them, neither does the complex cell's answer (F. Anselmi et al.,
+Unsupervised learning of invariant representations, Theoretical Computer Science 633, 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import gpudl
+from gpudl import nn
+from gpudl.tensor import Tensor
+
+Images = np.ndarray[Any, np.dtype[np.float32]]
+Transform = Callable[[Images], Images]
+POOLINGS = ("max", "mean", "energy")
+
+
+class ComplexCells(nn.Module):
+    """(N, 1, H, W) -> (N, K), a complex cell a template.
+
+    templates: (K, H, W), made to have mean 0 and length 1. transforms: functions of images
+    (K, H, W), the group. pooling: "max" of the simple cells' answers, their "mean" after max(0, ·),
+    or "energy", the root of the mean of their squares.
+    """
+
+    templates: Tensor
+
+    def __init__(
+        self, templates: Images, transforms: Sequence[Transform], pooling: str = "max"
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ValueError(
+                f"ComplexCells: pooling: {pooling!r}, expected one of {', '.join(POOLINGS)}"
+            )
+        self.pooling = pooling
+        moved = np.stack([transform(templates) for transform in transforms], axis=1)
+        flat = moved.reshape(*moved.shape[:2], -1)
+        flat = flat - flat.mean(2, keepdims=True)
+        flat = flat / np.maximum(np.linalg.norm(flat, axis=2, keepdims=True), 1e-12)
+        self.register_buffer("templates", gpudl.tensor(flat.astype(np.float32)))
+
+    def simple(self, input: Tensor) -> Tensor:
+        """(N, K, copies): the simple cells' answers, inner products with every copy."""
+        templates, copies, pixels = self.templates.shape
+        answers = input.flatten(1) @ self.templates.reshape(templates * copies, pixels).T
+        return answers.reshape(len(input), templates, copies)
+
+    def forward(self, input: Tensor) -> Tensor:
+        answers = self.simple(input)
+        if self.pooling == "max":
+            return answers.amax(2)
+        if self.pooling == "mean":
+            return answers.relu().mean(2)
+        return answers.square().mean(2).sqrt()
+
+
+def cyclic_shifts(size: int) -> list[Transform]:
+    """All moves of a size x size image that let what leaves at one edge come in at the other."""
+
+    def shift(rows: int, columns: int) -> Transform:
+        return lambda images: np.roll(images, (rows, columns), axis=(-2, -1))
+
+    return [shift(rows, columns) for rows in range(size) for columns in range(size)]
+
+
+def rotations(count: int) -> list[Transform]:
+    """Turns by multiples of 360°/count about the middle, with bilinear interpolation; quarter turns
+    are exact."""
+    return [
+        lambda images, angle=2 * np.pi * k / count: rotate(images, angle)  # type: ignore[misc]
+        for k in range(count)
+    ]
+
+
+def rotate(images: Images, angle: float) -> Images:
+    """(…, H, W) turned by `angle` in radians, counter-clockwise; what comes from outside is 0."""
+    height, width = images.shape[-2:]
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    y, x = y - (height - 1) / 2, x - (width - 1) / 2
+    cosine, sine = np.cos(angle), np.sin(angle)
+    from_y = np.round(cosine * y + sine * x + (height - 1) / 2, 9)
+    from_x = np.round(cosine * x - sine * y + (width - 1) / 2, 9)
+    top, left = np.floor(from_y).astype(int), np.floor(from_x).astype(int)
+    padded = np.pad(images, [(0, 0)] * (images.ndim - 2) + [(1, 1), (1, 1)])
+    turned = np.zeros(images.shape)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            weight = (1 - np.abs(from_y - top - dy)) * (1 - np.abs(from_x - left - dx))
+            row = np.clip(top + dy + 1, 0, height + 1)
+            column = np.clip(left + dx + 1, 0, width + 1)
+            turned += weight * padded[..., row, column]
+    return turned.astype(np.float32)

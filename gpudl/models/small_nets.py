@@ -1,0 +1,25 @@
+"""Networks so small that every weight can be looked at: MLPs with tanh units, inputs in [-1, 1]."""
+
+from __future__ import annotations
+
+from gpudl.models.mlp import MLP
+from gpudl.models.registry import register
+
+
+@register(
+    input_shape=(1, 8, 8), dataset="digits", source="Rumelhart, Hinton and Williams", year=1986
+)
+def first_net(num_classes: int = 3) -> MLP:
+    """64-2-3: digits of 8x8 pixels through two hidden units, whose weights are two pictures"""
+    return MLP((1, 8, 8), (2,), num_classes, activation="tanh")
+
+
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Abu-Mostafa, Magdon-Ismail and Lin",
+    year=2012,
+)
+def one_versus_five(num_classes: int = 1) -> MLP:
+    """256-6-2-1: tells ones from fives; its score is above 0 for a five"""
+    return MLP((1, 16, 16), (6, 2), num_classes, activation="tanh")

@@ -1,0 +1,97 @@
+"""The Neocognitron and complex cells: what they must answer to, and what they must not mind."""
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl.models.lenet_codes import codes
+from gpudl.models.neocognitron import CLayer, Neocognitron, SLayer, winners
+from gpudl.models.simple_complex import ComplexCells, cyclic_shifts, rotate, rotations
+
+
+def digits(count: int, down: int = 0, right: int = 0) -> gpudl.Tensor:
+    """The drawn digits 0 to count - 1 in the middle of 16x16 pixels, moved."""
+    images = np.zeros((count, 1, 16, 16), np.float32)
+    drawn = codes(count).reshape(-1, 12, 7) > 0
+    images[:, 0, 2 + down : 14 + down, 4 + right : 11 + right] = drawn
+    return gpudl.tensor(images)
+
+
+def test_the_layers_have_the_papers_sizes():
+    shapes = [tuple(a.shape) for a in Neocognitron().layers(digits(2)).values()]
+    assert shapes == [(2, 24, s, s) for s in (16, 10, 8, 6, 2, 1)]
+
+
+@pytest.mark.parametrize(("cosine", "answers"), [(0.85, True), (0.75, False)])
+def test_an_s_cell_answers_to_what_is_like_its_pattern(cosine, answers):
+    """The limit is a weighted cosine of r/(1 + r), 0.8 here."""
+    rng = np.random.default_rng(0)
+    layer = SLayer(1, 1, 5, 0, selectivity=4.0, rate=1000.0)
+    layer.excitation.fill_(0)
+    root = np.sqrt(layer.window.numpy()[0, 0])
+    pattern, other = rng.random((2, 5, 5))
+    axes = np.linalg.qr(np.stack([(pattern * root).ravel(), (other * root).ravel()], 1))[0]
+    first, second = axes.T
+    mixed = (cosine * first + np.sqrt(1 - cosine**2) * second).reshape(5, 5) / root
+    patch = gpudl.tensor((first.reshape(5, 5) / root)[None, None].astype(np.float32))
+    layer.excitation.add_(layer.window * patch, alpha=layer.rate)
+    layer.inhibition.add_(layer.energy(patch)[0, 0, 0, 0], alpha=layer.rate / 2)
+    answer = layer(gpudl.tensor(mixed[None, None].astype(np.float32))).item()
+    assert (answer > 0) == answers
+
+
+def test_a_winner_is_the_strongest_near_it_and_of_its_plane():
+    answers = np.zeros((3, 8, 8))
+    answers[0, 1, 1], answers[1, 1, 2] = 5, 4  # in one column: the second is a candidate elsewhere
+    answers[2, 6, 6], answers[0, 6, 1] = 3, 2  # plane 0 has a stronger candidate already
+    assert winners(answers, 3) == [(0, 1, 1), (1, 1, 2), (2, 6, 6)]
+    assert winners(answers, 8) == [(0, 1, 1)]
+    assert winners(np.zeros((3, 8, 8)), 3) == []
+
+
+def test_c_cells_do_not_notice_a_common_answer():
+    """Equation 3: what all planes say alike is divided away."""
+    same = gpudl.tensor(np.full((1, 4, 8, 8), 0.3, np.float32))
+    np.testing.assert_allclose(CLayer(6, 5)(same).numpy(), 0, atol=1e-6)
+
+
+def test_five_digits_find_five_cells_that_know_them_again():
+    gpudl.manual_seed(0)
+    net = Neocognitron()
+    used = net.learn(digits(5), passes=4)
+    assert used["s3"] == 5
+    known = net(digits(5)).numpy().argmax(1)
+    assert len(set(known)) == 5
+    for down, right in ((1, 0), (0, 1), (-1, 0), (0, -1)):
+        moved = net(digits(5, down, right)).numpy()
+        np.testing.assert_array_equal(moved.argmax(1), known)
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "energy"])
+def test_complex_cells_do_not_notice_a_cyclic_shift(pooling):
+    rng = np.random.default_rng(0)
+    cells = ComplexCells(rng.random((3, 6, 6), np.float32), cyclic_shifts(6), pooling)
+    images = rng.random((4, 1, 6, 6), np.float32)
+    moved = np.roll(images, (2, 5), axis=(2, 3))
+    before, after = (cells(gpudl.tensor(x)).numpy() for x in (images, moved))
+    np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-5)
+    assert np.ptp(before) > 0.01
+
+
+def test_four_rotations_make_cells_that_do_not_notice_a_quarter_turn():
+    rng = np.random.default_rng(0)
+    cells = ComplexCells(rng.random((3, 7, 7), np.float32), rotations(4))
+    images = rng.random((4, 1, 7, 7), np.float32)
+    turned = np.ascontiguousarray(np.rot90(images, axes=(2, 3)))
+    before, after = (cells(gpudl.tensor(x)).numpy() for x in (images, turned))
+    np.testing.assert_allclose(before, after, rtol=1e-4)
+
+
+def test_turning_by_a_quarter_moves_pixels_exactly():
+    image = np.random.default_rng(0).random((5, 6, 6), np.float32)
+    np.testing.assert_allclose(rotate(image, np.pi / 2), np.rot90(image, axes=(1, 2)), atol=1e-6)
+
+
+def test_an_unknown_pooling_is_refused():
+    with pytest.raises(ValueError, match="'sum', expected one of max, mean, energy"):
+        ComplexCells(np.ones((1, 2, 2), np.float32), cyclic_shifts(2), "sum")
