@@ -109,7 +109,13 @@ class Average:
             self.value.add_(self.tensor - self.value, alpha=1 / self.count)
 
 
-@register(input_shape=(1, 16, 16), dataset="usps", source="Cox", year=1958)
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Cox",
+    year=1958,
+    training={"augment": "none"},
+)
 def logistic_regression(
     num_classes: int = 10, in_channels: int = 1, image_size: int = 16
 ) -> ShallowNet:
@@ -117,7 +123,13 @@ def logistic_regression(
     return ShallowNet(in_channels * image_size**2, num_classes)
 
 
-@register(input_shape=(1, 16, 16), dataset="usps", source="Rahimi and Recht", year=2007)
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Rahimi and Recht",
+    year=2007,
+    training={"augment": "none", "lr": 0.05},
+)
 def cosine_net(
     num_classes: int = 10,
     in_channels: int = 1,

@@ -7,7 +7,11 @@ from gpudl.models.registry import register
 
 
 @register(
-    input_shape=(1, 8, 8), dataset="digits", source="Rumelhart, Hinton and Williams", year=1986
+    input_shape=(1, 8, 8),
+    dataset="digits",
+    source="Rumelhart, Hinton and Williams",
+    year=1986,
+    training={"augment": "none", "lr": 0.01},
 )
 def first_net(num_classes: int = 3) -> MLP:
     """64-2-3: digits of 8x8 pixels through two hidden units, whose weights are two pictures"""
@@ -19,6 +23,7 @@ def first_net(num_classes: int = 3) -> MLP:
     dataset="usps",
     source="Abu-Mostafa, Magdon-Ismail and Lin",
     year=2012,
+    training={"augment": "none", "lr": 0.01},
 )
 def one_versus_five(num_classes: int = 1) -> MLP:
     """256-6-2-1: tells ones from fives; its score is above 0 for a five"""

@@ -1,0 +1,147 @@
+"""The first networks: three kinds of digits through two hidden units; neurons without a teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl import no_grad, optim, tensor
+from gpudl.models.hebbian import LinearNeurons
+from gpudl.models.small_nets import first_net
+from gpudl.zoo.page import Page, page
+
+DIGITS = (0, 1, 4)
+COMPONENTS = 6
+TOO_LONG = 1000  # where the neuron of Hebb's rule is stopped
+
+
+@page("First nets", minutes=1)
+def first_nets(page: Page) -> None:
+    """Networks whose every weight can be seen. One of 64-2-3 units tells three digits of 8x8
+    pixels apart. Then neurons that only look: Hebb's rule (The Organization of Behavior, 1949),
+    Oja's (A simplified neuron model as a principal component analyzer, 1982) and Sanger's (Optimal
+    unsupervised learning in a single-layer linear feedforward neural network, 1989)."""
+    x, y, x_test, y_test = page.usps()
+    x, x_test = _shrink(x), _shrink(x_test)
+    _three_digits(page, x, y, x_test, y_test)
+    _components(page, x)
+
+
+def _shrink(images: Any) -> Any:
+    """(N, 1, 16, 16) in [0, 1] -> (N, 1, 8, 8) in [-1, 1]: means of 2x2 pixels."""
+    return 2 * images.reshape(-1, 1, 8, 2, 8, 2).mean((3, 5)) - 1
+
+
+def _chosen(images: Any, labels: Any) -> tuple[Any, Any]:
+    """The images of DIGITS, labelled 0, 1, 2."""
+    among = np.isin(labels, DIGITS)
+    return images[among], np.searchsorted(DIGITS, labels[among])
+
+
+def _three_digits(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
+    train, test = _chosen(x, y), _chosen(x_test, y_test)
+    net = first_net(len(DIGITS)).to(page.device)
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+    rows = page.fit(net, train, test, epochs=20, batch_size=32, optimizer=optimizer)
+    found, names = rows[-1].test_accuracy, ", ".join(map(str, DIGITS))
+    page.text(
+        f"The digits {names} of USPS, shrunk to 8x8: {len(train[0]):,} to learn from and "
+        f"{len(test[0]):,} to judge by. Test accuracy {found:.2%} with "
+        f"{sum(p.numel() for p in net.parameters())} weights."
+    )
+    page.check("two hidden units read three digits, 97 % or more", found >= 0.97, f"{found:.2%}")
+    samples = np.concatenate([test[0][test[1] == kind][:4, 0] for kind in range(3)])
+    page.image("digits", page.grid(samples, columns=12, scale=6, vmin=-1, vmax=1),
+               "Four digits of each kind, as the network sees them")  # fmt: skip
+    hidden, output = net.layers[1].weight.detach().numpy(), net.layers[3].weight.detach().numpy()
+    limit = float(np.abs(hidden).max())
+    page.image(
+        "weights",
+        page.grid(hidden.reshape(2, 8, 8), columns=2, scale=16, vmin=-limit, vmax=limit),
+        "The weights of the two hidden units: white where ink excites, black where it inhibits",
+    )
+    page.table(
+        ("output", "from the first", "from the second"),
+        [(str(digit), *map(float, row)) for digit, row in zip(DIGITS, output, strict=True)],
+        caption="Weights of the three outputs",
+    )
+    _plane(page, net, test)
+
+
+def _plane(page: Page, net: Any, test: tuple[Any, Any]) -> None:
+    """Where the hidden units put the test digits, and what the outputs say of each place."""
+    with no_grad():
+        seen = net.layers[1](net.layers[0](tensor(test[0], device=page.device)))
+        codes = net.layers[2](seen).numpy()
+        side = np.linspace(-1.1, 1.1, 221, dtype=np.float32)
+        places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+        answers = net.layers[3](tensor(places, device=page.device)).numpy().argmax(1)
+    with page.axes("plane", "The test digits in the plane of the two hidden units", size=(4.5, 4)) \
+            as axes:  # fmt: skip
+        axes.contour(side, side, answers.reshape(221, 221), levels=(0.5, 1.5), colors="#6b7280")
+        for kind, digit in enumerate(DIGITS):
+            axes.plot(*codes[test[1] == kind].T, ".", markersize=3, label=str(digit))
+        axes.set(xlabel="first hidden unit", ylabel="second hidden unit")
+        axes.legend(loc="center right", bbox_to_anchor=(1.25, 0.5))
+
+
+def _components(page: Page, x: Any) -> None:
+    points = x.reshape(len(x), -1)
+    points = points - points.mean(0)
+    components = np.linalg.svd(points, full_matrices=False)[2]
+    neurons = {
+        "hebb": LinearNeurons(64), "oja": LinearNeurons(64), "sanger": LinearNeurons(64, COMPONENTS)
+    }  # fmt: skip
+    neurons["hebb"].weight.copy_(neurons["oja"].weight)
+    course: dict[str, list[tuple[float, float]]] = {rule: [] for rule in neurons}
+    steps, batch = page.pick(4000, 20), 20
+    rng = np.random.default_rng(page.seed)
+    for step in range(steps):
+        samples = tensor(points[rng.integers(0, len(points), batch)])
+        for rule, cells in neurons.items():
+            if rule == "hebb" and step and course[rule][-1][0] > TOO_LONG:
+                continue
+            cells.learn(samples, 0.01 / (1 + step / 500), rule)
+            first = cells.weight.numpy()[0]
+            length = float(np.linalg.norm(first))
+            course[rule].append((length, abs(float(first @ components[0])) / length))
+    _course(page, course)
+    _compare(page, neurons["oja"].weight.numpy()[0], neurons["sanger"].weight.numpy(), components)
+    longest = course["hebb"][-1][0]
+    page.check("Hebb's rule alone grows without bound", longest > TOO_LONG,
+               f"length {longest:.3g} after {len(course['hebb'])} updates")  # fmt: skip
+    length = course["oja"][-1][0]
+    page.check("Oja's rule ends at length 1", abs(length - 1) < 0.02, f"{length:.4f}")
+
+
+def _course(page: Page, course: dict[str, list[tuple[float, float]]]) -> None:
+    caption = "Hebb's and Oja's neuron, from the same start: length, and cosine with the component"
+    with page.axes("course", caption, 1, 2) as axes:
+        for rule in ("hebb", "oja"):
+            lengths, cosines = zip(*course[rule], strict=True)
+            axes[0].plot(range(1, len(lengths) + 1), lengths, label=rule.capitalize())
+            axes[1].plot(range(1, len(cosines) + 1), cosines, label=rule.capitalize())
+        axes[0].set(xlabel="updates", ylabel="length of w", xscale="log", yscale="log")
+        axes[1].set(xlabel="updates", ylabel="cosine with component 1", xscale="log")
+        axes[0].legend()
+
+
+def _compare(page: Page, oja: Any, sanger: Any, components: Any) -> None:
+    signs = np.sign((sanger * components[:COMPONENTS]).sum(1, keepdims=True))
+    both = np.concatenate([components[:COMPONENTS], signs * sanger]).reshape(-1, 8, 8)
+    page.image("components", page.grid(both, columns=COMPONENTS, scale=8),
+               "Above the principal components, below what Sanger's rule found")  # fmt: skip
+    lengths = np.linalg.norm(sanger, axis=1)
+    cosines = np.abs((sanger * components[:COMPONENTS]).sum(1)) / lengths
+    rows = [(k + 1, float(lengths[k]), float(cosines[k])) for k in range(COMPONENTS)]
+    page.table(
+        ("neuron", "length", "cosine with its principal component"),
+        rows,
+        caption="Sanger's rule after the same updates",
+    )
+    alone = abs(float(oja @ components[0])) / float(np.linalg.norm(oja))
+    page.check("Oja's neuron is the first component", alone > 0.999, f"cosine {alone:.5f}")
+    least = float(cosines[:3].min())
+    page.check("Sanger's first three are the first three, cosines above 0.98", least > 0.98,
+               f"{least:.4f} at least")  # fmt: skip

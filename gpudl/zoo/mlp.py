@@ -1,0 +1,123 @@
+"""Multi-layer perceptrons of any depth and activation, on MNIST."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpudl import optim, tensor
+from gpudl.models.mlp import ACTIVATIONS, MLP
+from gpudl.train.recipe import WarmCosine
+from gpudl.zoo.page import Page, page
+
+HIDDEN, DROPOUT = (512, 256), 0.2
+SMALL, EPOCHS = (128, 64), 4  # of the comparisons
+DEPTHS, WIDTH = (0, 1, 2, 4, 8), 64
+GOOD, LEARNS = 0.98, 0.85
+SHAPE = (1, 28, 28)
+
+Split = tuple[tuple[Any, Any], tuple[Any, Any]]
+
+
+@page("Multi-layer perceptrons", minutes=6)
+def mlp(page: Page) -> None:
+    """Fully connected layers with a nonlinearity between them, trained by backpropagation:
+    Rumelhart, Hinton and Williams, Learning representations by back-propagating errors, Nature 323
+    (1986). One such network on all of MNIST; then, on a part of it, every activation and several
+    depths."""
+    x, y, x_test, y_test = page.mnist()
+    _best(page, ((_scale(x), y), (_scale(x_test), y_test)))
+    x, y, x_test, y_test = x[:10_000], y[:10_000], x_test[:5_000], y_test[:5_000]
+    part = (_scale(x), y), (_scale(x_test), y_test)
+    page.text(
+        f"What follows compares small networks on {len(x):,} digits to learn from and "
+        f"{len(x_test):,} to judge by, with {EPOCHS} passes of Adam at rate 0.001."
+    )
+    _activations(page, part)
+    _depths(page, part)
+
+
+def _scale(images: Any) -> Any:
+    return (images - np.float32(0.1307)) / np.float32(0.3081)
+
+
+def _best(page: Page, split: Split) -> None:
+    net = MLP(SHAPE, HIDDEN, 10, DROPOUT).to(page.device)
+    rows = page.fit(
+        net, *split, epochs=10, batch_size=128, schedule=WarmCosine,
+        optimizer=optim.Adam(net.parameters(), lr=1e-3),
+    )  # fmt: skip
+    found = rows[-1].test_accuracy
+    parameters = sum(p.numel() for p in net.parameters())
+    page.table(
+        ("hidden units", "parameters", "dropout", "passes", "MNIST test accuracy"),
+        [(" + ".join(map(str, HIDDEN)), parameters, str(DROPOUT), len(rows), f"{found:.2%}")],
+    )
+    page.check(f"MNIST at {GOOD:.0%} or more", found >= GOOD, f"{found:.2%}")
+
+
+def _accuracy(page: Page, split: Split, hidden: Sequence[int], activation: str) -> float:
+    net = MLP(SHAPE, hidden, 10, activation=activation).to(page.device)
+    optimizer = optim.Adam(net.parameters(), lr=1e-3)
+    rows = page.fit(net, *split, epochs=EPOCHS, optimizer=optimizer, schedule=WarmCosine)
+    return float(rows[-1].test_accuracy)
+
+
+def _activations(page: Page, split: Split) -> None:
+    with page.axes(
+        "activations", "The activations: blue, and orange their derivatives", 4, 7, (11, 6)
+    ) as axes:
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for axis, (name, kind) in zip(axes.flat, ACTIVATIONS.items(), strict=False):
+            _draw(axis, name, kind())
+    found = {name: _accuracy(page, split, SMALL, name) for name in ACTIVATIONS}
+    ranked = sorted(found.items(), key=lambda item: -item[1])
+    half = -(-len(ranked) // 2)
+    pairs = zip(ranked[:half], [*ranked[half:], ("", 0.0)], strict=False)
+    page.table(
+        ("activation", "accuracy", "activation", "accuracy"),
+        [(a, f"{p:.2%}", b, f"{q:.2%}" if b else "") for (a, p), (b, q) in pairs],
+        caption=f"Test accuracy with {SMALL[0]} and {SMALL[1]} hidden units, best first",
+    )
+    worst, least = ranked[-1]
+    page.check(f"every activation learns, past {LEARNS:.0%}", least > LEARNS,
+               f"{worst} is the last with {least:.2%}")  # fmt: skip
+
+
+def _draw(axis: Any, name: str, activation: Any) -> None:
+    activation.eval()
+    x = tensor(np.linspace(-3, 3, 301, dtype=np.float32), requires_grad=True)
+    y = activation(x)
+    y.sum().backward()
+    axis.plot(x.detach().numpy(), y.detach().numpy())
+    slope = x.grad.numpy() if x.grad is not None else np.zeros(301)
+    axis.plot(x.detach().numpy(), slope, linewidth=0.8)
+    axis.set_axis_on()
+    axis.set_title(name, fontsize=8)
+    axis.set(ylim=(-2.2, 3.2), xticks=(-3, 0, 3), yticks=(-2, 0, 2))
+    axis.tick_params(labelsize=6)
+
+
+def _depths(page: Page, split: Split) -> None:
+    kinds = ("relu", "tanh", "sigmoid")
+    rows: list[tuple[Any, ...]] = []
+    for depth in DEPTHS:
+        found = [_accuracy(page, split, (WIDTH,) * depth, kind) for kind in kinds]
+        rows.append((depth, *found))
+    page.table(
+        ("hidden layers", *kinds),
+        [(depth, *(f"{value:.2%}" for value in found)) for depth, *found in rows],
+        caption=f"Test accuracy by depth, layers of {WIDTH} units. Without a hidden layer the "
+        "activation plays no part",
+    )
+    first, last = rows[0], rows[-1]
+    page.check("one hidden layer beats none", rows[1][1] > first[1],
+               f"{rows[1][1]:.2%} against {first[1]:.2%}")  # fmt: skip
+    page.check(
+        f"{DEPTHS[-1]} layers of sigmoids learn worse than as many of ReLU: gradients vanish",
+        last[3] < last[1] - 0.05,
+        f"{last[3]:.2%} against {last[1]:.2%}",
+    )

@@ -1,0 +1,134 @@
+"""Ones against fives: a network grown layer by layer, then trained as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl import nn, no_grad, optim, tensor
+from gpudl.models.small_nets import one_versus_five as network
+from gpudl.nn import functional as F
+from gpudl.tensor import Tensor
+from gpudl.zoo.page import Page, page
+
+ONE, FIVE = 1, 5
+GOOD = 0.98
+EPOCHS, BATCH, DECAY = 15, 32, 3e-3
+HIDDEN = (1, 3)  # places of the hidden layers in net.layers, each with its tanh behind it
+
+
+@page("One versus five", minutes=1)
+def one_versus_five(page: Page) -> None:
+    """A network of 256-6-2-1 tanh units tells ones from fives (the deep-learning example of
+    Abu-Mostafa, Magdon-Ismail and Lin, Learning From Data, e-chapter 7, 2012). Greedy: each layer
+    is trained with a throw-away output on what the layers before it say, and then stays; at the
+    end all of them are tuned together."""
+    x, y, x_test, y_test = page.usps()
+    train, test = _pairs(x, y), _pairs(x_test, y_test)
+    page.text(f"{len(train[0]):,} digits to learn from, {len(test[0]):,} to judge by; "
+              f"{EPOCHS} passes for each layer and for the whole.")  # fmt: skip
+    whole = network().to(page.device)
+    _train(page, whole, whole.parameters(), *train)
+    results = [("all layers at once", *_errors(whole, train, test))]
+    for target in ("label", "input"):
+        net = network().to(page.device)
+        _grow(page, net, *train, target)
+        results.append((f"greedy, each layer predicts the {target}", *_errors(net, train, test)))
+        _train(page, net, net.parameters(), *train, lr=2e-3)
+        results.append(("… then fine-tuned", *_errors(net, train, test)))
+        if target == "label":
+            _draw(page, net, test)
+    page.table(
+        ("training", "error, training digits", "error, test digits"),
+        [(name, f"{inside:.2%}", f"{outside:.2%}") for name, inside, outside in results],
+    )
+    count = sum(p.numel() for p in whole.parameters())
+    page.check("1,559 parameters", count == 1559, f"{count:,}")
+    final = 1 - results[2][2]
+    page.check(f"greedy and fine-tuned: {GOOD:.0%} or more", final >= GOOD, f"{final:.2%}")
+
+
+def _pairs(images: Any, labels: Any) -> tuple[Any, Any]:
+    """Ones and fives in [-1, 1], and -1 for a one, 1 for a five."""
+    chosen = np.isin(labels, (ONE, FIVE))
+    signs = np.where(labels[chosen] == FIVE, 1, -1)[:, None]
+    return 2 * images[chosen] - 1, signs.astype(np.float32)
+
+
+def _grow(page: Page, net: Any, x: Any, signs: Any, target: str) -> None:
+    """Train the hidden layers one after the other, then the output layer.
+
+    target: "label" gives each new layer an output unit of its own for the labels, "input" a layer
+    that has to bring back what the new layer was given: an autoencoder.
+    """
+    for place in HIDDEN:
+        with no_grad():
+            said: Tensor = tensor(x, device=page.device)
+            for before in list(net.layers)[:place]:
+                said = before(said)
+            given = said.numpy()
+        layer = net.layers[place]
+        wanted, width = (signs, 1) if target == "label" else (given, given.shape[1])
+        helper = nn.Linear(layer.weight.shape[0], width).to(page.device)
+        grown = nn.Sequential(layer, net.layers[place + 1], helper)
+        _train(page, grown, grown.parameters(), given, wanted, squared=target == "input")
+    _train(page, net, net.layers[-1].parameters(), x, signs)
+
+
+def _train(
+    page: Page, net: Any, parameters: Any, x: Any, wanted: Any, lr: float = 5e-3,
+    squared: bool = False,
+) -> None:  # fmt: skip
+    """Adam on the logistic loss log(1 + exp(-sign·score)), or on the squared error."""
+    optimizer = optim.Adam(parameters, lr=lr, weight_decay=DECAY)
+    rng = np.random.default_rng(page.seed)
+    for _ in range(page.pick(EPOCHS, 1)):
+        for chosen in np.array_split(rng.permutation(len(x)), -(-len(x) // BATCH)):
+            net.zero_grad()
+            said = net(tensor(x[chosen], device=page.device))
+            target = tensor(wanted[chosen], device=page.device)
+            loss = F.mse_loss(said, target) if squared else F.softplus(-target * said).mean()
+            loss.backward()
+            optimizer.step()
+
+
+def _errors(net: Any, train: tuple[Any, Any], test: tuple[Any, Any]) -> tuple[float, float]:
+    """The shares of digits on the wrong side of 0."""
+    found = []
+    with no_grad():
+        for images, signs in (train, test):
+            scores = net(tensor(images, device=net.layers[1].weight.device)).numpy()
+            found.append(float(np.mean((scores > 0) != (signs > 0))))
+    return found[0], found[1]
+
+
+def _draw(page: Page, net: Any, test: tuple[Any, Any]) -> None:
+    first, second = (net.layers[place].weight.detach().numpy() for place in HIDDEN)
+    limit = float(np.abs(first).max())
+    page.image(
+        "features",
+        page.grid(first.reshape(6, 16, 16), columns=6, scale=5, vmin=-limit, vmax=limit),
+        "Weights of the six units of the first layer, greedy and fine-tuned: white where ink "
+        "excites",
+    )
+    page.image(
+        "second",
+        page.grid((second @ first).reshape(2, 16, 16), columns=2, scale=8),
+        "What the two units of the second layer see through the first, its tanh left away",
+    )
+    codes: Tensor = tensor(test[0], device=page.device)
+    with no_grad():
+        for layer in list(net.layers)[:-1]:
+            codes = layer(codes)
+    weight, bias = (p.detach().numpy() for p in net.layers[-1].parameters())
+    with page.axes("plane", "The test digits in the plane of the second layer, and the border") \
+            as axes:  # fmt: skip
+        for sign, name in ((-1, "ones"), (1, "fives")):
+            axes.plot(*codes.numpy()[test[1][:, 0] == sign].T, ".", markersize=4, label=name)
+        side = np.array([-1.1, 1.1])
+        steep = abs(weight[0, 1]) < abs(weight[0, 0])
+        across = -(bias[0] + weight[0, int(steep)] * side) / weight[0, 1 - int(steep)]
+        axes.plot(*((across, side) if steep else (side, across)), color="#6b7280", linewidth=1)
+        axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xlabel="first unit", ylabel="second unit")
+        axes.legend(loc="center")
