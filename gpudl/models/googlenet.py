@@ -78,8 +78,8 @@ class Conv(nn.Module):
         self.add_module("bn", norm)
 
     def forward(self, input: Tensor) -> Tensor:
-        output = self.conv(input)
-        return output.relu() if self.bn is None else self.bn(output)
+        output: Tensor = self.conv(input)
+        return output.relu() if self.bn is None else self.bn(output)  # type: ignore[no-any-return]
 
 
 class Inception(nn.Module):

@@ -155,6 +155,7 @@ class ResNet(nn.Module):
                 init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
                 last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
+                assert last.weight is not None
                 init.zeros_(last.weight)
 
     def features(self, input: Tensor) -> Tensor:
