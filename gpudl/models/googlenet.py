@@ -79,7 +79,7 @@ class Conv(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         output: Tensor = self.conv(input)
-        return output.relu() if self.bn is None else self.bn(output)  # type: ignore[no-any-return]
+        return output.relu() if self.bn is None else self.bn(output)
 
 
 class Inception(nn.Module):
