@@ -231,15 +231,16 @@ def predictions(
 
 def algorithm_on_cuda(work: Any, direction: str, dtype: str) -> str | None:
     """The kernel that an H100 would run; None where none takes the inputs."""
-    from gpudl.device import device, takes
+    from gpudl.device import device
+    from gpudl.machine import H100
 
     op, specs = work.op, work.specs(dtype)
-    module = device("emulator").module
+    emulator: Any = device("emulator")  # has the same kernels
     kind = direction.split()[0]
-    known = tuple(a for a in op.kernels if f"{op.name}_{kind}_{a}" in module.schema)
+    known = emulator.algorithms(op, kind)
     try:
-        preferred = op.prefer("cuda", "highest", known, *specs)
-        return next((a for a in preferred if takes(module, op, kind, a, specs)), None)
+        preferred = op.prefer(H100, kind, "highest", known, *specs)
+        return next((a for a in preferred if emulator.takes(op, kind, a, specs)), None)
     except (TypeError, ValueError):
         return None
 

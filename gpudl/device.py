@@ -317,8 +317,9 @@ class NativeDevice(Device):
         the one that it prefers, then all tile shapes of each. Raises TypeError if there are none.
         """
         known = self.algorithms(op, direction)
-        preferred = op.prefer(self.name, NativeDevice.precision, known, *specs)
-        fit = [a for a in preferred if takes(self.module, op, direction, a, specs)]
+        gpu = None if self.name == "emulator" else self.machine
+        preferred = op.prefer(gpu, direction, NativeDevice.precision, known, *specs)
+        fit = [a for a in preferred if self.takes(op, direction, a, specs)]
         exact = [a for a in fit if is_precise(op, a, specs, NativeDevice.precision)]
         if not fit:
             came = [f"{n} {s}" for n, s in zip(op.inputs, specs, strict=True) if s is not None]
@@ -332,6 +333,16 @@ class NativeDevice(Device):
             Candidate(a, v) for a in names for v in op.tile_shapes(direction, a, *specs) if v != 0
         ]
         return firsts + shaped
+
+    def takes(self, op: Op, direction: str, algorithm: str, specs: Specs) -> bool:
+        """Does the kernel take inputs of these dtypes, does the operator say that it supports them,
+        and has this device what it needs?"""
+        kinds = {p["name"]: p for p in self.module.schema[f"{op.name}_{direction}_{algorithm}"]}
+        for name, spec in zip(op.inputs, specs, strict=True):
+            p = kinds.get(name)
+            if p and spec is not None and p["kind"] == "array" and p["dtype"] != spec.dtype.name:
+                return False
+        return op.supports(algorithm, *specs) and op.fits(self.machine, algorithm, *specs)
 
     def chosen(self, op: Op, direction: str, specs: Specs) -> Candidate | None:
         """What ran on such inputs, in this state of the choice; None if nothing did."""
@@ -376,16 +387,6 @@ def describe_problem(op: Op, direction: str, specs: Specs, results: dict[str, Sp
     inputs = ", ".join(str(s) for s in specs)
     computed = ", ".join(results)
     return f"{op!r} {direction} ({inputs}) -> {computed}, {NativeDevice.precision}"
-
-
-def takes(module: ModuleType, op: Op, direction: str, algorithm: str, specs: Specs) -> bool:
-    """Does the kernel take inputs of these dtypes, and does the operator say it supports them?"""
-    kinds = {p["name"]: p for p in module.schema[f"{op.name}_{direction}_{algorithm}"]}
-    for name, spec in zip(op.inputs, specs, strict=True):
-        p = kinds.get(name)
-        if p and spec is not None and p["kind"] == "array" and p["dtype"] != spec.dtype.name:
-            return False
-    return op.supports(algorithm, *specs)
 
 
 def build_of(module: ModuleType) -> str:
@@ -458,8 +459,9 @@ class Cuda(NativeDevice):
     @cached_property
     def machine(self) -> Machine:
         device = self.xp.cuda.Device(self.index)
-        count = device.attributes["MultiProcessorCount"]
-        return machine_of(device.compute_capability, count)
+        has = device.attributes
+        shared = has["MaxSharedMemoryPerBlockOptin"]
+        return machine_of(device.compute_capability, has["MultiProcessorCount"], shared)
 
     def prepare(self) -> None:
         self.module.set_device(self.index)

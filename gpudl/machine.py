@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 class Machine(NamedTuple):
     """flops: peak FLOP/s by kind of arithmetic (dense). mma: the share of the tensor cores' peak
-    that mma.sync reaches. bandwidth: bytes/s of its memory. launch: seconds between two kernels."""
+    that mma.sync reaches. bandwidth: bytes/s of its memory. shared_bytes: of shared memory, that a
+    block can have. launch: seconds between two kernels."""
 
     name: str
     multiprocessors: int
     flops: dict[str, float]
     mma: float
     bandwidth: float
+    shared_bytes: int
     launch: float = 2.5e-6
 
     def ceiling(self, algorithm: str) -> float:
@@ -50,22 +52,23 @@ class Machine(NamedTuple):
 # on Hopper.
 H100 = Machine(
     "H100", 132, {"float32": 66.9e12, "tf32": 494.7e12, "bf16": 989.4e12, "f16": 989.4e12},
-    mma=0.62, bandwidth=3.35e12,
+    mma=0.62, bandwidth=3.35e12, shared_bytes=227 * 1024,
 )  # fmt: skip
 A100 = Machine(
     "A100", 108, {"float32": 19.5e12, "tf32": 156e12, "bf16": 312e12, "f16": 312e12},
-    mma=1.0, bandwidth=1.555e12,
+    mma=1.0, bandwidth=1.555e12, shared_bytes=163 * 1024,
 )  # fmt: skip
 
 
 @cache
-def machine_of(capability: str, multiprocessors: int) -> Machine:
-    """The nearest machine that is known, with this number of multiprocessors: for ranking, what
-    counts are ratios. capability: such as "90" or "86"."""
+def machine_of(capability: str, multiprocessors: int, shared_bytes: int | None = None) -> Machine:
+    """The nearest machine that is known, with this number of multiprocessors and as much shared
+    memory: for ranking, what counts are ratios. capability: such as "90" or "86"."""
     near = H100 if int(capability) >= 90 else A100
     scale = multiprocessors / near.multiprocessors
     return near._replace(
         multiprocessors=multiprocessors,
         flops={kind: flops * scale for kind, flops in near.flops.items()},
         bandwidth=near.bandwidth * scale,
+        shared_bytes=shared_bytes or near.shared_bytes,
     )

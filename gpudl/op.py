@@ -209,12 +209,22 @@ class Op:
         """Can this kernel run on such inputs? Its dtypes are checked apart from this."""
         return True
 
+    def fits(self, machine: Machine, algorithm: str, *specs: Any) -> bool:
+        """Has this GPU what the kernel needs for such inputs?"""
+        return True
+
     def prefer(
-        self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
+        self,
+        machine: Machine | None,
+        direction: str,
+        precision: str,
+        algorithms: tuple[str, ...],
+        *specs: Any,
     ) -> tuple[str, ...]:
         """The kernels to choose from, the best first; the first that takes the inputs runs.
 
-        precision: of float32 products, "highest", "high" or "medium"."""
+        machine: the GPU, None for the emulator. precision: of float32 products, "highest", "high"
+        or "medium"."""
         return algorithms
 
     def tile_shapes(self, direction: str, algorithm: str, *specs: Any) -> tuple[int, ...]:

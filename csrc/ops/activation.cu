@@ -51,14 +51,14 @@ GPUDL_ACTIVATION(hardtanh, Hardtanh, x, min_val, max_val);
 struct Hardsigmoid {
   GPUDL_DEVICE static float ramp(float x) { return (x < -3 ? 0.f : x > 3 ? 6.f : x + 3) / 6; }
   GPUDL_DEVICE float value(float x) const { return ramp(x); }
-  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= -3 || x >= 3 ? 0.f : dy / 6; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x > -3 && x < 3 ? dy / 6 : 0.f; }
 };
 GPUDL_ACTIVATION(hardsigmoid, Hardsigmoid, x);
 
 // x·hardsigmoid(x).
 struct Hardswish {
   GPUDL_DEVICE float value(float x) const { return x * Hardsigmoid::ramp(x); }
-  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= -3 ? 0.f : x >= 3 ? dy : dy * (x / 3 + 0.5f); }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= -3 ? 0.f : x < 3 ? dy * (x / 3 + 0.5f) : dy; }
 };
 GPUDL_ACTIVATION(hardswish, Hardswish, x);
 

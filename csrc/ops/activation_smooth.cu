@@ -37,7 +37,7 @@ struct Elu {
   float alpha, outer, inner;
   GPUDL_DEVICE float value(float x) const { return outer * (x > 0 ? x : alpha * expm1f(inner * x)); }
   GPUDL_DEVICE float gradient(float dy, float x) const {
-    return dy * outer * (x > 0 ? 1.f : alpha * inner * expf(inner * x));
+    return dy * outer * (x <= 0 ? alpha * inner * expf(inner * x) : 1.f);
   }
 };
 GPUDL_ACTIVATION(elu, Elu, x, alpha, outer, inner);

@@ -26,6 +26,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpudl.ops import gemm_cost
 from gpudl.ops.gemm_cost import gemm_workspace
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ TILES = {
     "implicit_mma_f16": (128, 128, 32),
     "implicit_wgmma_bf16": (128, 128, 64),
 }
+FEWEST = {"implicit_mma_tf32x3": gemm_cost.FEWEST["mma_tf32x3"]}  # summands that are split
 # The share of the CUDA cores' peak that the direct kernels are taken to reach, by the channels a
 # thread computes: of 8, each x that is loaded feeds 8 products, of 1 a single one.
 DIRECT = {1: 0.12, 4: 0.3, 8: 0.45}
@@ -84,6 +86,7 @@ def seconds(
     moved = item * (specs[1].size + sum(s.size for s in op.image_and_output(*specs)))
     total = 0.0
     for product in products(op, direction, specs):
+        kernel = "implicit_gemm" if product.k < FEWEST.get(algorithm, 0) else algorithm
         if algorithm == "direct":
             channels = product.m if product.what == "weight" else product.n
             share = DIRECT[1 if channels == 1 else 4 if channels <= 4 else 8]
@@ -92,8 +95,8 @@ def seconds(
         else:
             columns = 2 * item * op.columns_of_image(*specs) * specs[0].shape[0]
             explicit = algorithm == "im2col"
-            flops = _tiled(machine, algorithm, product)
-            total += machine.roofline(algorithm, flops, moved + (columns if explicit else 0))
+            flops = _tiled(machine, kernel, product)
+            total += machine.roofline(kernel, flops, moved + (columns if explicit else 0))
             total += machine.launch * explicit
         total += machine.launch * (product.launches - 1)
     return total

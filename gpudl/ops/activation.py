@@ -155,7 +155,7 @@ class HardsigmoidOp(Activation):
         return xp.clip(x + 3, 0, 6) / 6
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
-        return xp.where((saved.x <= -3) | (saved.x >= 3), 0, dy / 6)
+        return xp.where((saved.x > -3) & (saved.x < 3), dy / 6, 0)
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.clamp((x + 3) / 6, 0, 1)  # hardsigmoid's own gradient has a float32 sixth
@@ -176,7 +176,7 @@ class HardswishOp(Activation):
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
         x = saved.x
-        return xp.where(x <= -3, 0, xp.where(x >= 3, dy, dy * (x / 3 + 0.5)))
+        return xp.where(x <= -3, 0, xp.where(x < 3, dy * (x / 3 + 0.5), dy))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

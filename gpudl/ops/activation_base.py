@@ -12,7 +12,8 @@ from gpudl.ops.matmul import draw_bfloat16
 from gpudl.ops.quick_numpy import in_pieces, quick
 from gpudl.tensor import Tensor, apply
 
-# PyTorch's gradient at NaN is one thing in its vector code and another in its scalar code.
+# PyTorch's gradient at NaN is one thing in its vector code and another in its scalar code, which
+# its CUDA code follows; so do these (tests/ops/test_activation.py).
 NO_NAN = (-1, 0, 2, np.inf, -np.inf)
 
 

@@ -135,7 +135,7 @@ class EluOp(Activation):
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
         slope = self.alpha * self.inner * xp.exp(self.inner * saved.x)
-        return dy * self.outer * xp.where(saved.x > 0, 1, slope)
+        return dy * self.outer * xp.where(saved.x <= 0, slope, 1)  # NaN passes its gradient
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.ops.aten.elu(x, self.alpha, self.outer, self.inner)

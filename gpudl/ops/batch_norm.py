@@ -13,6 +13,7 @@ from gpudl.kernel_call import channels_last
 from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops import batch_norm_cases
 from gpudl.ops import batch_norm_numpy as quick
+from gpudl.ops.create import ones, zeros
 from gpudl.tensor import Tensor, apply
 
 ACTIVATIONS = ("none", "relu", "relu6", "leaky_relu")
@@ -317,9 +318,17 @@ def batch_norm(
     momentum=None weighs all those batches equally. activation: "none", "relu", "relu6" or
     "leaky_relu" (slope 0.01). Ioffe and Szegedy 2015.
 
-    Raises ValueError in training if a channel has only one value, in inference without statistics,
-    and for momentum=None without num_batches_tracked.
+    An empty batch is counted but leaves the running statistics as they are. Raises ValueError in
+    training if a channel has only one value, in inference without statistics, and for momentum=None
+    without num_batches_tracked.
     """
+    if training and not input.numel():
+        training = False
+        if num_batches_tracked is not None:
+            num_batches_tracked.add_(1)
+        if running_mean is None:
+            made = {"dtype": input.dtype, "device": input.device}
+            running_mean, running_var = zeros(input.shape[1], **made), ones(input.shape[1], **made)
     taped = is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (input, weight, bias, residual)
     )

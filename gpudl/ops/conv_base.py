@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gpudl.machine import H100, Machine
+from gpudl.machine import Machine
 from gpudl.op import Array, Op, Spec, require
 from gpudl.ops.gemm_cost import gemm_workspace
 
@@ -184,18 +184,22 @@ class Windowed(Op):
         return bool(max(weight.size, *of_one) <= LARGEST)
 
     def prefer(
-        self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
+        self,
+        machine: Machine | None,
+        direction: str,
+        precision: str,
+        algorithms: tuple[str, ...],
+        *specs: Any,
     ) -> tuple[str, ...]:
         """On a GPU by predicted time, TF32 only if asked for. The emulator takes what is quickest
         to emulate: with few channels in a group most of a matrix product's tile is empty."""
-        if device == "emulator":
+        if machine is None:
             k, c_group = specs[1].shape[:2]
             few = min(k // self.groups, c_group) < FEW_CHANNELS
             return tuple(sorted(algorithms, key="direct".__eq__, reverse=few))
 
         def rank(algorithm: str) -> float:
-            directions = ("forward", "backward")
-            return sum(self.predict(H100, d, algorithm, *specs) for d in directions)
+            return self.predict(machine, direction, algorithm, *specs)
 
         exact = precision == "highest"
         fit = [a for a in algorithms if not (exact and self.precision.get(a) == "tf32")]

@@ -54,6 +54,8 @@ class GroupNormOp(Op):
                 name,
                 f"is {spec}; x has {channels} channels, so it must have shape ({channels},)",
             )
+        values = samples * (channels // self.num_groups) * math.prod(x.shape[2:])
+        require(values != 1, self, "x", f"is {x}; a group of its only sample has only one value")
         require(x.size < 2**31, self, "x", f"is {x}; at most 2^31 - 1 elements")
         groups = Spec((samples, self.num_groups), x.dtype)
         return (x, groups, groups)
@@ -129,6 +131,8 @@ class GroupNormOp(Op):
         golden = (y, np.full((1, 2), 2, np.float32), np.array([[1, 0.5]], np.float32))
         yield Case("by hand", cls.of(2, 1e-12), lambda rng: (x, None, None), golden=golden)
         yield Case("groups", cls.of(3), drawn((2, 4, 3)), error="do not divide into 3 groups")
+        yield Case("one value", cls.of(4), drawn((1, 4, 1)), error="has only one value")
+        yield Case("one value in two samples", cls.of(4, 1.0), drawn((2, 4, 1)))
         yield Case("rank", cls.of(1), drawn((2, 1, 1, 1, 1, 1)), error="x is float32")
 
 
@@ -144,7 +148,8 @@ def group_norm(
     num_groups groups of channels of each sample.
 
     input: (N, C) or (N, C, ...) with up to three more axes; weight and bias (C,). Wu and He 2018.
-    Raises ValueError if the channels do not divide into the groups.
+    Raises ValueError if the channels do not divide into the groups, or if there is one sample whose
+    groups have one value each.
     """
     op = GroupNormOp.of(int(num_groups), float(eps))
     return apply(op, input, weight, bias)[0]  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.device import NativeDevice
-from gpudl.machine import H100, Machine
+from gpudl.machine import Machine
 from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.gemm_cost import gemm_seconds
 from gpudl.ops.gemm_cost import gemm_workspace as gemm_workspace  # of other products too
@@ -54,19 +54,23 @@ class Product(Op):
         raise TypeError(f"{type(self).__name__} declares no extents")
 
     def prefer(
-        self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
+        self,
+        machine: Machine | None,
+        direction: str,
+        precision: str,
+        algorithms: tuple[str, ...],
+        *specs: Any,
     ) -> tuple[str, ...]:
         """By predicted time, of those as precise as asked for; "medium" takes bfloat16 products of
         float32, "high" TF32. The emulator takes what is quickest to emulate."""
-        if device == "emulator":
+        if machine is None:
             return algorithms
         wanted = {"highest": "float32", "high": "tf32", "medium": "bfloat16"}[precision]
 
         def rank(algorithm: str) -> tuple[bool, float]:
             rounds = self.precision.get(algorithm, "float32")
-            return rounds not in ("float32", wanted), self.predict(
-                H100, "forward", algorithm, *specs
-            )
+            time = self.predict(machine, direction, algorithm, *specs)
+            return rounds not in ("float32", wanted), time
 
         return tuple(sorted(algorithms, key=rank))
 

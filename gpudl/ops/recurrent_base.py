@@ -3,7 +3,6 @@ input projections of all its steps."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -93,17 +92,23 @@ class RecurrentSequence(Op):
 
     # ------------------------------------------------------------ for kernels
 
-    def supports(self, algorithm: str, *specs: Any) -> bool:
-        blocks, shared_bytes = device_limits()
-        return algorithm != "persistent" or self.shared_bytes(blocks, *specs) <= shared_bytes
+    def fits(self, machine: Machine, algorithm: str, *specs: Any) -> bool:
+        needed = self.shared_bytes(machine.multiprocessors, *specs)
+        return algorithm != "persistent" or needed <= machine.shared_bytes
 
     def prefer(
-        self, device: str, precision: str, algorithms: tuple[str, ...], *specs: Any
+        self,
+        machine: Machine | None,
+        direction: str,
+        precision: str,
+        algorithms: tuple[str, ...],
+        *specs: Any,
     ) -> tuple[str, ...]:
         """By predicted time; the emulator takes the first."""
-        if device == "emulator":
+        if machine is None:
             return algorithms
-        return tuple(sorted(algorithms, key=lambda a: self.predict(H100, "forward", a, *specs)))
+        gpu = machine
+        return tuple(sorted(algorithms, key=lambda a: self.predict(gpu, direction, a, *specs)))
 
     def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
         """A step after the other. persistent: the state through every block (backward, a part of it
@@ -233,15 +238,6 @@ class RecurrentSequence(Op):
 def padded(count: int, to: int = PART) -> int:
     """The next multiple of `to`."""
     return -(-count // to) * to
-
-
-def device_limits() -> tuple[int, int]:
-    """Multiprocessors, and bytes of shared memory of a block: the GPU's, or an H100's."""
-    cupy = sys.modules.get("cupy")
-    if cupy is None:
-        return 132, 227 * 1024
-    has = cupy.cuda.Device().attributes
-    return has["MultiProcessorCount"], has["MaxSharedMemoryPerBlockOptin"]
 
 
 def sigmoid(xp: Any, x: Array) -> Array:

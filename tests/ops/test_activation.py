@@ -38,6 +38,7 @@ ALL = {
     "softsign", "sigmoid", "tanh", "elu", "selu", "celu", "softplus", "logsigmoid", "gelu", "silu",
     "mish", "tanhshrink", "hard_sign", "hard_threshold", "scaled_tanh", "gaussian",
 }  # fmt: skip
+OURS = {"hard_sign", "hard_threshold", "scaled_tanh", "gaussian"}
 everywhere = pytest.mark.parametrize("where", ["cpu", *native_devices()])
 
 
@@ -49,9 +50,23 @@ def test_nan_passes_and_zero_size_works(where, name):
     assert function(Tensor(np.zeros((0, 2), np.float32), device=where)).shape == (0, 2)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(ALL - {"hard_sign", "hard_threshold", "scaled_tanh", "gaussian"})
-)
+@everywhere
+@pytest.mark.parametrize("name", sorted(ALL - OURS))
+def test_the_gradient_at_nan_is_pytorchs(where, name):
+    """Of one element, for which PyTorch has no vector code."""
+    torch = pytest.importorskip("torch")
+    leaves = (
+        Tensor(np.array([np.nan], np.float32), device=where, requires_grad=True),
+        torch.tensor([np.nan], requires_grad=True),
+    )
+    for function, x in zip((getattr(F, name), getattr(torch.nn.functional, name)), leaves,
+                           strict=True):  # fmt: skip
+        (function(x) * 2).sum().backward()
+    ours, theirs = (np.asarray(x.grad) for x in leaves)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(ALL - OURS))
 def test_defaults_are_pytorchs(name):
     torch = pytest.importorskip("torch")
     x = np.linspace(-4, 4, 33, dtype=np.float32)

@@ -15,6 +15,14 @@ good = pytest.mark.parametrize("case", h.GOOD, ids=h.label)
 native = pytest.mark.parametrize("where", h.native_devices())
 
 
+# Their gradients are small differences of terms of size one, whose rounding remains.
+VANISHING = {
+    "sigmoid-large", "batch_norm-training_1x1x1x2", "batch_norm-fused_1x1x1x2",
+    "batch_norm-by_hand", "group_norm-by_hand", "group_norm-one_value_in_two_samples",
+    "layer_norm-3x2", "layer_norm-by_hand",
+}  # fmt: skip
+
+
 def product_kind(op, algorithm: str) -> str:
     """The dtype that an algorithm rounds its operands to."""
     return getattr(op, "precision", {}).get(algorithm, "float32")
@@ -229,9 +237,7 @@ def test_pytorch_agrees(case):
 
 
 def supported(where, op, direction, algorithm, specs) -> bool:
-    from gpudl.device import takes
-
-    return takes(where.module, op, direction, algorithm, specs)
+    return where.takes(op, direction, algorithm, specs)
 
 
 def compare_outputs(case, got, want, kind, what="") -> None:
@@ -240,14 +246,16 @@ def compare_outputs(case, got, want, kind, what="") -> None:
 
 
 def close(case, got, want, kind, what) -> None:
-    """Values of a size other than one are compared relative to the largest expected value."""
+    """Values are compared relative to the largest expected one, or to what float32 can hold."""
     want = np.asarray(want)
     if want.dtype.kind != "f":
         assert_close(got, want, kind, what=what)
         return
     reduction = case.op.reduction(*h.specs_of(h.draw(case)))
     finite = np.abs(want[np.isfinite(want)])
-    scale = max(1.0, float(finite.max())) if finite.size else 1.0
+    largest = float(finite.max(initial=0)) or 1.0
+    least = 1.0 if h.label(case) in VANISHING else float(np.finfo(np.float32).tiny)
+    scale = np.float64(max(largest, least))
     assert_close(got / scale, want / scale, kind, reduction, what)
 
 

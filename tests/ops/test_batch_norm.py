@@ -127,3 +127,34 @@ def test_arrays_that_start_anywhere(where):
         results.append((np.asarray(y), np.asarray(x.grad)))
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@everywhere
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2), (2, 3, 0), (0, 3, 2, 2)])
+def test_an_empty_batch_is_counted_but_changes_no_statistics(where, shape, training):
+    torch = pytest.importorskip("torch")
+    name = f"BatchNorm{max(1, len(shape) - 2)}d"
+    ours, theirs = getattr(nn, name)(3).to(where), getattr(torch.nn, name)(3)
+    leaves = (
+        Tensor(np.zeros(shape, np.float32), device=where, requires_grad=True),
+        torch.zeros(shape, requires_grad=True),
+    )
+    for layer, x in zip((ours, theirs), leaves, strict=True):
+        layer.train(training)
+        y = layer(x)
+        assert tuple(y.shape) == shape
+        y.sum().backward()
+        assert tuple(x.grad.shape) == shape
+    for key, want in theirs.state_dict().items():
+        np.testing.assert_array_equal(np.asarray(ours.state_dict()[key]), want.numpy(), key)
+    for name, parameter in theirs.named_parameters():
+        gradient = dict(ours.named_parameters())[name].grad
+        np.testing.assert_array_equal(np.asarray(gradient), parameter.grad.numpy(), name)
+
+
+def test_an_empty_batch_needs_no_running_statistics():
+    assert F.batch_norm(Tensor(np.zeros((0, 3), np.float32)), None, None, training=True).shape == (
+        0,
+        3,
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gpudl import nn
+from gpudl.machine import H100
 from gpudl.nn import functional
 from gpudl.nn.functional import conv2d
 from gpudl.ops import conv, conv_base
@@ -229,7 +230,7 @@ def test_predicted_times_choose_on_a_gpu(name):
     op = conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), groups)
     specs = (*(h.Spec(s, np.dtype(np.float32)) for s in (x, weight)), None, None)
     known = tuple(a for a in op.kernels if not a.endswith(("_bf16", "_f16")))
-    order = op.prefer("cuda", precision, known, *specs)
+    order = op.prefer(H100, "forward", precision, known, *specs)
     assert order[0] == chosen
     assert sorted(order) == sorted(known)
 

@@ -8,6 +8,7 @@ import pytest
 import gpudl
 from bench.error_curves import loop, operands, units
 from gpudl.device import NativeDevice
+from gpudl.machine import H100, Machine
 from gpudl.op import Spec
 from gpudl.ops.gemm_cost import FEWEST
 from gpudl.ops.matmul import MatmulOp
@@ -157,18 +158,17 @@ def test_precision_is_highest_unless_asked():
     op = MatmulOp.of(False, False)
     spec = Spec((512, 512), np.dtype(np.float32))
 
-    def first(device: str) -> str:
-        return op.prefer(device, gpudl.get_float32_matmul_precision(), op.kernels[:7], spec, spec)[
-            0
-        ]
+    def first(machine: Machine | None) -> str:
+        precision = gpudl.get_float32_matmul_precision()
+        return op.prefer(machine, "forward", precision, op.kernels[:7], spec, spec)[0]
 
-    assert first("cuda") == "mma_bf16x6"
+    assert first(H100) == "mma_bf16x6"
     try:
         gpudl.set_float32_matmul_precision("high")
-        assert first("cuda") == "wgmma_tf32"
+        assert first(H100) == "wgmma_tf32"
         gpudl.set_float32_matmul_precision("medium")
-        assert first("cuda") == "mma_bf16x1"
-        assert first("emulator") == "simt"  # the quickest to emulate
+        assert first(H100) == "mma_bf16x1"
+        assert first(None) == "simt"  # the quickest to emulate
     finally:
         gpudl.set_float32_matmul_precision("highest")
     with pytest.raises(ValueError, match="'low' must be one of"):
