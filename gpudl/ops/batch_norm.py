@@ -327,7 +327,7 @@ def batch_norm(
         if num_batches_tracked is not None:
             num_batches_tracked.add_(1)
         if running_mean is None:
-            made = {"dtype": input.dtype, "device": input.device}
+            made: Any = {"dtype": input.dtype, "device": input.device}
             running_mean, running_var = zeros(input.shape[1], **made), ones(input.shape[1], **made)
     taped = is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (input, weight, bias, residual)
