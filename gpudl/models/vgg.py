@@ -115,7 +115,7 @@ vgg19, vgg19_bn = _register(19, False), _register(19, True)
 def vgg_small(
     num_classes: int = 10,
     in_channels: int = 3,
-    widths: Sequence[int] = (32, 64, 128),
+    widths: Sequence[int] = (16, 32, 64),
     batch_norm: bool = True,
     **options: Any,
 ) -> VGG:

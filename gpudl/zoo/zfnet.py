@@ -1,0 +1,108 @@
+"""ZFNet: its shapes, and what units of a small one see."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import gpudl
+from gpudl import models, nn
+from gpudl.models.deconvolution import Deconvolution
+from gpudl.nn import functional as f
+from gpudl.optim import SGD
+from gpudl.zoo.cifar import standardized, train
+from gpudl.zoo.page import Array, Arrays, Page, page
+
+PAPER = [(96, 110, 110), (256, 26, 26), (384, 13, 13), (384, 13, 13), (256, 13, 13)]  # figure 3
+LAYERS = {"conv2": 5, "conv3": 8, "conv5": 12}  # how many of the small net's features lead there
+CHANNELS, SHOWN = 5, 4
+
+
+@page("ZFNet and what its units see", minutes=2)
+def zfnet(page: Page) -> None:
+    """ZFNet improved on AlexNet by looking at its units: a deconvolution sends one activation back
+    to the pixels through the places of the pooled maxima, rectifiers and transposed filters, and
+    shows what in the image caused it (Zeiler and Fergus, ECCV 2014). The paper's net is checked
+    for its shapes; pictures are drawn of a small one, trained briefly on CIFAR-10."""
+    shapes(page)
+    data = standardized(page.cifar10(train=25_000, test=2000))
+    losses(page, data)
+    net = models.create("zfnet_small")
+    accuracy = train(page, net, data, epochs=1)[-1].test_accuracy
+    page.text(f"The small net's test accuracy after one epoch is {accuracy:.2%}.")
+    filters = net.features[0].weight.detach().to("cpu").numpy()
+    page.image("filters", page.grid(filters, 16, 6), "The 5x5 filters of the first layer.")
+    pictures(page, net, data[2])
+
+
+def shapes(page: Page) -> None:
+    rows = []
+    for name in ("zfnet", "zfnet_wide"):
+        found = models.info(name).summary()
+        sizes = [row.output[1:] for row in found.rows if row.kind == "Conv2d"]
+        text = ", ".join("x".join(map(str, size)) for size in sizes)
+        rows.append((name, found.parameters, found.multiply_adds / 1e9, text))
+        if name == "zfnet":
+            page.check("the convolutions have the shapes of figure 3", sizes == PAPER, text)
+    head = ("net", "parameters", "10⁹ multiply-adds", "outputs of its convolutions")
+    page.table(head, rows, caption="For an image of 3x224x224.")
+
+
+def losses(page: Page, data: Arrays) -> None:
+    """The whole net on a few images, enlarged: chance at the start, then less."""
+    gpudl.manual_seed(page.seed)
+    net = models.create("zfnet", hidden=page.pick(4096, 64)).to(page.device)
+    images = gpudl.tensor(data[0][:4].repeat(7, 2).repeat(7, 3), device=page.device)
+    labels = gpudl.tensor(data[1][:4], device=page.device)
+    optimizer = SGD(net.parameters(), lr=0.01, momentum=0.9)
+    found = []
+    for _ in range(page.pick(6, 2)):
+        optimizer.zero_grad()
+        loss = f.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    chance = math.log(1000)
+    measured = f"{found[0]:.4f}; log 1000 is {chance:.4f}"
+    page.check("ZFNet starts at the loss of chance", abs(found[0] - chance) < 0.05, measured)
+    page.check("a few steps lower it", found[-1] < found[0], f"{found[-1]:.4f}")
+
+
+def pictures(page: Page, net: nn.Module, images: Array) -> None:
+    """For each layer, rows of channels: the images that excite it most, and what in them does."""
+    net.eval()
+    seen: dict[str, float] = {}
+    for name, depth in LAYERS.items():
+        way = Deconvolution(net.features[:depth])
+        tiles: list[Any] = []
+        for channel in active_channels(way, images):
+            best = images[way.strongest(images, channel, SHOWN)]
+            causes = way.pictures(best, channel)
+            seen[name] = max(seen.get(name, 0.0), float((causes != 0).any(1).mean()))
+            tiles += [*scaled(best), *scaled(causes, around=0.0)]
+        page.image(
+            f"units-{name}",
+            page.grid(np.stack(tiles), 2 * SHOWN, 2, vmin=0, vmax=1),
+            f"Units of {name}, one a row: the {SHOWN} test images that excite it most, and what in "
+            "them does, by deconvolution.",
+        )
+    areas = [seen[name] for name in LAYERS]
+    text = ", ".join(f"{name} {area:.1%}" for name, area in seen.items())
+    page.check("deeper units see more of the image", areas == sorted(areas), text)
+
+
+def active_channels(way: Deconvolution, images: Array) -> list[int]:
+    """The channels with the largest mean activations."""
+    mean = way.forward(images[:256])[0].to("cpu").numpy().mean((0, 2, 3))
+    return [int(channel) for channel in np.argsort(-mean, kind="stable")[:CHANNELS]]
+
+
+def scaled(images: Array, around: float | None = None) -> Array:
+    """Each image stretched to [0, 1]; with `around`, this value becomes grey."""
+    low, high = images.min((1, 2, 3), keepdims=True), images.max((1, 2, 3), keepdims=True)
+    if around is not None:
+        reach = np.maximum(high - around, around - low)
+        low, high = around - reach, around + reach
+    return (images - low) / np.maximum(high - low, 1e-12)  # type: ignore[no-any-return]
