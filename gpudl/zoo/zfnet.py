@@ -54,8 +54,9 @@ def losses(page: Page, data: Arrays) -> None:
     """The whole net on a few images, enlarged: chance at the start, then less."""
     gpudl.manual_seed(page.seed)
     net = models.create("zfnet", hidden=page.pick(4096, 64)).to(page.device)
-    images = gpudl.tensor(data[0][:4].repeat(7, 2).repeat(7, 3), device=page.device)
-    labels = gpudl.tensor(data[1][:4], device=page.device)
+    count = page.pick(4, 1)
+    images = gpudl.tensor(data[0][:count].repeat(7, 2).repeat(7, 3), device=page.device)
+    labels = gpudl.tensor(data[1][:count], device=page.device)
     optimizer = SGD(net.parameters(), lr=0.01, momentum=0.9)
     found = []
     for _ in range(page.pick(6, 2)):
