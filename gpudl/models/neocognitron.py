@@ -150,7 +150,7 @@ class Neocognitron(nn.Module):
     """(N, 1, 16, 16), ink 1 on paper 0 -> (N, planes): the answers of the last C-layer, one cell a
     plane. The layers have the paper's sizes: S1 16x16 · C1 10x10 · S2 8x8 · C2 6x6 · S3 2x2 · C3
     1x1. The paper's selectivity is 4, 1.5, 1.5 for lines one pixel thin; digits with thicker lines
-    are more alike, and need more of it.
+    are more alike, and need more of it. How the windows fall is our choice too.
     """
 
     def __init__(

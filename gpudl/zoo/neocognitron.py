@@ -1,0 +1,161 @@
+"""The Neocognitron, and complex cells: answers that stay when the digit moves or turns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl import no_grad, tensor
+from gpudl.models.lenet_codes import COLUMNS, ROWS, codes
+from gpudl.models.neocognitron import Neocognitron
+from gpudl.models.simple_complex import ComplexCells, cyclic_shifts, rotate, rotations
+from gpudl.zoo.page import Page, page
+
+DIGITS, SIDE = 5, 16
+MOVES = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (0, 2), (0, -2), (2, 0))
+TURNS, TEMPLATES = 24, 300
+
+
+@page("Neocognitron, simple and complex cells", minutes=2)
+def neocognitron(page: Page) -> None:
+    """Fukushima's Neocognitron (Biological Cybernetics 36, 1980) learns to tell digits apart
+    without being told which is which: S-cells learn features, the strongest of each place and
+    kind, and C-cells find them again when they have moved. Then the idea alone: simple cells
+    compare the input with transformed copies of a template, complex cells pool their answers
+    (Hubel and Wiesel 1962)."""
+    _five_digits(page)
+    x, y, x_test, y_test = page.usps(train=2000, test=1000)
+    _shifts(page, x_test)
+    _turned(page, x[:, 0], y, x_test[:, 0], y_test)
+
+
+def _drawn(down: int = 0, right: int = 0) -> Any:
+    """The first digits of our own drawing, 7x12, in the middle of 16x16 pixels, then moved."""
+    images = np.zeros((DIGITS, 1, SIDE, SIDE), np.float32)
+    ink = codes(DIGITS).reshape(-1, ROWS, COLUMNS) > 0
+    images[:, 0, 2 + down : 2 + down + ROWS, 4 + right : 4 + right + COLUMNS] = ink
+    return images
+
+
+def _five_digits(page: Page) -> None:
+    net = Neocognitron()
+    learned = net.learn(tensor(_drawn()), passes=page.pick(8, 1))
+    known = _cells(net, _drawn())
+    rows, kept = [], 0
+    for down, right in MOVES:
+        found = _cells(net, _drawn(down, right))
+        kept += sum(a == b for a, b in zip(found, known, strict=True))
+        rows.append((f"{down} down, {right} right", *map(str, found)))
+    page.text(
+        f"Shown the digits 0 to {DIGITS - 1}, as drawn for the codes of LeNet-5, planes of the "
+        f"three S-layers that learned something: {', '.join(map(str, learned.values()))}. The "
+        "table gives the number of the cell of the last layer that answers most, or a dash where "
+        "all are silent."
+    )
+    page.table(("moved by", *map(str, range(DIGITS))), rows,
+               caption="Cells of C3 by digit and move; only the digits that were not moved were "
+               "learned")  # fmt: skip
+    share = kept / (DIGITS * len(MOVES))
+    page.check(f"{DIGITS} digits find {DIGITS} different cells", len(set(known)) == DIGITS,
+               ", ".join(map(str, known)))  # fmt: skip
+    page.check("the same cells know them when they are moved, 90 % or more", share >= 0.9,
+               f"{share:.0%} of {len(MOVES)} moves")  # fmt: skip
+    _draw_layers(page, net)
+
+
+def _cells(net: Neocognitron, images: Any) -> list[Any]:
+    """The strongest cell of the last layer for each image."""
+    answers = net(tensor(images)).numpy()
+    return [int(a.argmax()) if a.max() > 0 else "–" for a in answers]
+
+
+def _draw_layers(page: Page, net: Neocognitron) -> None:
+    excitation = net.s1.excitation.numpy()[:, 0]
+    page.image("features", page.grid(excitation, columns=12, scale=6),
+               "What the 24 planes of S1 have learned to look for, 5x5 pixels each")  # fmt: skip
+    images = _drawn()[2:4]
+    pictures = []
+    for digit in (0, 1):
+        answers = net.layers(tensor(images[digit : digit + 1]))
+        for answer in (images[digit][None], *(a.numpy() for a in answers.values())):
+            strongest = np.argsort(-answer[0].max((1, 2)), kind="stable")[:9]
+            planes = [_enlarged(answer[0, k], float(answer.max())) for k in strongest]
+            pictures += planes + [np.ones((48, 48))] * (9 - len(planes))
+    page.image("layers", page.grid(np.stack(pictures), columns=9, vmin=0, vmax=1),
+               "Two digits, layer by layer: the image, then S1, C1, S2, C2, S3, C3; of each layer "
+               "the nine planes that answer most, strongest first")  # fmt: skip
+
+
+def _enlarged(plane: Any, most: float) -> Any:
+    """A plane in 48x48 pixels, 1 where it answers most."""
+    chosen = np.arange(48) * len(plane) // 48
+    return plane[chosen][:, chosen] / max(most, 1e-12)
+
+
+def _shifts(page: Page, images: Any) -> None:
+    """A complex cell over all cyclic shifts does not change at all when its input is shifted."""
+    templates = images[:3, 0]
+    cells = ComplexCells(templates, cyclic_shifts(SIDE))
+    digit = images[3:4]
+    moved = np.roll(digit, (3, -4), axis=(2, 3))
+    maps = [cells.simple(tensor(i)).numpy()[0].reshape(-1, SIDE, SIDE) for i in (digit, moved)]
+    tiles = np.concatenate([templates, digit[0], maps[0], moved[0], maps[1]])
+    scaled = [(t - t.min()) / np.ptp(t) for t in tiles]
+    blank = np.ones_like(scaled[0])
+    rows = [blank, *scaled[:3], scaled[3], *scaled[4:7], scaled[7], *scaled[8:11]]
+    page.image(
+        "simple",
+        page.grid(np.stack(rows), columns=4, scale=4, vmin=0, vmax=1),
+        "Above three templates; below, a digit and the simple cells of each template, one "
+        "for each of 256 shifts; last the digit moved: its map moves, the maximum stays",
+    )
+    before, after = (cells(tensor(i)).numpy()[0] for i in (digit, moved))
+    change = float(np.abs(after / before - 1).max())
+    page.check("complex cells over all cyclic shifts do not notice one", change < 1e-5,
+               f"relative change {change:.1e}")  # fmt: skip
+
+
+def _turned(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
+    """Upright digits to learn from, turned ones to judge by: pixels against complex cells."""
+    rng = np.random.default_rng(page.seed)
+    angles = rng.uniform(0, 2 * np.pi, len(x_test))
+    turned = np.stack([rotate(i, angle) for i, angle in zip(x_test, angles, strict=True)])
+    cells = ComplexCells(x[: page.pick(TEMPLATES, 20)], rotations(TURNS))
+    rows, found = [], {}
+    for name in ("pixels", "complex cells"):
+        upright, judged, apart = (
+            images.reshape(len(images), -1) if name == "pixels" else _in_parts(cells, images)
+            for images in (x, x_test, turned)
+        )
+        weights = _least_squares(upright, y)
+        found[name] = [_share(z, y_test, weights) for z in (judged, apart)]
+        rows.append((name, *(f"{share:.2%}" for share in found[name])))
+    page.table(
+        ("linear classifier on", "upright digits", "turned digits"),
+        rows,
+        caption=f"Test accuracy after learning from {len(x):,} upright digits of USPS; turned by "
+        f"any angle. Complex cells: {len(cells.templates)} templates, each turned {TURNS} times",
+    )
+    page.image("turned", page.grid(turned[:12], columns=12, scale=3), "Turned digits")
+    pixels, complex_ = (found[name][1] for name in ("pixels", "complex cells"))
+    page.check("turned digits: complex cells read 20 points more than pixels",
+               complex_ > pixels + 0.2, f"{complex_:.2%} against {pixels:.2%}")  # fmt: skip
+
+
+def _in_parts(cells: ComplexCells, images: Any) -> Any:
+    with no_grad():
+        parts = [cells(tensor(images[i : i + 250])).numpy() for i in range(0, len(images), 250)]
+    return np.concatenate(parts)
+
+
+def _least_squares(z: Any, labels: Any) -> Any:
+    """Weights of a linear classifier with a small ridge; the last row is the bias."""
+    z = np.concatenate([z, np.ones((len(z), 1))], 1).astype(np.float64)
+    gram = z.T @ z
+    gram += 1e-4 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    return np.linalg.solve(gram, z.T @ (2.0 * np.eye(10)[labels] - 1))
+
+
+def _share(z: Any, labels: Any, weights: Any) -> float:
+    return float(np.mean((z @ weights[:-1] + weights[-1]).argmax(1) == labels))
