@@ -31,14 +31,22 @@ def one_versus_five(page: Page) -> None:
     whole = network().to(page.device)
     _train(page, whole, whole.parameters(), *train)
     results = [("all layers at once", *_errors(whole, train, test))]
+    features = []
     for target in ("label", "input"):
         net = network().to(page.device)
         _grow(page, net, *train, target)
         results.append((f"greedy, each layer predicts the {target}", *_errors(net, train, test)))
         _train(page, net, net.parameters(), *train, lr=2e-3)
         results.append(("… then fine-tuned", *_errors(net, train, test)))
+        features.append(net.layers[HIDDEN[0]].weight.detach().numpy().reshape(6, 16, 16))
         if target == "label":
             _draw(page, net, test)
+    page.image(
+        "features",
+        page.grid(np.concatenate(features), columns=6, scale=5),
+        "Weights of the six units of the first layer after fine-tuning, white where ink excites; "
+        "above those that began by predicting the label, below the input",
+    )
     page.table(
         ("training", "error, training digits", "error, test digits"),
         [(name, f"{inside:.2%}", f"{outside:.2%}") for name, inside, outside in results],
@@ -105,13 +113,6 @@ def _errors(net: Any, train: tuple[Any, Any], test: tuple[Any, Any]) -> tuple[fl
 
 def _draw(page: Page, net: Any, test: tuple[Any, Any]) -> None:
     first, second = (net.layers[place].weight.detach().numpy() for place in HIDDEN)
-    limit = float(np.abs(first).max())
-    page.image(
-        "features",
-        page.grid(first.reshape(6, 16, 16), columns=6, scale=5, vmin=-limit, vmax=limit),
-        "Weights of the six units of the first layer, greedy and fine-tuned: white where ink "
-        "excites",
-    )
     page.image(
         "second",
         page.grid((second @ first).reshape(2, 16, 16), columns=2, scale=8),
@@ -131,4 +132,4 @@ def _draw(page: Page, net: Any, test: tuple[Any, Any]) -> None:
         across = -(bias[0] + weight[0, int(steep)] * side) / weight[0, 1 - int(steep)]
         axes.plot(*((across, side) if steep else (side, across)), color="#6b7280", linewidth=1)
         axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xlabel="first unit", ylabel="second unit")
-        axes.legend(loc="center")
+        axes.legend(loc="lower left")
