@@ -23,6 +23,7 @@ class DBM(nn.Module):
     weight1: (hidden[0], in_features), weight2: (hidden[1], hidden[0]). chains: how many persistent
     Markov chains estimate the model's side of the gradient; they are buffers, all zeros at first.
     Calling it reconstructs: (N, …) -> the same shape, through the mean-field hidden units.
+    image_shape: (C, H, W) of the images that `sample` gives, default (in_features,).
     """
 
     chain_v: Tensor
@@ -34,6 +35,8 @@ class DBM(nn.Module):
         hidden: Sequence[int] = (500, 1000),
         chains: int = 100,
         device: Any = None,
+        *,
+        image_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if len(hidden) != 2 or min(*hidden, in_features, chains) < 1:
@@ -42,6 +45,7 @@ class DBM(nn.Module):
                 "there must be two hidden widths, and all be 1 or more"
             )
         self.in_features, self.hidden = in_features, tuple(hidden)
+        self.image_shape = tuple(image_shape or (in_features,))
         first, second = hidden
         self.weight1 = Parameter(gpudl.normal(0.0, 0.01, (first, in_features), device=device))
         self.weight2 = Parameter(gpudl.normal(0.0, 0.01, (second, first), device=device))
@@ -108,10 +112,11 @@ class DBM(nn.Module):
 
     @no_grad()
     def sample(self, count: int, steps: int = 1000) -> Tensor:
-        """(count, in_features) means of the pixels, so many steps of Gibbs sampling behind the
+        """(count, *image_shape) means of the pixels, so many steps of Gibbs sampling behind the
         persistent chains, of which some serve more than once where count is larger."""
         row = gpudl.arange(count, device=self.chain_v.device) % len(self.chain_v)
-        return self.gibbs(self.chain_v[row], self.chain_h2[row], steps)[0]
+        mean = self.gibbs(self.chain_v[row], self.chain_h2[row], steps)[0]
+        return mean.reshape(count, *self.image_shape)
 
     @no_grad()
     def as_rbm(self) -> nn.RBM:
@@ -149,6 +154,17 @@ class DBM(nn.Module):
         """For `gpudl train`: joint training from the start."""
         return MeanFieldSteps(self, make_optimizer)
 
+    @no_grad()
+    def judge(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """The mean squared error of the reconstruction of images that are rounded to bits."""
+        v = bits(images.reshape(len(images), self.in_features))
+        return {"loss": ((self(v) - v) ** 2).mean()}
+
+
+def bits(images: Tensor) -> Tensor:
+    """Images in [0, 1] rounded to 0 and 1."""
+    return (images > 0.5).to(images.dtype)
+
 
 def _entropy(mu: Tensor) -> Tensor:
     """Of independent bits with these means: (N, units) -> (N,); a bit that is certain has none."""
@@ -165,7 +181,7 @@ class MeanFieldSteps:
 
     def step(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         """The mean squared error of the mean-field reconstruction is the loss."""
-        v = (images.reshape(len(images), self.dbm.in_features) > 0.5).to(images.dtype)
+        v = bits(images.reshape(len(images), self.dbm.in_features))
         mu1, _ = self.dbm.fill_gradients(v)
         mean = F.sigmoid(mu1 @ self.dbm.weight1 + self.dbm.visible_bias).detach()
         self.optimizers["optimizer"].step()
@@ -232,4 +248,5 @@ def pretrain(
 )
 def dbm(in_channels: int = 1, image_size: int = 28, hidden: Sequence[int] = (500, 1000)) -> DBM:
     """A deep Boltzmann machine of 500 and 1000 hidden units (Salakhutdinov and Hinton 2009)"""
-    return DBM(in_channels * image_size**2, hidden)
+    shape = (in_channels, image_size, image_size)
+    return DBM(in_channels * image_size**2, hidden, image_shape=shape)

@@ -25,7 +25,8 @@ class DBN(nn.Module):
     (`num_classes` 0: none). As a generative model the upper two layers are that machine and the
     lower ones sigmoid layers from it to the image. As a network for recognition, which calling it
     is, (N, …) -> (N, num_classes) logits: sigmoid layers upwards, and from the highest one through
-    the weights of the class units; without classes the means of the highest layer.
+    the weights of the class units; without classes the means of the highest layer. image_shape:
+    (C, H, W) of the images that `sample` gives, default (in_features,).
     """
 
     def __init__(
@@ -34,11 +35,14 @@ class DBN(nn.Module):
         hidden: Sequence[int] = (500, 500, 2000),
         num_classes: int = 10,
         device: Any = None,
+        *,
+        image_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if not hidden:
             raise ValueError("DBN: hidden is empty; it must have the width of one layer or more")
         self.in_features, self.num_classes = in_features, num_classes
+        self.image_shape = tuple(image_shape or (in_features,))
         widths = [in_features, *hidden]
         pairs = pairwise(widths[:-1])
         self.layers = nn.ModuleList([nn.RBM(v, h, device=device) for v, h in pairs])
@@ -90,9 +94,9 @@ class DBN(nn.Module):
         return self.down(v[:, :n], generator)
 
     def sample(self, count: int) -> Tensor:
-        """(count, in_features): generated images of the classes in turn."""
+        """(count, *image_shape): generated images of the classes in turn."""
         labels = gpudl.arange(count, device=self.top.weight.device) % max(self.num_classes, 1)
-        return self.generate(labels)
+        return self.generate(labels).reshape(count, *self.image_shape)
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> LayersAtOnce:
         """For `gpudl train`: contrastive divergence in all layers at the same time."""
@@ -178,4 +182,5 @@ def dbn(
     hidden: Sequence[int] = (500, 500, 2000),
 ) -> DBN:
     """A deep belief network, 784-500-500-2000 and ten class units (Hinton et al. 2006)"""
-    return DBN(in_channels * image_size**2, hidden, num_classes)
+    shape = (in_channels, image_size, image_size)
+    return DBN(in_channels * image_size**2, hidden, num_classes, image_shape=shape)

@@ -42,6 +42,7 @@ def test_parameters():
     with gpudl.device("meta"):
         net = gpudl.models.create("dbm")
     count = sum(p.numel() for p in net.parameters())
+    assert net.image_shape == (1, 28, 28)
     assert count == 784 * 500 + 500 * 1000 + 784 + 500 + 1000
 
 
@@ -149,6 +150,7 @@ def test_training_raises_the_likelihood():
     assert before < middle < after
     assert after > -1.5  # two equally likely patterns: -0.69; at first -3.47
     assert losses[-1] < 0.1
+    assert dbm.judge(data)["loss"].item() < 0.1
     assert dbm.sample(60, 3).shape == (60, VISIBLE)
     rebuilt = dbm(data.reshape(80, 1, 1, 5))
     assert rebuilt.shape == (80, 1, 1, 5)

@@ -70,6 +70,8 @@ def test_greedy_training_learns_classes_and_their_images(trained):
     right = (drawn.round() == PATTERNS[labels.numpy()]).all(1).mean()
     assert right > 0.8, right
     assert trained.sample(6).shape == (6, PIXELS)
+    small = gpudl.models.create("dbn", image_size=4, hidden=(5, 3))
+    assert small.sample(3).shape == (3, 1, 4, 4)
 
 
 def test_fine_tuning_goes_on_from_there(trained):
