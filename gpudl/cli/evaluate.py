@@ -1,6 +1,7 @@
-"""Judge a trained model on its test images, or on another data set.
+"""Judge a trained model on its test part, or on another data set.
 
-Prints the accuracy class by class and writes confusion.png and mistakes.png into the run's folder.
+Of a classifier: prints the accuracy class by class and writes confusion.png and mistakes.png into
+the run's folder. Of others: prints the test loss and writes what they reconstruct or make up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
 
 if TYPE_CHECKING:
-    from gpudl.train import Config, Evaluation
+    from gpudl.train import Evaluation
 
 MOST_CLASSES = 100  # in the table
 
@@ -27,39 +28,45 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=positive, default=256, metavar="N", help="(default: 256)"
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="judge by N images only")
+    parser.add_argument("--limit", type=positive, metavar="N", help="judge by N samples only")
 
 
 def run(options: argparse.Namespace) -> int:
-    from gpudl import models
-    from gpudl.ops.cross_entropy import cross_entropy
-    from gpudl.train import Run, TrainingError, blas, evaluate, recipe
-    from gpudl.train.job import draw_answers, trained_model
+    from gpudl.train import Evaluation, Run, TrainingError, blas
+    from gpudl.train.job import trained_model
+    from gpudl.train.prepare import find_model
+    from gpudl.train.tasks import task_of
+    from gpudl.train.tasks.base import Finished
 
     run = Run.open(options.folder)
     config = run.config()
+    info = find_model(config.model)
+    task = task_of(info)
     device = choose_device(options.device)
     blas.set_threads(config.training.blas_threads)
     model, which = trained_model(run, config, device)
+    if not task.judges(model):
+        raise CommandError(
+            f"{config.model}: nothing is measured of it on test data; "
+            f"see the pictures in {run} instead"
+        )
     name = options.data or config.data.name
     folder = options.data_dir or config.data.folder
     limit = options.limit or config.data.limit
-    split, shape = recipe.load_data(name, folder, limit, models.info(config.model))
-    _check_fit(config, name, shape, split.test.classes)
-    loader = recipe.plain_loader(split.test, config.data, device, options.batch_size)
-    result = evaluate(model, cross_entropy, loader)
+    split = task.load(name, folder, limit, info, config.training)
+    task.check_fit(config, split, name)
+    loader = task.test_loader(split, config, device, options.batch_size)
+    result = task.objective(config.training).evaluate(model, loader)
     print(f"{config.model} of {run}, {which}, on {name}, {device}")
-    if len(config.data.classes) <= MOST_CLASSES:
+    if isinstance(result, Evaluation) and len(config.data.classes) <= MOST_CLASSES:
         print(by_class(result, config.data.classes))
     try:
-        pictures = draw_answers(run, config, name, split.test, result)
-        print(f"wrote {' and '.join(str(run.folder / picture) for picture in pictures)}")
+        written = task.draw(Finished(run, config, model, split, name, result, []))
+        if written:
+            print(f"wrote {' and '.join(str(run.folder / picture) for picture in written)}")
     except TrainingError as error:
         print(f"no pictures: {error}")
-    print(
-        f"test accuracy {result.accuracy:.4f} ({result.correct} of {len(result.labels)}), "
-        f"loss {result.loss:.4f}"
-    )
+    print(task.summary(result))
     return 0
 
 
@@ -75,11 +82,3 @@ def by_class(result: Evaluation, classes: tuple[str, ...]) -> str:
         rows.append((name, str(images), str(right), share, mostly))
     head = ("class", "images", "right", "accuracy", "otherwise mostly")
     return table(head, rows, right=(1, 2, 3))
-
-
-def _check_fit(config: Config, name: str, shape: tuple[int, ...], classes: tuple[str, ...]) -> None:
-    if shape != config.input_shape or (classes and len(classes) != len(config.data.classes)):
-        raise CommandError(
-            f"--data {name}: has images of {shape} and {len(classes)} classes, the model takes "
-            f"{config.input_shape} and {len(config.data.classes)}; choose data that fit"
-        )

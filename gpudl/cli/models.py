@@ -8,10 +8,27 @@ from gpudl.cli.table import table
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    pass
+    parser.add_argument("--recipes", action="store_true", help="list the full trainings instead")
 
 
 def run(options: argparse.Namespace) -> int:
+    print(_recipes() if options.recipes else _models())
+    return 0
+
+
+def _recipes() -> str:
+    from gpudl.train.recipe_file import read_recipe, recipe_names
+
+    recipes = [read_recipe(name) for name in recipe_names()]
+    rows = [
+        (r.name, r.model, r.data, str(r.training.get("epochs", "")), r.expect, r.measured or "")
+        for r in recipes
+    ]
+    head = ("recipe", "model", "data", "epochs", "expected", "measured")
+    return table(head, rows, right=(3,))
+
+
+def _models() -> str:
     from gpudl import models
 
     rows = []
@@ -23,5 +40,4 @@ def run(options: argparse.Namespace) -> int:
         size, work = f"{found.parameters:,}", f"{found.multiply_adds:,}"
         rows.append((name, size, work, shape, info.dataset, info.description, source))
     head = ("model", "parameters", "multiply-adds", "input", "data", "description", "source")
-    print(table(head, rows, right=(1, 2)))
-    return 0
+    return table(head, rows, right=(1, 2))

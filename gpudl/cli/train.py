@@ -5,10 +5,12 @@ examples:
   gpudl train lenet5 --data mnist --epochs 5 --seed 0
   gpudl train mlp --data photos/ --optimizer sgd --lr 0.05 --out runs/mine
   gpudl train mlp --option hidden=[512,256] --option dropout=0.2
+  gpudl train --recipe char-lstm-shakespeare
   gpudl train --resume runs/lenet5-digits-1
 
 Ctrl-C saves a checkpoint. --resume goes on from the last one as if training had never stopped; its
-settings are in RUN/config.json.
+settings are in RUN/config.json. gpudl models --recipes lists the recipes; options given beside
+--recipe count before its own.
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ from gpudl.cli.errors import INTERRUPTED, TERMINATED, CommandError
 
 if TYPE_CHECKING:
     from gpudl.train import Job
+    from gpudl.train.recipe_file import Recipe
 
 # Name, type, its name in the help, help; the fields of gpudl.train.Training.
 HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
-    ("epochs", int, "N", "passes over the data (default: digits 30, else 10)"),
-    ("batch-size", int, "N", "images a step (default: 64)"),
+    ("epochs", int, "N", "passes over the data (default: the model's; digits 30, else 10)"),
+    ("batch-size", int, "N", "samples a step (default: 64)"),
     ("optimizer", str, "NAME", "adam, adamw, sgd, rmsprop, adagrad (default: adam)"),
     (
         "lr",
@@ -43,6 +46,9 @@ HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("weight-decay", float, "X", "pull of weights to 0 (default: 0)"),
     ("schedule", str, "NAME", "cosine (after a warm-up; default), constant, step, sqrt, plateau"),
     ("augment", str, "NAME", "shift, flip, shift+flip, none (default: shift, cifar-10 both)"),
+    ("shift", int, "N", "pixels that --augment shift moves an image by (default: 2)"),
+    ("clip", float, "X", "most that the norm of all gradients may be (default: of text 1)"),
+    ("window", int, "N", "characters in a sequence of a language model (default: 64)"),
     ("patience", int, "N", "stop after N epochs without a lower test loss"),
     ("seed", int, "N", "of all random numbers (default: 0)"),
     ("blas-threads", int, "N", "of NumPy's products (default: 1)"),
@@ -52,6 +58,9 @@ RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="see gpudl models")
+    parser.add_argument(
+        "--recipe", metavar="NAME|FILE", help="a full training by name, see gpudl models --recipes"
+    )
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
     parser.add_argument(
         "--out", metavar="RUN", help="folder of the run (default: the next in runs/)"
@@ -73,7 +82,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="of the model's function, dropout=0.2 say; may be repeated",
     )
     parser.add_argument(
-        "--limit", type=positive, metavar="N", help="so many images only, for trials"
+        "--limit", type=positive, metavar="N", help="so many samples only, for trials"
     )
     parser.add_argument(
         "--save-every",
@@ -104,31 +113,47 @@ def _train(job: Job) -> int:
             )
             return TERMINATED if signal.SIGTERM in signals else INTERRUPTED
     result = job.finish(say=print)
-    print(
-        f"test accuracy {result.accuracy:.4f} ({result.correct} of {len(result.labels)}), "
-        f"loss {result.loss:.4f}, in {job.run}"
-    )
+    summary = job.task.summary(result) if result else "trained"
+    print(f"{summary}, in {job.run}")
     return 0
 
 
 def _started(options: argparse.Namespace) -> Job:
     from gpudl.train import Job, configure
 
-    if options.model is None:
-        raise CommandError("train: no model is given; name one of `gpudl models`, or --resume RUN")
+    recipe = _recipe(options)
     names = [name.replace("-", "_") for name, *_ in HYPER_PARAMETERS]
     given = {name: getattr(options, name) for name in (*names, "tune")}
+    given = {name: value for name, value in given.items() if value is not None}
     device = choose_device(options.device)
     prepared = configure(
-        options.model,
-        data=options.data,
+        recipe.model,
+        data=options.data or recipe.data or None,
         data_dir=options.data_dir,
         limit=options.limit,
         device=device,
-        options=_options(options.option or []),
-        **given,
+        options=recipe.options | _options(options.option or []),
+        **{**recipe.training, **given},
     )
     return Job.start(prepared, options.out, options.save_every)
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """What is to be trained: the recipe's, or the model with nothing beside."""
+    from gpudl.train.recipe_file import Recipe, read_recipe
+
+    if options.recipe is not None:
+        if options.model is not None:
+            raise CommandError(
+                f"train: --recipe names its model; leave {options.model} or --recipe away"
+            )
+        return read_recipe(options.recipe)
+    if options.model is None:
+        raise CommandError(
+            "train: no model is given; name one of `gpudl models`, or --recipe NAME, "
+            "or --resume RUN"
+        )
+    return Recipe("", options.model, "")
 
 
 def _options(texts: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .dataset import (
 from .errors import DataError
 from .loader import Loader
 from .registry import Info, Request, Split, info, load, names, register
+from .text import Streams, TextDataset
 
 __all__ = [
     "ArrayDataset",
@@ -30,7 +31,9 @@ __all__ = [
     "Loader",
     "Request",
     "Split",
+    "Streams",
     "Subset",
+    "TextDataset",
     "channel_statistics",
     "info",
     "load",

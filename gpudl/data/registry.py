@@ -50,6 +50,8 @@ class Request:
 class Info:
     """A data set that `load` knows by name.
 
+    shape: of a sample, (C, H, W) of an image, (characters,) of a window of text.
+    classes: names of the labels; of text, its characters.
     mean, std: per channel, of the training images scaled to [0, 1]; None where they depend on the
         request.
     origin: whose it is, where it is described, its licence.
@@ -57,7 +59,7 @@ class Info:
 
     name: str
     title: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: tuple[str, ...]
     origin: str
     mean: tuple[float, ...] | None
@@ -77,7 +79,7 @@ def register(
     name: str,
     *,
     title: str,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     classes: tuple[str, ...],
     origin: str,
     mean: tuple[float, ...] | None = None,
@@ -118,7 +120,7 @@ def load(
     """The training and the test part of a data set.
 
     name: one of `names()` (upper case, '-' and '_' do not matter), or the path of a folder of
-        images by class or of an .npz file.
+        images by class, of an .npz file or of a text, a .txt file.
     data_dir: where the files are looked for first; then the environment variable GPUDL_DATA, then
         the user's cache. `<dir>/<name>/`, torchvision's folders and `<dir>` itself are looked
         through. What is nowhere is downloaded to `<data_dir>/<name>`, or to the cache without
@@ -137,14 +139,18 @@ def load(
         from .npz import load_npz
 
         return _resized(load_npz(path, seed=request.seed), size)
+    if path.suffix == ".txt":
+        from .text import load_text
+
+        return _resized(load_text(path), size)
     if str(name) and path.is_dir():
         from .folder import load_folder
 
         return load_folder(path, size=size, seed=request.seed)
     if str(name) and (path.exists() or path.name != str(name)):
-        wrong = "is neither a folder nor an .npz file" if path.exists() else "is not there"
+        wrong = "is no folder, .npz or .txt file" if path.exists() else "is not there"
         raise DataError(
-            f"{path}: {wrong}; give a folder of images by class, an .npz file "
+            f"{path}: {wrong}; give a folder of images by class, an .npz file, a .txt file "
             f"or one of {', '.join(names())}"
         )
     raise _unknown(str(name))
@@ -166,6 +172,8 @@ def _resized(split: Split, size: Size | None) -> Split:
 
 
 def _resize_part(part: Dataset, size: Size) -> Dataset:
+    if len(part.shape) != 3:
+        raise DataError("size: the data set has no images; leave it away")
     shape = (size, size) if isinstance(size, int) else tuple(size)
     if part.shape[1:] == shape:
         return part
@@ -191,7 +199,7 @@ def _unknown(name: str) -> DataError:
     hint = f"; did you mean {close[0]}?" if close else ""
     return DataError(
         f"there is no data set {name!r}{hint}; known are {', '.join(names())}, "
-        "otherwise give a folder of images by class or an .npz file"
+        "otherwise give a folder of images by class, an .npz file or a .txt file"
     )
 
 

@@ -6,17 +6,21 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from gpudl.device import meta
 from gpudl.nn.module import Module
 from gpudl.nn.summary import Summary, summary
 
 B = TypeVar("B", bound=Callable[..., Module])
+OF_CODES = ("language",)  # tasks whose models take whole numbers
 
 
 class Info(NamedTuple):
     """build(num_classes=…, in_channels=…, …) makes the model. input_shape: of one sample, (C, H, W)
     for images. source, year: of the publication. training: settings of `gpudl train` that differ
-    from its defaults, by the names in `gpudl.train.Training`."""
+    from its defaults, by the names in `gpudl.train.Training`. task: what it is trained for, by the
+    names in `gpudl.train.tasks`."""
 
     name: str
     build: Callable[..., Module]
@@ -26,11 +30,13 @@ class Info(NamedTuple):
     source: str
     year: int | None
     training: Mapping[str, Any]
+    task: str = "classification"
 
     def summary(self, **options: Any) -> Summary:
         """Parameters and multiply-adds of one sample, found without the memory for the weights."""
         with meta:
-            return summary(self.build(**options), (1, *self.input_shape))
+            dtype = np.int64 if self.task in OF_CODES else np.float32
+            return summary(self.build(**options), (1, *self.input_shape), dtype)
 
 
 _MODELS: dict[str, Info] = {}
@@ -42,6 +48,7 @@ def register(
     source: str = "",
     year: int | None = None,
     training: Mapping[str, Any] | None = None,
+    task: str = "classification",
 ) -> Callable[[B], B]:
     """Offer a function that builds a model under its name; its docstring's first line describes it.
 
@@ -52,7 +59,7 @@ def register(
         description = (build.__doc__ or "").strip().partition("\n")[0]
         name = build.__name__
         _MODELS[name] = Info(
-            name, build, input_shape, dataset, description, source, year, training or {}
+            name, build, input_shape, dataset, description, source, year, training or {}, task
         )
         return build
 

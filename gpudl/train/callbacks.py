@@ -7,7 +7,6 @@ import io
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +57,7 @@ class History(Callback):
         self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        rows = [asdict(row) for row in trainer.history]
+        rows = [row.columns() for row in trainer.history]
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
         writer.writeheader()

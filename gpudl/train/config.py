@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -13,6 +14,7 @@ SCHEDULES = ("cosine", "constant", "step", "sqrt", "plateau")
 AUGMENTATIONS = ("shift", "flip", "shift+flip", "none")
 EPOCHS = {"digits": 30}  # the small set needs more passes
 DEFAULT_EPOCHS = 10
+OF_OPTIMIZER = ("optimizer", "lr", "momentum", "weight_decay")
 COLOURED = ("flip", "shift+flip")
 
 
@@ -21,9 +23,11 @@ class Training:
     """Hyper-parameters, each of which decides the resulting bits.
 
     schedule: of the learning rate. cosine: to 0 after a linear warm-up over a tenth of the steps;
-    step: a tenth after each third of the epochs; sqrt: 1/√t in epochs; plateau: half after 3 epochs
-    without a lower test loss. augment: random changes of the training images. shift: by up to 2
-    pixels; flip: left to right. patience: epochs without a lower test loss that end the training.
+    step: a tenth after each of the epochs `milestones`, without any after each third of the epochs;
+    sqrt: 1/√t in epochs; plateau: half after 3 epochs without a lower test loss. augment: random
+    changes of the training images. shift: by up to `shift` pixels; flip: left to right. clip: the
+    most that the norm of all gradients may be. window: characters in a sequence of a language
+    model. patience: epochs without a lower test loss that end the training.
     blas_threads: of NumPy's matrix products, whose rounding depends on it. tune: measure kernels
     and use the fastest; the choices are kept in the checkpoint.
     """
@@ -35,7 +39,11 @@ class Training:
     momentum: float | None = None
     weight_decay: float = 0.0
     schedule: str = "cosine"
+    milestones: tuple[int, ...] = ()
     augment: str = "shift"
+    shift: int = 2
+    clip: float | None = None
+    window: int | None = None
     patience: int | None = None
     seed: int = 0
     blas_threads: int = 1
@@ -46,8 +54,9 @@ class Training:
 class Data:
     """The data set: its name or path, where its files lie, and what the model is told of it.
 
-    limit: at most so many images for training and as many for testing. sizes: (training, test).
-    extent: the share of the frame that light ink on dark paper fills, None for other images.
+    limit: at most so many samples for training and as many for testing. sizes: (training, test), in
+    samples. classes: of text, its characters. extent: the share of the frame that light ink on
+    dark paper fills, None for other images.
     """
 
     name: str
@@ -63,7 +72,7 @@ class Data:
 @dataclass(frozen=True)
 class Config:
     """One run. options: the arguments of the model's function. input_shape: (C, H, W) of an
-    image."""
+    image, (window,) of a text."""
 
     model: str
     data: Data
@@ -93,12 +102,20 @@ def from_dict(values: dict[str, Any], where: str) -> Config:
         ) from None
 
 
-def default_training(data: str, **given: Any) -> Training:
+def default_training(
+    data: str, defaults: Mapping[str, Any] | None = None, **given: Any
+) -> Training:
     """The hyper-parameters for a data set where `given` has None; checked.
 
-    Raises TrainingError for values that make no sense.
+    defaults: of the model, say; those of another optimizer than the given one do not count. Raises
+    TrainingError for values that make no sense.
     """
     given = {name: value for name, value in given.items() if value is not None}
+    defaults = dict(defaults or {})
+    usual = defaults.get("optimizer", "adam")
+    if given.get("optimizer", usual) != usual:
+        defaults = {name: value for name, value in defaults.items() if name not in OF_OPTIMIZER}
+    given = defaults | given
     optimizer = given.setdefault("optimizer", "adam")
     given.setdefault("lr", OPTIMIZERS.get(optimizer))
     given.setdefault("epochs", EPOCHS.get(data, DEFAULT_EPOCHS))
@@ -108,13 +125,14 @@ def default_training(data: str, **given: Any) -> Training:
             f"--momentum: {optimizer} has none; leave it away or take --optimizer sgd"
         )
     given.setdefault("momentum", MOMENTUM.get(optimizer))
-    training = Training(**given)
+    training: Training = _make(Training, given)
     _check(training)
     return training
 
 
 def _check(training: Training) -> None:
-    least = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0, "blas_threads": 1}
+    least = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0, "blas_threads": 1, "window": 1}
+    least["shift"] = 0
     for name, smallest in least.items():
         value = getattr(training, name)
         if value is not None and value < smallest:
@@ -125,6 +143,8 @@ def _check(training: Training) -> None:
         raise TrainingError(f"--momentum: {training.momentum}; give a number from 0 to below 1")
     if not 0 <= training.weight_decay < float("inf"):
         raise TrainingError(f"--weight-decay: {training.weight_decay}; give 0 or more")
+    if training.clip is not None and not training.clip > 0:
+        raise TrainingError(f"--clip: {training.clip}; give a number above 0")
     if training.seed >= 1 << 63:
         raise TrainingError(f"--seed: {training.seed}; give a number below 2^63")
 

@@ -6,24 +6,23 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from gpudl import models, random
 from gpudl.choice import tune
-from gpudl.data import Dataset, Split
-from gpudl.ops.cross_entropy import cross_entropy
+from gpudl.data import Split
 from gpudl.train import blas, recipe
 from gpudl.train.callbacks import Callback, Checkpoint, EarlyStopping, History, StopRequest
 from gpudl.train.checkpoint import load_state, load_weights, save_weights
 from gpudl.train.config import Config
 from gpudl.train.errors import DivergedError, TrainingError
-from gpudl.train.metrics import Evaluation, evaluate
-from gpudl.train.prepare import Prepared, reload_data
+from gpudl.train.metrics import Evaluation
+from gpudl.train.objective import Scores
+from gpudl.train.prepare import Prepared, find_model, reload_data
 from gpudl.train.progress import Progress
-from gpudl.train.run import Run, slug
+from gpudl.train.run import Run
+from gpudl.train.tasks import task_of
+from gpudl.train.tasks.base import Finished
 from gpudl.train.trainer import Trainer
 
 Folder = str | os.PathLike[str]
@@ -42,21 +41,23 @@ class Job:
         training = settings.training
         blas.set_threads(training.blas_threads)
         random.manual_seed(training.seed)
+        self.task = task = task_of(find_model(settings.model))
         self.model = models.create(settings.model, **settings.options).to(settings.device)
-        optimizer = recipe.make_optimizer(self.model, training)
-        loader = recipe.train_loader(split.train, settings.data, training, settings.device)
-        test = recipe.plain_loader(split.test, settings.data, settings.device)
-        schedule = recipe.make_schedule(optimizer, training, training.epochs * len(loader))
+        optimizer = task.optimizer(self.model, training)
+        loader = task.train_loader(split, settings)
+        judged = task.judges(self.model)
+        test = task.test_loader(split, settings, settings.device) if judged else None
+        steps = training.epochs * len(loader)
         self.progress = Progress()
         self.checkpoint = Checkpoint(run.checkpoint, save_every)
         self.stop_request = StopRequest(self.checkpoint)
         # Those with a state before the checkpoint that saves it.
-        callbacks: list[Callback] = [schedule] if schedule else []
+        callbacks: list[Callback] = [*recipe.make_schedules(optimizer, training, steps)]
         if training.patience:
             callbacks.append(EarlyStopping(training.patience))
         callbacks += [self.progress, self.checkpoint, History(run.history), self.stop_request]
-        self.loss = cross_entropy
-        self.trainer = Trainer(self.model, optimizer, self.loss, loader, test, callbacks)
+        objective = task.objective(training)
+        self.trainer = Trainer(self.model, optimizer, objective, loader, test, callbacks)
 
     @classmethod
     def start(cls, prepared: Prepared, out: Folder | None = None, save_every: float = 20.0) -> Job:
@@ -111,7 +112,7 @@ class Job:
             more = ", complete already"
         return (
             f"{c.model} ({c.parameters:,} parameters) on {c.data.name} "
-            f"({c.data.sizes[0]:,} images), "
+            f"({self.task.amount(self.split)}), "
             f"{c.device}, {t.optimizer}, batches of {t.batch_size}, seed {t.seed}{more}; "
             f"run {self.run}"
         )
@@ -130,15 +131,17 @@ class Job:
 
     def finish(
         self, pictures: bool = True, say: Callable[[str], None] = lambda text: None
-    ) -> Evaluation:
-        """Write the weights and the pictures; the evaluation of the final weights.
+    ) -> Evaluation | Scores | None:
+        """Write the weights and the pictures; the evaluation of the final weights, None of a model
+        that nothing is said of on the test part.
 
         say: is told where pictures cannot be drawn.
         """
         save_weights(self.run.weights, self.model.state_dict())
-        result = self.trainer.evaluation
-        if result is None:  # the run was complete already
-            result = self.trainer.evaluation = evaluate(self.model, self.loss, self.trainer.test)
+        trainer = self.trainer
+        if trainer.evaluation is None and trainer.test is not None:  # it was complete already
+            trainer.evaluation = trainer.objective.evaluate(self.model, trainer.test)
+        result = trainer.evaluation
         try:
             if pictures:
                 self._draw(result)
@@ -146,18 +149,19 @@ class Job:
             say(f"no pictures: {error}")
         return result
 
-    def _draw(self, result: Evaluation) -> None:
-        """curves.png, filters.png, confusion.png and mistakes.png in the run's folder."""
+    def _draw(self, result: Evaluation | Scores | None) -> None:
+        """curves.png, filters.png and what the task shows into the run's folder."""
         from gpudl.train.report import draw_curves, draw_filters
         from gpudl.train.report.filters import first_filters
 
-        folder, name = self.run.folder, self.config.data.name
-        title = f"{self.config.model} on {Path(name).name}"
-        draw_curves(folder / "curves.png", self.trainer.history, title)
-        filters = first_filters(self.model, self.config.input_shape)
+        folder, config, history = self.run.folder, self.config, self.trainer.history
+        done = Finished(self.run, config, self.model, self.split, config.data.name, result, history)
+        self.task.draw(done)  # first: a text can be written without Matplotlib
+        draw_curves(folder / "curves.png", history, done.title)
+        filters = first_filters(self.model, config.input_shape)
         if filters is not None:
-            draw_filters(folder / "filters.png", filters, f"{title}: filters of the first layer")
-        draw_answers(self.run, self.config, name, self.split.test, result)
+            title = f"{done.title}: filters of the first layer"
+            draw_filters(folder / "filters.png", filters, title)
 
     def close(self) -> None:
         """Let another process have the run; `with` does it too."""
@@ -169,35 +173,6 @@ class Job:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def draw_answers(
-    run: Run, settings: Config, data: str, part: Dataset, result: Evaluation
-) -> list[str]:
-    """confusion.png and mistakes.png for the answers on a data set; their names.
-
-    Another data set than that of the run has its name in theirs.
-    """
-    from gpudl.train.report import draw_confusion, draw_mistakes
-    from gpudl.train.report.images import MOST
-
-    classes, title = settings.data.classes, f"{settings.model} on {Path(data).name}"
-    more = "" if data == settings.data.name else f"-{slug(data)}"
-    counts = f"{result.correct:,} of {len(result.labels):,} right ({result.accuracy:.2%})"
-    draw_confusion(
-        run.folder / f"confusion{more}.png", result.confusion, classes, f"{title}: {counts}"
-    )
-    wrong = result.mistakes
-    images = part.batch(wrong[: MOST + 1])[0] if len(wrong) else np.empty((0, *part.shape))
-    draw_mistakes(
-        run.folder / f"mistakes{more}.png",
-        images,
-        result.labels[wrong],
-        result.probabilities[wrong],
-        classes,
-        f"{title}: {len(wrong)} of {len(result.labels):,} test images misread",
-    )
-    return [f"confusion{more}.png", f"mistakes{more}.png"]
 
 
 def trained_model(run: Run, settings: Config, device: str) -> tuple[Any, str]:

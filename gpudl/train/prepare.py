@@ -19,7 +19,7 @@ from gpudl.data import Split
 from gpudl.train import blas, config, recipe
 from gpudl.train.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Config
 from gpudl.train.errors import TrainingError
-from gpudl.train.picture import SAMPLE, usual_extent
+from gpudl.train.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def configure(
     options: arguments of the model's function. training: fields of `gpudl.train.Training`. Raises
     TrainingError or DataError where something is unknown, out of range or missing.
     """
-    info = _model(model)
+    info = find_model(model)
     name = _absolute(data) if data else info.dataset
     data_dir = str(Path(data_dir).expanduser().resolve()) if data_dir else None
     for option, choices in (
@@ -54,22 +54,22 @@ def configure(
         ("augment", AUGMENTATIONS),
     ):
         _check_choice(option, training.get(option), choices)
-    asked = {name: value for name, value in training.items() if value is not None}
-    settings = config.default_training(name, **{**info.training, **asked})
-    split, shape = recipe.load_data(name, data_dir, limit, info)
-    mean, std = recipe.statistics(split.train)
-    classes = split.train.classes or tuple(map(str, range(int(split.train.labels.max()) + 1)))
+    task = task_of(info)
+    settings = config.default_training(name, {**task.defaults, **info.training}, **training)
+    if settings.window is not None and "window" not in task.defaults:
+        raise TrainingError(f"--window: {info.name} learns from no text; leave it away")
+    split = task.load(name, data_dir, limit, info, settings)
     sizes = (len(split.train), len(split.test))
-    extent = usual_extent(split.train.batch(np.arange(min(len(split.train), SAMPLE)))[0])
-    told = config.Data(name, data_dir, limit, sizes, classes, mean, std, extent)
-    made, all_options = recipe.build_model(info, len(classes), shape[0], options or {})
+    told = config.Data(name, data_dir, limit, sizes, **task.describe(split))
+    made, all_options = recipe.build_model(info, task.offers(info, split, told), options or {})
+    task.check(info, made, settings)
     settled = Config(
         model=info.name,
         data=told,
         training=settings,
         device=device,
         options=all_options,
-        input_shape=shape,
+        input_shape=_shape(split),
         parameters=sum(p.numel() for p in made.parameters()),
         versions=_versions(),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -79,22 +79,27 @@ def configure(
 
 def reload_data(settings: Config) -> Split:
     """The data of a run. Raises TrainingError where they are no longer what they were."""
-    told = settings.data
-    split, shape = recipe.load_data(told.name, told.folder, told.limit, _model(settings.model))
-    now = (len(split.train), len(split.test)), shape
+    told, info = settings.data, find_model(settings.model)
+    split = task_of(info).load(told.name, told.folder, told.limit, info, settings.training)
+    now = (len(split.train), len(split.test)), _shape(split)
     if now != (told.sizes, settings.input_shape):
         raise TrainingError(
-            f"{told.name}: has {now[0]} images of {now[1]}, the run was trained with "
+            f"{told.name}: has {now[0]} samples of {now[1]}, the run was trained with "
             f"{told.sizes} of "
             f"{settings.input_shape}; bring the data back or train anew"
         )
     return split
 
 
+def _shape(split: Split) -> tuple[int, ...]:
+    return tuple(int(extent) for extent in split.train.shape)
+
+
 def _absolute(data: str) -> str:
     """The name of a data set as it is, a path so that it holds in every working directory."""
     path = Path(data).expanduser()
-    is_path = os.sep in data or path.suffix == ".npz" or (path.is_dir() and not _is_known(data))
+    is_file = path.suffix in (".npz", ".txt")
+    is_path = os.sep in data or is_file or (path.is_dir() and not _is_known(data))
     return str(path.resolve()) if is_path else data
 
 
@@ -105,7 +110,8 @@ def _is_known(data: str) -> bool:
         return False
 
 
-def _model(name: str) -> models.Info:
+def find_model(name: str) -> models.Info:
+    """What is registered under a name. Raises TrainingError for an unknown one."""
     try:
         return models.info(name)
     except KeyError as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from gpudl.train.callbacks import Callback
@@ -14,23 +15,42 @@ if TYPE_CHECKING:
     from gpudl.train.trainer import Row, Trainer
 
 REDRAW = 0.1  # seconds
-COLUMNS = ("epoch", "loss", "accuracy", "test loss", "test accuracy", "lr", "images/s", "seconds")
+COLUMNS = (
+    "epoch",
+    "loss",
+    "accuracy",
+    "test_loss",
+    "test_accuracy",
+    "lr",
+    "images_per_second",
+    "seconds",
+)
+FORMATS = {"lr": ".2e", "images_per_second": ",.0f", "seconds": ".1f"}
 
 
 class Progress(Callback):
-    """A tqdm bar with loss, accuracy and images/s in a terminal; elsewhere the table alone."""
+    """A tqdm bar with loss, accuracy and images/s in a terminal; elsewhere the table alone.
+
+    Where the objective counts other things than images, so do the bar and the table.
+    """
 
     def __init__(self, stream: TextIO | None = None, bar: bool | None = None) -> None:
         self.stream = sys.stdout if stream is None else stream
         self.show_bar = self.stream.isatty() if bar is None else bar
         self.epochs = 0
+        self._headed = False
         self._bar: Any = None
         self._shown = 0.0
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         self.epochs = epochs
-        if trainer.epoch < epochs:
-            self._print(header())
+        self._headed = False
+        if trainer.epoch < epochs and trainer.objective.counts_right:
+            self._head(COLUMNS, trainer.objective.unit)
+
+    def _head(self, columns: Iterable[str], unit: str) -> None:
+        self._headed = True
+        self._print(header(columns, unit))
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         if not self.show_bar:
@@ -57,15 +77,18 @@ class Progress(Callback):
         totals = trainer.totals
         if now - self._shown > REDRAW and totals.images and totals.seconds:
             self._shown = now
+            accuracy = f"accuracy {totals.correct / totals.images:.4f}, "
             self._bar.set_postfix_str(
                 f"loss {totals.loss / totals.images:.4f}, "
-                f"accuracy {totals.correct / totals.images:.4f}, "
-                f"{totals.images / totals.seconds:,.0f} images/s"
+                f"{accuracy if trainer.objective.counts_right else ''}"
+                f"{totals.images / totals.seconds:,.0f} {trainer.objective.unit}/s"
             )
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         self.close()
-        self._print(line(row, self.epochs))
+        if not self._headed:  # the names of some columns are known from the first epoch on
+            self._head(row.columns(), trainer.objective.unit)
+        self._print(line(row, self.epochs, trainer.objective.unit))
 
     def on_fit_end(self, trainer: Trainer) -> None:
         if trainer.stop_reason:
@@ -81,23 +104,29 @@ class Progress(Callback):
         print(text, file=self.stream, flush=True)
 
 
-def header() -> str:
-    return "  ".join(f"{name:>{_width(name)}}" for name in COLUMNS)
+def header(columns: Iterable[str] = COLUMNS, unit: str = "images") -> str:
+    """The heads of a table of `Row.columns`."""
+    names = [_shown(name, unit) for name in columns if name != "step"]
+    return "  ".join(f"{name:>{_width(name)}}" for name in names)
 
 
-def line(row: Row, epochs: int) -> str:
+def line(row: Row, epochs: int, unit: str = "images") -> str:
     """One epoch under `header()`."""
-    cells = (
-        f"{row.epoch}/{epochs}",
-        f"{row.loss:.4f}",
-        f"{row.accuracy:.4f}",
-        "" if math.isnan(row.test_loss) else f"{row.test_loss:.4f}",
-        "" if math.isnan(row.test_accuracy) else f"{row.test_accuracy:.4f}",
-        f"{row.lr:.2e}",
-        f"{row.images_per_second:,.0f}",
-        f"{row.seconds:.1f}",
-    )
-    return "  ".join(f"{c:>{_width(n)}}" for n, c in zip(COLUMNS, cells, strict=True))
+    cells = []
+    for name, value in row.columns().items():
+        if name == "epoch":
+            text = f"{value}/{epochs}"
+        elif math.isnan(value) and name not in FORMATS:
+            text = ""
+        else:
+            text = format(value, FORMATS.get(name, ".4f"))
+        if name != "step":
+            cells.append(f"{text:>{_width(_shown(name, unit))}}")
+    return "  ".join(cells)
+
+
+def _shown(column: str, unit: str) -> str:
+    return f"{unit}/s" if column == "images_per_second" else column.replace("_", " ")
 
 
 def _width(column: str) -> int:

@@ -16,7 +16,6 @@ from gpudl.train.callbacks import Schedule
 from gpudl.train.config import Data, Training
 from gpudl.train.errors import TrainingError
 
-SHIFT = 2  # pixels
 WARM_UP = 0.1  # of all steps
 STEP_EPOCHS, STEP_FACTOR = 1 / 3, 0.1
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.5
@@ -24,11 +23,8 @@ SPLIT_SEED = 0  # of the held-out part: the same for all runs, so that their acc
 EVALUATION_BATCH = 256
 
 
-def load_data(
-    name: str, folder: str | None, limit: int | None, info: models.Info
-) -> tuple[Split, tuple[int, ...]]:
-    """The two parts, with images of the height and width that the model takes; the model's input
-    shape."""
+def load_images(name: str, folder: str | None, limit: int | None, info: models.Info) -> Split:
+    """The two parts, with images of the height and width that the model takes."""
     _, height, width = info.input_shape
     split = load(name, data_dir=folder, size=(height, width), seed=SPLIT_SEED)
     if limit is not None:
@@ -36,27 +32,34 @@ def load_data(
     for part, kind in ((split.train, "training"), (split.test, "test")):
         if not len(part):
             raise TrainingError(f"{name}: has no {kind} images; give another data set")
-    return split, tuple(int(extent) for extent in split.train.shape)
+    return split
+
+
+def offer_channels(info: models.Info, channels: int) -> dict[str, Any]:
+    """The option for so many channels of an image. Raises TrainingError where the model takes
+    others."""
+    known = inspect.signature(info.build).parameters
+    if "in_channels" not in known and channels != info.input_shape[0]:
+        raise TrainingError(
+            f"{info.name}: takes images of {info.input_shape[0]} channels, these have {channels}; "
+            "choose another model or data set"
+        )
+    return {"in_channels": channels}
 
 
 def build_model(
-    info: models.Info, classes: int, channels: int, given: dict[str, Any]
+    info: models.Info, offered: dict[str, Any], given: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
-    """The model for so many classes and channels, and all options that it was built with."""
+    """The model for the data, and all options that it was built with.
+
+    offered: options that the data settle, for the functions that have them. given: the user's.
+    """
     known = inspect.signature(info.build).parameters
     if unknown := [name for name in given if name not in known]:
         raise TrainingError(
             f"--option {unknown[0]}: {info.name} has none of that name; it has {', '.join(known)}"
         )
-    options: dict[str, Any] = {"num_classes": classes}
-    if "in_channels" in known:
-        options["in_channels"] = channels
-    elif channels != info.input_shape[0]:
-        raise TrainingError(
-            f"{info.name}: takes images of {info.input_shape[0]} channels, these have {channels}; "
-            "choose another model or data set"
-        )
-    options |= given
+    options = {name: value for name, value in offered.items() if name in known} | given
     try:
         return info.build(**options), options
     except (TypeError, ValueError) as error:
@@ -71,7 +74,7 @@ def train_loader(part: Dataset, told: Data, training: Training, device: str) -> 
         part,
         training.batch_size,
         shuffle=True,
-        transform=_transform(part, told, training.augment),
+        transform=_transform(part, told, training.augment, training.shift),
         seed=training.seed,
         device=device,
     )
@@ -81,14 +84,16 @@ def plain_loader(
     part: Dataset, told: Data, device: str, batch_size: int = EVALUATION_BATCH
 ) -> Loader:
     """The images in their order, normalized as those of the training were."""
-    return Loader(part, batch_size, transform=_transform(part, told, "none"), device=device)
+    return Loader(part, batch_size, transform=_transform(part, told), device=device)
 
 
-def _transform(part: Dataset, told: Data, augment: str) -> transforms.Transform:
+def _transform(
+    part: Dataset, told: Data, augment: str = "none", shift: int = 0
+) -> transforms.Transform:
     steps: list[transforms.Transform] = []
     if "shift" in augment:
         height, width = part.shape[1:]
-        steps.append(transforms.RandomCrop((height, width), SHIFT))
+        steps.append(transforms.RandomCrop((height, width), shift))
     if "flip" in augment:
         steps.append(transforms.RandomHorizontalFlip())
     return transforms.Compose(
@@ -102,8 +107,9 @@ def statistics(part: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return part.mean or (0.5,) * channels, part.std or (0.5,) * channels
 
 
-def make_optimizer(model: Any, training: Training) -> Any:
-    options = {"lr": training.lr, "weight_decay": training.weight_decay}
+def make_optimizer(parameters: Any, training: Training, **changes: Any) -> Any:
+    """The optimizer of a training. changes: of its options."""
+    options: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
     if training.momentum is not None:
         options["momentum"] = training.momentum
     kinds = {
@@ -113,14 +119,24 @@ def make_optimizer(model: Any, training: Training) -> Any:
         "rmsprop": optim.RMSprop,
         "adagrad": optim.Adagrad,
     }
-    return kinds[training.optimizer](model.parameters(), **options)
+    return kinds[training.optimizer](parameters, **options | changes)
 
 
-def make_schedule(optimizer: Any, training: Training, steps: int) -> Schedule | None:
-    """The callback that moves the learning rate; `steps` are those of all epochs together."""
+def make_schedules(optimizer: Any, training: Training, steps: int) -> list[Schedule]:
+    """The callbacks that move the learning rate, one for each optimizer of a stepper; `steps` are
+    those of all epochs together."""
+    parts = getattr(optimizer, "parts", {"": optimizer}).values()
+    made = (_schedule(part, training, steps) for part in parts)
+    return [schedule for schedule in made if schedule is not None]
+
+
+def _schedule(optimizer: Any, training: Training, steps: int) -> Schedule | None:
     kind, epochs = training.schedule, training.epochs
     if kind == "cosine":
         return Schedule(lr_scheduler.LambdaLR(optimizer, WarmCosine(steps)))
+    if kind == "step" and training.milestones:
+        steps_at = list(training.milestones)
+        return Schedule(lr_scheduler.MultiStepLR(optimizer, steps_at, STEP_FACTOR), every="epoch")
     if kind == "step":
         every = max(1, math.ceil(epochs * STEP_EPOCHS))
         return Schedule(lr_scheduler.StepLR(optimizer, every, STEP_FACTOR), every="epoch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,25 +14,29 @@ from gpudl import random
 from gpudl.choice import choices
 from gpudl.train.callbacks import Callback
 from gpudl.train.errors import DivergedError
-from gpudl.train.metrics import Evaluation, evaluate
+from gpudl.train.metrics import Evaluation
+from gpudl.train.objective import Measured, Objective, Scores, Supervised
 
 READ_EVERY = 20  # steps on a GPU between reads of the loss: each read waits for the GPU
 
 
 @dataclass
 class Totals:
-    """Sums over the batches of the epoch so far. seconds: of training, without the evaluation."""
+    """Sums over the batches of the epoch so far. images: or what else the objective counts.
+    seconds: of training, without the evaluation."""
 
     loss: float = 0.0
     correct: int = 0
     images: int = 0
     seconds: float = 0.0
+    others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Row:
     """One epoch of a history. Losses are means over all images, rates and seconds of training
-    alone."""
+    alone. Accuracies are NaN where there is no right and wrong. others: further means by name;
+    those on the test part have names that begin with test_."""
 
     epoch: int
     step: int
@@ -43,15 +47,29 @@ class Row:
     lr: float
     images_per_second: float
     seconds: float
+    others: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def has_accuracy(self) -> bool:
+        return not math.isnan(self.accuracy)
+
+    def columns(self) -> dict[str, float]:
+        """All by name, in the order of a table; without accuracies where there are none."""
+        values = asdict(self)
+        others = values.pop("others")
+        if not self.has_accuracy:
+            del values["accuracy"], values["test_accuracy"]
+        last = {name: values.pop(name) for name in ("lr", "images_per_second", "seconds")}
+        return {**values, **others, **last}
 
 
 class Trainer:
-    """Trains a model on batches (images, labels) and judges it after each epoch.
+    """Trains a model on batches and judges it after each epoch.
 
-    model: a Module that gives logits (N, classes). optimizer: of gpudl.optim. loss: called as
-    loss(logits, labels). train: a `gpudl.data.Loader` whose batches are Tensors on the model's
-    device; test: another one, or None. callbacks: see `gpudl.train.Callback`; called in their
-    order.
+    model: a Module. optimizer: of gpudl.optim. loss: called as loss(logits, labels) where batches
+    are (images, labels) and the model gives logits (N, classes); else an `Objective`. train: a
+    `gpudl.data.Loader` whose batches are Tensors on the model's device; test: another one, or None.
+    callbacks: see `gpudl.train.Callback`; called in their order.
 
     >>> trainer = Trainer(net, SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss(), train, test)
     >>> trainer.fit(epochs=5)
@@ -61,20 +79,21 @@ class Trainer:
         self,
         model: Any,
         optimizer: Any,
-        loss: Callable[[Any, Any], Any],
+        loss: Callable[[Any, Any], Any] | Objective,
         train: Any,
         test: Any = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.model, self.optimizer = model, optimizer
+        self.objective = loss if isinstance(loss, Objective) else Supervised(loss)
         self.train, self.test, self.callbacks = train, test, list(callbacks)
         self.epoch = 0  # epochs that are finished
         self.step = 0  # optimizer steps that are done
         self.totals = Totals()
         self.history: list[Row] = []
-        self.evaluation: Evaluation | None = None  # of the latest epoch
+        self.evaluation: Evaluation | Scores | None = None  # of the latest epoch
         self.stop_reason: str | None = None  # a callback sets it: the epoch is the last
-        self._unread: list[tuple[Any, Any, int]] = []
+        self._unread: list[Measured] = []
         device = next(model.parameters()).device
         self._read_every = READ_EVERY if device.name.startswith("cuda") else 1
 
@@ -101,55 +120,57 @@ class Trainer:
     def _train_epoch(self) -> None:
         self.model.train()
         before = time.perf_counter()
-        for images, labels in self.train:
-            self._train_step(images, labels)
+        for batch in self.train:
+            self._train_step(batch)
             now = time.perf_counter()
             self.totals.seconds += now - before
             self._call("on_step_end")
             before = time.perf_counter()
         self.read()
 
-    def _train_step(self, images: Any, labels: Any) -> None:
-        self.optimizer.zero_grad()
-        logits = self.model(images)
-        loss = self.loss(logits, labels)
-        loss.backward()
-        self.optimizer.step()
+    def _train_step(self, batch: tuple[Any, ...]) -> None:
+        measured = self.objective.train_step(self.model, self.optimizer, batch)
         self.step += 1
-        correct = (logits.data.argmax(axis=1) == labels.data).sum()
-        self._unread.append((loss.detach(), correct, len(labels)))
+        others = {name: value.detach() for name, value in measured.others.items()}
+        self._unread.append(measured._replace(loss=measured.loss.detach(), others=others))
         if len(self._unread) >= self._read_every:
             self.read()
 
     def _finish_epoch(self) -> None:
         seen, totals = max(self.totals.images, 1), self.totals
         lr = self.learning_rate
-        self.evaluation = self._evaluate() if self.test is not None else None
+        self.evaluation = tested = self._evaluate() if self.test is not None else None
         self.epoch += 1
+        others = {name: value / seen for name, value in totals.others.items()}
+        if isinstance(tested, Scores):
+            others |= {f"test_{name}": value for name, value in tested.others.items()}
         row = Row(
             epoch=self.epoch,
             step=self.step,
             loss=totals.loss / seen,
-            accuracy=totals.correct / seen,
-            test_loss=self.evaluation.loss if self.evaluation else math.nan,
-            test_accuracy=self.evaluation.accuracy if self.evaluation else math.nan,
+            accuracy=totals.correct / seen if self.objective.counts_right else math.nan,
+            test_loss=tested.loss if tested else math.nan,
+            test_accuracy=tested.accuracy if isinstance(tested, Evaluation) else math.nan,
             lr=lr,
             images_per_second=seen / totals.seconds if totals.seconds else math.nan,
             seconds=totals.seconds,
+            others=others,
         )
         self.history.append(row)
         self.totals = Totals()
         self._call("on_epoch_end", row)
 
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self) -> Evaluation | Scores:
         self.test.set_epoch(0)
-        return evaluate(self.model, self.loss, self.test, lambda: self._call("on_evaluation_step"))
+        return self.objective.evaluate(
+            self.model, self.test, lambda: self._call("on_evaluation_step")
+        )
 
     def read(self) -> None:
         """Bring the losses and counts of the latest steps from the device into `totals`."""
         unread, self._unread = self._unread, []
         first = self.step - len(unread) + 1
-        for step, (loss, correct, images) in enumerate(unread, first):
+        for step, (loss, images, correct, others) in enumerate(unread, first):
             value = float(loss.item())
             if not math.isfinite(value):
                 raise DivergedError(
@@ -157,8 +178,12 @@ class Trainer:
                     "try a smaller learning rate (--lr)"
                 )
             self.totals.loss += value * images
-            self.totals.correct += int(correct)
+            self.totals.correct += int(correct or 0)
             self.totals.images += images
+            for name, other in others.items():
+                self.totals.others[name] = (
+                    self.totals.others.get(name, 0.0) + float(other.item()) * images
+                )
 
     def check_finite(self) -> None:
         """Raises DivergedError where a weight or a running statistic is NaN or infinite."""

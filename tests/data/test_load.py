@@ -11,9 +11,10 @@ from tests.data.small_files import mnist_files
 
 
 def test_names():
-    assert names() == ["cifar-10", "digits", "fashion-mnist", "mnist", "usps"]
+    images = ["cifar-10", "digits", "fashion-mnist", "mnist", "usps"]
+    assert names() == sorted([*images, "tiny-shakespeare"])
     assert info("CIFAR10").shape == (3, 32, 32)
-    for name in names():
+    for name in images:
         assert len(info(name).classes) == 10
         assert info(name).origin
 
@@ -37,8 +38,8 @@ def test_refuses_unknown_names(name, message, tmp_path, monkeypatch):
 
 
 def test_refuses_a_file_that_is_no_data(write):
-    with pytest.raises(DataError, match="is neither a folder nor an"):
-        load(write("notes.txt", b"text"))
+    with pytest.raises(DataError, match=r"is no folder, \.npz or \.txt file"):
+        load(write("notes.md", b"text"))
 
 
 def test_a_registered_function_is_loaded(monkeypatch):

@@ -14,27 +14,35 @@ ZOOM = 0.9  # above this accuracy the axis shows what is left to gain
 
 
 def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
-    """Three panels: loss (logarithmic), accuracy, learning rate."""
+    """Three panels: loss (logarithmic if positive), accuracy, learning rate; where there is no
+    accuracy, two."""
     epochs = [row.epoch for row in history]
-    with figure(path, 12, 3.8) as drawn:
+    judged = all(row.has_accuracy for row in history)
+    with figure(path, 12 if judged else 7.7, 3.8) as drawn:
         drawn.suptitle(title, x=0.01, ha="left", fontsize=12)
-        loss, accuracy, rate = drawn.subplots(1, 3, width_ratios=(4, 4, 2.4))
+        panels = drawn.subplots(1, 2 + judged, width_ratios=(4, 4, 2.4) if judged else (4, 2.4))
+        loss, rate = panels[0], panels[-1]
         _pair(loss, epochs, [r.loss for r in history], [r.test_loss for r in history])
         loss.set(title="Loss", xlabel="epoch")
-        if all(row.loss > 0 for row in history):
+        if all(row.loss > 0 and not row.test_loss <= 0 for row in history):
             loss.set_yscale("log")
-        trained = [row.accuracy for row in history]
-        tested = [row.test_accuracy for row in history]
-        _pair(accuracy, epochs, trained, tested)
-        accuracy.set(title="Accuracy", xlabel="epoch")
-        _mark_last(accuracy, epochs, tested)
+        if judged:
+            _draw_accuracy(panels[1], history)
         rate.plot(epochs, [row.lr for row in history], color=GREEN, marker=_marker(epochs))
         rate.set(title="Learning rate", xlabel="epoch")
         rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-        for axes in (loss, accuracy, rate):
+        for axes in panels:
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axes.set_xlim(0.5, max(epochs) + 0.5)
         loss.legend()
+
+
+def _draw_accuracy(axes: Any, history: Sequence[Row]) -> None:
+    epochs = [row.epoch for row in history]
+    tested = [row.test_accuracy for row in history]
+    _pair(axes, epochs, [row.accuracy for row in history], tested)
+    axes.set(title="Accuracy", xlabel="epoch")
+    _mark_last(axes, epochs, tested)
 
 
 def _pair(axes: Any, epochs: Sequence[int], train: Sequence[float], test: Sequence[float]) -> None:

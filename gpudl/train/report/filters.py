@@ -20,8 +20,10 @@ def first_filters(model: Any, input_shape: tuple[int, ...]) -> Floats | None:
     """Weights (K, C, R, S) of the first layer: a convolution's, or a linear one's in the input's
     shape.
 
-    None where the first layer is neither.
+    None where the first layer is neither, and for what is no image (C, H, W).
     """
+    if len(input_shape) != 3:
+        return None
     for name, parameter in model.named_parameters():
         weight: Floats = to_numpy(parameter)
         if not name.endswith("weight"):

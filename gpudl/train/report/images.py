@@ -90,6 +90,28 @@ def draw_prediction(
                 )
 
 
+def draw_grid(path: Path, rows: Sequence[Images], names: Sequence[str], title: str) -> None:
+    """Rows of images (N, C, H, W) above each other, with the rows' names; without names, one set
+    of images in rows of eight."""
+    if not names:
+        rows = [rows[0][start : start + 8] for start in range(0, len(rows[0]), 8)]
+    columns = max(map(len, rows))
+    with figure(path, 0.75 * columns + 1, 0.8 * len(rows) + 0.6) as drawn:
+        drawn.suptitle(title, x=0.01, ha="left", fontsize=12)
+        axes = drawn.subplots()
+        places = cells(axes, len(rows), columns)
+        for number, row in enumerate(rows):
+            first = number * columns
+            for image, cell in zip(row, places[first : first + columns], strict=False):
+                show_image(axes, image, cell)
+            if names:
+                left, _, bottom, top = places[first]
+                middle = (bottom + top) / 2
+                axes.text(left - 0.1, middle, names[number], ha="right", va="center", fontsize=8)
+        if names:
+            axes.set_xlim(left=-0.2 - 0.12 * max(map(len, names)))
+
+
 def show_image(axes: Any, image: Images, cell: Cell | None = None) -> None:
     """(C, H, W), uint8 or float in [0, 1]; in a part of the axes if a cell is given."""
     values = image / np.float32(255) if image.dtype == np.uint8 else image

@@ -1,0 +1,139 @@
+"""Text as a data set: characters by number, in windows whose next characters are to be told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .dataset import Array, Dataset, Indices
+from .errors import DataError, damaged
+from .registry import Split
+
+WINDOW = 64  # characters
+TRAIN_SHARE = 0.9  # the beginning of a text
+MOST_BYTES = 1 << 28
+Codes = npt.NDArray[np.int64]
+
+
+class TextDataset(Dataset):
+    """Windows of a text, one after the other: sample i is (codes, next codes), both (window,)
+    int64.
+
+    codes: the text as numbers of its characters. classes: the characters. Each window's last
+    target is the next one's first character; what fills no window at the end is left away.
+    Raises ValueError for a text shorter than a window and its next character.
+    """
+
+    def __init__(
+        self, codes: npt.ArrayLike, classes: tuple[str, ...], window: int = WINDOW
+    ) -> None:
+        self.codes = np.asarray(codes, np.int64)
+        self.classes, self.window = tuple(classes), window
+        if window < 1 or len(self.codes) <= window:
+            raise ValueError(
+                f"TextDataset: window is {window}; it must be from 1 to below the text's "
+                f"{len(self.codes)} characters"
+            )
+
+    def __len__(self) -> int:
+        return (len(self.codes) - 1) // self.window
+
+    def batch(self, indices: Indices) -> tuple[Array, ...]:
+        places = np.asarray(indices)[:, None] * self.window + np.arange(self.window)
+        return self.codes[places], self.codes[places + 1]
+
+    @property
+    def text(self) -> str:
+        return decode(self.codes, self.classes)
+
+    def windows(self, window: int, limit: int | None = None) -> TextDataset:
+        """The same text in windows of another length, the first `limit` of them."""
+        end = None if limit is None else limit * window + 1
+        return TextDataset(self.codes[:end], self.classes, window)
+
+    def __repr__(self) -> str:
+        return (
+            f"TextDataset({len(self.codes)} characters, {len(self.classes)} different, "
+            f"{len(self)} windows of {self.window})"
+        )
+
+
+class Streams(Dataset):
+    """A text cut into `streams` parts that are read side by side, window by window.
+
+    Sample i is window i // streams of part i % streams, as in TextDataset: batches of `streams`
+    samples in their order go on where the last one ended, so that a state can be carried along.
+    The last window of all parts may be shorter.
+    """
+
+    def __init__(self, part: TextDataset, streams: int) -> None:
+        self.streams, self.window, self.classes = streams, part.window, part.classes
+        self.length = (len(part.codes) - 1) // streams  # targets of one stream
+        if not self.length:
+            raise ValueError(
+                f"Streams: streams is {streams}; it must be below the text's "
+                f"{len(part.codes)} characters"
+            )
+        self.codes = part.codes
+
+    def __len__(self) -> int:
+        return self.streams * -(-self.length // self.window)
+
+    def batch(self, indices: Indices) -> tuple[Array, ...]:
+        window, stream = np.divmod(np.asarray(indices), self.streams)
+        count = min(self.window, self.length - int(window.max()) * self.window)
+        first = stream * self.length + window * self.window
+        places = first[:, None] + np.arange(count)
+        return self.codes[places], self.codes[places + 1]
+
+
+def encode(text: str, classes: tuple[str, ...]) -> Codes:
+    """The numbers of the characters. Raises ValueError for one that is not among `classes`."""
+    numbers = {character: number for number, character in enumerate(classes)}
+    if unknown := sorted(set(text) - numbers.keys()):
+        raise ValueError(
+            f"encode: text: has {unknown[0]!r}, which is none of the {len(classes)} known "
+            "characters; leave it out"
+        )
+    return np.array([numbers[character] for character in text], np.int64)
+
+
+def decode(codes: npt.ArrayLike, classes: tuple[str, ...]) -> str:
+    return "".join(np.array(classes, dtype=str)[np.asarray(codes, np.int64)])
+
+
+def split_text(text: str, window: int = WINDOW) -> Split:
+    """The first nine tenths to learn from, the last to be judged by; the vocabulary is all
+    characters of the text, sorted."""
+    classes = tuple(sorted(set(text)))
+    codes = encode(text, classes)
+    end = int(len(codes) * TRAIN_SHARE)
+    return Split(
+        TextDataset(codes[:end], classes, window), TextDataset(codes[end:], classes, window)
+    )
+
+
+def load_text(path: Path) -> Split:
+    """A text file in UTF-8. Raises DataError where it is none or too short."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path}: has more than {MOST_BYTES >> 20} MiB; give a part of it")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); check the path"
+        ) from None
+    except UnicodeDecodeError:
+        raise damaged(path, "is no text in UTF-8", "convert it") from None
+    return parts_of(path, text)
+
+
+def parts_of(path: str | os.PathLike[str], text: str) -> Split:
+    """`split_text` of a file's text."""
+    least = round((WINDOW + 1) / (1 - TRAIN_SHARE))
+    if len(text) < least:
+        raise damaged(path, f"has {len(text)} characters, expected {least} or more", "add more")
+    return split_text(text)

@@ -1,0 +1,104 @@
+"""Language models by character: recurrent layers between a table of characters and a linear
+layer. Elman, Finding Structure in Time, Cognitive Science 14 (1990); Hochreiter and Schmidhuber,
+Long Short-Term Memory, Neural Computation 9 (1997); Cho et al., EMNLP 2014; as Karpathy trained
+them on Shakespeare (char-rnn, 2015)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpudl import nn
+from gpudl.models.registry import register
+from gpudl.tensor import Tensor
+
+LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+CHARACTERS, WINDOW = 65, 64
+
+
+class CharRNN(nn.Module):
+    """(N, T) int64 codes -> (N, T, vocabulary) logits of the next character, and the state behind
+    the last one.
+
+    cell: "rnn", "lstm" or "gru". embedding: features of a character.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        cell: str = "lstm",
+        hidden: int = 128,
+        layers: int = 1,
+        embedding: int = 64,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if cell not in LAYERS:
+            raise ValueError(f"CharRNN: cell is {cell!r}; it must be one of {', '.join(LAYERS)}")
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.rnn = LAYERS[cell](embedding, hidden, layers, batch_first=True, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden, vocabulary)
+
+    def forward(self, codes: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        hidden, state = self.rnn(self.embedding(codes), state)
+        return self.head(self.dropout(hidden)), state
+
+
+SETTINGS = {"epochs": 3, "batch_size": 32, "lr": 3e-3}
+
+
+@register(
+    input_shape=(WINDOW,),
+    dataset="tiny-shakespeare",
+    source="Elman, Cognitive Science 14",
+    year=1990,
+    training={**SETTINGS, "lr": 2e-3},
+    task="language",
+)
+def char_rnn(
+    vocabulary: int = CHARACTERS,
+    hidden: int = 128,
+    layers: int = 1,
+    embedding: int = 64,
+    dropout: float = 0.0,
+) -> CharRNN:
+    """Elman's recurrent net as a language model by character"""
+    return CharRNN(vocabulary, "rnn", hidden, layers, embedding, dropout)
+
+
+@register(
+    input_shape=(WINDOW,),
+    dataset="tiny-shakespeare",
+    source="Hochreiter and Schmidhuber, Neural Computation 9",
+    year=1997,
+    training=SETTINGS,
+    task="language",
+)
+def char_lstm(
+    vocabulary: int = CHARACTERS,
+    hidden: int = 128,
+    layers: int = 1,
+    embedding: int = 64,
+    dropout: float = 0.0,
+) -> CharRNN:
+    """A long short-term memory as a language model by character"""
+    return CharRNN(vocabulary, "lstm", hidden, layers, embedding, dropout)
+
+
+@register(
+    input_shape=(WINDOW,),
+    dataset="tiny-shakespeare",
+    source="Cho et al., EMNLP 2014",
+    year=2014,
+    training=SETTINGS,
+    task="language",
+)
+def char_gru(
+    vocabulary: int = CHARACTERS,
+    hidden: int = 128,
+    layers: int = 1,
+    embedding: int = 64,
+    dropout: float = 0.0,
+) -> CharRNN:
+    """Gated recurrent units as a language model by character"""
+    return CharRNN(vocabulary, "gru", hidden, layers, embedding, dropout)

@@ -1,0 +1,72 @@
+"""Recipes: full trainings as files, with what is expected of them and what was measured.
+
+`gpudl train --recipe NAME` reads gpudl/models/recipes/NAME.json, or a file of one's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gpudl import models
+from gpudl.train.config import Training
+from gpudl.train.errors import TrainingError
+
+FOLDER = Path(models.__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe. training: fields of Training. options: arguments of the model's function.
+    expect: what it should reach, in words. measured: what it has reached, and where; None where it
+    has not been run."""
+
+    name: str
+    model: str
+    data: str
+    training: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    expect: str = ""
+    measured: str | None = None
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def read_recipe(name: str) -> Recipe:
+    """A recipe by its name, or by the path of a .json file.
+
+    Raises TrainingError for an unknown name and for a file that is no recipe.
+    """
+    if name in recipe_names():
+        return _read(FOLDER / f"{name}.json")
+    if name.endswith(".json"):
+        return _read(Path(name).expanduser())
+    near = difflib.get_close_matches(name, recipe_names(), 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(recipe_names())}"
+    raise TrainingError(f"--recipe: {name!r} is unknown; {hint}, or give the path of a .json file")
+
+
+def _read(path: Path) -> Recipe:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = Recipe(path.stem, **values)
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot be read ({error.strerror or error}); check the path"
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise TrainingError(
+            f"{path}: is no recipe ({error}); write one as those in {FOLDER}"
+        ) from None
+    known = {entry.name for entry in fields(Training)}
+    if unknown := sorted(set(found.training) - known):
+        raise TrainingError(
+            f"{path}: training has an unknown {unknown[0]!r}; known are {', '.join(sorted(known))}"
+        )
+    return found

@@ -1,0 +1,125 @@
+"""What all tasks share: their defaults, their data and batches, and what a finished run shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpudl import models
+from gpudl.data import Loader, Split
+from gpudl.train import recipe
+from gpudl.train.config import Config, Data, Training
+from gpudl.train.errors import TrainingError
+from gpudl.train.objective import Objective
+from gpudl.train.run import Run, slug
+from gpudl.train.trainer import Row
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trained model with all that is known of it. data: the name of the data set that `result` is
+    of, which need not be that of the training."""
+
+    run: Run
+    config: Config
+    model: Any
+    split: Split
+    data: str
+    result: Any
+    history: list[Row]
+
+    @property
+    def title(self) -> str:
+        return f"{self.config.model} on {Path(self.data).name}"
+
+    def place(self, name: str) -> Path:
+        """Where a picture goes; that of another data set has its name in its own."""
+        path = self.run.folder / name
+        if self.data == self.config.data.name:
+            return path
+        return path.with_name(f"{path.stem}-{slug(self.data)}{path.suffix}")
+
+
+class Task:
+    """One kind of training. A subclass says what differs.
+
+    unit: what is counted, in the plural. defaults: fields of Training that differ from those of
+    `gpudl.train.config.default_training`.
+    """
+
+    name = ""
+    unit = "images"
+    defaults: Mapping[str, Any] = {}
+
+    # ---------------------------------------------------------------- before
+
+    def load(
+        self,
+        name: str,
+        folder: str | None,
+        limit: int | None,
+        info: models.Info,
+        training: Training,
+    ) -> Split:
+        """The two parts of a data set as the model takes them, of at most `limit` samples each."""
+        return recipe.load_images(name, folder, limit, info)
+
+    def describe(self, split: Split) -> dict[str, Any]:
+        """The fields of `gpudl.train.config.Data` that tell of the data."""
+        raise TypeError(f"{type(self).__name__} defines no describe()")
+
+    def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
+        """Arguments that the data settle, for the model's function where it has them."""
+        return recipe.offer_channels(info, split.train.shape[0])
+
+    def check(self, info: models.Info, model: Any, training: Training) -> None:
+        """Raises TrainingError where model and settings cannot be trained for this task."""
+
+    def amount(self, split: Split) -> str:
+        """How much there is to learn from, in words."""
+        return f"{len(split.train):,} {self.unit}"
+
+    # ---------------------------------------------------------------- during
+
+    def optimizer(self, model: Any, training: Training) -> Any:
+        return recipe.make_optimizer(model.parameters(), training)
+
+    def objective(self, training: Training) -> Objective:
+        """How a step is made and judged."""
+        raise TypeError(f"{type(self).__name__} defines no objective()")
+
+    def train_loader(self, split: Split, config: Config) -> Loader:
+        return recipe.train_loader(split.train, config.data, config.training, config.device)
+
+    def test_loader(
+        self, split: Split, config: Config, device: str, batch_size: int = recipe.EVALUATION_BATCH
+    ) -> Loader:
+        return recipe.plain_loader(split.test, config.data, device, batch_size)
+
+    def judges(self, model: Any) -> bool:
+        """Whether there is anything to say of the model on the test part."""
+        return True
+
+    # ---------------------------------------------------------------- after
+
+    def check_fit(self, config: Config, split: Split, name: str) -> None:
+        """Raises TrainingError where another data set is none for the trained model."""
+        shape = tuple(split.test.shape)
+        if shape != config.input_shape:
+            raise TrainingError(
+                f"--data {name}: has images of {shape}, the model takes {config.input_shape}; "
+                "choose data that fit"
+            )
+
+    def summary(self, result: Any) -> str:
+        """One line on the test part."""
+        return ", ".join(
+            f"test {name.replace('_', ' ')} {value:.4f}"
+            for name, value in {"loss": result.loss, **result.others}.items()
+        )
+
+    def draw(self, done: Finished) -> list[str]:
+        """Pictures and texts of a trained model into its run's folder; their names."""
+        return []

@@ -1,0 +1,159 @@
+"""Text, character by character: the loss is in nats per character."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from gpudl import models
+from gpudl.data import Loader, Split, Streams, TextDataset, load
+from gpudl.files import write_text
+from gpudl.ops.cross_entropy import cross_entropy
+from gpudl.train.config import Config, Data, Training
+from gpudl.train.errors import TrainingError
+from gpudl.train.objective import (
+    Batch,
+    Between,
+    Measured,
+    Objective,
+    Scores,
+    each,
+    evaluation_mode,
+    mean_scores,
+    nothing,
+)
+from gpudl.train.tasks.base import Finished, Task
+from gpudl.train.text import continue_text
+
+STREAMS = 32  # parts of the test text that are read side by side
+SAMPLE_CHARACTERS, SAMPLE_SEED, SAMPLE_TEMPERATURE = 1000, 0, 0.8
+
+
+class NextCharacter(Objective):
+    """Batches are (codes, next codes), both (N, T); the model gives logits (N, T, V) and a state.
+
+    In training each window begins without a state. The test text is read from its beginning on,
+    the state carried along.
+    """
+
+    unit = "characters"
+
+    def __init__(self, clip: float | None = None) -> None:
+        self.clip = clip
+
+    def measure(self, model: Any, batch: Batch) -> Measured:
+        return self._measure(model, batch, None)[0]
+
+    def _measure(self, model: Any, batch: Batch, state: Any) -> tuple[Measured, Any]:
+        codes, targets = batch
+        logits, state = model(codes, state)
+        flat = logits.reshape(-1, logits.shape[-1])
+        loss = cross_entropy(flat, targets.reshape(-1))
+        return Measured(loss, math.prod(codes.shape)), state
+
+    def evaluate(self, model: Any, batches: Iterable[Batch], between: Between = nothing) -> Scores:
+        state: Any = None
+
+        def measured(batch: Batch) -> Measured:
+            nonlocal state
+            found, state = self._measure(model, batch, state)
+            return found
+
+        with evaluation_mode(model):
+            return mean_scores(measured(batch) for batch in each(batches, between))
+
+
+class Language(Task):
+    """The model takes codes (N, T) and a state, and gives logits (N, T, vocabulary) and a state."""
+
+    name = "language"
+    unit = "characters"
+    defaults = {"augment": "none", "clip": 1.0, "window": 64}
+
+    def load(
+        self,
+        name: str,
+        folder: str | None,
+        limit: int | None,
+        info: models.Info,
+        training: Training,
+    ) -> Split:
+        split = load(name, data_dir=folder)
+        window = training.window or self.defaults["window"]
+        parts = []
+        for part in split:
+            if not isinstance(part, TextDataset):
+                raise TrainingError(
+                    f"{name}: is no text, which {info.name} learns from; "
+                    "give tiny-shakespeare or a .txt file"
+                )
+            if len(part.codes) <= window:
+                raise TrainingError(
+                    f"--window: {window}, but a part of {name} has {len(part.codes)} characters; "
+                    "give a smaller one"
+                )
+            parts.append(part.windows(window, limit))
+        return Split(*parts)
+
+    def describe(self, split: Split) -> dict[str, Any]:
+        return {"classes": split.train.classes}
+
+    def amount(self, split: Split) -> str:
+        part: Any = split.train
+        return f"{len(part.codes):,} {self.unit}"
+
+    def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
+        return {"vocabulary": len(told.classes)}
+
+    def check(self, info: models.Info, model: Any, training: Training) -> None:
+        if training.augment != "none":
+            raise TrainingError(
+                f"--augment: {info.name} learns from text, which has no images to change; "
+                "leave it away"
+            )
+
+    def objective(self, training: Training) -> Objective:
+        return NextCharacter(training.clip)
+
+    def train_loader(self, split: Split, config: Config) -> Loader:
+        training = config.training
+        return Loader(
+            split.train,
+            training.batch_size,
+            shuffle=True,
+            seed=training.seed,
+            device=config.device,
+        )
+
+    def test_loader(
+        self, split: Split, config: Config, device: str, batch_size: int = STREAMS
+    ) -> Loader:
+        part: Any = split.test
+        streams = min(STREAMS, len(part))
+        return Loader(Streams(part, streams), streams, device=device)
+
+    def check_fit(self, config: Config, split: Split, name: str) -> None:
+        if split.test.classes != config.data.classes:
+            raise TrainingError(
+                f"--data {name}: has other characters than the text of the training; "
+                "give a text with the same"
+            )
+
+    def summary(self, result: Any) -> str:
+        loss = result.loss
+        return (
+            f"test loss {loss:.4f} nats per character ({loss / math.log(2):.3f} bits, "
+            f"perplexity {math.exp(loss):.2f})"
+        )
+
+    def draw(self, done: Finished) -> list[str]:
+        """sample.txt: how the model goes on from a line's end."""
+        classes = done.config.data.classes
+        prompt = "\n" if "\n" in classes else classes[0]
+        text = continue_text(
+            done.model, classes, prompt, SAMPLE_CHARACTERS, SAMPLE_TEMPERATURE, SAMPLE_SEED
+        )
+        path = done.place("sample.txt")
+        write_text(path, text.removeprefix("\n") + "\n")
+        return [path.name]

@@ -1,0 +1,83 @@
+"""Models whose training is not one loss and one optimizer: GANs, Boltzmann machines.
+
+Such a model has `make_stepper(make_optimizer)`, which gives an object with `optimizers`, a
+dictionary, and `step(images, labels)`, which trains on a batch and gives scalars by name, "loss"
+among them. It may have `judge(images, labels)`, which gives such scalars for a batch of the test
+part. What else must survive a resumption is a buffer of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from gpudl import models
+from gpudl.train import recipe
+from gpudl.train.config import Training
+from gpudl.train.errors import TrainingError
+from gpudl.train.objective import Batch, Measured, Objective
+from gpudl.train.tasks.reconstruction import Images, named, require_method
+
+
+class StepperOptimizers:
+    """The optimizers of a stepper, with the state of them all."""
+
+    def __init__(self, stepper: Any) -> None:
+        self.stepper = stepper
+        self.parts: dict[str, Any] = dict(stepper.optimizers)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return list(chain.from_iterable(part.param_groups for part in self.parts.values()))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.parts.values())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+
+
+class OwnSteps(Objective):
+    """Steps by the stepper, judged by the model."""
+
+    def train_step(self, model: Any, optimizer: Any, batch: Batch) -> Measured:
+        return named(optimizer.stepper.step(*batch), len(batch[0]))
+
+    def measure(self, model: Any, batch: Batch) -> Measured:
+        return named(model.judge(*batch), len(batch[0]))
+
+
+class Own(Images):
+    """The model says how it is trained; its learning rate stays as it is by default."""
+
+    name = "own"
+    defaults = {"augment": "none", "schedule": "constant"}
+
+    def check(self, info: models.Info, model: Any, training: Training) -> None:
+        require_method(info, model, "make_stepper", "make_stepper(make_optimizer)")
+        if training.clip is not None:
+            raise TrainingError(f"--clip: {info.name} makes its steps itself; leave it away")
+        needs = {"--patience": training.patience, "--schedule": training.schedule == "plateau"}
+        for option, given in needs.items():
+            if given and not self.judges(model):
+                raise TrainingError(
+                    f"{option}: {info.name} is not judged by test images, which this needs; "
+                    "leave it away"
+                )
+
+    def optimizer(self, model: Any, training: Training) -> Any:
+        def make_optimizer(parameters: Any, **changes: Any) -> Any:
+            return recipe.make_optimizer(parameters, training, **changes)
+
+        return StepperOptimizers(model.make_stepper(make_optimizer))
+
+    def objective(self, training: Training) -> Objective:
+        return OwnSteps()
+
+    def judges(self, model: Any) -> bool:
+        return hasattr(model, "judge")

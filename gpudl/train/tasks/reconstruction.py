@@ -1,0 +1,122 @@
+"""Images without labels, by the model's own loss: autoencoders of all kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl import models
+from gpudl.autograd import no_grad
+from gpudl.data import Split
+from gpudl.tensor import Tensor
+from gpudl.train.checkpoint import to_numpy
+from gpudl.train.config import Data, Training
+from gpudl.train.errors import TrainingError
+from gpudl.train.objective import Batch, Measured, Objective, evaluation_mode
+from gpudl.train.picture import SAMPLE, usual_extent
+from gpudl.train.tasks.base import Finished, Task
+
+SHOWN = 16  # images and reconstructions
+SAMPLES = 64
+
+
+class OwnLoss(Objective):
+    """The model's `loss(images)`: a scalar, or scalars by name with "loss" among them."""
+
+    def __init__(self, clip: float | None = None) -> None:
+        self.clip = clip
+
+    def measure(self, model: Any, batch: Batch) -> Measured:
+        return named(model.loss(batch[0]), len(batch[0]))
+
+
+class Images(Task):
+    """Images in [0, 1], as they are: not normalised, and not augmented unless asked for."""
+
+    defaults = {"augment": "none"}
+
+    def describe(self, split: Split) -> dict[str, Any]:
+        part = split.train
+        channels = part.shape[0]
+        extent = usual_extent(part.batch(np.arange(min(len(part), SAMPLE)))[0])
+        return {
+            "classes": part.classes,
+            "mean": (0.0,) * channels,
+            "std": (1.0,) * channels,
+            "extent": extent,
+        }
+
+    def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
+        offered = super().offers(info, split, told)
+        return offered | ({"num_classes": len(told.classes)} if told.classes else {})
+
+    def draw(self, done: Finished) -> list[str]:
+        """samples.png, if the model has `sample(count)`."""
+        if not hasattr(done.model, "sample"):
+            return []
+        from gpudl.train.report import draw_grid
+
+        with evaluation_mode(done.model):
+            samples = to_numpy(done.model.sample(SAMPLES))
+        path = done.place("samples.png")
+        draw_grid(path, [np.clip(samples, 0, 1)], [], f"{done.config.model}: samples")
+        return [path.name]
+
+
+class Reconstruction(Images):
+    """The model has `loss(images)`; its forward may give images of the same size back."""
+
+    name = "reconstruction"
+
+    def check(self, info: models.Info, model: Any, training: Training) -> None:
+        require_method(info, model, "loss", "loss(images)")
+
+    def objective(self, training: Training) -> Objective:
+        return OwnLoss(training.clip)
+
+    def draw(self, done: Finished) -> list[str]:
+        """samples.png, and reconstructions.png if the model gives images back."""
+        from gpudl.train.report import draw_grid
+
+        names = super().draw(done)
+        images = done.split.test.batch(np.arange(min(SHOWN, len(done.split.test))))[0]
+        images = images / np.float32(255) if images.dtype == np.uint8 else images
+        found = reconstruct(done.model, images)
+        if found is None:
+            return names
+        path = done.place("reconstructions.png")
+        title = f"{done.title}: test images and their reconstructions"
+        draw_grid(path, [images, found], ["image", "reconstruction"], title)
+        return [*names, path.name]
+
+
+def reconstruct(model: Any, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """What the model makes of images (N, C, H, W) in [0, 1], as such; None where it gives none."""
+    device = next(model.parameters()).device
+    with no_grad():
+        found = model(Tensor(images.astype(np.float32), device=device))
+    found = found[0] if isinstance(found, tuple) else found
+    values = to_numpy(found)
+    if values.size != images.size:
+        return None
+    shown: np.ndarray[Any, Any] = np.clip(values.reshape(images.shape), 0, 1)
+    return shown
+
+
+def named(values: Any, size: int) -> Measured:
+    """A scalar, or scalars by name with "loss" among them, as what a batch gave."""
+    if not isinstance(values, dict):
+        return Measured(values, size)
+    if "loss" not in values:
+        raise ValueError(f"the model measures {', '.join(values)}; one of them must be loss")
+    others = {name: value for name, value in values.items() if name != "loss"}
+    return Measured(values["loss"], size, others=others)
+
+
+def require_method(info: models.Info, model: Any, method: str, shown: str) -> None:
+    if not hasattr(model, method):
+        raise TrainingError(
+            f"{info.name}: is registered for the task {info.task}, but has no {shown}; "
+            "define it, or register it for another task"
+        )
