@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpudl import models
-from gpudl.zoo.cifar import standardized, train
+from gpudl.zoo.cifar import accuracies, standardized, train
 from gpudl.zoo.page import Arrays, Page, page
 
 CUTS = ((), ("fc7",), ("fc6", "fc7"), ("conv3", "conv4"), ("conv3", "conv4", "fc6", "fc7"))
@@ -19,17 +19,22 @@ def alexnet(page: Page) -> None:
     convolutions and three linear layers, for images of 32x32, and no normalisation."""
     data = standardized(page.cifar10())
     net = models.create("alexnet_small")
-    history = train(page, net, data, epochs=3)
+    history = train(page, net, data, epochs=3, judge=False)
     page.text(
         f"Trained for {len(history)} epochs on {len(data[0]):,} images by SGD with momentum, the "
-        "learning rate rising, then falling along a cosine; images mirrored at random."
+        "learning rate rising, then falling along a cosine; images mirrored at random. Loss and "
+        "accuracy are those of each batch before the step that it causes:"
     )
     page.table(
-        ("epoch", "training loss", "training accuracy", "test loss", "test accuracy"),
-        [(row.epoch, row.loss, row.accuracy, row.test_loss, row.test_accuracy) for row in history],
+        ("epoch", "training loss", "training accuracy"),
+        [(row.epoch, row.loss, row.accuracy) for row in history],
     )
-    accuracy = history[-1].test_accuracy
-    page.check("test accuracy above 75 %", accuracy > 0.75, f"{accuracy:.2%}")
+    plain, both = accuracies(net, data[2], data[3], page.device)
+    page.text(
+        f"Of {len(data[2]):,} test images it knows {plain:.2%}; {both:.2%} if it is also shown their "
+        "mirror images and its answers are averaged, as the paper does with ten views."
+    )
+    page.check("test accuracy above 75 %, mirror images averaged", both > 0.75, f"{both:.2%}")
     page.text("What the layers are worth (after Zeiler and Fergus, ECCV 2014, table 3):")
     ablations(page, data)
 
@@ -38,12 +43,13 @@ def ablations(page: Page, data: Arrays) -> None:
     """The table of nets without some layers: parameters of the paper's net, accuracy of the small
     one."""
     x_train, y_train, x_test, y_test = data
-    count, judged = page.pick((10_000, 2000), (64, 64))
+    count, judged = page.pick((8000, 2000), (64, 64))
     part = (x_train[:count], y_train[:count], x_test[:judged], y_test[:judged])
     rows: list[tuple[Any, ...]] = []
     for cut in CUTS:
         small = models.create("alexnet_small", without=cut)
-        accuracy = train(page, small, part, epochs=1)[-1].test_accuracy
+        train(page, small, part, epochs=1, judge=False)
+        accuracy = accuracies(small, part[2], part[3], page.device)[0]
         parameters = models.info("alexnet_2012").summary(without=cut).parameters
         own = models.info("alexnet_small").summary(without=cut).parameters
         name = f"without {', '.join(cut)}" if cut else "whole"

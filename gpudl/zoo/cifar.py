@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+import gpudl
 from gpudl.data import transforms
+from gpudl.ops.softmax import softmax
 from gpudl.optim import SGD
 from gpudl.train import recipe
 from gpudl.zoo.page import Array, Arrays, Page
@@ -21,18 +25,37 @@ def standardized(data: Arrays) -> Arrays:
     return apply(x_train), y_train, apply(x_test), y_test
 
 
-def train(page: Page, net: Any, data: Arrays, epochs: int, lr: float = 0.03) -> list[Any]:
+def train(
+    page: Page, net: Any, data: Arrays, epochs: int, lr: float = 0.03, judge: bool = True
+) -> list[Any]:
     """As small nets are trained for few epochs on these pages: by SGD with momentum, the learning
     rate rising, then falling along a cosine; images mirrored at random. (Moving them as well pays
-    only where a net sees them more often.)"""
+    only where a net sees them more often.) judge: after each epoch, by the test images."""
     net.to(page.device)
     return page.fit(
         net,
         data[:2],
-        data[2:],
+        data[2:] if judge else None,
         epochs=epochs,
         batch_size=64,
         optimizer=SGD(net.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4),
         transform=transforms.RandomHorizontalFlip(),
         schedule=recipe.WarmCosine,
     )
+
+
+@gpudl.no_grad()
+def accuracies(net: Any, images: Array, labels: Array, device: str) -> tuple[float, float]:
+    """Of the images as they are, and of the mean of what the net says to them and to their mirror
+    images."""
+    net.eval()
+    plain = both = 0
+    for start in range(0, len(images), 250):
+        batch, right = images[start : start + 250], labels[start : start + 250]
+        views = [
+            softmax(net(gpudl.tensor(view, device=device)), 1).to("cpu").numpy()
+            for view in (batch, np.ascontiguousarray(batch[..., ::-1]))
+        ]
+        plain += int((views[0].argmax(1) == right).sum())
+        both += int(((views[0] + views[1]).argmax(1) == right).sum())
+    return plain / len(images), both / len(images)

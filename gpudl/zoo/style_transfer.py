@@ -16,7 +16,7 @@ from gpudl.optim import Adam
 from gpudl.zoo.cifar import standardized, train
 from gpudl.zoo.page import Array, Page, page
 
-CONTENT, STYLE = "coffee", "chelsea"
+CONTENT, STYLE = "chelsea", "coffee"
 FOLDER = "https://raw.githubusercontent.com/scikit-image/scikit-image/v0.22.0/skimage/data/"
 PHOTOS = Source(
     "photos",
@@ -56,8 +56,8 @@ def style_transfer(page: Page) -> None:
         task = StyleTransfer(
             net.features, content, style, CONTENT_LAYERS, STYLE_LAYERS, style_weight=weight
         )
-        steps = page.pick(120, 2)
-        painted, history = task.paint(content, lambda p: Adam(p, lr=0.03), steps, low, high)
+        steps = page.pick(100, 2)
+        painted, history = task.paint(content, lambda p: Adam(p, lr=0.05), steps, low, high)
         tiles.append(painted.to("cpu").numpy()[0] * std + mean)
         first, last = history[0], history[-1]
         rows.append((weight, first.style / weight, last.style / weight, last.content))
