@@ -31,8 +31,8 @@ def alexnet(page: Page) -> None:
     )
     plain, both = accuracies(net, data[2], data[3], page.device)
     page.text(
-        f"Of {len(data[2]):,} test images it knows {plain:.2%}; {both:.2%} if it is also shown their "
-        "mirror images and its answers are averaged, as the paper does with ten views."
+        f"Of {len(data[2]):,} test images it knows {plain:.2%}; {both:.2%} if it is also shown "
+        "their mirror images and its answers are averaged, as the paper does with ten views."
     )
     page.check("test accuracy above 75 %, mirror images averaged", both > 0.75, f"{both:.2%}")
     page.text("What the layers are worth (after Zeiler and Fergus, ECCV 2014, table 3):")
