@@ -129,7 +129,7 @@ def start_as_in_paper(net: AlexNet, ones: Sequence[nn.Module]) -> None:
     dataset="cifar-10",
     source="Krizhevsky, Sutskever and Hinton, NIPS 2012",
     year=2012,
-    training={"epochs": 90, "batch_size": 128, "lr": 0.01, "weight_decay": 5e-4},
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4},
 )
 def alexnet_2012(
     num_classes: int = 1000, in_channels: int = 3, without: Sequence[str] = (), hidden: int = 4096
@@ -150,7 +150,7 @@ def alexnet_2012(
     dataset="cifar-10",
     source="Krizhevsky, arXiv 1404.5997",
     year=2014,
-    training={"epochs": 90, "batch_size": 128, "lr": 0.01, "weight_decay": 5e-4},
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4},
 )
 def alexnet(
     num_classes: int = 1000,
@@ -170,7 +170,7 @@ def alexnet(
     dataset="cifar-10",
     source="Krizhevsky, Sutskever and Hinton, NIPS 2012",
     year=2012,
-    training={"epochs": 5, "batch_size": 64, "lr": 0.03, "weight_decay": 5e-4},
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.03, "weight_decay": 5e-4},
 )
 def alexnet_small(
     num_classes: int = 10,

@@ -95,7 +95,13 @@ def _register(depth: int, batch_norm: bool) -> Callable[..., VGG]:
         dataset="cifar-10",
         source="Simonyan and Zisserman, ICLR 2015",
         year=2014,
-        training={"epochs": 74, "batch_size": 256, "lr": 0.01, "weight_decay": 5e-4},
+        training={
+            "epochs": 5,
+            "batch_size": 64,
+            "optimizer": "sgd",
+            "lr": 0.01,
+            "weight_decay": 5e-4,
+        },
     )(build)
 
 
@@ -110,7 +116,7 @@ vgg19, vgg19_bn = _register(19, False), _register(19, True)
     dataset="cifar-10",
     source="Simonyan and Zisserman, ICLR 2015",
     year=2014,
-    training={"epochs": 5, "batch_size": 64, "lr": 0.05, "weight_decay": 5e-4},
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-4},
 )
 def vgg_small(
     num_classes: int = 10,

@@ -91,7 +91,7 @@ def _first_small(channels: int, one: int, two: int) -> list[nn.Module]:
     dataset="cifar-10",
     source="Zeiler and Fergus, ECCV 2014",
     year=2013,
-    training={"epochs": 70, "batch_size": 128, "lr": 0.01, "weight_decay": 5e-4},
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4},
 )
 def zfnet(
     num_classes: int = 1000,
@@ -114,7 +114,7 @@ def zfnet(
     dataset="cifar-10",
     source="Zeiler and Fergus, ECCV 2014, table 3",
     year=2013,
-    training={"epochs": 70, "batch_size": 128, "lr": 0.01, "weight_decay": 5e-4},
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4},
 )
 def zfnet_wide(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> ZFNet:
     """ZFNet with 512, 1024 and 512 channels in its last three convolutions"""
@@ -126,7 +126,7 @@ def zfnet_wide(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096
     dataset="cifar-10",
     source="Zeiler and Fergus, ECCV 2014",
     year=2013,
-    training={"epochs": 5, "batch_size": 64, "lr": 0.03, "weight_decay": 5e-4},
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.03, "weight_decay": 5e-4},
 )
 def zfnet_small(
     num_classes: int = 10,
