@@ -1,0 +1,119 @@
+"""Convolutional nets along a text: dilated causal convolutions as a language model (van den Oord et
+al., WaveNet, 2016; Bai, Kolter and Koltun 2018), and a classifier of texts of any length (Kim,
+EMNLP 2014; Collobert and Weston, ICML 2008)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from gpudl import nn
+from gpudl.models.registry import register
+from gpudl.ops.create import full
+from gpudl.ops.indexing import masked_fill
+from gpudl.ops.joining import cat
+from gpudl.tensor import Tensor
+
+CHARACTERS, WINDOW = 65, 64
+FLOOR = -1e30  # below every feature: what stands behind the end of a text never is the maximum
+
+
+class CharConv(nn.Module):
+    """(N, T) int64 codes -> (N, T, vocabulary) logits of the next character; T is any.
+
+    Convolution i sees the character itself and those 2^i before it, so that after all of them a
+    character is told from the `reach` before it. The state is the last of these, which stand before
+    the next window.
+    """
+
+    def __init__(
+        self, vocabulary: int, hidden: int = 128, layers: int = 5, embedding: int = 64
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.convolutions = nn.ModuleList(
+            [
+                nn.Conv1d(embedding if i == 0 else hidden, hidden, 2, dilation=2**i)
+                for i in range(layers)
+            ]
+        )
+        self.head = nn.Linear(hidden, vocabulary)
+        self.reach = 2**layers - 1
+
+    def forward(self, codes: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if state is None:  # a text begins after an empty line
+            state = full((len(codes), self.reach), 0, dtype=codes.dtype, device=codes.device)
+        seen = cat([state, codes], 1)
+        x = self.embedding(seen).transpose(1, 2)
+        for convolution in self.convolutions:
+            y = convolution(x).relu()
+            x = y + x[:, :, -y.shape[2] :] if x.shape[1] == y.shape[1] else y
+        return self.head(x.transpose(1, 2)), seen[:, -self.reach :]
+
+
+class TextConv(nn.Module):
+    """(N, T) int64 codes, padded at their ends with `vocabulary` -> (N, num_classes) logits.
+
+    Features of `kernel` characters, features of those, and the largest of each over the text. What
+    is behind a text's end is masked in every layer, so the padding changes nothing.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        num_classes: int,
+        channels: Sequence[int] = (64, 64),
+        kernel: int = 5,
+        embedding: int = 32,
+    ) -> None:
+        super().__init__()
+        self.padding = vocabulary
+        self.embedding = nn.Embedding(vocabulary + 1, embedding, padding_idx=vocabulary)
+        widths = (embedding, *channels)
+        self.convolutions = nn.ModuleList(
+            [
+                nn.Conv1d(before, after, kernel, padding=kernel // 2)
+                for before, after in pairwise(widths)
+            ]
+        )
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        outside = (codes == self.padding).unsqueeze(1)
+        x = self.embedding(codes).transpose(1, 2)
+        for convolution in self.convolutions:
+            x = masked_fill(convolution(x).relu(), outside, 0.0)
+        return self.head(masked_fill(x, outside, FLOOR).amax(2))  # type: ignore[no-any-return]
+
+
+class TextRNN(nn.Module):
+    """The same with a bidirectional LSTM, whose last states in both directions are read."""
+
+    def __init__(
+        self, vocabulary: int, num_classes: int, hidden: int = 64, embedding: int = 32
+    ) -> None:
+        super().__init__()
+        self.padding = vocabulary
+        self.embedding = nn.Embedding(vocabulary + 1, embedding, padding_idx=vocabulary)
+        self.rnn = nn.LSTM(embedding, hidden, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(2 * hidden, num_classes)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        lengths = (codes != self.padding).sum(1)
+        _, (last, _) = self.rnn(self.embedding(codes), lengths=lengths)
+        return self.head(cat([last[0], last[1]], 1))  # type: ignore[no-any-return]
+
+
+@register(
+    input_shape=(WINDOW,),
+    dataset="tiny-shakespeare",
+    source="Bai, Kolter and Koltun, arXiv:1803.01271",
+    year=2018,
+    training={"epochs": 3, "batch_size": 32, "lr": 3e-3},
+    task="language",
+)
+def char_conv(
+    vocabulary: int = CHARACTERS, hidden: int = 128, layers: int = 5, embedding: int = 64
+) -> CharConv:
+    """Dilated causal convolutions as a language model by character"""
+    return CharConv(vocabulary, hidden, layers, embedding)

@@ -1,0 +1,167 @@
+"""Elman's recurrent net, unfolded step by step, and three ways to its gradient.
+
+Elman, Finding Structure in Time, Cognitive Science 14 (1990). Backpropagation through time:
+Rumelhart, Hinton and Williams 1986; Werbos 1990. Truncated: Williams and Peng, Neural Computation 2
+(1990). Real-time recurrent learning: Williams and Zipser, Neural Computation 1 (1989).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import gpudl
+from gpudl import nn
+from gpudl.autograd import no_grad
+from gpudl.nn import init
+from gpudl.nn.module import Parameter
+from gpudl.ops.create import empty, ones, zeros
+from gpudl.ops.joining import cat, stack
+from gpudl.ops.linear import linear
+from gpudl.tensor import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Floats = npt.NDArray[np.floating[Any]]
+STARTS = ("uniform", "orthogonal", "identity")
+
+
+class ElmanNet(nn.Module):
+    """h[t] = tanh(W_ih x[t] + W_hh h[t-1] + b), y[t] = V h[t] + c.
+
+    weight: (hidden, inputs + hidden + 1), the columns of W_ih, W_hh and b side by side, so that the
+    three rules below have one matrix to differentiate by. start: of W_hh. "uniform" in
+    ±1/√hidden; "orthogonal" (Saxe, McClelland, Ganguli 2014) and "identity" (Le, Jaitly, Hinton
+    2015), both times `gain`.
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        start: str = "uniform",
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if start not in STARTS:
+            raise ValueError(f"ElmanNet: start is {start!r}; it must be one of {STARTS}")
+        self.inputs, self.hidden = inputs, hidden
+        self.weight = Parameter(empty(hidden, inputs + hidden + 1))
+        self.head = nn.Linear(hidden, outputs)
+        bound = 1 / math.sqrt(hidden)
+        init.uniform_(self.weight, -bound, bound)
+        if start != "uniform":
+            square = gpudl.eye(hidden)
+            if start == "orthogonal":
+                init.orthogonal_(square)
+            with no_grad():
+                self.weight[:, inputs:-1] = square * gain
+                self.weight[:, -1] = 0
+
+    @property
+    def weight_hh(self) -> Tensor:
+        return self.weight[:, self.inputs : -1]
+
+    def first_state(self, x: Tensor) -> Tensor:
+        """Zeros for inputs (T, N, inputs)."""
+        return zeros(x.shape[1], self.hidden, dtype=x.dtype, device=x.device)
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        """One time step: (N, inputs), (N, hidden) -> (N, hidden)."""
+        return linear(self.seen(x, h), self.weight).tanh()
+
+    def seen(self, x: Tensor, h: Tensor) -> Tensor:
+        """What the weights multiply, (N, inputs + hidden + 1): x, h and 1."""
+        return cat([x, h, ones(len(x), 1, dtype=x.dtype, device=x.device)], 1)
+
+    def unfold(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """All states (T, N, hidden) for inputs (T, N, inputs), the net repeated T times."""
+        state = self.first_state(x) if h is None else h
+        states = []
+        for step in x:
+            state = self.step(step, state)
+            states.append(state)
+        return stack(states)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """(T, N, inputs) -> (T, N, outputs)."""
+        return self.head(self.unfold(x, h))  # type: ignore[no-any-return]
+
+
+def bptt(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
+    """Backpropagation through time: adds the gradient of the mean loss of all steps to `.grad`.
+
+    x: (T, N, inputs). targets: (T, N, …). loss(outputs, targets) of one step is a scalar. Time and
+    memory grow with T. Returns the mean loss.
+    """
+    return truncated_bptt(net, x, targets, loss, len(x))
+
+
+def truncated_bptt(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss, window: int) -> float:
+    """The same, but the gradient goes back at most to the beginning of each window of so many
+    steps; the state goes on. Memory grows with the window only."""
+    if window < 1:
+        raise ValueError(f"truncated_bptt: window is {window}; it must be 1 or more")
+    state, total = net.first_state(x), 0.0
+    for start in range(0, len(x), window):
+        states = net.unfold(x[start : start + window], state.detach())
+        outputs, wanted = net.head(states), targets[start : start + window]
+        losses = [loss(y, target) for y, target in zip(outputs, wanted, strict=True)]
+        mean = stack(losses).sum() / len(x)
+        mean.backward()
+        total += mean.item()
+        state = states[-1]
+    return total
+
+
+def rtrl(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
+    """Real-time recurrent learning: the same gradient as `bptt`, without going back in time.
+
+    Carries P[n,i,k,l] = ∂h[n,i]/∂weight[k,l] along (Williams and Zipser 1989, equation 8), so the
+    gradient is known at each step; memory does not grow with T, but P has N·hidden²·(inputs +
+    hidden + 1) numbers.
+    """
+    state, total = net.first_state(x), 0.0
+    columns = net.weight.shape[1]
+    eye = gpudl.eye(net.hidden, device=x.device).to(x.dtype)
+    slopes = zeros(len(state), net.hidden, net.hidden, columns, dtype=x.dtype, device=x.device)
+    gradient = zeros(net.hidden, columns, dtype=x.dtype, device=x.device)
+    for step, target in zip(x, targets, strict=True):
+        with no_grad():
+            seen = net.seen(step, state)
+            state = linear(seen, net.weight).tanh()
+            # Through the state before, and directly: unit i sees its own row of the weights.
+            before = gpudl.einsum("ij,njkl->nikl", net.weight_hh, slopes)
+            direct = eye[None, :, :, None] * seen[:, None, None, :]
+            slopes = (1 - state * state)[:, :, None, None] * (before + direct)
+        now = state.detach().requires_grad_()
+        mean = loss(net.head(now), target) / len(x)
+        mean.backward()
+        with no_grad():
+            gradient += gpudl.einsum("ni,nikl->kl", now.grad, slopes)
+        total += mean.item()
+    net.weight.grad = gradient if net.weight.grad is None else net.weight.grad + gradient
+    return total
+
+
+def jacobian_norms(net: ElmanNet, x: Tensor) -> Floats:
+    """(T,) largest singular values of ∂h[T]/∂h[T-k], k = 0 … T-1, for the first sequence of x.
+
+    The product of diag(1 - h²)·W_hh over k steps: it vanishes or explodes (Bengio, Simard, Frasconi
+    1994; Pascanu, Mikolov, Bengio 2013).
+    """
+    with no_grad():
+        states = net.unfold(x[:, :1])[:, 0].numpy().astype(np.float64)
+        weight = net.weight_hh.numpy().astype(np.float64)
+    product = np.eye(net.hidden)
+    norms = [1.0]
+    for state in states[:0:-1]:
+        product = product @ ((1 - state**2)[:, None] * weight)
+        norms.append(float(np.linalg.norm(product, 2)))
+    return np.array(norms)
