@@ -166,7 +166,8 @@ def test_it_repeats_with_the_seed_and_on_the_emulator():
         stepper = dbm.make_stepper(sgd)
         for _ in range(3):
             stepper.step(data)
-        results.append([dbm(data).detach().cpu(), dbm.sample(9, 2).cpu()])
+        bound = dbm.bound(data, *dbm.mean_field(data)).detach()
+        results.append([dbm(data).detach().cpu(), bound.cpu(), dbm.sample(9, 2).cpu()])
     for first, again, emulator in zip(*results, strict=True):
         np.testing.assert_array_equal(first.numpy(), again.numpy())
         np.testing.assert_allclose(first.numpy(), emulator.numpy(), rtol=1e-4, atol=1e-5)

@@ -230,7 +230,12 @@ def test_the_emulator_takes_the_same_steps():
         fit(rbm, data, sgd(rbm), 2, batch_size=10)
         estimate = partition.annealed_log_partition(rbm, 5, 8)
         filled = rbm.complete(data, data > 0, 2)
-        weights.append([rbm.weight.detach().cpu().numpy(), estimate.log_weights, filled.cpu()])
+        F.cross_entropy(rbm(data[:, :VISIBLE]), data[:, VISIBLE:].argmax(1)).backward()
+        plain = nn.RBM(VISIBLE, HIDDEN, device=device)
+        pseudo = plain.log_pseudo_likelihood(data[:, :VISIBLE])
+        log_z = partition.log_partition(rbm).detach()
+        found = rbm.weight.detach(), rbm.weight.grad, filled, pseudo, log_z
+        weights.append([estimate.log_weights, *(tensor.cpu().numpy() for tensor in found)])
     for cpu, emulator in zip(*weights, strict=True):
         np.testing.assert_allclose(cpu, emulator, rtol=1e-4, atol=1e-5)
 
