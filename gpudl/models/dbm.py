@@ -245,6 +245,8 @@ def pretrain(
     dataset="mnist",
     source="Salakhutdinov and Hinton, AISTATS 2009",
     year=2009,
+    task="own",
+    training={"epochs": 10, "batch_size": 100, "optimizer": "sgd", "lr": 0.02, "momentum": 0.5},
 )
 def dbm(in_channels: int = 1, image_size: int = 28, hidden: Sequence[int] = (500, 1000)) -> DBM:
     """A deep Boltzmann machine of 500 and 1000 hidden units (Salakhutdinov and Hinton 2009)"""

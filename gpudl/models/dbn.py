@@ -174,6 +174,8 @@ def pretrain(
     dataset="mnist",
     source="Hinton, Osindero and Teh, Neural Computation 18, 2006",
     year=2006,
+    task="own",
+    training={"epochs": 10, "batch_size": 100, "optimizer": "sgd", "lr": 0.05, "momentum": 0.5},
 )
 def dbn(
     num_classes: int = 10,
