@@ -3,7 +3,8 @@ Unpaired image-to-image translation using cycle-consistent adversarial networks,
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,6 +118,10 @@ class CycleGAN(nn.Module):
         """(a translated to b, b translated to a)."""
         return self.to_b(a), self.to_a(b)
 
+    def make_stepper(self, make_optimizer: Callable[..., Any], seed: int = 0) -> Game:
+        """What trains the four nets; see Game. seed: of the choice among earlier translations."""
+        return Game(self, make_optimizer, seed)
+
     def translator_losses(self, a: Tensor, b: Tensor, fake_b: Tensor, fake_a: Tensor) -> Losses:
         """Of images and their translations, `forward`'s. Gradients reach the translators alone."""
         with frozen(self.judge_a, self.judge_b):
@@ -134,6 +139,37 @@ class CycleGAN(nn.Module):
         total = total + squares(self.judge_a(fake_a.detach()), 0.0)
         total = total + squares(self.judge_b(fake_b.detach()), 0.0)
         return total * 0.5
+
+
+class Game:
+    """One step trains the two translators, then the two discriminators, on a batch of each kind.
+
+    make_optimizer(parameters, **changes): called for each pair of nets, with DCGAN's betas.
+    """
+
+    def __init__(self, net: CycleGAN, make_optimizer: Callable[..., Any], seed: int = 0) -> None:
+        self.net = net
+        pairs = {"translators": (net.to_b, net.to_a), "judges": (net.judge_a, net.judge_b)}
+        self.optimizers = {
+            name: make_optimizer([p for one in pair for p in one.parameters()], betas=(0.5, 0.999))
+            for name, pair in pairs.items()
+        }
+        self.old_a, self.old_b = ImagePool(seed=seed), ImagePool(seed=seed + 1)
+
+    def step(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
+        """a, b: images of either kind in (-1, 1). The losses: "loss" is the translators'."""
+        translators, judges = self.optimizers["translators"], self.optimizers["judges"]
+        fake_b, fake_a = self.net(a, b)
+        losses = self.net.translator_losses(a, b, fake_b, fake_a)
+        loss = losses.total()
+        translators.zero_grad()
+        loss.backward()
+        translators.step()
+        judged = self.net.judge_loss(a, b, self.old_b(fake_b), self.old_a(fake_a))
+        judges.zero_grad()
+        judged.backward()
+        judges.step()
+        return {"loss": loss.detach(), "cycle": losses.cycle.detach(), "judges": judged.detach()}
 
 
 def squares(scores: Tensor, goal: float) -> Tensor:

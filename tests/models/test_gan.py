@@ -231,6 +231,19 @@ def test_steps_of_the_game(num_classes, device):
         assert (old != p.detach().cpu().numpy()).any()
 
 
+@pytest.mark.parametrize("device", ["cpu", "emulator"])
+def test_steps_of_the_cycle(device):
+    gpudl.manual_seed(0)
+    net = cycle().to(device)
+    game = net.make_stepper(functools.partial(gpudl.optim.Adam, lr=0.01))
+    before = [p.detach().cpu().numpy().copy() for p in moving(net)]
+    a, b = (gpudl.randn(2, 1, 8, 8).to(device) for _ in range(2))
+    losses = [game.step(a, b) for _ in range(2)]
+    assert all(np.isfinite(loss.item()) for step in losses for loss in step.values())
+    for old, p in zip(before, moving(net), strict=True):
+        assert (old != p.detach().cpu().numpy()).any()
+
+
 def test_the_pool_gives_old_images_half_of_the_time():
     pool = cyclegan.ImagePool(size=10, seed=1)
     first = pool(gpudl.arange(10).reshape(10, 1, 1, 1))

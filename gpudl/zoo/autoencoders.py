@@ -1,0 +1,285 @@
+"""The page of the autoencoders."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import gpudl
+from gpudl import nn, optim
+from gpudl.models import autoencoder as dense
+from gpudl.models import autoencoder_conv as convolutional
+from gpudl.zoo.page import Array, Page, page
+from gpudl.zoo.unsupervised import mapped, train
+
+DEEP = (784, 1000, 500, 250, 30)
+SHALLOW = (784, 256)
+
+
+class Digits(NamedTuple):
+    """Images (N, 784) and their labels."""
+
+    x: Array
+    y: Array
+    x_test: Array
+    y_test: Array
+
+
+class Principal:
+    """Principal components: the best linear code of a width, and a decoder for it."""
+
+    def __init__(self, x: Array, width: int) -> None:
+        self.mean = x.mean(0)
+        centred = x - self.mean
+        self.axes: Array = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :width]
+
+    def encode(self, x: Array) -> Array:
+        return (x - self.mean) @ self.axes  # type: ignore[no-any-return]
+
+    def decode(self, code: Array) -> Array:
+        return code @ self.axes.T + self.mean  # type: ignore[no-any-return]
+
+
+@page("Autoencoders", minutes=8)
+def autoencoders(page: Page) -> None:
+    """Nets that learn a code by giving back what they were given: plain, stacked, tied, denoising,
+    sparse, stochastic, contractive, winner-take-all and convolutional. Errors are squared
+    differences summed over the 784 pixels, the mean over test images."""
+    x, y, x_test, y_test = page.mnist()
+    digits = Digits(x.reshape(-1, 784), y, x_test.reshape(-1, 784), y_test)
+    page.text("MNIST, pixels in [0, 1]. Adam with a learning rate that falls to 0.")
+    principal, deep = deep_nets(page, digits)
+    retrieval(page, digits, principal, deep)
+    some = Digits(digits.x[:20000], digits.y[:20000], digits.x_test, digits.y_test)
+    nets = shallow_nets(page, some, principal, deep)
+    filters(page, nets)
+    noise_removed(page, some)
+    convolutional_nets(page, some)
+
+
+# ---------------------------------------------------------------- the deep net
+
+
+def deep_nets(page: Page, digits: Digits) -> tuple[Principal, dense.Autoencoder]:
+    """Stacked and fine-tuned, from a random start, and principal components."""
+    principal = Principal(digits.x, DEEP[-1])
+    of_axes = squared(principal.decode(principal.encode(digits.x_test)), digits.x_test)
+    net = dense.Autoencoder(DEEP, "relu").to(page.device)
+    codes = digits.x
+    for number in range(len(DEEP) - 1):
+        stage = net.stage(number)
+        train(page, stage, codes, epochs=1)
+        codes = mapped(page, stage.encode, codes)
+    stacked = error(page, net, digits.x_test)
+    train(page, net, digits.x, epochs=3)
+    tuned = error(page, net, digits.x_test)
+    fresh = dense.Autoencoder(DEEP, "relu").to(page.device)
+    train(page, fresh, digits.x, epochs=3)
+    page.table(
+        ("30 numbers an image", "epochs", "error"),
+        [
+            ("principal components", "", of_axes),
+            ("stacked: each layer on the codes of the one below", "1 a layer", stacked),
+            ("stacked, then fine-tuned", "1 a layer, then 3", tuned),
+            ("from a random start", "3", error(page, fresh, digits.x_test)),
+        ],
+        caption="-".join(map(str, DEEP)) + " and back, ReLU units and a linear code; Hinton and "
+        "Salakhutdinov (Science 313, 2006) measured 3.00, and 13.87 for principal components",
+    )
+    page.check(
+        "784-1000-500-250-30 gives images back with less than 60 % of the error of principal "
+        "components of the same width", tuned < 0.6 * of_axes, f"{tuned:.2f} and {of_axes:.2f}",
+    )  # fmt: skip
+    page.check(
+        "fine-tuning the stack all together pays", tuned < 0.5 * stacked,
+        f"{tuned:.2f} after {stacked:.2f}",
+    )  # fmt: skip
+    shown = digits.x_test[:10]
+    rows = [shown, mapped(page, net, shown), principal.decode(principal.encode(shown))]
+    page.image(
+        "reconstructions",
+        page.grid(np.concatenate(rows).reshape(-1, 28, 28), 10, 2, 0, 1),
+        "Test images; from 30 numbers of the fine-tuned net; from 30 principal components",
+    )
+    return principal, net
+
+
+def retrieval(page: Page, digits: Digits, principal: Principal, net: dense.Autoencoder) -> None:
+    """The training images whose codes are nearest."""
+    kept, asked = digits.x[:20000], digits.x_test[: page.pick(1000, 20)]
+    codes = {
+        "784 pixels": (kept, asked),
+        "30 principal components": (principal.encode(kept), principal.encode(asked)),
+        "30 numbers of the net": (mapped(page, net.encode, kept), mapped(page, net.encode, asked)),
+    }
+    rows, found = [], np.zeros(0)
+    for name, (known, query) in codes.items():
+        found = nearest(query, known, 10)
+        rows.append((name, float((digits.y[found] == digits.y_test[: len(asked), None]).mean())))
+    page.table(
+        ("distance of", "share of the same digit"), rows,
+        caption=f"The 10 nearest of {len(kept):,} training images to {len(asked):,} test images",
+    )  # fmt: skip
+    page.check(
+        "most of the ten nearest codes are of the same digit", rows[-1][1] > 0.85,
+        f"{rows[-1][1]:.1%}",
+    )  # fmt: skip
+    tiles = [tile for i in range(6) for tile in (asked[i], *kept[found[i, :9]])]
+    page.image(
+        "retrieval", page.grid(np.stack(tiles).reshape(-1, 28, 28), 10, 2, 0, 1),
+        "A test image and the nine training images with the nearest codes of the net",
+    )  # fmt: skip
+
+
+def nearest(query: Array, known: Array, count: int) -> Array:
+    """Indices (queries, count) of the rows of `known` at the smallest distance."""
+    distance = (known**2).sum(1) - 2 * query @ known.T
+    return np.argsort(distance, 1)[:, :count]
+
+
+# ---------------------------------------------------------------- one hidden layer
+
+
+def shallow_nets(
+    page: Page, digits: Digits, principal: Principal, deep: dense.Autoencoder
+) -> dict[str, dense.Autoencoder]:
+    """784-256 of each kind: errors, and what a linear classifier makes of the codes."""
+    nets = {
+        "plain": dense.Autoencoder(SHALLOW, code="sigmoid"),
+        "tied": dense.Autoencoder(SHALLOW, code="sigmoid", tied=True),
+        "denoising, half of the pixels masked": dense.DenoisingAutoencoder(SHALLOW, amount=0.5),
+        "sparse, KL to 0.05": dense.SparseAutoencoder(SHALLOW, "kl", weight=1.0),
+        "sparse, L1": dense.SparseAutoencoder(SHALLOW, "l1", weight=0.5, code="relu"),
+        "stochastic": dense.StochasticAutoencoder(SHALLOW),
+        "contractive": dense.ContractiveAutoencoder(*SHALLOW, weight=1.0),
+        "winner-take-all, 5 %": dense.WinnerTakeAllAutoencoder(*SHALLOW),
+    }
+    rows: list[tuple[Any, ...]] = []
+    for name, net in nets.items():
+        train(page, net.to(page.device), digits.x, epochs=3, lr=2e-3, batch_size=64)
+        codes, judged = (mapped(page, net.encode, part) for part in (digits.x, digits.x_test))
+        found = error(page, net, digits.x_test, winners=name.startswith("winner"))
+        active = float((judged > 0.1).mean())
+        rows.append((name, found, active, classified(page, digits, codes, judged)))
+    page.table(
+        ("784-256 and back", "error", "active units", "linear classifier on the codes"), rows,
+        caption=f"{len(digits.x):,} training images, 3 epochs. Active: code above "
+        "0.1. The error of winner-take-all: with the losers of 500 images silent",
+    )  # fmt: skip
+    sparse_claims(page, {row[0]: row[2] for row in rows})
+    of_net = [mapped(page, deep.encode, part) for part in (digits.x, digits.x_test)]
+    of_axes = [principal.encode(part) for part in (digits.x, digits.x_test)]
+    shares = [
+        ("784 pixels", classified(page, digits, digits.x, digits.x_test)),
+        ("30 principal components", classified(page, digits, of_axes[0], of_axes[1])),
+        ("30 numbers of the fine-tuned deep net", classified(page, digits, of_net[0], of_net[1])),
+    ]
+    page.table(("linear classifier on", "test accuracy"), shares)
+    best = max(rows, key=lambda row: row[3])
+    page.check(
+        "a linear classifier does better on codes than on pixels", best[3] > shares[0][1],
+        f"{best[3]:.2%} ({best[0]}), {shares[0][1]:.2%} on pixels",
+    )  # fmt: skip
+    page.check(
+        "and better on the deep net's 30 numbers than on 30 principal components",
+        shares[2][1] > shares[1][1], f"{shares[2][1]:.2%} and {shares[1][1]:.2%}",
+    )  # fmt: skip
+    return nets
+
+
+def sparse_claims(page: Page, active: dict[str, float]) -> None:
+    for name in ("sparse, KL to 0.05", "sparse, L1"):
+        page.check(
+            f"{name}: fewer units are active than of the plain net", active[name] < active["plain"],
+            f"{active[name]:.1%} and {active['plain']:.1%}",
+        )  # fmt: skip
+
+
+def classified(page: Page, digits: Digits, codes: Array, judged: Array) -> float:
+    """Test accuracy of a linear classifier on standardised codes."""
+    mean, spread = codes.mean(0), codes.std(0) + 1e-3
+    net = nn.Linear(codes.shape[1], 10).to(page.device)
+    scaled, test = ((part - mean) / spread for part in (codes, judged))
+    page.fit(
+        net, (scaled, digits.y), (test, digits.y_test), epochs=4, batch_size=128,
+        optimizer=optim.Adam(net.parameters(), lr=5e-3),
+    )  # fmt: skip
+    scores = mapped(page, net, test)
+    return float((scores.argmax(1) == digits.y_test).mean())
+
+
+def filters(page: Page, nets: dict[str, dense.Autoencoder]) -> None:
+    drawn = ["plain", "denoising, half of the pixels masked", "sparse, KL to 0.05", "contractive",
+             "winner-take-all, 5 %"]  # fmt: skip
+    tiles = [nets[name].encoder[0].weight.detach().cpu().numpy()[:18] for name in drawn]
+    page.image(
+        "filters",
+        page.grid(np.concatenate(tiles).reshape(-1, 28, 28), 18),
+        "Weights of 18 units a row: " + "; ".join(drawn),
+    )
+
+
+def noise_removed(page: Page, digits: Digits) -> None:
+    """Salt and pepper on a third of the pixels, and the net that learned to take it away."""
+    net = dense.DenoisingAutoencoder((784, 400), "relu", "relu", noise="salt and pepper",
+                                     amount=1 / 3).to(page.device)  # fmt: skip
+    train(page, net, digits.x, epochs=3, lr=2e-3, batch_size=64)
+    damaged = mapped(page, net.corrupt, digits.x_test)
+    repaired = mapped(page, net, damaged)
+    before, after = (squared(part, digits.x_test) for part in (damaged, repaired))
+    page.check(
+        "a denoising net takes away four fifths of the error that noise makes",
+        after < before / 5, f"{before:.1f} before, {after:.1f} after",
+    )  # fmt: skip
+    tiles = np.concatenate([part[:10] for part in (digits.x_test, damaged, repaired)])
+    page.image(
+        "noise", page.grid(tiles.reshape(-1, 28, 28), 10, 2, 0, 1),
+        "Test images; with salt and pepper on a third of their pixels; repaired by 784-400-784",
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- convolutional
+
+
+def convolutional_nets(page: Page, digits: Digits) -> None:
+    x, x_test = (part.reshape(-1, 1, 28, 28) for part in (digits.x[:6000], digits.x_test[:1000]))
+    unpooling = convolutional.ConvAutoencoder().to(page.device)
+    winners = convolutional.ConvWinnerTakeAllAutoencoder(1, 16, 0.2).to(page.device)
+    for net, epochs in ((unpooling, 3), (winners, 2)):
+        train(page, net, x, epochs=epochs, lr=2e-3, batch_size=64)
+
+    def without_switches(images: gpudl.Tensor) -> gpudl.Tensor:
+        grey = unpooling.encode(gpudl.zeros_like(images) + 0.5)[1]
+        return unpooling.decode(unpooling.encode(images)[0], grey)
+
+    rows = [
+        ("16 and 8 maps, pooled twice, unpooled to where the largest values stood",
+         error(page, unpooling, x_test)),
+        ("the same codes with the places of a grey image",
+         squared(mapped(page, without_switches, x_test), x_test)),
+        ("16 maps, one winner each, drawn by 11x11 filters",
+         error(page, winners, x_test, winners=True)),
+    ]  # fmt: skip
+    page.table(("convolutional", "error"), rows, caption=f"{len(x):,} training images, 2-3 epochs")
+    page.check(
+        "unpooling needs the places of the largest values", rows[1][1] > 5 * rows[0][1],
+        f"{rows[0][1]:.2f} with, {rows[1][1]:.1f} without",
+    )  # fmt: skip
+    kernels = winners.decoder.weight.detach().cpu().numpy()[:, 0]
+    page.image("strokes", page.grid(kernels, 8, 4), "The 16 filters that draw: strokes of digits")
+
+
+# ---------------------------------------------------------------- measures
+
+
+def squared(given: Array, x: Array) -> float:
+    """|given - x|² summed over pixels, the mean over images."""
+    return float(((given - x) ** 2).reshape(len(x), -1).sum(1).mean())
+
+
+def error(page: Page, net: nn.Module, x: Array, winners: bool = False) -> float:
+    """Of images (N, …). winners: units that lose stay silent as in training."""
+    found = squared(mapped(page, net.train(winners), x), x)
+    net.eval()
+    return found

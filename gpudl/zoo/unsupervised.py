@@ -1,0 +1,70 @@
+"""What pages of models without labels share: batches, and training by the model's own loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import gpudl
+from gpudl import optim
+from gpudl.data import ArrayDataset, Loader
+from gpudl.tensor import Tensor
+from gpudl.zoo.page import QUICK_STEPS, Array, Page
+
+
+def batches(
+    page: Page, images: Array, labels: Array, batch_size: int, epochs: int
+) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """(share of all steps that is done, images, labels), in an order that the page's seed draws
+    anew for each epoch; QUICK_STEPS batches in a quick run. An incomplete last batch is left out.
+    """
+    loader = Loader(
+        ArrayDataset(images, labels), batch_size, shuffle=True, drop_last=True, seed=page.seed,
+        device=page.device,
+    )  # fmt: skip
+    steps = QUICK_STEPS if page.quick else epochs * len(loader)
+    step = 0
+    while True:
+        for x, y in loader:
+            if step == steps:
+                return
+            yield step / steps, x, y
+            step += 1
+
+
+def train(
+    page: Page,
+    model: Any,
+    images: Array,
+    *,
+    epochs: int,
+    lr: float = 1e-3,
+    batch_size: int = 128,
+    loss: Callable[[Tensor], Tensor] | None = None,
+) -> list[float]:
+    """Adam on model.loss(images), with a learning rate that falls to 0 in a straight line. Gives
+    the mean loss of each epoch."""
+    labels = np.zeros(len(images), np.int64)
+    optimizer = optim.Adam(model.parameters(), lr=lr)
+    model.train()
+    losses = []
+    for done, x, _ in batches(page, images, labels, batch_size, epochs):
+        optimizer.param_groups[0]["lr"] = lr * (1 - done)
+        optimizer.zero_grad()
+        value = (loss or model.loss)(x)
+        value.backward()
+        optimizer.step()
+        losses.append(float(value.item()))
+    model.eval()
+    per_epoch = max(1, len(losses) // epochs)
+    return [float(np.mean(losses[i : i + per_epoch])) for i in range(0, len(losses), per_epoch)]
+
+
+@gpudl.no_grad()
+def mapped(page: Page, function: Any, values: Array, batch_size: int = 500) -> Array:
+    """function(Tensor) of all rows, a batch at a time, as one NumPy array."""
+    parts = (values[i : i + batch_size] for i in range(0, len(values), batch_size))
+    found = [function(gpudl.tensor(part, device=page.device)).cpu().numpy() for part in parts]
+    return np.concatenate(found)
