@@ -12,6 +12,7 @@ from itertools import pairwise
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
+from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
 ACTIVATIONS = {
@@ -250,28 +251,69 @@ def contraction(code: Tensor, weight: Tensor) -> Tensor:
     return (slope * slope @ (weight * weight).sum(1)).mean()
 
 
-class WinnerTakeAllAutoencoder(Autoencoder):
-    """In training a unit keeps only its largest activations of a batch, a share `rate` of them:
-    Makhzani and Frey, Winner-take-all autoencoders, NIPS 2015, section 2. ReLU units, linear
-    output."""
-
-    def __init__(self, visible: int, hidden: int, rate: float = 0.05) -> None:
-        super().__init__((visible, hidden), code="relu", likelihood="gaussian")
-        self.rate = rate
-
-    def encode(self, x: Tensor) -> Tensor:
-        code = super().encode(x)
-        return lifetime_winners(code, self.rate) if self.training else code
-
-
-def lifetime_winners(code: Tensor, rate: float) -> Tensor:
-    """(N, units): of each unit's activations over the batch the largest rate·N (at least 1), zeros
-    elsewhere."""
-    count = max(1, round(rate * len(code)))
-    least = code.detach().topk(count, 0).values[count - 1]
-    return code.where(code.detach() >= least, 0.0)
-
-
 def _alternate(linears: Sequence[nn.Module], activations: Sequence[str]) -> nn.Sequential:
     pairs = zip(linears, activations, strict=True)
     return nn.Sequential(*(layer for one, name in pairs for layer in (one, ACTIVATIONS[name]())))
+
+
+TRAINING = {"lr": 1e-3}
+
+
+@register(
+    (1, 28, 28),
+    "mnist",
+    "Hinton and Salakhutdinov, Science 313, 2006",
+    2006,
+    TRAINING,
+    "reconstruction",
+)
+def deep_autoencoder(in_channels: int = 1, image_size: int = 28) -> Autoencoder:
+    """784-1000-500-250-30 and back, with ReLU units and a linear code"""
+    return Autoencoder((in_channels * image_size**2, 1000, 500, 250, 30), "relu")
+
+
+@register(
+    (1, 28, 28),
+    "mnist",
+    "Vincent, Larochelle, Bengio and Manzagol, ICML 2008",
+    2008,
+    TRAINING,
+    "reconstruction",
+)
+def denoising_autoencoder(in_channels: int = 1, image_size: int = 28) -> DenoisingAutoencoder:
+    """One layer of 500 units that fills in a quarter of the pixels"""
+    return DenoisingAutoencoder((in_channels * image_size**2, 500))
+
+
+@register(
+    (1, 28, 28), "mnist", "Lee, Ekanadham and Ng, NIPS 2007", 2007, TRAINING, "reconstruction"
+)
+def sparse_autoencoder(in_channels: int = 1, image_size: int = 28) -> SparseAutoencoder:
+    """One layer of 500 units, each active for about one image in twenty"""
+    return SparseAutoencoder((in_channels * image_size**2, 500))
+
+
+@register(
+    (1, 28, 28),
+    "mnist",
+    "Bengio, Léonard and Courville, arXiv:1308.3432, 2013",
+    2013,
+    TRAINING,
+    "reconstruction",
+)
+def stochastic_autoencoder(in_channels: int = 1, image_size: int = 28) -> StochasticAutoencoder:
+    """One layer of 500 units that are drawn, on or off"""
+    return StochasticAutoencoder((in_channels * image_size**2, 500))
+
+
+@register(
+    (1, 28, 28),
+    "mnist",
+    "Rifai, Vincent, Muller, Glorot and Bengio, ICML 2011",
+    2011,
+    TRAINING,
+    "reconstruction",
+)
+def contractive_autoencoder(in_channels: int = 1, image_size: int = 28) -> ContractiveAutoencoder:
+    """One layer of 500 units whose code changes little with its input"""
+    return ContractiveAutoencoder(in_channels * image_size**2, 500)

@@ -1,53 +1,12 @@
-"""Convolutional autoencoders: with unpooling, and with winners. See gpudl.models.autoencoder."""
+"""Convolutional autoencoder with unpooling. See gpudl.models.autoencoder."""
 
 from __future__ import annotations
 
 import gpudl.nn.functional as F
 from gpudl import nn
-from gpudl.models.autoencoder import lifetime_winners, reconstruction_error
+from gpudl.models.autoencoder import TRAINING, reconstruction_error
+from gpudl.models.registry import register
 from gpudl.tensor import Tensor
-
-
-def spatial_winners(maps: Tensor) -> Tensor:
-    """(N, C, H, W): of each map the largest activation, zeros elsewhere."""
-    largest = maps.detach().amax((2, 3), keepdim=True)
-    return maps.where(maps.detach() == largest, 0.0)
-
-
-class ConvWinnerTakeAllAutoencoder(nn.Module):
-    """Each of `width` maps keeps one activation of an image, and over the batch only its largest
-    share `rate` of those; one linear deconvolution draws the image with its filters. Makhzani and
-    Frey 2015, section 3. (N, C, H, W) -> the same."""
-
-    def __init__(self, in_channels: int = 1, width: int = 64, rate: float = 0.05) -> None:
-        super().__init__()
-        self.rate = rate
-        self.encoder = nn.Sequential(
-            nn.Conv2d(in_channels, width, 5, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 5, padding=2),
-            nn.ReLU(),
-        )
-        self.decoder = nn.ConvTranspose2d(width, in_channels, 11, padding=5)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, width, H, W), one activation a map; in training fewer."""
-        maps = spatial_winners(self.encoder(x))
-        if not self.training:
-            return maps
-        winners = maps.detach().amax((2, 3))
-        kept = lifetime_winners(winners, self.rate) > 0
-        return maps.where(kept.reshape(*winners.shape, 1, 1), 0.0)
-
-    def decode(self, code: Tensor) -> Tensor:
-        image: Tensor = self.decoder(code)
-        return image
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
-
-    def loss(self, x: Tensor) -> Tensor:
-        return reconstruction_error(self.forward(x), x, "gaussian")
 
 
 class ConvAutoencoder(nn.Module):
@@ -85,3 +44,10 @@ class ConvAutoencoder(nn.Module):
 
     def loss(self, x: Tensor) -> Tensor:
         return reconstruction_error(self.logits(*self.encode(x)), x, "bernoulli")
+
+
+@register((1, 28, 28), "mnist", "Zhao, Mathieu, Goroshin and LeCun, 2015", 2015, TRAINING,
+          "reconstruction")  # fmt: skip
+def conv_autoencoder(in_channels: int = 1) -> ConvAutoencoder:
+    """Two convolutions with max pooling, and back by unpooling"""
+    return ConvAutoencoder(in_channels)

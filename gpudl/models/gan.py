@@ -16,6 +16,7 @@ import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd import no_grad
+from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
 
@@ -105,7 +106,9 @@ def one_hot_like(labels: Tensor | None, num_classes: int, other: Tensor) -> Tens
     """(N, num_classes) in the dtype of `other`."""
     if labels is None:
         raise ValueError(f"a conditional net needs labels (N,), of {num_classes} classes")
-    return F.one_hot(labels, num_classes).to(other.dtype)
+    columns = gpudl.arange(num_classes, device=labels.device)
+    chosen: Tensor = labels.reshape(-1, 1) == columns  # F.one_hot would read the labels
+    return chosen.to(other.dtype)
 
 
 class GAN(nn.Module):
@@ -113,27 +116,35 @@ class GAN(nn.Module):
 
     def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
         super().__init__()
-        self.generator, self.discriminator = generator, discriminator
+        self.generator: Generator = generator
+        self.discriminator: Discriminator = discriminator
 
-    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, latent) -> images (N, C, S, S) in (-1, 1)."""
-        images: Tensor = self.generator(noise, labels)
-        return images
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(logits of the images, logits of as many drawn ones), both (N,)."""
+        labels = self.classes(len(images)) if labels is None else labels
+        drawn = self.generator(self.noise(len(images)), labels)
+        return self.discriminator(images * 2 - 1, labels), self.discriminator(drawn, labels)
 
     def noise(self, count: int) -> Tensor:
         """(count, latent) of N(0, 1)."""
-        device = next(self.parameters()).device
-        return gpudl.randn(count, self.generator.latent, device=device)
+        return gpudl.randn(count, self.generator.latent, device=self.device)
+
+    def classes(self, count: int) -> Tensor | None:
+        """(count,) labels, all classes in turn; None for nets without."""
+        number = self.generator.num_classes
+        return gpudl.arange(count, device=self.device) % number if number else None
+
+    @property
+    def device(self) -> Any:
+        return next(self.parameters()).device
 
     @no_grad()
     def sample(self, count: int, labels: Tensor | None = None) -> Tensor:
         """(count, C, S, S) in [0, 1]; of a conditional net of the labels given, else of all classes
         in turn."""
-        noise = self.noise(count)
-        classes = self.generator.num_classes
-        if classes and labels is None:
-            labels = gpudl.arange(count, device=noise.device) % classes
-        return (self(noise, labels) + 1) * 0.5  # type: ignore[no-any-return]
+        labels = self.classes(count) if labels is None else labels
+        images: Tensor = self.generator(self.noise(count), labels)
+        return (images + 1) * 0.5
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> Game:
         """What trains the two nets; see Game."""
@@ -158,7 +169,7 @@ class Game:
         """images (N, C, S, S) in [0, 1], labels (N,). The losses: "loss" is the generator's."""
         judge, optimizers = self.gan.discriminator, self.optimizers
         known = labels if judge.num_classes else None
-        fake = self.gan(self.gan.noise(len(images)), known)
+        fake = self.gan.generator(self.gan.noise(len(images)), known)
         optimizers["discriminator"].zero_grad()
         judged = discriminator_loss(judge, images * 2 - 1, fake, known)
         judged.backward()
@@ -203,3 +214,45 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
     finally:
         for parameter in trained:
             parameter.requires_grad = True
+
+
+# ---------------------------------------------------------------- by name
+
+TRAINING = {"lr": 5e-4, "epochs": 5}
+
+
+def _small(in_channels: int, image_size: int, num_classes: int) -> GAN:
+    """Nets for images of a side that 4 divides, the first layer a quarter of it."""
+    if image_size % 4:
+        raise ValueError(f"dcgan: image_size is {image_size}; it must be a multiple of 4")
+    start = image_size // 4
+    return GAN(
+        Generator(64, in_channels, (32, 16), start, num_classes),
+        Discriminator(in_channels, (16, 32), start, num_classes),
+    )
+
+
+@register(
+    input_shape=(1, 28, 28),
+    dataset="mnist",
+    source="Radford, Metz and Chintala, ICLR 2016",
+    year=2016,
+    training=TRAINING,
+    task="own",
+)
+def dcgan(in_channels: int = 1, image_size: int = 28) -> GAN:
+    """A small DCGAN: a generator and a discriminator of two strided layers and one more"""
+    return _small(in_channels, image_size, 0)
+
+
+@register(
+    input_shape=(1, 28, 28),
+    dataset="mnist",
+    source="Mirza and Osindero, arXiv:1411.1784, 2014",
+    year=2014,
+    training=TRAINING,
+    task="own",
+)
+def conditional_dcgan(num_classes: int = 10, in_channels: int = 1, image_size: int = 28) -> GAN:
+    """A small DCGAN that draws images of the class it is asked for"""
+    return _small(in_channels, image_size, num_classes)

@@ -14,6 +14,7 @@ import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd import no_grad
+from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
 
@@ -51,7 +52,7 @@ class VAE(nn.Module):
         """The images' reconstruction from a draw in training, from the mean otherwise."""
         mean, log_variance = self.encode(x)
         code = self.draw(mean, log_variance) if self.training else mean
-        return self.decode(code).reshape(x.shape)
+        return self.decode(code)
 
     def bound(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(reconstruction error, divergence) of each image in nats, (N,) each, of one draw. Their
@@ -93,15 +94,19 @@ class VAE(nn.Module):
 
 
 class DenseVAE(VAE):
-    """Fully connected with ReLU: visible -> hidden… -> latent and back. (N, …) of `visible` pixels;
-    the decoder gives (N, visible)."""
+    """Fully connected with ReLU: (N, *shape) -> hidden… -> latent and back."""
 
     def __init__(
-        self, visible: int = 784, hidden: Sequence[int] = (500, 500), latent: int = 20
+        self,
+        shape: tuple[int, int, int] = (1, 28, 28),
+        hidden: Sequence[int] = (500, 500),
+        latent: int = 20,
     ) -> None:
-        there = [visible, *hidden, 2 * latent]
-        back = [latent, *reversed(hidden), visible]
-        super().__init__(nn.Sequential(nn.Flatten(), *_dense(there)), _dense(back), latent)
+        pixels = math.prod(shape)
+        there = _dense([pixels, *hidden, 2 * latent])
+        back = _dense([latent, *reversed(hidden), pixels])
+        encoder, decoder = nn.Sequential(nn.Flatten(), *there), nn.Sequential(*back, Maps(shape))
+        super().__init__(encoder, decoder, latent)
 
 
 class ConvVAE(VAE):
@@ -149,8 +154,28 @@ class Maps(nn.Module):
         return input.reshape(-1, *self.shape)
 
 
-def _dense(sizes: Sequence[int]) -> nn.Sequential:
+def _dense(sizes: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return layers[:-1]
+
+
+SOURCE = "Kingma and Welling, ICLR 2014"
+
+
+@register((1, 28, 28), "mnist", SOURCE, 2014, training={"lr": 1e-3}, task="reconstruction")
+def dense_vae(
+    in_channels: int = 1,
+    image_size: int = 28,
+    hidden: Sequence[int] = (500, 500),
+    latent: int = 20,
+) -> DenseVAE:
+    """A variational autoencoder, 784-500-500 and 20 normal numbers of code, and back"""
+    return DenseVAE((in_channels, image_size, image_size), hidden, latent)
+
+
+@register((1, 28, 28), "mnist", SOURCE, 2014, training={"lr": 1e-3}, task="reconstruction")
+def conv_vae(in_channels: int = 1, image_size: int = 28, latent: int = 20) -> ConvVAE:
+    """A variational autoencoder of two convolutions, and back"""
+    return ConvVAE(in_channels, image_size, latent=latent)

@@ -10,6 +10,7 @@ import gpudl
 from gpudl import nn, optim
 from gpudl.models import autoencoder as dense
 from gpudl.models import autoencoder_conv as convolutional
+from gpudl.models import winner_take_all
 from gpudl.zoo.page import Array, Page, page
 from gpudl.zoo.unsupervised import mapped, train
 
@@ -153,7 +154,7 @@ def shallow_nets(
         "sparse, L1": dense.SparseAutoencoder(SHALLOW, "l1", weight=0.5, code="relu"),
         "stochastic": dense.StochasticAutoencoder(SHALLOW),
         "contractive": dense.ContractiveAutoencoder(*SHALLOW, weight=1.0),
-        "winner-take-all, 5 %": dense.WinnerTakeAllAutoencoder(*SHALLOW),
+        "winner-take-all, 5 %": winner_take_all.WinnerTakeAllAutoencoder(*SHALLOW),
     }
     rows: list[tuple[Any, ...]] = []
     for name, net in nets.items():
@@ -245,7 +246,7 @@ def noise_removed(page: Page, digits: Digits) -> None:
 def convolutional_nets(page: Page, digits: Digits) -> None:
     x, x_test = (part.reshape(-1, 1, 28, 28) for part in (digits.x[:6000], digits.x_test[:1000]))
     unpooling = convolutional.ConvAutoencoder().to(page.device)
-    winners = convolutional.ConvWinnerTakeAllAutoencoder(1, 16, 0.2).to(page.device)
+    winners = winner_take_all.ConvWinnerTakeAllAutoencoder(1, 16, 0.2).to(page.device)
     for net, epochs in ((unpooling, 3), (winners, 2)):
         train(page, net, x, epochs=epochs, lr=2e-3, batch_size=64)
 

@@ -27,9 +27,9 @@ def vae(page: Page) -> None:
         "MNIST in black and white: a pixel above 0.5 is 1, others 0, the same in every epoch (fixed"
         " binarisation). Adam, batches of 128, a learning rate that falls from 0.001 to 0."
     )
-    dense = models.DenseVAE(784, (500, 500), 20).to(page.device)
+    dense = models.DenseVAE((1, 28, 28), (500, 500), 20).to(page.device)
     convolutional = models.ConvVAE(1, 28, (16, 32), 20).to(page.device)
-    plane = models.DenseVAE(784, (300,), 2).to(page.device)
+    plane = models.DenseVAE((1, 28, 28), (300,), 2).to(page.device)
     rows = []
     for name, net, epochs in [
         ("784-500-500-20, dense", dense, 8),
@@ -84,7 +84,7 @@ def pictures(page: Page, net: models.VAE, images: Array) -> None:
         page.grid(np.concatenate([some, given])[:, 0], 10, 2, 0, 1),
         "Test images, below them their reconstructions from 20 numbers",
     )
-    drawn = net.sample(50).cpu().numpy().reshape(-1, 28, 28)
+    drawn = net.sample(50).cpu().numpy()
     page.image(
         "samples", page.grid(drawn, 10, 2, 0, 1),
         "Images of codes drawn from the prior: the pixels' probabilities",
@@ -96,7 +96,7 @@ def draw_plane(page: Page, net: models.VAE, images: Array, labels: Array) -> Non
     grid = np.stack(np.meshgrid(normal_quantiles(SIDE), -normal_quantiles(SIDE)), -1)
     decoded = mapped(page, net.decode, grid.reshape(-1, 2).astype(np.float32))
     page.image(
-        "plane", page.grid(decoded.reshape(-1, 28, 28), SIDE, 1, 0, 1),
+        "plane", page.grid(decoded, SIDE, 1, 0, 1),
         "The plane of a code of two numbers: images at equal steps of probability",
     )  # fmt: skip
 

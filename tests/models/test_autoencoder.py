@@ -8,6 +8,7 @@ import pytest
 import gpudl
 from gpudl.models import autoencoder as dense
 from gpudl.models import autoencoder_conv as convolutional
+from gpudl.models import winner_take_all
 
 SIZES = (12, 8, 5, 3)
 
@@ -169,7 +170,7 @@ def test_stochastic_codes_are_draws_of_the_probabilities(x):
 def test_lifetime_winners_keep_the_largest_of_each_unit():
     code = gpudl.tensor(np.random.default_rng(0).random((20, 7)).astype(np.float32))
     code.requires_grad = True
-    kept = dense.lifetime_winners(code, 0.1)
+    kept = winner_take_all.lifetime_winners(code, 0.1)
     want = np.zeros((20, 7), np.float32)
     for unit in range(7):
         rows = np.argsort(code.detach().numpy()[:, unit])[-2:]
@@ -177,7 +178,7 @@ def test_lifetime_winners_keep_the_largest_of_each_unit():
     np.testing.assert_array_equal(kept.detach().numpy(), want)
     kept.sum().backward()
     np.testing.assert_array_equal(code.grad.numpy(), want > 0)
-    net = dense.WinnerTakeAllAutoencoder(12, 30, rate=0.05)
+    net = winner_take_all.WinnerTakeAllAutoencoder(12, 30, rate=0.05)
     x = gpudl.rand(40, 12)
     assert (net.encode(x).detach().numpy() > 0).sum(0).max() <= 2
     assert (net.eval().encode(x).detach().numpy() > 0).sum(0).max() > 2
@@ -185,7 +186,7 @@ def test_lifetime_winners_keep_the_largest_of_each_unit():
 
 def test_convolutional_winners_are_one_a_map_and_few_a_batch():
     gpudl.manual_seed(2)
-    net = convolutional.ConvWinnerTakeAllAutoencoder(1, 8, rate=0.1)
+    net = winner_take_all.ConvWinnerTakeAllAutoencoder(1, 8, rate=0.1)
     x = gpudl.rand(20, 1, 12, 12)
     code = net.encode(x).detach().numpy()
     assert ((code > 0).sum((2, 3)) <= 1).all()
@@ -236,9 +237,9 @@ def test_unpooling_puts_values_back_where_they_stood():
         lambda: dense.SparseAutoencoder((144, 10)),
         lambda: dense.StochasticAutoencoder((144, 10)),
         lambda: dense.ContractiveAutoencoder(144, 10),
-        lambda: dense.WinnerTakeAllAutoencoder(144, 10),
+        lambda: winner_take_all.WinnerTakeAllAutoencoder(144, 10),
         lambda: convolutional.ConvAutoencoder(),
-        lambda: convolutional.ConvWinnerTakeAllAutoencoder(1, 4),
+        lambda: winner_take_all.ConvWinnerTakeAllAutoencoder(1, 4),
     ],
 )
 @pytest.mark.parametrize("device", ["cpu", "emulator"])

@@ -39,7 +39,8 @@ def test_sizes_are_the_published_ones():
 
 def test_shapes():
     net = small()
-    fake = net(gpudl.randn(2, 5))
+    fake = net.generator(gpudl.randn(2, 5))
+    assert [tuple(logits.shape) for logits in net(gpudl.rand(2, 1, 12, 12))] == [(2,), (2,)]
     assert tuple(fake.shape) == (2, 1, 12, 12)
     assert tuple(net.discriminator(fake).shape) == (2,)
     assert tuple(net.sample(3).shape) == (3, 1, 12, 12)
@@ -107,7 +108,7 @@ def test_dcgan_and_its_losses_are_pytorch_s():
     generator, discriminator = (torch_twin(torch, part.main)
                                 for part in (net.generator, net.discriminator))  # fmt: skip
     noise, real = gpudl.randn(4, 5), gpudl.rand(4, 1, 12, 12)
-    fake = net(noise)
+    fake = net.generator(noise)
     want = generator(torch.tensor(noise.numpy())[:, :, None, None])
     close(fake, want.detach())
     bce = torch.nn.functional.binary_cross_entropy_with_logits
@@ -149,11 +150,13 @@ def test_gradients_reach_one_net_at_a_time(num_classes):
     real = gpudl.rand(4, 1, 12, 12)
     net = small(num_classes)
     gan.discriminator_loss(
-        net.discriminator, real, net(gpudl.randn(4, 5), labels), labels
+        net.discriminator, real, net.generator(gpudl.randn(4, 5), labels), labels
     ).backward()
     assert with_gradients(net.generator, net.discriminator) == (False, True)
     net = small(num_classes)
-    gan.generator_loss(net.discriminator, net(gpudl.randn(4, 5), labels), labels).backward()
+    gan.generator_loss(
+        net.discriminator, net.generator(gpudl.randn(4, 5), labels), labels
+    ).backward()
     assert with_gradients(net.generator, net.discriminator) == (True, False)
     assert all(p.requires_grad for p in net.parameters())
 
@@ -206,14 +209,16 @@ def test_a_conditional_net_needs_labels_and_uses_them():
     gpudl.manual_seed(0)
     net = small(3)
     noise = gpudl.randn(2, 5)
-    one, other = (net.eval()(noise, gpudl.tensor([k, k])).detach().numpy() for k in (0, 2))
+    one, other = (
+        net.eval().generator(noise, gpudl.tensor([k, k])).detach().numpy() for k in (0, 2)
+    )
     assert not np.allclose(one, other)
     images = gpudl.tensor(one)
     zero, two = (net.discriminator(images, gpudl.tensor([k, k])).detach().numpy() for k in (0, 2))
     assert not np.allclose(zero, two)
     assert tuple(net.sample(5).shape) == (5, 1, 12, 12)
     with pytest.raises(ValueError, match="needs labels"):
-        net(noise)
+        net.generator(noise)
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulator"])

@@ -16,7 +16,9 @@ def close(got, want, tolerance=1e-4):
 
 
 def small(kind):
-    return vae.DenseVAE(144, (20, 10), 3) if kind == "dense" else vae.ConvVAE(1, 12, (4, 6), 3)
+    return (
+        vae.DenseVAE((1, 12, 12), (20, 10), 3) if kind == "dense" else vae.ConvVAE(1, 12, (4, 6), 3)
+    )
 
 
 def test_parameter_counts():
@@ -99,8 +101,8 @@ def test_shapes(kind):
     assert net(x).shape == x.shape
     assert net.eval()(x).shape == x.shape
     assert np.array_equal(net(x).detach().numpy(), net(x).detach().numpy())  # of the mean code
-    samples = net.sample(4).numpy().reshape(4, -1)
-    assert samples.shape == (4, 144)
+    samples = net.sample(4).numpy()
+    assert samples.shape == (4, 1, 12, 12)
     assert 0 < samples.min() <= samples.max() < 1
     with pytest.raises(ValueError, match="multiple of 4"):
         vae.ConvVAE(side=30)
