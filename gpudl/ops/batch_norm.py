@@ -12,7 +12,7 @@ from gpudl.device import NativeDevice
 from gpudl.kernel_call import channels_last
 from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops import batch_norm_cases
-from gpudl.ops import batch_norm_numpy as quick
+from gpudl.ops import batch_norm_numpy as chunked
 from gpudl.ops.create import ones, zeros
 from gpudl.tensor import Tensor, apply
 
@@ -176,14 +176,14 @@ class BatchNormOp(Op):
                 xp.minimum(y, 6, out=y)
         return y
 
-    def passed(self, y: Any) -> Any:
-        """Where the activation passed its argument on, from its value."""
-        return ~((y <= 0) | (y >= 6)) if self.activation == "relu6" else ~(y <= 0)
+    def stopped(self, y: Any) -> Any:
+        """Where the activation did not pass its argument on, from its value."""
+        return (y <= 0) | (y >= 6) if self.activation == "relu6" else y <= 0
 
     def mask_of(self, xp: Any, y: Any) -> Any:
         if not self.bits:
             return xp.empty((0, 0), xp.uint8)
-        last = self.passed(y).transpose(channels_last(y.ndim)).reshape(-1, y.shape[1])
+        last = ~self.stopped(y).transpose(channels_last(y.ndim)).reshape(-1, y.shape[1])
         eights = last.reshape(len(last), -1, 8)
         return (eights * (1 << xp.arange(8))).sum(-1).astype(xp.uint8)
 
@@ -195,9 +195,15 @@ class BatchNormOp(Op):
             last = [dy.shape[axis] for axis in channels_last(dy.ndim)]
             bits = (saved.mask[:, :, None] >> xp.arange(8, dtype=xp.uint8) & 1).reshape(last)
             through = bits.transpose(0, dy.ndim - 1, *range(1, dy.ndim - 1)) != 0
-        else:
-            through = self.passed(saved.y)
-        return xp.where(through, dy, dy * self.slope if self.activation == "leaky_relu" else 0)
+            return xp.where(through, dy, self.dampened(dy))
+        return self.before_activation(xp, dy, saved.y)
+
+    def before_activation(self, xp: Any, dy: Any, y: Any) -> Any:
+        return xp.where(self.stopped(y), self.dampened(dy), dy)
+
+    def dampened(self, dy: Any) -> Any:
+        """What of the gradient comes back from where the activation did not pass."""
+        return dy * dy.dtype.type(self.slope) if self.activation == "leaky_relu" else 0
 
     def update(
         self, running_mean: Any, running_var: Any, batches: Any, mean: Any, var: Any, n: int
@@ -231,12 +237,12 @@ class BatchNormOp(Op):
         return tuple(d if need else None for d, need in zip(wanted, needs, strict=True))
 
     def forward_chunked(self, xp: Any, *inputs: Any) -> tuple[Any, ...]:
-        return quick.forward(self, *inputs)
+        return chunked.forward(self, *inputs)
 
     def backward_chunked(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
         if dys[1] is not None or dys[2] is not None or saved.x.size == 0 or self.bits:
             return self.backward(xp, dys, saved, needs)
-        return quick.backward(self, dys[0], saved, needs)
+        return chunked.backward(self, dys[0], saved, needs)
 
     # ------------------------------------------------------------ kernels, costs, tests
 
