@@ -63,7 +63,8 @@ class SmoothL1LossOp(Difference):
         size = xp.abs(d)
         if self.beta == 0:
             return size
-        return xp.where(size < self.beta, 0.5 * d * d / self.beta, size - 0.5 * self.beta)
+        near = xp.minimum(size, self.beta)
+        return near * (size - 0.5 * near) / self.beta
 
     def slope(self, xp: Any, d: Any) -> Any:
         if self.beta == 0:
@@ -95,8 +96,8 @@ class HuberLossOp(Difference):
 
     def of_difference(self, xp: Any, d: Any) -> Any:
         size = xp.abs(d)
-        far = self.delta * (size - 0.5 * self.delta)
-        return xp.where(size <= self.delta, 0.5 * d * d, far)
+        near = xp.minimum(size, self.delta)
+        return near * (size - 0.5 * near)
 
     def slope(self, xp: Any, d: Any) -> Any:
         return xp.clip(d, -self.delta, self.delta)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 CHUNK = 1 << 16  # elements of a piece: large next to the cost of a call, small next to the cache
+SHORT = 48  # rows with fewer elements take NumPy longer to begin than to go through
 BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 Arrays = tuple[Any, ...]
@@ -116,6 +117,26 @@ def in_pieces(function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
     shape = [first.shape[axis] for axis in order]
     back = np.argsort(order)
     return tuple(None if y is None else y.reshape(shape).transpose(back) for y in whole)
+
+
+def row_blocks(*matrices: Any) -> Iterator[Arrays]:
+    """The same rows of all matrices at a time, as many as the cache holds."""
+    count, width = matrices[0].shape
+    step = max(1, CHUNK // max(width, 1))
+    for start in range(0, count, step):
+        yield tuple(m[start : start + step] for m in matrices)
+
+
+def row_max(matrix: Any) -> Any:
+    """(rows, 1). Of short rows NumPy finds it column by column far sooner."""
+    if matrix.shape[1] < SHORT:
+        return np.ascontiguousarray(matrix.T).max(0)[:, None]
+    return matrix.max(-1, keepdims=True)
+
+
+def row_sum(matrix: Any) -> Any:
+    """(rows, 1), by BLAS."""
+    return np.matmul(matrix, np.ones((matrix.shape[1], 1), matrix.dtype))
 
 
 def sum_in_pieces(function: Callable[..., Any], arrays: Arrays) -> Any:

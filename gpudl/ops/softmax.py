@@ -8,9 +8,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.ops.quick_numpy import row_blocks, row_max, row_sum
 from gpudl.tensor import Tensor, apply
 
 LOG2 = 0.69314718055994529
+
+FEW = 1 << 13  # elements that the definition goes through as quickly
 
 
 class RowSoftmax(Op):
@@ -18,12 +21,41 @@ class RowSoftmax(Op):
 
     saves = ("y",)
     kernels = ("rows",)
+    cpu = ("blocks",)
     golden: ClassVar[tuple[list[float], ...]]  # of (0, -inf, 0) and (1e30, 1e30, -1e30)
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         require_float(self, x=x)
         require(len(x.shape) > 0, self, "x", "is a scalar; it must have at least one axis")
         return (x,)
+
+    def value(self, y: Array) -> None:
+        """In place, of rows of x less their largest elements."""
+        raise TypeError(f"{self.name} declares no value")
+
+    def gradient(self, dy: Array, y: Array, dx: Array) -> None:
+        """Of some rows, into dx."""
+        raise TypeError(f"{self.name} declares no gradient")
+
+    def forward_blocks(self, xp: Any, x: Array) -> tuple[Array, ...]:
+        if x.dtype.itemsize < 4 or x.size < FEW:
+            return self.forward(xp, x)
+        rows = x.reshape(-1, x.shape[-1])
+        y = np.empty_like(rows)
+        for part, out in row_blocks(rows, y):
+            np.subtract(part, row_max(part), out=out)
+            self.value(out)
+        return (y.reshape(x.shape),)
+
+    def backward_blocks(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
+        dy, y = dys[0], saved.y
+        if y.dtype.itemsize < 4 or y.size < FEW:
+            return self.backward(xp, dys, saved, needs)
+        dy, y = (a.reshape(-1, a.shape[-1]) for a in (dy, y))
+        dx = np.empty_like(y)
+        for block in row_blocks(dy, y, dx):
+            self.gradient(*block)
+        return (dx.reshape(dys[0].shape),)
 
     def cost(self, x: Spec) -> Cost:
         return Cost(4 * x.size, 2 * x.size * x.dtype.itemsize)
@@ -71,6 +103,14 @@ class SoftmaxOp(RowSoftmax):
         dy, y = dys[0], saved.y
         return (y * (dy - (dy * y).sum(-1, keepdims=True)),)
 
+    def value(self, y: Array) -> None:
+        np.exp(y, out=y)
+        y /= row_sum(y)
+
+    def gradient(self, dy: Array, y: Array, dx: Array) -> None:
+        np.subtract(dy, np.vecdot(dy, y)[:, None], out=dx)
+        dx *= y
+
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.softmax(x, -1)
 
@@ -88,6 +128,14 @@ class LogSoftmaxOp(RowSoftmax):
     def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
         dy = dys[0]
         return (dy - xp.exp(saved.y) * dy.sum(-1, keepdims=True),)
+
+    def value(self, y: Array) -> None:
+        y -= np.log(row_sum(np.exp(y)))
+
+    def gradient(self, dy: Array, y: Array, dx: Array) -> None:
+        np.exp(y, out=dx)
+        dx *= row_sum(dy)
+        np.subtract(dy, dx, out=dx)
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.log_softmax(x, -1)
