@@ -93,14 +93,13 @@ class LstmSequenceOp(RecurrentSequence):
     def forward_batched(
         self, xp: Any, x: Any, weight: Any, h0: Any, c0: Any, lengths: Any
     ) -> tuple[Any, ...]:
-        """One tanh a step for all gates, σ(z) = (1 + tanh(z/2))/2; nothing is allocated in the
-        loop."""
+        """One exponential a step for all gates, σ(z) = 1/(1 + exp(-z)) and tanh(z) = 2σ(2z) - 1;
+        nothing is allocated in the loop."""
         if lengths is not None:
             return self.forward(xp, x, weight, h0, c0, lengths)
         hidden = weight.shape[1]
-        slope = np.repeat(np.array([0.5, 0.5, 1, 0.5], x.dtype), hidden)
-        offset = np.repeat(np.array([0.5, 0.5, 0, 0.5], x.dtype), hidden)
-        transposed = weight.T * slope
+        slope = np.repeat(np.array([-1, -1, -2, -1], x.dtype), hidden)
+        transposed = np.ascontiguousarray(weight.T) * slope
         gates = np.empty_like(x)
         y, cells = (np.empty((*x.shape[:2], hidden), x.dtype) for _ in range(2))
         product, part = np.empty_like(x[0]), np.empty_like(h0)
@@ -108,11 +107,14 @@ class LstmSequenceOp(RecurrentSequence):
         for t in self.steps(len(x)):
             z = np.multiply(x[t], slope, out=gates[t])
             z += np.matmul(h, transposed, out=product)
-            np.tanh(z, out=z)
-            z *= slope
-            z += offset
+            np.exp(z, out=z)
+            z += 1
+            np.reciprocal(z, out=z)
+            g = z[:, 2 * hidden : 3 * hidden]
+            g *= 2
+            g -= 1
             new_c = np.multiply(z[:, hidden : 2 * hidden], c, out=cells[t])
-            new_c += np.multiply(z[:, :hidden], z[:, 2 * hidden : 3 * hidden], out=part)
+            new_c += np.multiply(z[:, :hidden], g, out=part)
             np.tanh(new_c, out=part)
             h, c = np.multiply(z[:, 3 * hidden :], part, out=y[t]), new_c
         return y, h.copy(), c.copy(), gates, cells
