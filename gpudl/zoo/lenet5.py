@@ -21,7 +21,7 @@ PAPERS_ERROR = 0.0095  # without distortions, after 20 passes
 J = 1.0
 
 
-@page("LeNet-5", minutes=8)
+@page("LeNet-5", minutes=6)
 def lenet5(page: Page) -> None:
     """The convolutional network that read cheques: LeCun, Bottou, Bengio and Haffner,
     Gradient-Based Learning Applied to Document Recognition, Proceedings of the IEEE 86 (1998).

@@ -17,7 +17,7 @@ MOVES = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (0, 2), (0,
 TURNS, TEMPLATES = 24, 300
 
 
-@page("Neocognitron, simple and complex cells", minutes=2)
+@page("Neocognitron, simple and complex cells", minutes=1)
 def neocognitron(page: Page) -> None:
     """Fukushima's Neocognitron (Biological Cybernetics 36, 1980) learns to tell digits apart
     without being told which is which: S-cells learn features, the strongest of each place and
