@@ -47,7 +47,7 @@ def style_transfer(page: Page) -> None:
     net = models.create("vgg_small")
     accuracy = train(page, net, standardized(raw), epochs=1, lr=0.05)[-1].test_accuracy
     net.eval().requires_grad_(False)
-    size = page.pick(128, 32)
+    size = page.pick(104, 32)
     photos = [photo(path, size) for path in PHOTOS.find(None).paths]
     content, style = (gpudl.tensor((x - mean) / std, device=page.device) for x in photos)
     low, high = (gpudl.tensor((x - mean) / std, device=page.device) for x in (0.0, 1.0))
