@@ -11,7 +11,9 @@ import numpy as np
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
+from gpudl.autograd import no_grad
 from gpudl.models.gan import frozen
+from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
 
@@ -118,9 +120,11 @@ class CycleGAN(nn.Module):
         """(a translated to b, b translated to a)."""
         return self.to_b(a), self.to_a(b)
 
-    def make_stepper(self, make_optimizer: Callable[..., Any], seed: int = 0) -> Game:
-        """What trains the four nets; see Game. seed: of the choice among earlier translations."""
-        return Game(self, make_optimizer, seed)
+    def make_stepper(
+        self, make_optimizer: Callable[..., Any], seed: int = 0, pool: int = 50
+    ) -> Game:
+        """What trains the four nets; see Game."""
+        return Game(self, make_optimizer, seed, pool)
 
     def translator_losses(self, a: Tensor, b: Tensor, fake_b: Tensor, fake_a: Tensor) -> Losses:
         """Of images and their translations, `forward`'s. Gradients reach the translators alone."""
@@ -144,17 +148,20 @@ class CycleGAN(nn.Module):
 class Game:
     """One step trains the two translators, then the two discriminators, on a batch of each kind.
 
-    make_optimizer(parameters, **changes): called for each pair of nets, with DCGAN's betas.
+    make_optimizer(parameters, **changes): called for each pair of nets, with DCGAN's betas. pool:
+    how many earlier translations are kept, drawn with `seed`; see ImagePool.
     """
 
-    def __init__(self, net: CycleGAN, make_optimizer: Callable[..., Any], seed: int = 0) -> None:
+    def __init__(
+        self, net: CycleGAN, make_optimizer: Callable[..., Any], seed: int = 0, pool: int = 50
+    ) -> None:
         self.net = net
         pairs = {"translators": (net.to_b, net.to_a), "judges": (net.judge_a, net.judge_b)}
         self.optimizers = {
             name: make_optimizer([p for one in pair for p in one.parameters()], betas=(0.5, 0.999))
             for name, pair in pairs.items()
         }
-        self.old_a, self.old_b = ImagePool(seed=seed), ImagePool(seed=seed + 1)
+        self.old_a, self.old_b = ImagePool(pool, seed), ImagePool(pool, seed + 1)
 
     def step(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
         """a, b: images of either kind in (-1, 1). The losses: "loss" is the translators'."""
@@ -180,7 +187,7 @@ def squares(scores: Tensor, goal: float) -> Tensor:
 class ImagePool:
     """Earlier translations for the discriminator, so that it does not forget them: of each image
     that comes, with chance 1/2 one of the `size` kept goes out in its place. Shrivastava et al.,
-    CVPR 2017; Zhu et al. keep 50."""
+    CVPR 2017; Zhu et al. keep 50; with 0 images pass as they come."""
 
     def __init__(self, size: int = 50, seed: int = 0) -> None:
         self.size, self.random = size, np.random.default_rng(seed)
@@ -188,6 +195,8 @@ class ImagePool:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape, without gradients."""
+        if not self.size:
+            return images.detach()
         out = []
         for image in images.detach().unbind(0):
             if len(self.images) < self.size:
@@ -215,3 +224,59 @@ def _conv(inputs: int, outputs: int, kernel_size: int) -> list[nn.Module]:
     """A convolution that keeps the side, its edges mirrored."""
     mirrored = nn.ReflectionPad2d(kernel_size // 2)
     return [mirrored, *_normed(nn.Conv2d(inputs, outputs, kernel_size), outputs)]
+
+
+# ---------------------------------------------------------------- by name
+
+
+class Negatives(nn.Module):
+    """A CycleGAN between images and negatives of other images, so that one data set serves: half of
+    a batch is of either kind. What the translation should be is known, hence `judge`.
+
+    (N, C, H, W) in [0, 1] -> (their negatives, those translated back), in [0, 1] too.
+    """
+
+    def __init__(self, net: CycleGAN) -> None:
+        super().__init__()
+        self.net: CycleGAN = net
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        negatives = self.net.to_b(images * 2 - 1)
+        return (negatives + 1) * 0.5, (self.net.to_a(negatives) + 1) * 0.5
+
+    def make_stepper(self, make_optimizer: Callable[..., Any]) -> HalfNegative:
+        return HalfNegative(self.net.make_stepper(make_optimizer, pool=0))
+
+    @no_grad()
+    def judge(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Mean absolute differences of pixels: from the true negatives ("loss"), and of what comes
+        back from the images."""
+        negatives, back = self(images)
+        return {"loss": F.l1_loss(negatives, 1 - images), "back": F.l1_loss(back, images)}
+
+
+class HalfNegative:
+    """Steps of a Game on batches of one kind: the first half as it is, the other as negatives."""
+
+    def __init__(self, game: Game) -> None:
+        self.game, self.optimizers = game, game.optimizers
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """images (N, C, H, W) in [0, 1]."""
+        half = max(1, len(images) // 2)
+        return self.game.step(images[:half] * 2 - 1, 1 - images[-half:] * 2)
+
+
+@register(
+    input_shape=(1, 28, 28),
+    dataset="mnist",
+    source="Zhu, Park, Isola and Efros, ICCV 2017",
+    year=2017,
+    training={"lr": 1e-3, "epochs": 1},
+    task="own",
+)
+def cyclegan_negatives(in_channels: int = 1) -> Negatives:
+    """A small CycleGAN that learns to make negatives without seeing pairs"""
+    to_b, to_a = (Translator(in_channels, in_channels, 8, 2, 1, 3) for _ in range(2))
+    judge_a, judge_b = (PatchDiscriminator(in_channels, 16, 2) for _ in range(2))
+    return Negatives(CycleGAN(to_b, to_a, judge_a, judge_b, identity=0.0))

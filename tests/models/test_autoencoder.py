@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpudl
+from gpudl import models
 from gpudl.models import autoencoder as dense
 from gpudl.models import autoencoder_conv as convolutional
 from gpudl.models import winner_take_all
@@ -257,6 +258,19 @@ def test_a_few_steps_lower_the_loss(make, device):
         losses.append(loss.item())
     assert np.isfinite(losses).all()
     assert min(losses[1:]) < losses[0]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in models.names() if models.info(name).task == "reconstruction"]
+)
+def test_named_models_take_a_step(name):
+    net = models.create(name)
+    optimizer = gpudl.optim.Adam(net.parameters(), lr=1e-3)
+    x = gpudl.rand(4, 1, 28, 28)
+    net.loss(x).backward()
+    optimizer.step()
+    assert np.isfinite(net.eval().loss(x).item())
+    assert net(x).shape == x.shape
 
 
 def test_what_does_not_fit_is_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl import nn
+from gpudl import models, nn
 from gpudl.models import cyclegan, gan
 
 
@@ -258,3 +258,36 @@ def test_the_pool_gives_old_images_half_of_the_time():
     assert 0.45 < new.mean() < 0.55
     assert (out[~new] < np.arange(100, 1100)[~new]).all()
     assert len(set(out[~new])) == len(out[~new])  # what has gone out does not come again
+
+
+def test_translators_that_make_negatives_are_judged_perfect():
+    net = models.create("cyclegan_negatives")
+    images, labels = gpudl.rand(2, 1, 8, 8), gpudl.tensor([0, 0])
+    assert net.judge(images, labels)["loss"].item() > 0.1
+    net.net.to_b, net.net.to_a = Times(-1.0), Times(-1.0)
+    close([loss.item() for loss in net.judge(images, labels).values()], [0, 0])
+
+
+def test_half_of_a_batch_becomes_the_other_kind():
+    seen = []
+
+    class Recorder:
+        optimizers = {}
+
+        def step(self, a, b):
+            seen.append((a, b))
+
+    images = gpudl.rand(5, 1, 2, 2)
+    cyclegan.HalfNegative(Recorder()).step(images, gpudl.zeros(5))
+    close(seen[0][0], images.numpy()[:2] * 2 - 1)
+    close(seen[0][1], 1 - images.numpy()[3:] * 2)
+    np.testing.assert_array_equal(cyclegan.ImagePool(0)(images).numpy(), images.numpy())
+
+
+@pytest.mark.parametrize("name", ["dcgan", "conditional_dcgan", "cyclegan_negatives"])
+def test_named_models_make_their_steps(name):
+    gpudl.manual_seed(0)
+    net = models.create(name)
+    game = net.make_stepper(functools.partial(gpudl.optim.Adam, lr=1e-3))
+    losses = game.step(gpudl.rand(4, 1, 28, 28), gpudl.tensor([1, 2, 3, 4]))
+    assert np.isfinite([loss.item() for loss in losses.values()]).all()

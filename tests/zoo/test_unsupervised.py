@@ -1,0 +1,46 @@
+"""Training without labels on a page of the zoo."""
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl.models.autoencoder import Autoencoder
+from gpudl.zoo.page import QUICK_STEPS, Info, Page
+from gpudl.zoo.unsupervised import batches, mapped, train
+
+
+@pytest.fixture
+def make_page(tmp_path):
+    def make(quick):
+        return Page(Info("some", "Some", 1, print), tmp_path, quick=quick)
+
+    return make
+
+
+def test_batches_come_in_a_new_order_each_epoch_and_leave_no_image_out(make_page):
+    images, labels = np.arange(12, dtype=np.float32).reshape(12, 1, 1, 1), np.arange(12)
+    found = list(batches(make_page(False), images, labels, 4, epochs=2))
+    assert [done for done, _, _ in found] == [i / 6 for i in range(6)]
+    orders = [np.concatenate([y.numpy() for _, _, y in part]) for part in (found[:3], found[3:])]
+    assert all(sorted(order) == list(range(12)) for order in orders)
+    assert (orders[0] != orders[1]).any()
+    assert all((x.numpy().ravel() == y.numpy()).all() for _, x, y in found)
+    assert len(list(batches(make_page(True), images, labels, 4, epochs=2))) == QUICK_STEPS
+
+
+def test_training_lowers_the_loss_and_repeats(make_page):
+    images = np.random.default_rng(0).random((64, 10), np.float32)
+    losses = []
+    for _ in range(2):
+        gpudl.manual_seed(0)
+        net = Autoencoder((10, 8))
+        losses.append(train(make_page(False), net, images, epochs=5, lr=0.01, batch_size=16))
+        assert not net.training
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 5
+    assert losses[0][-1] < losses[0][0]
+
+
+def test_all_rows_are_mapped_in_batches(make_page):
+    rows = np.arange(7, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(mapped(make_page(False), lambda x: x * 2, rows, 3), rows * 2)
