@@ -240,3 +240,16 @@ def test_the_short_form_of_each_recipe_runs(name, tmp_path):
     place = ["--data-dir", folder, "--out", str(tmp_path / "run"), "--device", "cpu"]
     assert main(["train", *words, *place]) == 0
     assert (tmp_path / "run/model.safetensors").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name in registry.names() if registry.info(name).task != "classification"]
+)
+def test_each_model_that_is_no_classifier_trains_by_its_name(name, tmp_path):
+    folder = os.environ.get("GPUDL_DATA")
+    if not folder:
+        pytest.skip("needs the real data sets: set GPUDL_DATA")
+    words = ["train", name, "--limit", "32", "--epochs", "1", "--data-dir", folder]
+    assert main([*words, "--device", "cpu", "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run/curves.png").exists()

@@ -1,0 +1,59 @@
+"""LSTM and GRU beside Elman's net, as language models by character."""
+
+from __future__ import annotations
+
+import math
+
+from gpudl import models
+from gpudl.train.recipe_file import read_recipe
+from gpudl.zoo.language import BATCH, CLIP, WINDOW, shakespeare, show_sample, train_on_text
+from gpudl.zoo.page import Page, page
+
+NETS = {"char_rnn": ("Elman", 2e-3), "char_gru": ("GRU", 4e-3), "char_lstm": ("LSTM", 4e-3)}
+HIDDEN, EPOCHS = 128, 3
+
+
+@page("LSTM and GRU", minutes=4)
+def lstm(page: Page) -> None:
+    """Nets whose state is carried by gates: Hochreiter and Schmidhuber, Long Short-Term Memory,
+    Neural Computation 9 (1997), with the forget gate of Gers, Schmidhuber and Cummins (2000); Cho
+    et al., EMNLP 2014. They tell the next character of Shakespeare's plays (Karpathy, char-rnn,
+    2015), beside Elman's net of the same width, all within a budget of minutes on one core."""
+    split = shakespeare(page)
+    epochs = page.pick(EPOCHS, 1)
+    page.text(
+        f"Each net has {HIDDEN} units in one layer, reads windows of {WINDOW} characters in "
+        f"batches of {BATCH} for {epochs} passes over the first nine tenths of the text, with Adam "
+        f"and gradients clipped at norm {CLIP}. It is judged on the last tenth, read from its "
+        "beginning on with the state carried along. A guess among all characters alike costs "
+        f"{math.log(len(split.train.classes)):.2f} nats."
+    )
+    histories, rows = {}, []
+    for model_name, (title, lr) in NETS.items():
+        net = models.create(model_name, hidden=HIDDEN)
+        history = train_on_text(page, net, split, EPOCHS, lr)
+        histories[title] = history
+        last = history[-1]
+        parameters = sum(p.numel() for p in net.parameters())
+        bits = last.test_loss / math.log(2)
+        rows.append((title, parameters, last.loss, last.test_loss, bits))
+    head = ("net", "parameters", "training nats", "test nats per character", "bits")
+    page.table(head, rows, "After the last pass")
+    with page.axes("curves", "Test loss after each pass over the text", size=(5, 3.2)) as axes:
+        for title, history in histories.items():
+            passes = [row.epoch for row in history]
+            axes.plot(passes, [row.test_loss for row in history], marker="o", label=title)
+        axes.set(xlabel="pass", ylabel="nats per character")
+        axes.set_xticks(passes)
+        axes.legend()
+    found = {title: history[-1].test_loss for title, history in histories.items()}
+    shown = ", ".join(f"{title} {loss:.3f}" for title, loss in found.items())
+    gated = max(found["LSTM"], found["GRU"])
+    page.check("gates help: LSTM and GRU below Elman's net", gated < found["Elman"], shown)
+    page.check("LSTM below 1.9 nats per character", found["LSTM"] < 1.9, f"{found['LSTM']:.3f}")
+    show_sample(page, net, split, "the LSTM")
+    recipe = read_recipe("char-lstm-shakespeare")
+    page.text(
+        f"`gpudl train --recipe {recipe.name}` is the full training for a GPU: {recipe.expect}; "
+        f"measured: {recipe.measured or 'not yet'}."
+    )

@@ -1,0 +1,196 @@
+"""Elman's net: three rules for one gradient, what the gradient becomes over time, two problems."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpudl import Tensor, eye, models, nn, no_grad, optim
+from gpudl.models.rnn import ElmanNet, bptt, jacobian_norms, rtrl, truncated_bptt
+from gpudl.nn.functional import mse_loss
+from gpudl.nn.utils import clip_grad_norm_
+from gpudl.zoo.language import shakespeare, show_sample, train_on_text
+from gpudl.zoo.page import Page, page
+
+Batch = tuple[Tensor, Tensor]
+STEPS, HIDDEN, BATCH = 40, 64, 32  # of the addition problem
+UPDATES, LR, CLIP = 2000, 1e-3, 1.0
+GUESS = 1 / 6  # mean squared error of always saying 1: the variance of the sum of two uniforms
+
+
+@page("Recurrent nets", minutes=3)
+def rnn(page: Page) -> None:
+    """A net that sees its own last state: Elman, Finding Structure in Time, Cognitive Science 14
+    (1990). Unfolded in time it is a deep net with one set of weights, and is trained as one; over
+    many steps its gradient vanishes or explodes (Hochreiter 1991; Bengio, Simard and Frasconi 1994;
+    Pascanu, Mikolov and Bengio 2013)."""
+    _rules(page)
+    _jacobians(page)
+    _addition(page)
+    _characters(page)
+
+
+def _rules(page: Page) -> None:
+    rng = np.random.default_rng(page.seed)
+    net = ElmanNet(2, 8, 1, "orthogonal").double()
+    x, target = adding(rng, 20, 4, np.float64)
+    targets = Tensor(np.repeat(target.numpy()[None], 20, 0))
+    rules: dict[str, Any] = {
+        "backpropagation through time": bptt,
+        "real-time recurrent learning": rtrl,
+        **{f"truncated after {k} step{'s' if k > 1 else ''}": _truncated(k) for k in (10, 5, 2, 1)},
+    }
+    rows, found = [], []
+    for name, rule in rules.items():
+        net.zero_grad()
+        loss = rule(net, x, targets, mse_loss)
+        assert net.weight.grad is not None
+        found.append(net.weight.grad.numpy().ravel().copy())
+        difference = np.abs(found[-1] - found[0]).max() / np.abs(found[0]).max()
+        cosine = found[-1] @ found[0] / np.linalg.norm(found[-1]) / np.linalg.norm(found[0])
+        rows.append((name, loss, float(difference), float(cosine)))
+    head = ("rule", "loss", "largest difference", "cosine")
+    page.table(head, rows, "Gradients of one loss over 20 steps, beside that of the first rule")
+    claim = "real-time recurrent learning has the gradient of backpropagation, to 1e-10"
+    page.check(claim, rows[1][2] < 1e-10, f"{rows[1][2]:.1e}")
+
+
+def _truncated(window: int) -> Any:
+    return partial(truncated_bptt, window=window)
+
+
+def _jacobians(page: Page) -> None:
+    page.text(
+        "The norm of ∂h[T]/∂h[T-k] says how far back an error is felt. With the usual uniform "
+        "start in ±1/√hidden it shrinks by about 1/√3 a step, the largest eigenvalue of such a "
+        "matrix; an orthogonal start keeps it while states are small, and with a gain above one it "
+        "grows."
+    )
+    rng = np.random.default_rng(page.seed)
+    x = Tensor(rng.normal(0, 0.01, (60, 1, 2)).astype(np.float32))
+    starts = (("uniform", 1.0), ("orthogonal", 1.0), ("orthogonal", 1.1))
+    last = {}
+    caption = "Norm of the Jacobian over k steps, at the start of training"
+    with page.axes("jacobians", caption, size=(5, 3.2)) as axes:
+        for start, gain in starts:
+            norms = jacobian_norms(ElmanNet(2, HIDDEN, 1, start, gain), x)
+            label = start if gain == 1 else f"{start}, gain {gain}"
+            axes.plot(norms, label=label)
+            last[label] = norms[-1]
+        axes.set(xlabel="k", ylabel="norm", yscale="log")
+        axes.legend()
+    vanished, kept, grown = last.values()
+    shown = ", ".join(f"{label} {norm:.1e}" for label, norm in last.items())
+    holds = vanished < 1e-3 and 0.5 < kept <= 1.01 and grown > 5
+    page.check("59 steps back: vanished, kept, grown", holds, shown)
+
+
+class Adder(nn.Module):
+    """A recurrent layer and a linear one that reads its last state."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(layer.hidden_size, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x)[0][-1])  # type: ignore[no-any-return]
+
+
+def _addition(page: Page) -> None:
+    page.text(
+        f"The addition problem (Hochreiter and Schmidhuber 1997): {STEPS} pairs of a number from 0 "
+        "to 1 and a mark; two of them are marked, one in each half, and their sum is wanted at the "
+        f"end. Always saying 1 costs {GUESS:.3f}."
+    )
+    orthogonal = nn.RNN(2, HIDDEN)
+    nn.init.orthogonal_(orthogonal.weight_hh_l0)
+    nets = {
+        "tanh, uniform start": (nn.RNN(2, HIDDEN), CLIP),
+        "tanh, orthogonal start": (orthogonal, CLIP),
+        "ReLU, identity start": (_identity(), CLIP),
+        "the same, not clipped": (_identity(), math.inf),
+        "LSTM": (nn.LSTM(2, HIDDEN), CLIP),
+    }
+    losses, norms = {}, {}
+    for name, (layer, clip) in nets.items():
+        losses[name], norms[name] = add_up(page, Adder(layer), clip)
+    caption = "Addition problem: mean squared error of new sequences, and norms of the gradients"
+    with page.axes("addition", caption, 1, 2) as (left, right):
+        for name in nets:
+            left.plot(_smooth(losses[name]), label=name)
+            right.plot(norms[name], label=name, lw=0.5)
+        left.axhline(GUESS, color="grey", lw=0.8)
+        right.axhline(CLIP, color="grey", lw=0.8)
+        left.set(xlabel="update", ylabel="squared error", yscale="log")
+        right.set(xlabel="update", ylabel="norm before clipping", yscale="log")
+        left.legend(fontsize=7)
+    rows = [
+        (name, float(np.mean(losses[name][-100:])), float(np.mean(np.array(norms[name]) > CLIP)))
+        for name in nets
+    ]
+    page.table(("net", "squared error, last 100 updates", f"share of norms above {CLIP}"), rows)
+    uniform, identity = rows[0][1], rows[2][1]
+    claim = "the uniform start learns nothing: its error is above half of the guess's"
+    page.check(claim, uniform > GUESS / 2, f"{uniform:.4f}")
+    claim = "the identity start solves it: a fifth of the guess's error or less"
+    page.check(claim, identity < GUESS / 5, f"{identity:.4f}")
+
+
+def _identity() -> nn.RNN:
+    """Le, Jaitly and Hinton 2015: the state stays as it is until something is seen."""
+    layer = nn.RNN(2, HIDDEN, nonlinearity="relu")
+    for bias in (layer.bias_ih_l0, layer.bias_hh_l0):
+        nn.init.zeros_(bias)
+    nn.init.normal_(layer.weight_ih_l0, 0.0, 0.1)
+    with no_grad():
+        layer.weight_hh_l0.copy_(eye(HIDDEN))
+    return layer
+
+
+def adding(rng: np.random.Generator, steps: int, batch: int, dtype: Any = np.float32) -> Batch:
+    """(steps, batch, 2) numbers and marks, and the (batch, 1) sums of the marked."""
+    x = np.zeros((steps, batch, 2), dtype)
+    x[:, :, 0] = rng.random((steps, batch))
+    first = rng.integers(0, steps // 2, batch)
+    second = rng.integers(steps // 2, steps, batch)
+    x[first, np.arange(batch), 1] = x[second, np.arange(batch), 1] = 1
+    return Tensor(x), Tensor((x[:, :, 0] * x[:, :, 1]).sum(0)[:, None])
+
+
+def add_up(page: Page, net: Adder, clip: float) -> tuple[list[float], list[float]]:
+    """Losses and norms of the gradients of all updates, each on new sequences."""
+    rng = np.random.default_rng(page.seed)
+    optimizer = optim.Adam(net.parameters(), lr=LR)
+    losses, norms = [], []
+    for _ in range(page.pick(UPDATES, 3)):
+        x, target = adding(rng, STEPS, BATCH)
+        optimizer.zero_grad()
+        loss = mse_loss(net(x), target)
+        loss.backward()
+        norms.append(clip_grad_norm_(net.parameters(), clip).item())
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, norms
+
+
+def _smooth(values: list[float], width: int = 25) -> Any:
+    width = min(width, len(values))
+    return np.convolve(values, np.ones(width) / width, "valid")
+
+
+def _characters(page: Page) -> None:
+    split = shakespeare(page)
+    net = models.create("char_rnn", hidden=128)
+    history = train_on_text(page, net, split, 2, 2e-3)
+    loss = history[-1].test_loss
+    passes = f"{len(history)} pass{'es' if len(history) > 1 else ''}"
+    page.text(
+        "As a language model by character, an Elman net of 128 units after "
+        f"{passes} over the first nine tenths of Shakespeare's plays costs {loss:.3f} nats a "
+        "character on the last tenth. [LSTM and GRU](lstm.md) do better."
+    )
+    page.check("characters: below 2.2 nats", loss < 2.2, f"{loss:.3f}")
+    show_sample(page, net, split, "it")
