@@ -190,7 +190,7 @@ def _characters(page: Page) -> None:
     page.text(
         "As a language model by character, an Elman net of 128 units after "
         f"{passes} over the first nine tenths of Shakespeare's plays costs {loss:.3f} nats a "
-        "character on the last tenth. [LSTM and GRU](lstm.md) do better."
+        "character on the last tenth. Gates do better: see the page on LSTM and GRU."
     )
     page.check("characters: below 2.2 nats", loss < 2.2, f"{loss:.3f}")
     show_sample(page, net, split, "it")
