@@ -1,0 +1,267 @@
+"""Transfer learning: what a net learned on MNIST helps where there are 100 labelled digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpudl import nn
+from gpudl.data.shuffle import permutation
+from gpudl.data.transforms import resize
+from gpudl.nn import functional as F
+from gpudl.nn import init
+from gpudl.optim import Adam
+from gpudl.tensor import Tensor
+from gpudl.train.transfer import features, freeze, layer_groups
+from gpudl.zoo.page import Array, Arrays, Page, page
+
+LABELLED, DRAWS = 100, 3
+STEPS = 30  # passes over the labelled digits
+LR, FACTOR = 2e-3, 0.5
+MOST_LEAN = 0.6
+
+
+class DigitNet(nn.Module):
+    """(N, 1, 16, 16) -> (N, outputs): two convolutions, then two linear layers."""
+
+    def __init__(self, outputs: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
+        self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
+        self.fc1 = nn.Linear(32 * 4 * 4, 64)
+        self.head = nn.Linear(64, outputs)
+
+    def maps(self, input: Tensor) -> Tensor:
+        """(N, 1, 16, 16) -> (N, 512): what the convolutions see."""
+        hidden = F.max_pool2d(self.conv1(input).relu(), 2)
+        return F.max_pool2d(self.conv2(hidden).relu(), 2).flatten(1)
+
+    def features(self, input: Tensor) -> Tensor:
+        """(N, 1, 16, 16) -> (N, 64): what the last layer sees."""
+        return self.fc1(self.maps(input)).relu()  # type: ignore[no-any-return]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.head(self.features(input))  # type: ignore[no-any-return]
+
+    def layers(self) -> list[nn.Module]:
+        return [self.conv1, self.conv2, self.fc1, self.head]
+
+
+@page("Transfer learning", minutes=2)
+def transfer(page: Page) -> None:
+    """A net that has learned to read MNIST's digits is used for those of USPS, other writers and
+    another scanner, of which only 100 have labels. Its features feed a new last layer; or all of
+    it goes on learning (fine-tuning), lower layers in smaller steps, or not at all (Yosinski,
+    Clune, Bengio and Lipson, NIPS 2014). Last, another task: a head that predicts a number."""
+    learned = DigitNet().to(page.device)
+    x, y, x_test, y_test = page.mnist()
+    optimizer = Adam(learned.parameters(), lr=LR)
+    row = page.fit(learned, (small(x), y), (small(x_test), y_test), epochs=2, optimizer=optimizer)
+    page.text(
+        f"The net, trained on {len(x):,} digits of MNIST (cut and shrunk to 16x16), reads "
+        f"{row[-1].test_accuracy:.2%} of MNIST's test digits."
+    )
+    usps = page.usps()
+    compare(page, learned.state_dict(), usps)
+    regress(page, learned.state_dict(), usps)
+
+
+def small(images: Array) -> Array:
+    """MNIST's digits without their margin, 16x16 as USPS has them."""
+    return resize(images[:, :, 4:24, 4:24], 16)
+
+
+def compare(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
+    """The ways to use it, each with the same few labelled digits."""
+    x, y, x_test, y_test = usps
+    found: dict[str, list[float]] = {name: [] for name in WAYS}
+    for draw in range(page.pick(DRAWS, 1)):
+        chosen = permutation(len(x), page.seed, draw)[:LABELLED]
+        for name, way in WAYS.items():
+            net = DigitNet().to(page.device)
+            if name != SCRATCH:
+                net.load_state_dict(learned)
+            call = way(page, net, x[chosen], y[chosen])
+            found[name].append(accuracy(features(net, x_test, call), y_test))
+    rows: list[Any] = [(n, np.mean(found[n]), min(found[n]), max(found[n])) for n in WAYS]
+    page.table(
+        ("from MNIST to USPS", "test accuracy", "lowest", "highest"),
+        rows,
+        caption=f"Means over {len(found[SCRATCH])} draws of {LABELLED} labelled digits; "
+        f"{len(x_test):,} to judge by.",
+    )
+    scratch = float(np.mean(found[SCRATCH]))
+    for name, claim in ((NEW_HEAD, "features"), (LAYERWISE, "fine-tuning")):
+        reached = float(np.mean(found[name]))
+        page.check(
+            f"{claim} of a net trained on MNIST beat training from scratch",
+            reached > scratch,
+            f"{reached:.2%} against {scratch:.2%}",
+        )
+
+
+# ------------------------------------------------------------------ the ways
+
+Way = Callable[[Page, DigitNet, Array, Array], Callable[[Tensor], Tensor]]
+
+
+def learn(page: Page, net: nn.Module, groups: Any, data: tuple[Array, Array]) -> None:
+    page.fit(net, data, epochs=STEPS, batch_size=20, optimizer=Adam(groups, lr=LR))
+
+
+def as_it_is(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor], Tensor]:
+    return net
+
+
+def all_layers(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor], Tensor]:
+    learn(page, net, net.parameters(), (x, y))
+    return net
+
+
+def layer_by_layer(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor], Tensor]:
+    learn(page, net, layer_groups(net.layers(), LR, FACTOR), (x, y))
+    return net
+
+
+def frozen(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor], Tensor]:
+    freeze(net.conv1, net.conv2)
+    learn(page, net, layer_groups(net.layers(), LR, 1.0), (x, y))
+    return net
+
+
+def new_head(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor], Tensor]:
+    """A linear classifier on features that are computed once."""
+    head = nn.Linear(64, 10).to(page.device)
+    learn(page, head, head.parameters(), (features(net, x, net.features), y))
+    return lambda input: head(net.features(input))  # type: ignore[no-any-return]
+
+
+SCRATCH, NEW_HEAD, LAYERWISE = (
+    "from scratch",
+    "its features, a new last layer",
+    "fine-tuned, a step size for each layer",
+)
+WAYS: dict[str, Way] = {
+    SCRATCH: all_layers,
+    "the MNIST net as it is": as_it_is,
+    NEW_HEAD: new_head,
+    "fine-tuned, convolutions frozen": frozen,
+    "fine-tuned, one step size": all_layers,
+    LAYERWISE: layer_by_layer,
+}
+
+
+def accuracy(logits: Array, labels: Array) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+# ------------------------------------------------------------------ a regression head
+
+
+def leaning(images: Array, seed: int) -> tuple[Array, Array]:
+    """Each digit sheared at random, (N, 1, 16, 16), and by how much, (N,): between -MOST_LEAN and
+    MOST_LEAN columns a row, around the middle. Columns between two pixels are interpolated."""
+    by = np.random.default_rng(seed).uniform(-MOST_LEAN, MOST_LEAN, len(images))
+    row, column = np.mgrid[:16, :16]
+    source = column + by[:, None, None] * (row - 7.5)
+    left = np.floor(source).astype(np.int64)
+    padded = np.pad(images[:, 0], ((0, 0), (0, 0), (8, 8)))
+    before, behind = (np.take_along_axis(padded, np.clip(left + n, 0, 31), 2) for n in (8, 9))
+    share = source - left
+    sheared = ((1 - share) * before + share * behind).astype(np.float32)
+    return sheared[:, None], by.astype(np.float32)
+
+
+def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
+    """The same net with one output, for two tasks: one that asks for what the net has learned to
+    see, one for what it has learned to ignore."""
+    x, y, x_test, y_test = usps
+    value = (x, y.astype(np.float32) / 9), (x_test, y_test.astype(np.float32) / 9)
+    lean = leaning(x, page.seed), leaning(x_test, page.seed + 1)
+    draws = range(page.pick(DRAWS, 1))
+    found = {
+        name: [
+            float(np.mean([regression(page, learned, way, *data, draw) for draw in draws]))
+            for data in (value, lean)
+        ]
+        for name, way in HEADS.items()
+    }
+    page.text(
+        "A regression head: the last layer gives one number, learned from "
+        f"{LABELLED} digits with the squared error. Once it is the value of the digit, which the "
+        "net has learned to see. Once it is how far the digit leans, for which the digits, which "
+        "USPS's publishers straightened, are sheared at random; a reader of digits has learned to "
+        "ignore this, and his features help less than learning anew."
+    )
+    page.table(
+        ("net", "variance explained: value", "variance explained: lean"),
+        [(name, *shares) for name, shares in found.items()],
+    )
+    untrained, head, tuned = (found[name][0] for name in (UNTRAINED, HEAD, TUNED))
+    page.check(
+        "a regression head finds more in the net's features than in those of an untrained net",
+        head > untrained,
+        f"{head:.1%} of the variance of the digit's value against {untrained:.1%}",
+    )
+    page.check(
+        "fine-tuning improves the net with the regression head",
+        tuned > head,
+        f"{tuned:.1%} against {head:.1%}",
+    )
+
+
+UNTRAINED, HEAD, TUNED = (
+    "a head on the features of an untrained net",
+    "a head on the features of the MNIST net",
+    "then fine-tuned in small steps",
+)
+# How the lower layers start and learn: from MNIST or not; passes of the head alone, of the whole.
+HEADS = {
+    UNTRAINED: (False, 100, 0),
+    HEAD: (True, 100, 0),
+    TUNED: (True, 100, STEPS),
+    "all layers from scratch": (False, 0, STEPS),
+}
+
+
+def regression(
+    page: Page,
+    learned: dict[str, Tensor],
+    way: tuple[bool, int, int],
+    train: tuple[Array, Array],
+    test: tuple[Array, Array],
+    draw: int,
+) -> float:
+    """Share of the variance explained by a net with one output."""
+    starts_learned, alone, together = way
+    chosen = permutation(len(train[0]), page.seed, draw)[:LABELLED]
+    x, targets = train[0][chosen], train[1][chosen]
+    net = DigitNet(outputs=1).to(page.device)
+    if starts_learned:
+        lower = {name: value for name, value in learned.items() if not name.startswith("head")}
+        net.load_state_dict(lower, strict=False)
+    if alone:
+        init.zeros_(net.head.weight)  # whatever the size of the features, it starts at the mean
+        init.constant_(net.head.bias, float(targets.mean()))
+        seen = features(net, x, net.features)
+        least_squares(page, net.head, Adam(net.head.parameters(), lr=LR), seen, targets, alone)
+    groups = layer_groups(net.layers(), LR / 4 if alone else LR, FACTOR if alone else 1.0)
+    least_squares(page, net, Adam(groups), x, targets, together)
+    error = ((features(net, test[0])[:, 0] - test[1]) ** 2).mean()
+    return 1 - float(error / test[1].var())
+
+
+def least_squares(
+    page: Page, net: nn.Module, optimizer: Adam, x: Array, targets: Array, passes: int
+) -> None:
+    """Minimise the squared error in batches of 20."""
+    for number in range(min(passes, 1) if page.quick else passes):
+        order = permutation(len(x), page.seed, number)
+        for start in range(0, len(x), 20):
+            chosen = order[start : start + 20]
+            wanted = Tensor(targets[chosen, None], device=page.device)
+            optimizer.zero_grad()
+            F.mse_loss(net(Tensor(x[chosen], device=page.device)), wanted).backward()
+            optimizer.step()
