@@ -36,7 +36,8 @@ class DigitNet(nn.Module):
     def maps(self, input: Tensor) -> Tensor:
         """(N, 1, 16, 16) -> (N, 512): what the convolutions see."""
         hidden = F.max_pool2d(self.conv1(input).relu(), 2)
-        return F.max_pool2d(self.conv2(hidden).relu(), 2).flatten(1)
+        maps: Tensor = F.max_pool2d(self.conv2(hidden).relu(), 2)
+        return maps.flatten(1)
 
     def features(self, input: Tensor) -> Tensor:
         """(N, 1, 16, 16) -> (N, 64): what the last layer sees."""
@@ -135,7 +136,7 @@ def new_head(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor]
     """A linear classifier on features that are computed once."""
     head = nn.Linear(64, 10).to(page.device)
     learn(page, head, head.parameters(), (features(net, x, net.features), y))
-    return lambda input: head(net.features(input))  # type: ignore[no-any-return]
+    return lambda input: head(net.features(input))
 
 
 SCRATCH, NEW_HEAD, LAYERWISE = (
@@ -183,7 +184,7 @@ def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
     draws = range(page.pick(DRAWS, 1))
     found = {
         name: [
-            float(np.mean([regression(page, learned, way, *data, draw) for draw in draws]))
+            float(np.mean([regression(page, learned, way, data, draw) for draw in draws]))
             for data in (value, lean)
         ]
         for name, way in HEADS.items()
@@ -226,16 +227,19 @@ HEADS = {
 }
 
 
+Numbers = tuple[Array, Array]  # images, and a number for each
+
+
 def regression(
     page: Page,
     learned: dict[str, Tensor],
     way: tuple[bool, int, int],
-    train: tuple[Array, Array],
-    test: tuple[Array, Array],
+    data: tuple[Numbers, Numbers],
     draw: int,
 ) -> float:
-    """Share of the variance explained by a net with one output."""
+    """Share of the variance explained by a net with one output. data: to learn from, to judge."""
     starts_learned, alone, together = way
+    train, test = data
     chosen = permutation(len(train[0]), page.seed, draw)[:LABELLED]
     x, targets = train[0][chosen], train[1][chosen]
     net = DigitNet(outputs=1).to(page.device)
@@ -244,6 +248,7 @@ def regression(
         net.load_state_dict(lower, strict=False)
     if alone:
         init.zeros_(net.head.weight)  # whatever the size of the features, it starts at the mean
+        assert net.head.bias is not None
         init.constant_(net.head.bias, float(targets.mean()))
         seen = features(net, x, net.features)
         least_squares(page, net.head, Adam(net.head.parameters(), lr=LR), seen, targets, alone)

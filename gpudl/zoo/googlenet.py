@@ -1,0 +1,119 @@
+"""GoogLeNet: the published sizes, what its 1x1 filters save, and a small one on CIFAR-10."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpudl import models
+from gpudl.data.transforms import resize
+from gpudl.models.googlenet import WIDTHS, GoogLeNetOutputs
+from gpudl.nn import functional as F
+from gpudl.optim import SGD
+from gpudl.tensor import Tensor
+from gpudl.train.objective import AUXILIARY
+from gpudl.zoo.cifar import standardized, train
+from gpudl.zoo.page import Array, Page, page
+
+PUBLISHED = {
+    ("googlenet_paper", False): 6_998_552,
+    ("googlenet_paper", True): 13_378_280,
+    ("googlenet", False): 6_624_904,
+    ("googlenet", True): 13_004_888,
+}
+CLASSES, HEAD_WEIGHT = 1000, AUXILIARY
+
+
+@page("GoogLeNet", minutes=4)
+def googlenet(page: Page) -> None:
+    """An Inception module looks at its input through filters of 1x1, 3x3 and 5x5 and through a
+    pooling, and puts the results side by side. Filters of 1x1 before the large ones keep it cheap,
+    and two heads inside the net help its lower layers to learn (Szegedy et al., CVPR 2015)."""
+    sizes(page)
+    modules(page)
+    data = page.cifar10(train=page.pick(10_000, 128), test=page.pick(2_000, 64))
+    shapes(page, data[0][:2], data[1][:2])
+    net = models.create("googlenet_small")
+    history = train(page, net, standardized(data), epochs=2, lr=0.05)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    page.text(
+        f"A small one ({parameters:,} parameters: modules 3a, 3b, 4a, 4e and 5b, each with a "
+        f"quarter of the filters) on {len(data[0]):,} images of CIFAR-10, mirrored at random:"
+    )
+    page.table(
+        ("epoch", "training loss", "training accuracy", "test loss", "test accuracy"),
+        [(row.epoch, row.loss, row.accuracy, row.test_loss, row.test_accuracy) for row in history],
+    )
+    accuracy = history[-1].test_accuracy
+    page.check("test accuracy above 50 % after two epochs", accuracy > 0.5, f"{accuracy:.2%}")
+
+
+def sizes(page: Page) -> None:
+    rows = []
+    for (name, heads), wanted in PUBLISHED.items():
+        found = models.info(name).summary(aux_logits=heads)
+        kind = "as published" if name == "googlenet_paper" else "with batch norm, as torchvision"
+        text = f"{kind}, {'two heads' if heads else 'no heads'}"
+        rows.append((text, found.parameters, found.multiply_adds / 1e9))
+        page.check(
+            f"{text}: {wanted:,} parameters", found.parameters == wanted, f"{found.parameters:,}"
+        )
+    page.table(("net", "parameters", "10⁹ multiply-adds an image"), rows)
+
+
+def modules(page: Page) -> None:
+    """Weights of each module as it is, and as it were without its 1x1 filters before the others."""
+    rows: list[Any] = []
+    inputs = 192
+    for name, w in WIDTHS.items():
+        cheap = inputs * (w.ones + w.reduce3 + w.reduce5 + w.pool)
+        cheap += 9 * w.reduce3 * w.threes + 25 * w.reduce5 * w.fives
+        naive = inputs * (w.ones + 9 * w.threes + 25 * w.fives + w.pool)
+        rows.append((name, inputs, w.total, cheap, naive, naive / cheap))
+        inputs = w.total
+    page.table(
+        ("module", "channels in", "out", "weights", "without reduction", "times as many"),
+        rows,
+        caption="The nine Inception modules of the paper. Without reduction the 3x3 and 5x5 "
+        "filters see all channels of the input.",
+    )
+
+
+def shapes(page: Page, images: Array, labels: Array) -> None:
+    """Both nets on two photos of 224x224: what comes out, and a step of descent."""
+    images = resize(images, 224)
+    rows = []
+    for name in page.pick(("googlenet", "googlenet_paper"), ("googlenet",)):
+        net = models.create(name, dropout=0.0, dropout_aux=0.0).to(page.device)
+        optimizer = SGD(net.parameters(), lr=0.003)
+        before, outputs = loss_of(page, net, images, labels)
+        before.backward()
+        optimizer.step()
+        after, _ = loss_of(page, net, images, labels)
+        rows.append((name, str(tuple(outputs.logits.shape)), before.item(), after.item()))
+        page.check(
+            f"{name}: logits of the net and both heads, finite",
+            all(one.shape == (2, CLASSES) and np.isfinite(one.data).all() for one in outputs),
+            " ".join(str(tuple(one.shape)) for one in outputs),
+        )
+        page.check(
+            f"{name}: a step of descent lowers the loss",
+            after.item() < before.item(),
+            f"{before.item():.3f} to {after.item():.3f}",
+        )
+    guess = (1 + 2 * HEAD_WEIGHT) * math.log(CLASSES)
+    page.text(
+        f"The loss of the net, with that of each head times {HEAD_WEIGHT}. One that guesses has "
+        f"{1 + 2 * HEAD_WEIGHT:.1f} ln {CLASSES:,} = {guess:.2f}:"
+    )
+    page.table(("net", "logits", "loss before training", "after a step"), rows)
+
+
+def loss_of(page: Page, net: Any, images: Array, labels: Array) -> tuple[Tensor, GoogLeNetOutputs]:
+    """The loss of training, heads included, in training mode."""
+    outputs: GoogLeNetOutputs = net.train()(Tensor(images, device=page.device))
+    wanted = Tensor(labels, device=page.device)
+    main, *heads = (F.cross_entropy(one, wanted) for one in outputs)
+    return main + HEAD_WEIGHT * (heads[0] + heads[1]), outputs
