@@ -193,8 +193,8 @@ def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
         "A regression head: the last layer gives one number, learned from "
         f"{LABELLED} digits with the squared error. Once it is the value of the digit, which the "
         "net has learned to see. Once it is how far the digit leans, for which the digits, which "
-        "USPS's publishers straightened, are sheared at random; a reader of digits has learned to "
-        "ignore this, and his features help less than learning anew."
+        "USPS's publishers straightened, are sheared at random; this the net has learned to "
+        "ignore."
     )
     page.table(
         ("net", "variance explained: value", "variance explained: lean"),
@@ -206,6 +206,12 @@ def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
         head > untrained,
         f"{head:.1%} of the variance of the digit's value against {untrained:.1%}",
     )
+    anew, blind = found[SCRATCH_HEAD][1], found[TUNED][1]
+    page.check(
+        "how far a digit leans is better learned anew: the net has learned to ignore it",
+        anew > blind,
+        f"{anew:.1%} against {blind:.1%}",
+    )
     page.check(
         "fine-tuning improves the net with the regression head",
         tuned > head,
@@ -213,17 +219,18 @@ def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
     )
 
 
-UNTRAINED, HEAD, TUNED = (
+UNTRAINED, HEAD, TUNED, SCRATCH_HEAD = (
     "a head on the features of an untrained net",
     "a head on the features of the MNIST net",
     "then fine-tuned in small steps",
+    "all layers from scratch",
 )
 # How the lower layers start and learn: from MNIST or not; passes of the head alone, of the whole.
 HEADS = {
     UNTRAINED: (False, 100, 0),
     HEAD: (True, 100, 0),
     TUNED: (True, 100, STEPS),
-    "all layers from scratch": (False, 0, STEPS),
+    SCRATCH_HEAD: (False, 0, STEPS),
 }
 
 
