@@ -83,7 +83,7 @@ def modules(page: Page) -> None:
 
 def shapes(page: Page, images: Array, labels: Array) -> None:
     """Both nets on two photos of 224x224: what comes out, and a step of descent."""
-    images = resize(images, 224)
+    images = resize(images, page.pick(224, 64))
     rows = []
     for name in page.pick(("googlenet", "googlenet_paper"), ("googlenet",)):
         net = models.create(name, dropout=0.0, dropout_aux=0.0).to(page.device)
