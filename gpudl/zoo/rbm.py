@@ -79,7 +79,8 @@ def _judge(page: Page, machine: nn.RBM, train: Any, test: Any) -> tuple[Any, ...
 def _likelihoods(page: Page, judged: dict[str, tuple[Any, ...]]) -> None:
     rows = []
     for name, (estimate, train, test, pseudo) in judged.items():
-        spread = f"{estimate.low:.1f} to {estimate.high:.1f}"
+        low, high = estimate.low, f"{estimate.high:.1f}"
+        spread = f"{low:.1f} to {high}" if low > -np.inf else f"below {high}"
         rows.append((name, estimate.log_z, spread, train, test, pseudo))
     page.table(
         ("training", "log Z", "± 3 standard errors", "train, nats", "test, nats", "pseudo, nats"),
