@@ -15,6 +15,8 @@ from gpudl.cli.table import table
 
 if TYPE_CHECKING:
     from gpudl.train import Evaluation
+    from gpudl.train.tasks import Task
+    from gpudl.train.tasks.base import Finished
 
 MOST_CLASSES = 100  # in the table
 
@@ -32,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gpudl.train import Evaluation, Run, TrainingError, blas
+    from gpudl.train import Run, blas
     from gpudl.train.job import trained_model
     from gpudl.train.prepare import find_model
     from gpudl.train.tasks import task_of
@@ -54,20 +56,27 @@ def run(options: argparse.Namespace) -> int:
     folder = options.data_dir or config.data.folder
     limit = options.limit or config.data.limit
     split = task.load(name, folder, limit, info, config.training)
-    task.check_fit(config, split, name)
+    split = task.fitted(config, split, name)
     loader = task.test_loader(split, config, device, options.batch_size)
     result = task.objective(config.training).evaluate(model, loader)
     print(f"{config.model} of {run}, {which}, on {name}, {device}")
-    if isinstance(result, Evaluation) and len(config.data.classes) <= MOST_CLASSES:
-        print(by_class(result, config.data.classes))
+    _report(task, Finished(run, config, model, split, name, result, []))
+    return 0
+
+
+def _report(task: Task, done: Finished) -> None:
+    from gpudl.train import Evaluation, TrainingError
+
+    classes = done.config.data.classes
+    if isinstance(done.result, Evaluation) and len(classes) <= MOST_CLASSES:
+        print(by_class(done.result, classes))
     try:
-        written = task.draw(Finished(run, config, model, split, name, result, []))
+        written = task.draw(done)
         if written:
-            print(f"wrote {' and '.join(str(run.folder / picture) for picture in written)}")
+            print(f"wrote {' and '.join(str(done.run.folder / name) for name in written)}")
     except TrainingError as error:
         print(f"no pictures: {error}")
-    print(task.summary(result))
-    return 0
+    print(task.summary(done.result))
 
 
 def by_class(result: Evaluation, classes: tuple[str, ...]) -> str:

@@ -104,14 +104,15 @@ class Task:
 
     # ---------------------------------------------------------------- after
 
-    def check_fit(self, config: Config, split: Split, name: str) -> None:
-        """Raises TrainingError where another data set is none for the trained model."""
+    def fitted(self, config: Config, split: Split, name: str) -> Split:
+        """Another data set as the trained model takes it. Raises TrainingError where it cannot."""
         shape = tuple(split.test.shape)
         if shape != config.input_shape:
             raise TrainingError(
                 f"--data {name}: has images of {shape}, the model takes {config.input_shape}; "
                 "choose data that fit"
             )
+        return split
 
     def summary(self, result: Any) -> str:
         """One line on the test part."""

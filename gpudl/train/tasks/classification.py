@@ -35,13 +35,14 @@ class Classification(Task):
     def objective(self, training: Training) -> Objective:
         return Supervised(cross_entropy, training.clip)
 
-    def check_fit(self, config: Config, split: Split, name: str) -> None:
+    def fitted(self, config: Config, split: Split, name: str) -> Split:
         shape, classes = tuple(split.test.shape), split.test.classes
         if shape != config.input_shape or (classes and len(classes) != len(config.data.classes)):
             raise TrainingError(
                 f"--data {name}: has images of {shape} and {len(classes)} classes, the model takes "
                 f"{config.input_shape} and {len(config.data.classes)}; choose data that fit"
             )
+        return split
 
     def summary(self, result: Any) -> str:
         return (

@@ -8,6 +8,7 @@ from typing import Any
 
 from gpudl import models
 from gpudl.data import Loader, Split, Streams, TextDataset, load
+from gpudl.data.text import encode
 from gpudl.files import write_text
 from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.train.config import Config, Data, Training
@@ -133,12 +134,18 @@ class Language(Task):
         streams = min(STREAMS, len(part))
         return Loader(Streams(part, streams), streams, device=device)
 
-    def check_fit(self, config: Config, split: Split, name: str) -> None:
-        if split.test.classes != config.data.classes:
+    def fitted(self, config: Config, split: Split, name: str) -> Split:
+        """The text in the numbers of the training's characters."""
+        classes = config.data.classes
+        if unknown := sorted(set(split.test.classes) - set(classes)):
             raise TrainingError(
-                f"--data {name}: has other characters than the text of the training; "
-                "give a text with the same"
+                f"--data {name}: has {unknown[0]!r}, which the text of the training has not; "
+                "give a text without it"
             )
+        parts: list[Any] = list(split)
+        return Split(
+            *(TextDataset(encode(part.text, classes), classes, part.window) for part in parts)
+        )
 
     def summary(self, result: Any) -> str:
         loss = result.loss
