@@ -18,6 +18,7 @@ from gpudl.train.config import Config, Training
 from gpudl.train.errors import DivergedError, StoppedError, TrainingError
 from gpudl.train.job import Job
 from gpudl.train.metrics import Evaluation, accuracy, confusion_matrix, evaluate
+from gpudl.train.objective import Measured, Objective, Scores, Supervised
 from gpudl.train.prepare import configure
 from gpudl.train.progress import Progress
 from gpudl.train.run import Run
@@ -32,12 +33,16 @@ __all__ = [
     "Evaluation",
     "History",
     "Job",
+    "Measured",
+    "Objective",
     "Progress",
     "Row",
     "Run",
     "Schedule",
+    "Scores",
     "StopRequest",
     "StoppedError",
+    "Supervised",
     "Trainer",
     "Training",
     "TrainingError",
