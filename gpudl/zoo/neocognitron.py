@@ -9,6 +9,7 @@ import numpy as np
 from gpudl import no_grad, tensor
 from gpudl.models.lenet_codes import COLUMNS, ROWS, codes
 from gpudl.models.neocognitron import Neocognitron
+from gpudl.models.neocognitron_reader import NeocognitronReader
 from gpudl.models.simple_complex import ComplexCells, cyclic_shifts, rotate, rotations
 from gpudl.zoo.page import Page, page
 
@@ -26,6 +27,7 @@ def neocognitron(page: Page) -> None:
     (Hubel and Wiesel 1962)."""
     _five_digits(page)
     x, y, x_test, y_test = page.usps(train=2000, test=1000)
+    _features(page, x, y, x_test, y_test)
     _shifts(page, x_test)
     _turned(page, x[:, 0], y, x_test[:, 0], y_test)
 
@@ -91,6 +93,50 @@ def _enlarged(plane: Any, most: float) -> Any:
     """A plane in 48x48 pixels, 1 where it answers most."""
     chosen = np.arange(48) * len(plane) // 48
     return plane[chosen][:, chosen] / max(most, 1e-12)
+
+
+def _features(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
+    """What a linear classifier reads from pixels and from C-cells that had no labels."""
+    net = NeocognitronReader(10, patterns=page.pick(100, 5))
+    taught = net.learn(tensor(x[: 2 * net.patterns]))
+    places = ((0, 0), (1, 1), (2, 0))
+    moved = [_moved(x_test, *place) for place in places]
+    rows, found = [], {}
+    for name in ("pixels", "C1", "C2"):
+        weights = _least_squares(_seen(net, name, x), y)
+        found[name] = [_share(_seen(net, name, images), y_test, weights) for images in moved]
+        rows.append((name, *(f"{share:.2%}" for share in found[name])))
+    page.table(
+        ("linear classifier on", *(f"moved {down} down, {right} right" for down, right in places)),
+        rows,
+        caption=f"USPS: test accuracy after learning from {len(x):,} digits that were not moved. "
+        f"The S-cells below C1 and C2 learned before, without labels, from {taught} of them",
+    )
+    for i, what in ((0, "digits"), (1, "digits that were moved")):
+        page.check(
+            f"a linear classifier reads {what} better from C-cells than from pixels",
+            min(found["C1"][i], found["C2"][i]) > found["pixels"][i],
+            f"{found['C1'][i]:.2%} and {found['C2'][i]:.2%} against {found['pixels'][i]:.2%}",
+        )
+
+
+def _moved(images: Any, down: int, right: int) -> Any:
+    """The images moved; what comes in is paper."""
+    padded = np.pad(images, [(0, 0), (0, 0), (down, 0), (right, 0)])
+    return padded[:, :, :SIDE, :SIDE]
+
+
+def _seen(net: NeocognitronReader, name: str, images: Any) -> Any:
+    """(N, features): what a classifier is given of images, from a layer."""
+    if name == "pixels":
+        return images.reshape(len(images), -1)
+    parts = []
+    with no_grad():
+        for i in range(0, len(images), 250):
+            part = tensor(images[i : i + 250])
+            cells = net.c1(net.s1(part)).flatten(1) if name == "C1" else net.features(part)
+            parts.append(cells.numpy())
+    return np.concatenate(parts)
 
 
 def _shifts(page: Page, images: Any) -> None:

@@ -6,6 +6,7 @@ import pytest
 import gpudl
 from gpudl.models.lenet_codes import codes
 from gpudl.models.neocognitron import CLayer, Neocognitron, SLayer, winners
+from gpudl.models.neocognitron_reader import NeocognitronReader
 from gpudl.models.simple_complex import ComplexCells, cyclic_shifts, rotate, rotations
 
 
@@ -65,6 +66,21 @@ def test_five_digits_find_five_cells_that_know_them_again():
     for down, right in ((1, 0), (0, 1), (-1, 0), (0, -1)):
         moved = net(digits(5, down, right)).numpy()
         np.testing.assert_array_equal(moved.argmax(1), known)
+
+
+def test_the_reader_teaches_its_stages_in_turn_and_then_reads():
+    gpudl.manual_seed(0)
+    net = NeocognitronReader(5, patterns=10)
+    steps = net.make_stepper(lambda parameters: gpudl.optim.SGD(parameters, lr=1.0))
+    changed = []
+    for _ in range(6):
+        before = {name: p.numpy().copy() for name, p in net.state_dict().items()}
+        losses = steps.step(digits(5), gpudl.arange(5))
+        after = net.state_dict()
+        changed.append({n[:2] for n in before if np.any(before[n] != after[n].numpy())} - {"se"})
+    assert changed == [{"s1"}, {"s1"}, {"s2"}, {"s2"}, {"re"}, {"re"}]
+    judged = net.judge(digits(5), gpudl.arange(5))
+    assert judged["loss"].item() < losses["loss"].item()
 
 
 @pytest.mark.parametrize("pooling", ["max", "mean", "energy"])
