@@ -1,0 +1,259 @@
+"""Lessons of how gradients flow: saddles, batch normalisation, initialisation, input scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpudl import nn, optim, tensor
+from gpudl.nn import init
+from gpudl.ops.cross_entropy import cross_entropy
+from gpudl.zoo.lesson import ERROR, LOSS, Split, learn, percent, perceptron, place
+from gpudl.zoo.page import Array, Page
+
+# Saddles: rate, steps, and deviations of the first weights of the linear net.
+RATE, STEPS, STARTS = 0.4, 800, (1e-8, 1e-4, 1e-2, 1e-1)
+DEEP, RATES, NORMALISED_PASSES = 5, (0.01, 0.1, 1.0), 5
+LAYERS, WIDTH, INIT_PASSES = 8, 64, 4
+SCALES = (0.001, 0.01, 0.1)  # rates of the lesson on inputs
+INPUT_PASSES = 3
+
+
+def saddles(page: Page, images: Array, labels: Array) -> None:
+    page.text(
+        "## Saddles\n\nThe smallest net of two layers is y = b·a·x. For x = y = 1 its loss "
+        "(1 - ab)²/2 has no minimum at a = b = 0, where the gradient vanishes all the same, but a "
+        "saddle: its second derivatives have the eigenvalues 1 and -1. Descent that starts near it "
+        "comes to a halt before it finds the way down. In the linear net 196-32-10 on digits of "
+        "14x14 pixels, with weights that start small, it does so again for each component of the "
+        "classes that it learns: the loss falls in steps (Saxe, McClelland and Ganguli 2014, "
+        "arXiv:1312.6120)."
+    )
+    curves = {start: linear_net(page, images, labels, start) for start in STARTS}
+    with page.axes("saddles", "Left: descent from near the saddle of (1 - ab)²/2. Right: the loss "
+                   "of a linear net on digits, by the deviation of its first weights",
+                   1, 2) as axes:  # fmt: skip
+        _landscape(page, axes[0])
+        for start, (losses, _) in curves.items():
+            axes[1].plot(losses, label=f"{start:g}")
+        axes[1].set(xlabel="steps", ylabel="loss")
+        axes[1].legend(title="first weights")
+    rows = []
+    for start, (losses, slopes) in curves.items():
+        half = np.nonzero(losses < (losses[0] + losses[-1]) / 2)[0]
+        rows.append((f"{start:g}", float(slopes[0]), float(slopes.max()), int(half[0]),
+                     pauses(slopes)))  # fmt: skip
+    page.table(
+        ("first weights", "gradient at the start", "largest gradient", "steps to half the fall",
+         "times it slowed down on the way"),
+        rows, caption=f"Descent with rate {RATE} from ever nearer to the saddle",
+    )  # fmt: skip
+    (_, at_first, largest, long, often), (*_, short, _) = rows[0], rows[-1]
+    page.check("near the saddle the gradient is below 1 % of its largest", at_first < largest / 100,
+               f"{at_first:.2g} of {largest:.2g}")  # fmt: skip
+    page.check("weights that start small stay on the plateau twice as long", long > 2 * short,
+               f"{long} steps against {short}")  # fmt: skip
+    page.check("further saddles lie on the way: it slows down and goes on several times",
+               often >= 4, f"{often} times")  # fmt: skip
+
+
+def _landscape(page: Page, axis: Any) -> None:
+    """Contours, and paths from beside the saddle."""
+    a, b = np.meshgrid(np.linspace(-1.6, 1.6, 81), np.linspace(-1.6, 1.6, 81))
+    axis.contourf(a, b, (1 - a * b) ** 2 / 2, 20, cmap="Blues_r")
+    for start in ((-1.4, 1.38), (-1.0, 0.9), (1.2, -1.21), (0.6, -0.64), (0.02, 0.01)):
+        path = [np.array(start, np.float32)]
+        for _ in range(page.pick(150, 5)):
+            weights = tensor(path[-1], requires_grad=True)
+            loss = (1 - weights[0] * weights[1]) ** 2 / 2
+            loss.backward()
+            path.append(path[-1] - np.float32(0.1) * np.asarray(weights.grad))
+        axis.plot(*np.array(path).T, "o-", markersize=2, linewidth=0.8, color="C1")
+    axis.plot(0, 0, "k+")
+    axis.set(xlabel="a", ylabel="b")
+
+
+def linear_net(page: Page, images: Array, labels: Array, start: float) -> tuple[Array, Array]:
+    """Loss and size of the gradient at each step of descent on all images at once."""
+    small = images.reshape(len(images), 14, 2, 14, 2).mean((2, 4)).reshape(len(images), 196)
+    x = place(page, (small - small.mean(0)).astype(np.float32))
+    y = place(page, (np.eye(10)[labels] - 0.1).astype(np.float32))
+    net = nn.Sequential(nn.Linear(196, 32, bias=False), nn.Linear(32, 10, bias=False))
+    for weight in net.parameters():
+        init.normal_(weight, 0, start)
+    optimizer = optim.SGD(net.to(page.device).parameters(), lr=RATE)
+    losses, slopes = [], []
+    for _ in range(page.pick(STEPS, 4)):
+        loss = ((net(x) - y) ** 2).sum() / (2 * len(images))
+        optimizer.zero_grad()
+        loss.backward()
+        losses.append(loss.item())
+        gradients = [np.asarray(p.grad) for p in net.parameters()]
+        slopes.append(float(np.sqrt(sum((g * g).sum() for g in gradients))))
+        optimizer.step()
+    return np.array(losses), np.array(slopes)
+
+
+def pauses(slopes: Array) -> int:
+    """How often the gradient fell by a fifth and then grew by a quarter."""
+    count, falling, high, low = 0, False, 0.0, 0.0
+    for slope in map(float, slopes):
+        high, low = max(high, slope), min(low, slope)
+        if not falling and slope < 0.8 * high:
+            falling, low = True, slope
+        elif falling and slope > 1.25 * low:
+            count, falling, high = count + 1, False, slope
+    return count
+
+
+def batch_norm(page: Page, part: Split, test: Split) -> None:
+    page.text(
+        f"## Batch normalisation\n\n{DEEP} layers of 100 sigmoids, with and without batch "
+        "normalisation before each (Ioffe and Szegedy 2015, section 4.1, has three), by plain "
+        "stochastic descent at three rates. Without it the gradient fades from layer to layer."
+    )
+
+    def build(normalised: bool) -> nn.Sequential:
+        layers: list[nn.Module] = [nn.Flatten()]
+        for width in (784, *(100,) * (DEEP - 1)):
+            layers += [nn.Linear(width, 100), *([nn.BatchNorm1d(100)] if normalised else [])]
+            layers.append(nn.Sigmoid())
+        return nn.Sequential(*layers, nn.Linear(100, 10))
+
+    found: dict[tuple[bool, float], Array] = {}
+    for rate in RATES:
+        for normalised in (False, True):
+            net = build(normalised)
+            optimizer = optim.SGD(net.parameters(), lr=rate, momentum=0.9)
+            curve = learn(page, net, part, {"test": test}, NORMALISED_PASSES, optimizer)
+            found[normalised, rate] = curve["test"]
+    page.table(
+        ("rate", "test errors without", "test errors with batch norm"),
+        [(f"{rate}", *(percent(found[kind, rate][-1, ERROR]) for kind in (False, True)))
+         for rate in RATES],
+        caption=f"After {NORMALISED_PASSES} passes over {len(part[0]):,} digits",
+    )  # fmt: skip
+    with page.axes("batch-norm", "Test loss with (full) and without batch norm (dashed)") as axes:
+        for i, rate in enumerate(RATES):
+            axes.plot(found[True, rate][:, LOSS], color=f"C{i}", label=f"rate {rate}")
+            axes.plot(found[False, rate][:, LOSS], "--", color=f"C{i}")
+        axes.set(xlabel="passes", ylabel="test loss", ylim=(0, 3.5))
+        axes.legend()
+    plain, normal = (min(found[kind, r][-1, ERROR] for r in RATES) for kind in (False, True))
+    page.check("at its best rate the net with batch norm errs less than half as often",
+               normal < plain / 2, f"{normal:.1%} against {plain:.1%}")  # fmt: skip
+
+
+def initialisation(page: Page, part: Split, test: Split) -> None:
+    page.text(
+        f"## Initialisation\n\n{LAYERS} layers of {WIDTH} ReLU units. A layer multiplies what "
+        "passes through it by the deviation of its weights times the root of half their number; "
+        "only where that is 1, as He et al. 2015 (arXiv:1502.01852, equation 10) choose it, do "
+        "signals and gradients neither die nor explode."
+    )
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "zero": init.zeros_,
+        "deviation 0.01": lambda w: init.normal_(w, 0, 0.01),
+        "He": init.kaiming_normal_,
+        "deviation 0.5": lambda w: init.normal_(w, 0, 0.5),
+    }
+    rows, sizes = [], {}
+    for name, fill in kinds.items():
+        net = perceptron((784, *(WIDTH,) * LAYERS, 10)).to(page.device)
+        for layer in net:
+            if isinstance(layer, nn.Linear):
+                fill(layer.weight)
+                if layer.bias is not None:
+                    init.zeros_(layer.bias)
+        signals, gradients = flow(page, net, (part[0][:200], part[1][:200]))
+        sizes[name] = signals, gradients
+        optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+        curve = learn(page, net, part, {"test": test}, INIT_PASSES, optimizer)["test"]
+        rows.append((name, float(signals[0]), float(signals[-1]), float(gradients[0]),
+                     percent(curve[-1, ERROR])))  # fmt: skip
+    page.table(("weights", "first layer's signals", "last hidden layer's", "gradient at the first",
+                f"test errors after {INIT_PASSES} passes"), rows)  # fmt: skip
+    with page.axes("initialisation", "Deviation of the signals (left) and of the weights' "
+                   "gradients (right) in each layer, before training", 1, 2) as axes:  # fmt: skip
+        for name, pair in sizes.items():
+            for axis, values in zip(axes, pair, strict=True):
+                axis.plot(np.arange(1, len(values) + 1), np.maximum(values, 1e-20), ".-",
+                          label=name)  # fmt: skip
+        for axis in axes:
+            axis.set(yscale="log", ylim=(1e-20, 1e8), xlabel="layer")
+        axes[0].legend()
+    errors = {row[0]: float(str(row[4]).rstrip("%")) for row in rows}
+    ratio = sizes["He"][0][-1] / sizes["He"][0][0]
+    page.check(f"He's weights keep the signals' size through {LAYERS} layers",
+               0.2 < ratio < 5, f"last over first: {ratio:.2f}")  # fmt: skip
+    page.check("with them the net learns; with zeros or small ones it does not",
+               errors["He"] < 20 and min(errors["zero"], errors["deviation 0.01"]) > 70,
+               ", ".join(f"{name}: {value} %" for name, value in errors.items()))  # fmt: skip
+
+
+def flow(page: Page, net: nn.Sequential, split: Split) -> tuple[Array, Array]:
+    """Deviations of what leaves each hidden layer, and of the gradients of all weights."""
+    value, signals = place(page, split[0]), []
+    for layer in net:
+        value = layer(value)
+        if isinstance(layer, nn.ReLU):
+            signals.append(float(np.asarray(value.detach()).std()))
+    cross_entropy(value, place(page, split[1])).backward()
+    weights = [layer.weight for layer in net if isinstance(layer, nn.Linear)]
+    gradients = [float(np.asarray(w.grad).std()) for w in weights]
+    net.zero_grad()
+    return np.array(signals), np.array(gradients)
+
+
+def inputs(page: Page, part: Split, test: Split) -> None:
+    page.text(
+        "## The scale of the inputs\n\nThe same digits as bytes, as fractions, and with each "
+        "pixel's mean taken off and the deviation of all made 1. Pixels that are all positive have "
+        "one direction along which the loss is far more curved than along the others: the rate "
+        "must be small for its sake, and the others wait. LeCun, Bottou, Orr and Müller 1998, "
+        "Efficient BackProp, section 4.3."
+    )
+    middle, deviation = part[0].mean(0), part[0].std()
+    kinds: dict[str, Callable[[Array], Array]] = {
+        "0 to 255": lambda images: images * np.float32(255),
+        "0 to 1": lambda images: images,
+        "centred": lambda images: (images - middle) / deviation,
+    }
+    rows: list[tuple[Any, ...]] = []
+    curves = {}
+    for name, scale in kinds.items():
+        x = scale(part[0])
+        found = [_with_rate(page, (x, part[1]), (scale(test[0]), test[1]), rate) for rate in SCALES]
+        curves[name] = min(found, key=lambda curve: float(curve[-1, ERROR]))
+        rows.append((name, curvature(x), *(percent(curve[-1, ERROR]) for curve in found)))
+    page.table(
+        ("pixels", "largest over mean curvature", *(f"test errors, rate {r}" for r in SCALES)),
+        rows,
+        caption=f"After {INPUT_PASSES} passes over {len(part[0]):,} digits; one hidden layer of 64",
+    )  # fmt: skip
+    with page.axes("inputs", "Share of test errors at the best rate of each") as axes:
+        for name, curve in curves.items():
+            axes.plot(curve[:, ERROR], ".-", label=name)
+        axes.set(xlabel="passes", ylabel="test errors", ylim=(0, 1))
+        axes.legend()
+    bytes_, fractions, normal = (float(curve[-1, ERROR]) for curve in curves.values())
+    page.check("normalised inputs are learnt best", normal < min(bytes_, fractions),
+               f"{normal:.1%} against {fractions:.1%} and {bytes_:.1%}")  # fmt: skip
+    page.check("and their curvature is the most even", rows[2][1] < rows[1][1] / 2,
+               f"{rows[2][1]:.0f} against {rows[1][1]:.0f}")  # fmt: skip
+
+
+def _with_rate(page: Page, part: Split, test: Split, rate: float) -> Array:
+    net = perceptron((784, 64, 10))
+    optimizer = optim.SGD(net.parameters(), lr=rate)
+    return learn(page, net, part, {"test": test}, INPUT_PASSES, optimizer)["test"]
+
+
+def curvature(images: Array) -> float:
+    """Of a linear layer's squared error: the largest eigenvalue of the inputs' second moments over
+    the mean of all."""
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    moments = flat.T @ flat / len(flat)
+    return float(np.linalg.eigvalsh(moments)[-1] / np.trace(moments) * len(moments))
