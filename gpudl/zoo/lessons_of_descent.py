@@ -42,8 +42,8 @@ def saddles(page: Page, images: Array, labels: Array) -> None:
         axes[1].legend(title="first weights")
     rows = []
     for start, (losses, slopes) in curves.items():
-        half = np.nonzero(losses < (losses[0] + losses[-1]) / 2)[0]
-        rows.append((f"{start:g}", float(slopes[0]), float(slopes.max()), int(half[0]),
+        half = int((losses < (losses[0] + losses[-1]) / 2).argmax())
+        rows.append((f"{start:g}", float(slopes[0]), float(slopes.max()), half,
                      pauses(slopes)))  # fmt: skip
     page.table(
         ("first weights", "gradient at the start", "largest gradient", "steps to half the fall",
