@@ -87,7 +87,7 @@ class TextConv(nn.Module):
 
 
 class TextRNN(nn.Module):
-    """The same with a bidirectional LSTM, whose last states in both directions are read."""
+    """The same with a bidirectional LSTM: the largest of each state over the text."""
 
     def __init__(
         self, vocabulary: int, num_classes: int, hidden: int = 64, embedding: int = 32
@@ -99,9 +99,11 @@ class TextRNN(nn.Module):
         self.head = nn.Linear(2 * hidden, num_classes)
 
     def forward(self, codes: Tensor) -> Tensor:
-        lengths = (codes != self.padding).sum(1)
-        _, (last, _) = self.rnn(self.embedding(codes), lengths=lengths)
-        return self.head(cat([last[0], last[1]], 1))  # type: ignore[no-any-return]
+        outside = codes == self.padding
+        states, _ = self.rnn(self.embedding(codes), lengths=(~outside).sum(1))
+        return self.head(  # type: ignore[no-any-return]
+            masked_fill(states, outside.unsqueeze(2), FLOOR).amax(1)
+        )
 
 
 @register(

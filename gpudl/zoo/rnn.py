@@ -18,6 +18,8 @@ from gpudl.zoo.page import Page, page
 Batch = tuple[Tensor, Tensor]
 STEPS, HIDDEN, BATCH = 40, 64, 32  # of the addition problem
 UPDATES, LR, CLIP = 2000, 1e-3, 1.0
+NOTE = """Adam divides gradients by their usual size, so clipping changes little here; it keeps a
+single large gradient from throwing plain gradient descent off."""
 GUESS = 1 / 6  # mean squared error of always saying 1: the variance of the sum of two uniforms
 
 
@@ -132,6 +134,7 @@ def _addition(page: Page) -> None:
         for name in nets
     ]
     page.table(("net", "squared error, last 100 updates", f"share of norms above {CLIP}"), rows)
+    page.text(NOTE)
     uniform, identity = rows[0][1], rows[2][1]
     claim = "the uniform start learns nothing: its error is above half of the guess's"
     page.check(claim, uniform > GUESS / 2, f"{uniform:.4f}")

@@ -147,7 +147,7 @@ def _images(page: Page) -> None:
     net = FullyConvolutional(width=16).to(page.device)
     optimizer = optim.Adam(net.parameters(), lr=2e-3)
     untrained = _accuracies(page, net, large, small)
-    for _ in range(page.pick(4, 1)):
+    for _ in range(page.pick(3, 1)):
         for x, y, x_test, y_test in (large, small):
             page.fit(net, (x, y), (x_test, y_test), epochs=1, optimizer=optimizer)
     trained = _accuracies(page, net, large, small)
