@@ -1,5 +1,4 @@
-"""Restricted Boltzmann machines on MNIST: likelihood, samples, completion, classes; Gaussian units
-on USPS."""
+"""Restricted Boltzmann machines on MNIST: likelihood, samples, completion."""
 
 from __future__ import annotations
 
@@ -11,23 +10,22 @@ import gpudl
 from gpudl import nn, optim
 from gpudl.autograd import no_grad
 from gpudl.models import partition
-from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
-from gpudl.train.recipe import WarmCosine
+from gpudl.models.rbm import fit, in_batches, parameter_groups
 from gpudl.zoo.page import Page, page
 
 HIDDEN = 500
 SHOWN = 10  # digits that are completed
 
 
-@page("Restricted Boltzmann machine", minutes=5)
+@page("Restricted Boltzmann machine", minutes=3)
 def rbm(page: Page) -> None:
     """A layer of hidden units over a layer of visible ones, with an energy that makes all units of
     a layer independent given the other (Smolensky 1986). Trained by contrastive divergence (Hinton
     2002) and with persistent chains (Tieleman 2008) on the digits of MNIST, rounded to bits at 1/2,
     it is judged by the log-likelihood of the test digits, with the partition function from annealed
-    importance sampling (Salakhutdinov and Murray 2008). It draws digits, completes half hidden
-    ones, and with label units reads them (Larochelle and Bengio 2008)."""
-    x_train, y_train, x_test, y_test = page.mnist()
+    importance sampling (Salakhutdinov and Murray 2008). It draws digits and completes half hidden
+    ones."""
+    x_train, _, x_test, _ = page.mnist()
     train, test = (_on(page, x.reshape(len(x), -1) > 0.5) for x in (x_train, x_test))
     results = {}
     for name, chains in (("CD-1", 0), ("persistent, 1 step", 100)):
@@ -40,8 +38,7 @@ def rbm(page: Page) -> None:
     page.image("filters", page.grid(filters, 20), caption)
     _samples(page, machine, last)
     _completions(page, machine, test)
-    _classes(page, (x_train, y_train), (x_test, y_test))
-    _grey(page)
+    page.text("[Label units and Gaussian units](rbm-units.md) have a page of their own.")
 
 
 def _on(page: Page, array: Any) -> Any:
@@ -131,69 +128,3 @@ def _completions(page: Page, machine: nn.RBM, test: Any) -> None:
     guess = (test.mean(0) - digits).abs()[:, 392:].mean().item()
     measured = f"{wrong:.3f} and {guess:.3f} a pixel"
     page.check("completions are nearer the truth than the mean digit is", wrong < guess, measured)
-
-
-# ---------------------------------------------------------------------- classes
-
-
-def _classes(page: Page, train: Any, test: Any) -> None:
-    """Generative training of the joint machine, then discriminative training from there."""
-    machine = ClassificationRBM(784, 10, page.pick(HIDDEN, 30), device=page.device)
-    x, y = (gpudl.tensor(part, device=page.device) for part in train)
-    joint = machine.join(x, y)
-    optimizer = optim.SGD(parameter_groups(machine), lr=0.05, momentum=0.5)
-    fit(machine, joint, optimizer, page.pick(2, 1))
-    images, labels = test
-    with no_grad():
-        logits = in_batches(machine, gpudl.tensor(images, device=page.device), 250)
-    generative = (logits.argmax(1).cpu().numpy() != labels).mean()
-    history = page.fit(
-        machine, train, test, epochs=4, batch_size=100,
-        optimizer=optim.Adam(machine.parameters(), lr=1e-3), schedule=WarmCosine,
-    )  # fmt: skip
-    error = 1 - history[-1].test_accuracy
-    page.table(
-        ("training of the machine with label units", "test error in %", "in the paper"),
-        [
-            ("generative, CD-1 of images and labels", 100 * generative, "3.39"),
-            ("then discriminative, exact gradient of log p(label | image)", 100 * error, "1.81"),
-        ],
-        f"{HIDDEN} hidden units; the paper's (Larochelle and Bengio 2008, table 1) were chosen on "
-        "validation data and start from random weights",
-    )
-    page.check("classification error below 2.5 %", error < 0.025, f"{error:.2%}")
-
-
-# ---------------------------------------------------------------------- Gaussian units
-
-
-def _grey(page: Page) -> None:
-    """Gaussian visible units, on grey digits without their mean."""
-    x, _, y, _ = page.usps()
-    mean, std = x.mean(0), x.std()
-    train, test = (_on(page, ((part - mean) / std).reshape(len(part), -1)) for part in (x, y))
-    machine = nn.RBM(256, page.pick(200, 20), visible="gaussian", device=page.device)
-    with no_grad():
-        machine.hidden_bias.fill_(-1.0)
-    before = _density(machine, test, page.pick(50, 5))
-    optimizer = optim.SGD(parameter_groups(machine, 1e-4), lr=0.01, momentum=0.5)
-    last = fit(machine, train, optimizer, page.pick(20, 1), chains=100)
-    after = _density(machine, test, page.pick(1500, 5))
-    v = machine.gibbs(last[:40], page.pick(50, 1)) if last is not None else test
-    drawn = machine.sample_visible(machine.sample_hidden(v)[1])[0].cpu().numpy()
-    weights = machine.weight.detach().cpu().numpy()[:40]
-    rows = [weights.reshape(-1, 16, 16), drawn.reshape(-1, 16, 16)]
-    tiles = np.concatenate([part / np.abs(part).max() for part in rows])
-    caption = "Gaussian visible units on USPS: weights of hidden units, and means that are sampled"
-    page.image("gaussian", page.grid(tiles, 20, scale=2), caption)
-    page.check(
-        "Gaussian units: training raises the log-likelihood of grey test digits",
-        after > before,
-        f"from {before:.1f} to {after:.1f} nats",
-    )
-
-
-def _density(machine: nn.RBM, data: Any, betas: int) -> float:
-    """The mean logarithm of the density of data."""
-    log_z = partition.annealed_log_partition(machine, betas, 50).log_z
-    return float(partition.log_likelihood(machine, data, log_z).mean().item())
