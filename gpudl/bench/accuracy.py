@@ -62,7 +62,7 @@ def expect_forward(work: Workload, arrays: tuple[Any, ...]) -> dict[str, Expecte
     cut, taken = sliced(work, arrays)
     if size(taken) > MOST:
         return {}
-    changed, outputs = definition_forward(work.op, taken)
+    changed, outputs = definition_forward(without_bits(work.op), taken)
     if not outputs:  # an update: what it changed
         return {name: Expected(index_of(cut, 1), array) for name, array in changed.items()}
     return {work.op.outputs[0]: Expected(index_of(cut, outputs[0].ndim), outputs[0])}
@@ -72,7 +72,7 @@ def expect_backward(
     work: Workload, arrays: tuple[Any, ...], dy: Array, direction: str
 ) -> dict[str, Expected]:
     """Of the gradients, by input."""
-    op, needs = work.op, work.needs(direction)
+    op, needs = without_bits(work.op), work.needs(direction)
     wanted = [n for n, need in zip(op.inputs, needs, strict=True) if need]
     if op.name in RANDOM:
         return {}
@@ -136,6 +136,12 @@ def index_of(cut: Cut | None, ndim: int) -> Index:
 def shifted(cut: Cut | None) -> Cut | None:
     """For vectors, whose only axis is the one that is cut."""
     return None if cut is None else cut._replace(axis=0)
+
+
+def without_bits(op: Op) -> Op:
+    """Batch norm's mask is packed for kernels alone, and wants more channels than are picked."""
+    fields = {name: getattr(op, name) for name in op.fields}
+    return type(op)(**{**fields, "bits": False}) if fields.get("bits") else op
 
 
 def definition_forward(op: Op, arrays: tuple[Any, ...]) -> tuple[dict[str, Array], tuple[Any, ...]]:
