@@ -16,6 +16,8 @@ from gpudl.zoo.unsupervised import mapped, train
 
 DEEP = (784, 1000, 500, 250, 30)
 SHALLOW = (784, 256)
+TUNING, ALONE = 3, 3  # epochs of the deep nets and of those with one hidden layer
+UNPOOLING, WINNERS = 3, 2  # and of the convolutional ones
 
 
 class Digits(NamedTuple):
@@ -73,17 +75,17 @@ def deep_nets(page: Page, digits: Digits) -> tuple[Principal, dense.Autoencoder]
         train(page, stage, codes, epochs=1)
         codes = mapped(page, stage.encode, codes)
     stacked = error(page, net, digits.x_test)
-    train(page, net, digits.x, epochs=3)
+    train(page, net, digits.x, epochs=TUNING)
     tuned = error(page, net, digits.x_test)
     fresh = dense.Autoencoder(DEEP, "relu").to(page.device)
-    train(page, fresh, digits.x, epochs=3)
+    train(page, fresh, digits.x, epochs=TUNING)
     page.table(
         ("30 numbers an image", "epochs", "error"),
         [
             ("principal components", "", of_axes),
             ("stacked: each layer on the codes of the one below", "1 a layer", stacked),
-            ("stacked, then fine-tuned", "1 a layer, then 3", tuned),
-            ("from a random start", "3", error(page, fresh, digits.x_test)),
+            ("stacked, then fine-tuned", f"1 a layer, then {TUNING}", tuned),
+            ("from a random start", str(TUNING), error(page, fresh, digits.x_test)),
         ],
         caption="-".join(map(str, DEEP)) + " and back, ReLU units and a linear code; Hinton and "
         "Salakhutdinov (Science 313, 2006) measured 3.00, and 13.87 for principal components",
@@ -158,14 +160,14 @@ def shallow_nets(
     }
     rows: list[tuple[Any, ...]] = []
     for name, net in nets.items():
-        train(page, net.to(page.device), digits.x, epochs=3, lr=2e-3, batch_size=64)
+        train(page, net.to(page.device), digits.x, epochs=ALONE, lr=2e-3, batch_size=64)
         codes, judged = (mapped(page, net.encode, part) for part in (digits.x, digits.x_test))
         found = error(page, net, digits.x_test, winners=name.startswith("winner"))
         active = float((judged > 0.1).mean())
         rows.append((name, found, active, classified(page, digits, codes, judged)))
     page.table(
         ("784-256 and back", "error", "active units", "linear classifier on the codes"), rows,
-        caption=f"{len(digits.x):,} training images, 3 epochs. Active: code above "
+        caption=f"{len(digits.x):,} training images, {ALONE} epochs. Active: code above "
         "0.1. The error of winner-take-all: with the losers of 500 images silent",
     )  # fmt: skip
     sparse_claims(page, {row[0]: row[2] for row in rows})
@@ -225,7 +227,7 @@ def noise_removed(page: Page, digits: Digits) -> None:
     """Salt and pepper on a third of the pixels, and the net that learned to take it away."""
     net = dense.DenoisingAutoencoder((784, 400), "relu", "relu", noise="salt and pepper",
                                      amount=1 / 3).to(page.device)  # fmt: skip
-    train(page, net, digits.x, epochs=3, lr=2e-3, batch_size=64)
+    train(page, net, digits.x, epochs=ALONE, lr=2e-3, batch_size=64)
     damaged = mapped(page, net.corrupt, digits.x_test)
     repaired = mapped(page, net, damaged)
     before, after = (squared(part, digits.x_test) for part in (damaged, repaired))
@@ -247,7 +249,7 @@ def convolutional_nets(page: Page, digits: Digits) -> None:
     x, x_test = (part.reshape(-1, 1, 28, 28) for part in (digits.x[:6000], digits.x_test[:1000]))
     unpooling = convolutional.ConvAutoencoder().to(page.device)
     winners = winner_take_all.ConvWinnerTakeAllAutoencoder(1, 16, 0.2).to(page.device)
-    for net, epochs in ((unpooling, 3), (winners, 2)):
+    for net, epochs in ((unpooling, UNPOOLING), (winners, WINNERS)):
         train(page, net, x, epochs=epochs, lr=2e-3, batch_size=64)
 
     def without_switches(images: gpudl.Tensor) -> gpudl.Tensor:
@@ -262,7 +264,7 @@ def convolutional_nets(page: Page, digits: Digits) -> None:
         ("16 maps, one winner each, drawn by 11x11 filters",
          error(page, winners, x_test, winners=True)),
     ]  # fmt: skip
-    page.table(("convolutional", "error"), rows, caption=f"{len(x):,} training images, 2-3 epochs")
+    page.table(("convolutional", "error"), rows, caption=f"{len(x):,} training images")
     page.check(
         "unpooling needs the places of the largest values", rows[1][1] > 5 * rows[0][1],
         f"{rows[0][1]:.2f} with, {rows[1][1]:.1f} without",
