@@ -227,7 +227,9 @@ def test_steps_of_the_game(num_classes, device):
     gpudl.manual_seed(0)
     net = small(num_classes).to(device)
     game = net.make_stepper(functools.partial(gpudl.optim.Adam, lr=0.01))
-    assert game.optimizers["generator"].param_groups[0]["betas"] == (0.5, 0.999)
+    groups = [game.optimizers[name].param_groups[0] for name in ("generator", "discriminator")]
+    assert groups[0]["betas"] == groups[1]["betas"] == (0.5, 0.999)
+    assert [group["lr"] for group in groups] == [0.01, pytest.approx(0.004)]
     before = [p.detach().cpu().numpy().copy() for p in net.parameters()]
     images, labels = gpudl.rand(4, 1, 12, 12).to(device), gpudl.tensor([0, 1, 2, 1]).to(device)
     losses = [game.step(images, labels) for _ in range(2)]
