@@ -32,6 +32,9 @@ def load_torch_state(path: str | os.PathLike[str], key: str | None = None) -> di
     """The tensors of a .pth, .pt or .safetensors file by name, in the file's order, as arrays for
     `Module.load_state_dict`.
 
+    >>> net = models.create("resnet50")
+    >>> net.load_state_dict(load_torch_state("resnet50.pth"))
+
     Nothing in the file is executed. A checkpoint that holds the weights beside other things, as
     {"state_dict": …, "epoch": …}, is understood where only one entry holds tensors by name;
     otherwise `key` names the entry. "module." before every name (DataParallel) is left away.
