@@ -196,6 +196,8 @@ def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
         "USPS's publishers straightened, are sheared at random; this the net has learned to "
         "ignore."
     )
+    drawn = page.grid(lean[0][0][:20], scale=3)
+    page.image("leaning", drawn, "USPS's digits, sheared at random.")
     page.table(
         ("net", "variance explained: value", "variance explained: lean"),
         [(name, *shares) for name, shares in found.items()],
