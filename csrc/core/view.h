@@ -39,6 +39,10 @@ struct View {
   }
 };
 
+// Channels-last activations or weights, {N, D, H, W, C}.
+template <class T>
+using Volume = View<T, 5, nhwc>;
+
 // A stack of matrices: an array of any rank in plain row-major order, dim = {product of the leading axes, rows,
 // columns}. One axis is one row.
 template <class T>

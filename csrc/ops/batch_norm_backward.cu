@@ -3,6 +3,7 @@
 // without, y is read along each time.
 #include "core/export.h"
 #include "prim/batch_norm.h"
+#include "prim/column_parts.h"
 
 namespace gpudl {
 namespace {
@@ -11,21 +12,16 @@ using namespace prim;
 
 constexpr int BLOCK = CHUNK_BLOCK, ROWS = CHUNK_ROWS;
 
-// Of four channels: sums of g and of g·(x - mean).
-struct Sums {
-  float g[4], gx[4];
-};
-
 // partial[part] = the sums over the chunks part, part + parts, …: [part][2][channel]. Grid: (parts, tiles).
 // sass: batch_norm_gradient_sums_kernel registers<=80
 template <bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK, 3)
     batch_norm_gradient_sums_kernel(ChannelRows m, Gradient gradient, const float* x, const float* mean,
                                     float* partial) {
-  GPUDL_SHARED(Sums, shared, [BLOCK]);
+  GPUDL_SHARED(Eight, shared, [BLOCK]);
   const ChannelPlace place(m, blockIdx.y);
   const int64_t step = gridDim.x * chunk_of(m);
-  Sums mine{};
+  Eight mine{};  // Σ g and Σ g·(x - mean)
   if (place.count > 0) {
     const Four center = load_four<ALIGNED>(mean + place.channel, place.count);
     for (int64_t row = blockIdx.x * chunk_of(m) + place.lane; row < m.rows; row += step) {
@@ -42,59 +38,31 @@ __global__ void __launch_bounds__(BLOCK, 3)
         if (row + i * m.lanes >= m.rows) continue;
 #pragma unroll
         for (int c = 0; c < 4; ++c) {
-          mine.g[c] += g[i].at[c];
-          mine.gx[c] += g[i].at[c] * (values[i].at[c] - center.at[c]);
+          mine.at[c] += g[i].at[c];
+          mine.at[4 + c] += g[i].at[c] * (values[i].at[c] - center.at[c]);
         }
       }
     }
   }
-  mine = combine_lanes(m, mine, shared, [](Sums a, const Sums& b) {
-#pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      a.g[c] += b.g[c];
-      a.gx[c] += b.gx[c];
-    }
-    return a;
-  });
-  if (place.lane != 0) return;
-  float* const out = partial + 2 * static_cast<int64_t>(blockIdx.x) * m.channels + place.channel;
-#pragma unroll
-  for (int c = 0; c < 4; ++c) {
-    if (c >= place.count) continue;
-    out[c] = mine.g[c];
-    out[m.channels + c] = mine.gx[c];
-  }
+  store_partial(m, place, combine_lanes(m, mine, shared, AddPacks{}), partial, blockIdx.x);
 }
 
-// Adds the parts; the sums are the gradients of bias and weight. Grid: one block per MERGED channels.
-constexpr int MERGED = 8;
+// Adds the parts; the sums are the gradients of bias and weight. Grid: one block per PARTS_COLUMNS channels.
 struct Merge {
   const float *mean, *invstd, *partial;
   float *slopes, *dweight, *dbias;  // slopes: [scale, slope, constant][channel]
   bool training;
 };
 // sass: batch_norm_gradient_merge_kernel registers<=48
-__global__ void __launch_bounds__(BLOCK)
+__global__ void __launch_bounds__(PARTS_BLOCK)
     batch_norm_gradient_merge_kernel(ChannelRows m, Merge to, BackwardVectors vectors, int parts) {
-  GPUDL_SHARED(float2, shared, [BLOCK]);
-  const int c = blockIdx.x * MERGED + threadIdx.x % MERGED, lane = threadIdx.x / MERGED;
-  float2 all = make_float2(0, 0);
-  for (int part = lane; part < parts && c < m.channels; part += BLOCK / MERGED) {
-    const float* const from = to.partial + 2 * static_cast<int64_t>(part) * m.channels + c;
-    all.x += from[0];
-    all.y += from[m.channels];
-  }
-  shared[threadIdx.x] = all;
-  for (int half = BLOCK / MERGED / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (lane < half) {
-      const float2 other = shared[threadIdx.x + half * MERGED];
-      shared[threadIdx.x].x += other.x;
-      shared[threadIdx.x].y += other.y;
-    }
-  }
-  if (lane != 0 || c >= m.channels) return;
-  const float sum_g = shared[threadIdx.x].x, sum_gx = shared[threadIdx.x].y * to.invstd[c];
+  using Two = Pack<float, 2>;
+  GPUDL_SHARED(Two, shared, [PARTS_BLOCK]);
+  const PartsPlace place;
+  const Two sums = sum_of_parts<2>(place, to.partial, parts, m.channels, shared);
+  const int c = place.column;
+  if (place.lane != 0 || c >= m.channels) return;
+  const float sum_g = sums.at[0], sum_gx = sums.at[1] * to.invstd[c];
   if (to.dbias) to.dbias[c] = sum_g;
   if (to.dweight) to.dweight[c] = sum_gx;
   const Slopes made = vectors.slopes(c, to.invstd[c], sum_g, sum_gx, static_cast<float>(m.rows), to.training);
@@ -151,15 +119,15 @@ void batch_norm_backward_parts(Input dy, MaybeVector dmean, MaybeVector dinvstd,
   const ChannelRows m = ChannelRows::of(x, BLOCK, CHUNK_COLUMNS);
   if (m.channels == 0) return;
   float *const slopes = workspace.data, *const partial = slopes + 3 * static_cast<int64_t>(m.channels);
-  const Gradient gradient{dy.data, y.data, mask.data, Activation{activation}};
+  const Gradient gradient{dy.data, y.data, mask.data, NormActivation{activation}};
   const auto aligned = [&](auto... data) { return m.channels % 4 == 0 && (is_aligned<4>(data) && ...); };
   const bool wide = aligned(dy.data, x.data, y.data, mean.data, slopes, dx.data, dresidual.data);
   const bool sums_needed = training || dweight || dbias;
   const int64_t room = (workspace.size() / m.channels - 3) / 2;
   const int parts = sums_needed ? static_cast<int>(std::min(room, chunks_of(m))) : 0;
   const auto sums = wide ? batch_norm_gradient_sums_kernel<true> : batch_norm_gradient_sums_kernel<false>;
-  launch(sums, dim3(parts, m.tiles()), BLOCK, 0, m, gradient, x.data, mean.data, partial);
-  launch(batch_norm_gradient_merge_kernel, dim3((m.channels + MERGED - 1) / MERGED), BLOCK, 0, m,
+  launch(sums, dim3(parts, m.tile_rows()), BLOCK, 0, m, gradient, x.data, mean.data, partial);
+  launch(batch_norm_gradient_merge_kernel, dim3((m.channels + PARTS_COLUMNS - 1) / PARTS_COLUMNS), PARTS_BLOCK, 0, m,
          Merge{mean.data, invstd.data, partial, slopes, dweight.data, dbias.data, training},
          BackwardVectors{weight, dmean, dinvstd}, parts);
   if (!dx && !dresidual) return;

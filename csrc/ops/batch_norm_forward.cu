@@ -83,7 +83,8 @@ __global__ void __launch_bounds__(BLOCK)
 }
 
 // Inference: the running statistics stand in for the batch's. One thread per channel.
-__global__ void batch_norm_running_kernel(int channels, Running running, float eps, Coefficients to) {
+__global__ void __launch_bounds__(BLOCK)
+    batch_norm_running_kernel(int channels, Running running, float eps, Coefficients to) {
   const int c = blockIdx.x * BLOCK + threadIdx.x;
   if (c < channels) to.write(c, running.mean[c], running.var[c], eps);
 }
@@ -94,7 +95,7 @@ __global__ void batch_norm_running_kernel(int channels, Running running, float e
 template <bool ALIGNED, bool RESIDUAL>
 __global__ void __launch_bounds__(BLOCK, 3)
     batch_norm_forward_parts_kernel(ChannelRows m, const float* x, const float* residual, Coefficients per, float* y,
-                                    uint8_t* mask, Activation activation) {
+                                    uint8_t* mask, NormActivation activation) {
   const ChannelPlace place(m, blockIdx.y);
   const int channel = place.channel, count = place.count;
   Four center{}, scale{}, shift{};
@@ -151,7 +152,7 @@ void batch_norm_forward_parts(Input x, Statistic running_mean, Statistic running
     const int64_t room = workspace.size() / (2 * m.channels) - 1;
     const int parts = static_cast<int>(std::min(room, chunks_of(m)));
     const auto statistics = aligned(x.data) ? batch_norm_statistics_kernel<true> : batch_norm_statistics_kernel<false>;
-    launch(statistics, dim3(parts, m.tiles()), BLOCK, 0, m, x.data, partial, running);
+    launch(statistics, dim3(parts, m.tile_rows()), BLOCK, 0, m, x.data, partial, running);
     launch(batch_norm_merge_kernel, dim3((m.channels + MERGED - 1) / MERGED), BLOCK, 0, m, x.data, partial, parts, eps,
            per, running);
   } else {
@@ -163,7 +164,7 @@ void batch_norm_forward_parts(Input x, Statistic running_mean, Statistic running
       : wide   ? batch_norm_forward_parts_kernel<true, false>
                : batch_norm_forward_parts_kernel<false, false>;
   launch(kernel, chunk_grid(m), BLOCK, 0, m, x.data, residual.data, per, y.data, mask.size() ? mask.data : nullptr,
-         Activation{activation});
+         NormActivation{activation});
 }
 GPUDL_EXPORT(batch_norm_forward_parts, x, running_mean, running_var, weight, bias, residual, batches, y, mean, invstd,
              mask, workspace, training, momentum, cumulative, eps, activation);

@@ -3,6 +3,7 @@
 // an element (12 with a residual), backward 12 (16) and the activation's bits.
 #include "core/export.h"
 #include "prim/batch_norm.h"
+#include "prim/column_parts.h"
 
 namespace gpudl {
 namespace {
@@ -13,23 +14,8 @@ constexpr int COLUMNS = 2;               // threads side by side
 constexpr int ITEMS = 4;                 // rows a thread, at most
 constexpr int SMALL = 256, LARGE = 896;  // 72 registers a thread
 
-struct TwoSums {
-  float a[4], b[4];
-};
-
-struct AddTwo {
-  GPUDL_DEVICE TwoSums operator()(TwoSums left, const TwoSums& right) const {
-#pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      left.a[c] += right.a[c];
-      left.b[c] += right.b[c];
-    }
-    return left;
-  }
-};
-
 // Counts the batch, where all channels weigh it by that count.
-__global__ void batch_norm_count_kernel(Running running) { running.count(); }
+__global__ void __launch_bounds__(1) batch_norm_count_kernel(Running running) { running.count(); }
 
 struct Forward {
   const float *x, *residual, *weight, *bias;
@@ -37,7 +23,7 @@ struct Forward {
   uint8_t* mask;
   Running running;
   float eps;
-  Activation activation;
+  NormActivation activation;
   bool training;
 };
 
@@ -45,16 +31,16 @@ struct Forward {
 // which the first corrects what rounding left in the mean (Chan, Golub, LeVeque 1983).
 template <bool ALIGNED>
 GPUDL_DEVICE void statistics_of(const ChannelRows& m, const ChannelPlace& place, const Four (&values)[ITEMS],
-                                TwoSums* shared, float (&mean)[4], float (&squares)[4]) {
+                                Eight* shared, float (&mean)[4], float (&squares)[4]) {
   const float share = 1.f / static_cast<float>(m.rows);
-  TwoSums sums{};
+  Eight sums{};
 #pragma unroll
   for (int i = 0; i < ITEMS; ++i)
 #pragma unroll
-    for (int c = 0; c < 4; ++c) sums.a[c] += values[i].at[c];  // 0 where there is no row
-  sums = combine_lanes(m, sums, shared, AddTwo{});
+    for (int c = 0; c < 4; ++c) sums.at[c] += values[i].at[c];  // 0 where there is no row
+  sums = combine_lanes(m, sums, shared, AddPacks{});
 #pragma unroll
-  for (int c = 0; c < 4; ++c) mean[c] = sums.a[c] * share;
+  for (int c = 0; c < 4; ++c) mean[c] = sums.at[c] * share;
   sums = {};
 #pragma unroll
   for (int i = 0; i < ITEMS; ++i) {
@@ -62,15 +48,15 @@ GPUDL_DEVICE void statistics_of(const ChannelRows& m, const ChannelPlace& place,
 #pragma unroll
     for (int c = 0; c < 4; ++c) {
       const float distance = values[i].at[c] - mean[c];
-      sums.a[c] += distance;
-      sums.b[c] += distance * distance;
+      sums.at[c] += distance;
+      sums.at[4 + c] += distance * distance;
     }
   }
-  sums = combine_lanes(m, sums, shared, AddTwo{});
+  sums = combine_lanes(m, sums, shared, AddPacks{});
 #pragma unroll
   for (int c = 0; c < 4; ++c) {
-    mean[c] += sums.a[c] * share;
-    squares[c] = sums.b[c] - sums.a[c] * sums.a[c] * share;
+    mean[c] += sums.at[c] * share;
+    squares[c] = sums.at[4 + c] - sums.at[c] * sums.at[c] * share;
   }
 }
 
@@ -78,7 +64,7 @@ GPUDL_DEVICE void statistics_of(const ChannelRows& m, const ChannelPlace& place,
 // sass: batch_norm_forward_resident_kernel registers<=72
 template <int BLOCK, bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK) batch_norm_forward_resident_kernel(ChannelRows m, Forward f) {
-  GPUDL_SHARED(TwoSums, shared, [BLOCK]);
+  GPUDL_SHARED(Eight, shared, [BLOCK]);
   if (!f.running.cumulative && blockIdx.x == 0 && threadIdx.x == 0 && f.training) f.running.count();
   const ChannelPlace place(m, blockIdx.x);
   const int channel = place.channel, count = place.count;
@@ -140,13 +126,13 @@ struct Backward {
 // sass: batch_norm_backward_resident_kernel registers<=80
 template <int BLOCK, bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK) batch_norm_backward_resident_kernel(ChannelRows m, Backward b) {
-  GPUDL_SHARED(TwoSums, shared, [BLOCK]);
+  GPUDL_SHARED(Eight, shared, [BLOCK]);
   const ChannelPlace place(m, blockIdx.x);
   const int channel = place.channel, count = place.count;
   Four g[ITEMS], values[ITEMS];
   Four center{};
   if (count > 0) center = load_four<ALIGNED>(b.mean + channel, count);
-  TwoSums sums{};
+  Eight sums{};
 #pragma unroll
   for (int i = 0; i < ITEMS; ++i) {
     const int row = place.lane + i * m.lanes;
@@ -159,16 +145,16 @@ __global__ void __launch_bounds__(BLOCK) batch_norm_backward_resident_kernel(Cha
 #pragma unroll
     for (int c = 0; c < 4; ++c) {
       values[i].at[c] -= center.at[c];  // 0 where there is no row
-      sums.a[c] += g[i].at[c];
-      sums.b[c] += g[i].at[c] * values[i].at[c];
+      sums.at[c] += g[i].at[c];
+      sums.at[4 + c] += g[i].at[c] * values[i].at[c];
     }
   }
-  combine_lanes(m, sums, shared, AddTwo{});  // whose results stay in `shared`, lane 0's
+  combine_lanes(m, sums, shared, AddPacks{});  // whose results stay in `shared`, lane 0's
   GPUDL_SHARED(Slopes, of_channel, [COLUMNS * 4]);
   Slopes* const slopes = of_channel + threadIdx.x % m.columns * 4;
   for (int c = 0; c < count && place.lane == 0; ++c) {
     const int at = channel + c;
-    const float sum_g = shared[threadIdx.x].a[c], sum_gx = shared[threadIdx.x].b[c] * b.invstd[at];
+    const float sum_g = shared[threadIdx.x].at[c], sum_gx = shared[threadIdx.x].at[4 + c] * b.invstd[at];
     slopes[c] = b.vectors.slopes(at, b.invstd[at], sum_g, sum_gx, static_cast<float>(m.rows), b.training);
     if (b.dweight) b.dweight[at] = sum_gx;
     if (b.dbias) b.dbias[at] = sum_g;
@@ -217,7 +203,7 @@ void batch_norm_forward_resident(Input x, Statistic running_mean, Statistic runn
                   mask.size() ? mask.data : nullptr,
                   running,
                   eps,
-                  Activation{activation},
+                  NormActivation{activation},
                   training};
   if (training && cumulative && batches) launch(batch_norm_count_kernel, dim3(1), dim3(1), 0, running);
   for_rows(x, [&](const ChannelRows& m, auto block) {
@@ -234,7 +220,7 @@ void batch_norm_backward_resident(Input dy, MaybeVector dmean, MaybeVector dinvs
                                   Maybe<Input> y, Vector mean, Vector invstd, Maybe<View<const uint8_t, 2>> mask,
                                   Maybe<Output> dx, Statistic dweight, Statistic dbias, Maybe<Output> dresidual,
                                   bool training, int activation) {
-  const Backward b{Gradient{dy.data, y.data, mask.data, Activation{activation}},
+  const Backward b{Gradient{dy.data, y.data, mask.data, NormActivation{activation}},
                    x.data,
                    mean.data,
                    invstd.data,

@@ -26,7 +26,7 @@ struct Groups {
   GPUDL_DEVICE int sample() const { return static_cast<int>(blockIdx.x) / parts; }
   GPUDL_DEVICE int part() const { return static_cast<int>(blockIdx.x) % parts; }
   GPUDL_DEVICE int64_t start() const { return sample() * m.rows * m.channels; }
-  dim3 grid() const { return dim3(static_cast<unsigned>(samples) * parts, m.tiles()); }
+  dim3 grid() const { return dim3(static_cast<unsigned>(samples) * parts, m.tile_rows()); }
   dim3 merge_grid() const {
     return dim3(static_cast<unsigned>((static_cast<int64_t>(samples) * groups + GROUPS - 1) / GROUPS));
   }
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(BLOCK, 4)
       }
     }
   }
-  store_partial(g.m, place, combine_lanes(g.m, sums, shared, AddEight{}), partial, blockIdx.x);
+  store_partial(g.m, place, combine_lanes(g.m, sums, shared, AddPacks{}), partial, blockIdx.x);
 }
 
 struct GroupGradients {

@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(CHUNK_BLOCK, 4)
       sums.at[4 + c] += g.at[c];
     }
   }
-  store_partial(m, place, combine_lanes(m, sums, shared, AddEight{}), partial, blockIdx.x);
+  store_partial(m, place, combine_lanes(m, sums, shared, AddPacks{}), partial, blockIdx.x);
 }
 
 struct Forward {
@@ -149,7 +149,7 @@ void backward(const Backward& b, int64_t size, int columns, const View<float, 1>
   const bool wide = columns % 4 == 0 && is_aligned<4>(b.dy) && is_aligned<4>(b.x);
   const int64_t room = workspace.size() / (2 * static_cast<int64_t>(columns)), enough = (rows + m.lanes - 1) / m.lanes;
   const int parts = static_cast<int>(std::min(room, enough));
-  launch(wide ? layer_norm_column_sums_kernel<true> : layer_norm_column_sums_kernel<false>, dim3(parts, m.tiles()),
+  launch(wide ? layer_norm_column_sums_kernel<true> : layer_norm_column_sums_kernel<false>, dim3(parts, m.tile_rows()),
          CHUNK_BLOCK, 0, m, b.dy, b.x, b.mean, b.invstd, workspace.data);
   add_parts(workspace.data, parts, columns, b.dweight, b.dbias);
 }

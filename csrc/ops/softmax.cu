@@ -11,34 +11,20 @@ using namespace prim;
 template <class T>
 using Rows = View<T, 2, rows>;
 
-// Σ exp(x - maximum) of a set of numbers.
-struct Exponentials {
-  float maximum, sum;
-};
-
-struct MergeExponentials {
-  GPUDL_DEVICE Exponentials operator()(Exponentials a, Exponentials b) const {
-    const float maximum = Max{}(a.maximum, b.maximum);
-    const auto scaled = [&](Exponentials e) {
-      return e.maximum == maximum ? e.sum : e.sum * expf(e.maximum - maximum);
-    };
-    return {maximum, scaled(a) + scaled(b)};
-  }
-};
-
 // A NaN or a positive infinity makes the whole row NaN, as in PyTorch.
 template <class R, class Values>
-GPUDL_DEVICE Exponentials exponentials_of(const R& row, const Values& values) {
+GPUDL_DEVICE OnlineSum exponentials_of(const R& row, const Values& values) {
   if constexpr (std::is_same_v<Values, Streamed>) {
-    Exponentials mine{-INFINITY, 0};
+    OnlineSum mine;
     row.each(
         [&](int, float x) {
-          if (x > mine.maximum || x != x) mine = {x, mine.maximum == -INFINITY ? 0 : mine.sum * expf(mine.maximum - x)};
-          mine.sum += x == -INFINITY ? 0.f : expf(x - mine.maximum);
+          if (x > mine.maximum || x != x)
+            mine = {x, mine.maximum == -INFINITY ? 0 : mine.scaled * expf(mine.maximum - x)};
+          mine.scaled += x == -INFINITY ? 0.f : expf(x - mine.maximum);
         },
         values);
-    const Exponentials all = row.reduce(mine, MergeExponentials{});
-    return {all.maximum, all.maximum == -INFINITY ? NAN : all.sum};
+    const OnlineSum all = row.reduce(mine, MergeOnline{});
+    return {all.maximum, all.maximum == -INFINITY ? NAN : all.scaled};
   } else {
     float maximum = -INFINITY, sum = 0;
     row.each([&](int, float x) { maximum = Max{}(maximum, x); }, values);

@@ -42,14 +42,6 @@ __global__ void __launch_bounds__(BLOCK) tree_sum_parts_kernel(int columns, int 
   if (threadIdx.x == 0) partial[static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x] = sum;
 }
 
-struct AddFour {
-  GPUDL_DEVICE Four operator()(Four a, const Four& b) const {
-#pragma unroll
-    for (int c = 0; c < 4; ++c) a.at[c] += b.at[c];
-    return a;
-  }
-};
-
 // y[o, part, c] = scale·Σ x[o, n, c] over every parts-th n. Grid: outer·parts·tiles, the tile first.
 // sass: tree_sum_columns_kernel registers<=64
 template <bool ALIGNED>
@@ -65,8 +57,8 @@ __global__ void __launch_bounds__(BLOCK, 4)
   if (place.count > 0)
 #pragma unroll 4
     for (int64_t row = static_cast<int64_t>(part) * m.lanes + place.lane; row < m.rows; row += step)
-      sums = AddFour{}(sums, load_four<ALIGNED>(from + row * m.channels, place.count));
-  sums = combine_lanes(m, sums, shared, AddFour{});
+      sums = AddPacks{}(sums, load_four<ALIGNED>(from + row * m.channels, place.count));
+  sums = combine_lanes(m, sums, shared, AddPacks{});
   if (place.lane != 0 || place.count == 0) return;
 #pragma unroll
   for (int c = 0; c < 4; ++c) sums.at[c] *= scale;

@@ -12,7 +12,7 @@ using Bits = View<uint8_t, 2>;  // of the activation; (0, 0) where it is not kep
 
 // y = f(z) for z after the addition. f passes z on or bends it with a fixed slope, so one bit an element says what
 // backward must know. A NaN passes, as in PyTorch.
-struct Activation {
+struct NormActivation {
   enum Kind : int { none, relu, relu6, leaky_relu };
   int kind;
 
@@ -34,13 +34,13 @@ struct Gradient {
   const float* dy;
   const float* y;
   const uint8_t* mask;
-  Activation activation;
+  NormActivation activation;
 
   template <bool ALIGNED>
   GPUDL_DEVICE Four load(const ChannelRows& m, int64_t row, int channel, int count) const {
     const int64_t at = row * m.channels + channel;
     Four g = load_four<ALIGNED>(dy + at, count);
-    if (activation.kind == Activation::none) return g;
+    if (activation.kind == NormActivation::none) return g;
     unsigned bits = 0;
     if (mask) {
       bits = load_bits(mask, m, row, channel);

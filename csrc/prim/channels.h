@@ -6,7 +6,9 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
+#include "core/check.h"
 #include "core/view.h"
 #include "platform/device.h"
 #include "prim/elementwise.h"
@@ -53,6 +55,14 @@ struct ChannelRows {
     return {channels ? x.size() / channels : 0, channels, columns, block / columns};
   }
   GPUDL_HD int tiles() const { return (channels + 4 * columns - 1) / (4 * columns); }
+  // As the second extent of a grid, which has a limit.
+  unsigned tile_rows() const {
+    constexpr int MOST = 65535;
+    check(tiles() <= MOST, "x",
+          "has " + std::to_string(channels) + " channels; at most " + std::to_string(4 * MOST * columns) +
+              " are possible");
+    return static_cast<unsigned>(tiles());
+  }
 };
 
 // Kernels for any number of rows: a block takes a chunk of them at a time, four a thread.
@@ -67,7 +77,7 @@ GPUDL_HD inline int64_t chunks_of(const ChannelRows& m) { return (m.rows + chunk
 // Of an elementwise pass: (blocks, tiles); a block takes every gridDim.x-th chunk.
 inline dim3 chunk_grid(const ChannelRows& m) {
   const int64_t most = std::max(1, CHUNK_MAX_BLOCKS / m.tiles());
-  return dim3(static_cast<unsigned>(std::min(chunks_of(m), most)), m.tiles());
+  return dim3(static_cast<unsigned>(std::min(chunks_of(m), most)), m.tile_rows());
 }
 
 // A thread's place: its first channel, how many of its four exist (none: the thread has no work), its first row.

@@ -7,9 +7,6 @@
 namespace gpudl {
 
 template <class T>
-using Volume = View<T, 5, nhwc>;
-
-template <class T>
 GPUDL_HD constexpr T ceil_div(T a, T b) {
   return (a + b - 1) / b;
 }

@@ -9,36 +9,18 @@
 // are GradientWeights. Groups of 16 bytes stay within a tap, whose channels lie side by side, if the channels of a
 // group divide by their number; else elements are fetched one by one.
 #pragma once
-#include <bit>
-
 #include "prim/conv.h"
+#include "prim/divisor.h"
 #include "prim/gemm_operand.h"
 
 namespace gpudl::prim {
-
-// Division of 0 <= n < 2^31 by a number that the host knows, in a multiplication and a shift.
-// Source: Granlund and Montgomery, "Division by Invariant Integers using Multiplication", PLDI 1994, figure 4.1.
-struct Divisor {
-  unsigned divisor = 1, multiplier = 1, shift = 0;
-
-  Divisor() = default;
-  explicit Divisor(int d) : divisor(d), shift(std::bit_width(static_cast<unsigned>(d) - 1)) {
-    multiplier = static_cast<unsigned>((((uint64_t{1} << shift) - divisor) << 32) / divisor + 1);
-  }
-  // n becomes the quotient; returned is the remainder.
-  GPUDL_DEVICE int split(int& n) const {
-    const unsigned all = n, quotient = (__umulhi(all, multiplier) + all) >> shift;
-    n = static_cast<int>(quotient);
-    return static_cast<int>(all - quotient * divisor);
-  }
-};
 
 // Three axes counted as one number, the last one fastest.
 struct Axes {
   Divisor h, w;
 
   Axes() = default;
-  Axes(int h_extent, int w_extent) : h(std::max(1, h_extent)), w(std::max(1, w_extent)) {}
+  Axes(int h_extent, int w_extent) : h(h_extent), w(w_extent) {}
   GPUDL_DEVICE Triple split(int n) const {
     const int at_w = w.split(n), at_h = h.split(n);
     return {n, at_h, at_w};
@@ -70,7 +52,7 @@ struct SweepColumns {
         s(sweep),
         results(s.h.results, s.w.results),
         taps(s.h.taps, s.w.taps),
-        image(std::max(1, s.results())),
+        image(s.results()),
         channels(s.from_c) {}
 
   // Its image's group, null if there is no such row; and what tap 0 meets.
@@ -209,8 +191,7 @@ struct SweepResults {
   Axes results;
   Divisor image;
 
-  SweepResults(T* to, const Sweep& sweep)
-      : data(to), s(sweep), results(s.h.results, s.w.results), image(std::max(1, s.results())) {}
+  SweepResults(T* to, const Sweep& sweep) : data(to), s(sweep), results(s.h.results, s.w.results), image(s.results()) {}
 
   GPUDL_DEVICE int64_t offset(int batch, int row) const {
     int n = row;

@@ -138,18 +138,12 @@ struct WgmmaFilters {
     int tap = k;
     const int channel = depth.split(tap);
     if constexpr (K_FAST) {
-      load_box(tile, channel, tap, row, mbarrier, blocks);
+      wgmma_load_box(tile, map, channel, tap, row, mbarrier, blocks);
     } else {
 #pragma unroll
       for (int i = 0; i < ROWS / 64; ++i)
-        load_box(tile + i * WGMMA_BOX, row + i * 64, last_tap - tap, channel, mbarrier, blocks);
+        wgmma_load_box(tile + i * WGMMA_BOX, map, row + i * 64, last_tap - tap, channel, mbarrier, blocks);
     }
-  }
-
- private:
-  GPUDL_DEVICE void load_box(uint32_t to, int x, int y, int z, uint32_t mbarrier, uint16_t blocks) const {
-    if (blocks == 0) device::tma_load_3d(to, &map, x, y, z, mbarrier);
-    else device::tma_load_3d_multicast(to, &map, x, y, z, mbarrier, blocks);
   }
 #endif
 };

@@ -40,6 +40,16 @@ GPUDL_DEVICE void store_pack(T* pointer, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(pointer) = pack;
 }
 
+// To reduce packs with: element by element.
+struct AddPacks {
+  template <int N>
+  GPUDL_DEVICE Pack<float, N> operator()(Pack<float, N> a, const Pack<float, N>& b) const {
+#pragma unroll
+    for (int i = 0; i < N; ++i) a.at[i] += b.at[i];
+    return a;
+  }
+};
+
 // Arithmetic is float32 whatever the format in memory.
 template <class T>
 GPUDL_DEVICE float as_float(T value) {

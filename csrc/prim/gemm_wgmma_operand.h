@@ -23,6 +23,15 @@ namespace gpudl::prim {
 
 constexpr int WGMMA_BOX = 64 * 128;  // bytes
 
+#if GPUDL_HAS_SM90A
+// By one thread; blocks != 0: for these blocks of the cluster.
+GPUDL_DEVICE void wgmma_load_box(uint32_t to, const device::TensorMap& map, int x, int y, int z, uint32_t mbarrier,
+                                 uint16_t blocks) {
+  if (blocks == 0) device::tma_load_3d(to, &map, x, y, z, mbarrier);
+  else device::tma_load_3d_multicast(to, &map, x, y, z, mbarrier, blocks);
+}
+#endif
+
 // A stack of matrices in memory. The map's boxes are {BK, rows of a load} or {64, BK}.
 template <class T, bool K_FAST_>
 struct WgmmaMatrix {
@@ -38,17 +47,12 @@ struct WgmmaMatrix {
   GPUDL_DEVICE void load(uint32_t tile, int row, int k, int batch, uint32_t mbarrier, uint16_t blocks) const {
     const int matrix = stacked ? batch : 0;
     if constexpr (K_FAST) {
-      load_box(tile, k, row, matrix, mbarrier, blocks);
+      wgmma_load_box(tile, map, k, row, matrix, mbarrier, blocks);
     } else {
 #pragma unroll
-      for (int i = 0; i < ROWS / 64; ++i) load_box(tile + i * WGMMA_BOX, row + i * 64, k, matrix, mbarrier, blocks);
+      for (int i = 0; i < ROWS / 64; ++i)
+        wgmma_load_box(tile + i * WGMMA_BOX, map, row + i * 64, k, matrix, mbarrier, blocks);
     }
-  }
-
- private:
-  GPUDL_DEVICE void load_box(uint32_t to, int x, int y, int z, uint32_t mbarrier, uint16_t blocks) const {
-    if (blocks == 0) device::tma_load_3d(to, &map, x, y, z, mbarrier);
-    else device::tma_load_3d_multicast(to, &map, x, y, z, mbarrier, blocks);
   }
 #endif
 };

@@ -70,4 +70,33 @@ GPUDL_DEVICE T block_reduce(T value, Combine combine) {
   return value;
 }
 
+// log(sum of exp(x)) = maximum + log(scaled), of any part of a row. Merging is the same to the last bit whichever comes
+// first, so products and sums are rounded one by one. A NaN or a positive infinity makes NaN, as in PyTorch.
+struct OnlineSum {
+  float maximum = -INFINITY, scaled = 0;
+
+  // exp(x - maximum) with the maximum of nothing taken as 0.
+  GPUDL_DEVICE static float scale(float x, float maximum) { return expf(x - (maximum == -INFINITY ? 0.f : maximum)); }
+
+  template <int N>
+  GPUDL_DEVICE void add(const float (&x)[N]) {
+    float top = maximum;
+#pragma unroll
+    for (int i = 0; i < N; ++i) top = Max{}(top, x[i]);
+    float sum = __fmul_rn(scaled, scale(maximum, top));
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum = __fadd_rn(sum, scale(x[i], top));
+    maximum = top;
+    scaled = sum;
+  }
+};
+
+struct MergeOnline {
+  GPUDL_DEVICE OnlineSum operator()(OnlineSum a, OnlineSum b) const {
+    const float top = Max{}(a.maximum, b.maximum);
+    const float left = __fmul_rn(a.scaled, OnlineSum::scale(a.maximum, top));
+    return {top, __fadd_rn(left, __fmul_rn(b.scaled, OnlineSum::scale(b.maximum, top)))};
+  }
+};
+
 }  // namespace gpudl::prim

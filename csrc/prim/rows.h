@@ -32,6 +32,11 @@ struct Row {
   GPUDL_DEVICE float reduce(Combine combine, float start, F f) const {
     float mine = start;
     for (int c = lane; c < columns; c += WIDTH) mine = combine(mine, f(c));
+    return merge(mine, combine);
+  }
+  // Of what each thread of the group has.
+  template <class T, class Combine>
+  GPUDL_DEVICE T merge(T mine, Combine combine) const {
     if constexpr (WIDTH > 32) return block_reduce<WIDTH>(mine, combine);
     else return warp_reduce<WIDTH>(mine, combine);
   }

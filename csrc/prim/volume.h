@@ -12,27 +12,12 @@
 #include "core/check.h"
 #include "core/view.h"
 #include "platform/device.h"
+#include "prim/divisor.h"
 #include "prim/elementwise.h"
 
 namespace gpudl::prim {
 
-template <class T>
-using Volume = View<T, 5, nhwc>;
-
 constexpr int VOLUME_BLOCK = 256;
-
-// Division of numbers below 2^31 by one that is known before the launch, as a product and a shift. Granlund and
-// Montgomery, "Division by invariant integers using multiplication", PLDI 1994, figure 4.1.
-struct Divider {
-  unsigned divisor = 1, multiplier = 1, shift = 0;
-
-  Divider() = default;
-  explicit Divider(unsigned by) : divisor(by > 0 ? by : 1) {
-    while ((uint64_t{1} << shift) < divisor) ++shift;
-    multiplier = static_cast<unsigned>((((uint64_t{1} << shift) - divisor) << 32) / divisor + 1);
-  }
-  GPUDL_DEVICE unsigned operator()(unsigned number) const { return (__umulhi(number, multiplier) + number) >> shift; }
-};
 
 // What a thread works on: pixel (n, d, h, w), channels from c on.
 struct Place {
@@ -44,14 +29,11 @@ struct Place {
 // Threads over a volume: which place is whose.
 struct Places {
   unsigned threads;
-  Divider packs, columns, rows, planes;
+  Divisor packs, columns, rows, planes;
 
   template <class T>
   Places(const Volume<T>& over, int pack)
-      : packs(static_cast<unsigned>(over.dim[4] / pack)),
-        columns(static_cast<unsigned>(over.dim[3])),
-        rows(static_cast<unsigned>(over.dim[2])),
-        planes(static_cast<unsigned>(over.dim[1])) {
+      : packs(over.dim[4] / pack), columns(over.dim[3]), rows(over.dim[2]), planes(over.dim[1]) {
     check(over.size() <= INT_MAX, "x", "has more than 2^31 - 1 elements");
     threads = static_cast<unsigned>(over.size() / pack);
   }
@@ -60,14 +42,9 @@ struct Places {
   template <int PACK>
   GPUDL_DEVICE Place find() const {
     const unsigned index = blockIdx.x * VOLUME_BLOCK + threadIdx.x;
-    const unsigned pixel = packs(index), row = columns(pixel), plane = rows(row), n = planes(plane);
-    return {static_cast<int>(n),
-            static_cast<int>(plane - n * planes.divisor),
-            static_cast<int>(row - plane * rows.divisor),
-            static_cast<int>(pixel - row * columns.divisor),
-            static_cast<int>(index - pixel * packs.divisor) * PACK,
-            static_cast<int64_t>(index) * PACK,
-            index < threads};
+    int n = static_cast<int>(index);
+    const int c = packs.split(n) * PACK, w = columns.split(n), h = rows.split(n), d = planes.split(n);
+    return {n, d, h, w, c, static_cast<int64_t>(index) * PACK, index < threads};
   }
 };
 

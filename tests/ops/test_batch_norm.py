@@ -158,3 +158,10 @@ def test_an_empty_batch_needs_no_running_statistics():
         0,
         3,
     )
+
+
+def test_more_channels_than_a_grid_counts_are_refused():
+    pytest.importorskip("gpudl._emulator")
+    many = gpudl.zeros(1, 65536 * 128, 1, device="emulator")
+    with pytest.raises(ValueError, match="x: has 8388608 channels; at most 8388480"):
+        F.group_norm(many, 1)
