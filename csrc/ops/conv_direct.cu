@@ -297,13 +297,13 @@ void Direct::weight_gradient(const ConvShape& conv, const float* dy, const float
                              Workspace workspace) {
   const int64_t room = workspace.size() / conv.weights();
   check(room >= 1, "workspace", "is too small for one copy of the weights' gradient");
-  const int splits = channel_splits(conv.pixels(), std::min<int64_t>(room, 65535));
+  const int splits = pixel_splits(conv.pixels(), std::min<int64_t>(room, 65535));
   with_channels(conv.group_k(), [&]<int TK>() {
     const int64_t items = int64_t{conv.groups} * ceil_div(conv.group_k(), TK) * conv.filter_size();
     const dim3 grid(static_cast<unsigned>(ceil_div<int64_t>(items, PIXEL_COLUMNS)), splits);
     launch(conv_weight_direct_kernel<TK>, grid, dim3(PIXEL_COLUMNS, PIXEL_LANES), 0, dy, x, workspace.data, conv);
   });
-  add_splits(workspace.data, dweight, conv.weights(), splits, conv.weights());
+  add_splits(workspace.data, dweight, conv.weights(), splits);
 }
 
 namespace {

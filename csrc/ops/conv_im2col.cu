@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "prim/conv_export.h"
+#include "prim/gemm.h"
 
 namespace gpudl {
 namespace {

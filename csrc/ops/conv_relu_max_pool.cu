@@ -155,7 +155,7 @@ void conv_relu_max_pool2d_backward_direct(Volume<const float> dy, Volume<const f
          SPREAD_BLOCK, 0, dy.data, y.data, argmax.data, dz, size, conv.K, Pooling{pool, y.dim[2], y.dim[3]});
   if (dx) Direct::data_gradient(conv, dz, weight.data, dx.data, {}, workspace);
   if (dweight) Direct::weight_gradient(conv, dz, x.data, dweight.data, workspace);
-  if (dbias) bias_gradient(dz, dbias.data, conv.pixels(), conv.K, workspace);
+  if (dbias) prim::column_sums<float>(dz, conv.pixels(), conv.K, dbias.data, workspace);
 }
 GPUDL_EXPORT(conv_relu_max_pool2d_backward_direct, dy, x, weight, y, argmax, dx, dweight, dbias, workspace, stride,
              padding, dilation, groups, pool);

@@ -1,8 +1,8 @@
 // y = x where x > 0, else weight·x, the weight one for all or one a channel. Arrays are channels-last: rows of
 // channels. The weights' gradient is summed in two stages of fixed order.
 #include "core/export.h"
+#include "prim/column_sums.h"
 #include "prim/map_sum.h"
-#include "prim/pixel_sums.h"
 
 namespace gpudl {
 namespace {
@@ -11,6 +11,7 @@ using prim::Flat;
 using Activations = View<const float, 5, nhwc>;
 
 // sass: map_kernel LDG STG registers<=48
+// sass: column_sums_kernel registers<=64
 
 struct Slope {
   const float* weight;
@@ -29,27 +30,9 @@ struct PreluGradient {
 };
 
 struct WeightGradient {
-  GPUDL_DEVICE float operator()(int64_t, float dy, float x) const { return x > 0 ? 0.f : dy * x; }
+  GPUDL_DEVICE float operator()(float dy, float x) const { return x > 0 ? 0.f : dy * x; }
+  GPUDL_DEVICE float operator()(int64_t, float dy, float x) const { return (*this)(dy, x); }
 };
-
-// partial[split][c] = sum over the split's pixels of dy·x where x is not positive. Grid: (channels / PIXEL_COLUMNS,
-// splits). Block: PIXEL_COLUMNS x PIXEL_LANES; a lane takes every PIXEL_LANES-th pixel, then lanes are added in order.
-// sass: prelu_weight_kernel LDG registers<=40
-__global__ void __launch_bounds__(PIXEL_COLUMNS* PIXEL_LANES)
-    prelu_weight_kernel(const float* dy, const float* x, float* partial, int64_t pixels, int channels) {
-  GPUDL_SHARED(float, lanes, [PIXEL_LANES][PIXEL_COLUMNS]);
-  const int c = blockIdx.x * PIXEL_COLUMNS + threadIdx.x;
-  const PixelRange range = pixel_range(pixels, blockIdx.y, gridDim.y);
-  float sum = 0;
-  if (c < channels)
-    for (int64_t m = range.first + threadIdx.y; m < range.last; m += PIXEL_LANES)
-      sum += WeightGradient{}(m, dy[m * channels + c], x[m * channels + c]);
-  lanes[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y != 0 || c >= channels) return;
-  for (int lane = 1; lane < PIXEL_LANES; ++lane) sum += lanes[lane][threadIdx.x];
-  partial[static_cast<int64_t>(blockIdx.y) * channels + c] = sum;
-}
 
 template <class V>
 Flat<std::remove_pointer_t<decltype(V::data)>> flat(const V& view) {
@@ -72,11 +55,8 @@ void prelu_backward_flat(Activations dy, Activations x, View<const float, 1> wei
     return;
   }
   const int channels = weight.dim[0];
-  const int64_t pixels = x.size() / channels;
-  const int splits = channel_splits(pixels, workspace.dim[0] / channels);
-  launch(prelu_weight_kernel, dim3((channels + PIXEL_COLUMNS - 1) / PIXEL_COLUMNS, splits),
-         dim3(PIXEL_COLUMNS, PIXEL_LANES), 0, dy.data, x.data, workspace.data, pixels, channels);
-  add_splits(workspace.data, dweight.data, channels, splits, channels);
+  prim::column_sums(prim::PassSaved<float, WeightGradient>{x.data, {}}, dy.data, static_cast<float*>(nullptr),
+                    x.size() / channels, channels, dweight.data, workspace);
 }
 GPUDL_EXPORT(prelu_backward_flat, dy, x, weight, dx, dweight, workspace);
 

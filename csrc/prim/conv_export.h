@@ -12,10 +12,9 @@
 //   GPUDL_CONV(direct, Direct)  // exports conv1d_forward_direct, …, conv_transpose3d_backward_direct
 #pragma once
 #include "core/export.h"
+#include "prim/column_sums.h"
 #include "prim/conv.h"
 #include "prim/elementwise.h"
-#include "prim/gemm.h"
-#include "prim/pixel_sums.h"
 
 namespace gpudl {
 
@@ -37,30 +36,6 @@ struct ConvFinish {
     return prim::from_float<T>(relu && sum <= 0 ? 0.f : sum);  // NaN passes
   }
 };
-
-// The gradient before ReLU, from the one after it and its result.
-template <class T>
-struct ConvReluGradient {
-  GPUDL_DEVICE T operator()(T dy, T y) const { return prim::as_float(y) <= 0 ? T{} : dy; }
-};
-
-template <class T>
-struct ConvCopy {
-  GPUDL_DEVICE T operator()(T value) const { return value; }
-};
-
-template <class T>
-prim::Flat<T> flat(T* data, int64_t size) {
-  return {data, {static_cast<int>(size)}};
-}
-
-template <class T>
-void bias_gradient(const T* dy, T* dbias, int64_t pixels, int channels, Workspace workspace) {
-  const int64_t room = workspace.size() / std::max(1, channels);
-  check(room >= 1, "workspace", "is too small for the bias's gradient");
-  const int splits = channel_splits(pixels, std::min<int64_t>(room, 65535));
-  channel_sums(dy, dbias, pixels, channels, splits, workspace.data);
-}
 
 template <class A, class T = typename A::Element>
 void conv_forward(Volume<const T> x, Volume<const T> weight, Maybe<View<const T, 1>> bias,
@@ -86,14 +61,14 @@ void conv_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight
       made = reinterpret_cast<T*>(workspace.data);
       workspace = {workspace.data + elements, {static_cast<int>(workspace.size() - elements)}};
     }
-    prim::map(ConvReluGradient<T>{}, flat(made, dy.size()), flat(dy.data, dy.size()), flat(y.data, dy.size()));
     dz = made;
-  } else if (dresidual) {
-    prim::map(ConvCopy<T>{}, flat(dresidual.data, dy.size()), flat(dy.data, dy.size()));
+    prim::column_sums(prim::PassSaved<T, prim::ReluGradient>{y.data, {}}, dy.data, made, conv.pixels(), conv.K,
+                      dbias.data, workspace);
+  } else if (dbias || dresidual) {
+    prim::column_sums(prim::PassOn{}, dy.data, dresidual.data, conv.pixels(), conv.K, dbias.data, workspace);
   }
   if (dx) A::data_gradient(conv, dz, weight.data, dx.data, {}, workspace);
   if (dweight) A::weight_gradient(conv, dz, x.data, dweight.data, workspace);
-  if (dbias) bias_gradient(dz, dbias.data, conv.pixels(), conv.K, workspace);
 }
 
 // Transposed: y is the image of the convolution that the kernels compute, x its output.
@@ -111,7 +86,7 @@ void conv_transpose_backward(Volume<const T> dy, Volume<const T> x, Volume<const
   const ConvShape conv = conv_shape(dy.dim, weight.dim, x.dim, stride, padding, dilation, groups);
   if (dx) A::forward(conv, dy.data, weight.data, dx.data, {}, workspace);
   if (dweight) A::weight_gradient(conv, x.data, dy.data, dweight.data, workspace);
-  if (dbias) bias_gradient(dy.data, dbias.data, int64_t{1} * conv.N * conv.image_pixels(), conv.C, workspace);
+  if (dbias) prim::column_sums(dy.data, int64_t{1} * conv.N * conv.image_pixels(), conv.C, dbias.data, workspace);
 }
 
 }  // namespace gpudl

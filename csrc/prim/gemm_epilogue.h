@@ -38,11 +38,8 @@ struct GemmQuad {
 // Four neighbouring elements, of which `count` are there; the others are zero.
 template <class T>
 GPUDL_DEVICE void load_four(float (&value)[4], const T* from, int count, bool aligned) {
-  struct alignas(4 * sizeof(T)) Four {
-    T at[4];
-  };
   if (aligned && count >= 4) {
-    const Four four = *reinterpret_cast<const Four*>(from);
+    const Pack<T, 4> four = load_pack<4>(from);
 #pragma unroll
     for (int i = 0; i < 4; ++i) value[i] = as_float(four.at[i]);
   } else {
@@ -53,12 +50,9 @@ GPUDL_DEVICE void load_four(float (&value)[4], const T* from, int count, bool al
 
 template <class T>
 GPUDL_DEVICE void store_four(T* to, const float (&value)[4], int count, bool aligned) {
-  struct alignas(4 * sizeof(T)) Four {
-    T at[4];
-  };
   if (aligned && count >= 4) {
-    *reinterpret_cast<Four*>(to) = {from_float<T>(value[0]), from_float<T>(value[1]), from_float<T>(value[2]),
-                                    from_float<T>(value[3])};
+    store_pack<4, T>(
+        to, {from_float<T>(value[0]), from_float<T>(value[1]), from_float<T>(value[2]), from_float<T>(value[3])});
   } else {
 #pragma unroll
     for (int i = 0; i < 4; ++i)
@@ -67,7 +61,12 @@ GPUDL_DEVICE void store_four(T* to, const float (&value)[4], int count, bool ali
 }
 
 // c = activation(alpha·sum + bias + residual) + (accumulate ? c : 0). One bias per column, or per row; the batches'
-// biases are bias_batch_stride apart. residual is laid out like c.
+// biases are bias_batch_stride apart. residual is laid out like c. mask, of a product without batches: a bit an element
+// that is set where ReLU passed it, rows of mask_bytes bytes, from the lowest bit of the first on; bits beyond the last
+// column are zero.
+//
+// Activations whose gradient follows from y, or from that bit. GELU and SiLU would have to leave what they were applied
+// to as well, an array as large as y, and GELU its 40 instructions at each of up to 128 elements that a thread unrolls.
 template <class T>
 struct GemmEpilogue {
   const T* bias = nullptr;
@@ -77,10 +76,12 @@ struct GemmEpilogue {
   const T* residual = nullptr;
   float alpha = 1;
   int64_t bias_batch_stride = 0;
+  uint8_t* mask = nullptr;
+  int mask_bytes = 0;
 
   bool aligned() const { return reinterpret_cast<uintptr_t>(residual) % (4 * sizeof(T)) == 0; }
 
-  // The new elements of c.
+  // The new elements of c; writes the mask.
   GPUDL_DEVICE void values(float (&value)[4], const float (&sum)[4], const GemmQuad& quad, const T* c, int64_t offset,
                            bool aligned) const {
 #pragma unroll
@@ -99,6 +100,7 @@ struct GemmEpilogue {
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) value[i] = activate(activation, value[i]);
+    if (mask != nullptr) store_mask(value, quad);
     if (accumulate) {
       load_four(old, c + offset, quad.count, aligned);
 #pragma unroll
@@ -109,6 +111,17 @@ struct GemmEpilogue {
     float value[4];
     values(value, sum, quad, c, offset, aligned);
     store_four(c + offset, value, quad.count, aligned);
+  }
+
+ private:
+  // The lane that holds the first of eight columns writes their byte.
+  GPUDL_DEVICE void store_mask(const float (&value)[4], const GemmQuad& quad) const {
+    unsigned bits = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) bits |= i < quad.count && !(value[i] <= 0) ? 1u << i : 0u;  // NaN passed
+    const unsigned other = __shfl_xor_sync(~0u, bits, quad.neighbour);
+    if (quad.count > 0 && quad.column % 8 == 0)
+      mask[int64_t{1} * quad.row * mask_bytes + quad.column / 8] = static_cast<uint8_t>(bits | other << 4);
   }
 };
 

@@ -2,7 +2,7 @@
 // layers that are too large for recurrent_persistent.h, and what follows the recurrence in both: the weight's gradient.
 #pragma once
 #include "core/check.h"
-#include "prim/column_sum.h"
+#include "prim/column_sums.h"
 #include "prim/gemm.h"
 #include "prim/recurrent.h"
 
@@ -101,7 +101,7 @@ inline void recurrent_weight_gradient(const RecurrentBackward& b, int gates, flo
     if (s.reverse) product(b.dproduct, b.y + on * s.hidden, rows, true);
     else product(b.dproduct + on * width, b.y, rows, true);
   }
-  if (dbias != nullptr) column_sum(b.dproduct, int64_t{1} * s.steps * s.batch, width, dbias);
+  if (dbias != nullptr) column_sums<float>(b.dproduct, int64_t{1} * s.steps * s.batch, width, dbias, workspace);
 }
 
 }  // namespace gpudl::prim

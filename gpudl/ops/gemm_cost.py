@@ -55,6 +55,14 @@ def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = F
     return pieces * batch * m * n
 
 
+def column_workspace(rows: int, columns: int) -> int:
+    """Float32 elements of scratch memory with which csrc/prim/column_sums.h sums columns well: no
+    more parts than fill an H100 four times, each of at least 128 rows."""
+    blocks = 4 * H100.multiprocessors // max(1, -(-columns // 256))
+    parts = min(rows // 128, blocks)
+    return parts * columns if parts > 1 else 0
+
+
 def gemm_seconds(
     machine: Machine, algorithm: str, batch: int, m: int, n: int, k: int, itemsize: int
 ) -> float:

@@ -7,24 +7,31 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd import is_grad_enabled
+from gpudl.device import NativeDevice
+from gpudl.dtypes import dtype_of
 from gpudl.op import Array, Case, Spec, public, require, require_float
-from gpudl.ops.gemm_cost import gemm_workspace
+from gpudl.ops.gemm_cost import column_workspace, gemm_workspace
 from gpudl.ops.matmul import Product, draw, draw_bfloat16, draw_float16, wide
 from gpudl.tensor import Tensor, apply
 
-ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm.h
+ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm_epilogue.h
 
 
 class LinearOp(Product):
     """y = activation(x · weightᵀ + bias).
 
     x: (…, inputs), weight: (outputs, inputs), bias: (outputs). activation: one of ACTIVATIONS,
-    applied as the product leaves the registers.
+    applied as the product leaves the registers. bits: mask holds a bit an element that is set where
+    ReLU passed it, rows of whole bytes; backward then reads mask and not y.
     """
 
     inputs = ("x", "weight", "bias?")
-    saves = ("x", "weight", "y")
+    outputs = ("y", "mask")
+    internal = ("mask",)
+    saves = ("x", "weight", "y", "mask")
     activation: str = "none"
+    bits: bool = False
 
     def parameters(self) -> dict[str, Any]:
         return {"activation": ACTIVATIONS.index(self.activation)}
@@ -43,7 +50,13 @@ class LinearOp(Product):
         )
         if bias is not None:
             require(bias.shape == (outputs,), self, "bias", f"{bias} must have shape [{outputs}]")
-        return (Spec((*x.shape[:-1], outputs), x.dtype),)
+        rows = self.extents(x, weight, bias)[1]
+        mask = (rows, -(-outputs // 8)) if self.bits else (0, 0)
+        return Spec((*x.shape[:-1], outputs), x.dtype), Spec(mask, np.dtype(np.uint8))
+
+    def check_fields(self) -> None:
+        fits = not self.bits or self.activation == "relu"
+        require(fits, self, "bits", f"are of ReLU; the activation is {self.activation!r}")
 
     def extents(self, x: Spec, weight: Spec, bias: Spec | None) -> tuple[int, int, int, int]:
         rows = 1
@@ -61,12 +74,24 @@ class LinearOp(Product):
             y = 1 / (1 + xp.exp(-y))
         elif self.activation == "tanh":
             xp.tanh(y, out=y)
-        return (y.astype(x.dtype, copy=False),)
+        y = y.astype(x.dtype, copy=False)
+        return y, self._mask(xp, y)
+
+    def _mask(self, xp: Any, y: Any) -> Array:
+        """A bit where ReLU passed its argument (NaN among them), the first column in the lowest."""
+        if not self.bits:
+            return xp.empty((0, 0), xp.uint8)
+        outputs, rows = y.shape[-1], y.size // max(1, y.shape[-1])
+        count = -(-outputs // 8)
+        eights = xp.zeros((rows, 8 * count), xp.uint8)
+        eights[:, :outputs] = ~(y.reshape(rows, outputs) <= 0)
+        weights = xp.left_shift(1, xp.arange(8)).astype(xp.uint8)
+        return (eights.reshape(rows, count, 8) * weights).sum(-1).astype(xp.uint8)
 
     def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
         weight = saved.weight
         dtype = weight.dtype
-        dz = self._before_activation(xp, dys[0], saved.y)
+        dz = self._before_activation(xp, dys[0], saved.y, saved.mask)
         rows = wide(dz).reshape(self.extents(*saved.specs)[1], len(weight))
         dx = dweight = dbias = None
         if needs[0]:
@@ -78,8 +103,12 @@ class LinearOp(Product):
             dbias = rows.sum(axis=0).astype(dtype, copy=False)
         return dx, dweight, dbias
 
-    def _before_activation(self, xp: Any, dy: Any, y: Any) -> Array:
+    def _before_activation(self, xp: Any, dy: Any, y: Any, mask: Any) -> Array:
         """The gradient of what the activation was applied to."""
+        if mask is not None:
+            bits = mask[:, :, None] >> xp.arange(8, dtype=xp.uint8) & 1
+            passed = bits.reshape(len(mask), 8 * mask.shape[1])[:, : dy.shape[-1]].reshape(dy.shape)
+            return xp.where(passed, dy, 0).astype(dy.dtype, copy=False)
         if self.activation == "relu":
             return xp.where(y <= 0, 0, dy).astype(dy.dtype, copy=False)
         if self.activation == "sigmoid":
@@ -87,16 +116,18 @@ class LinearOp(Product):
         return dy * (1 - y * y) if self.activation == "tanh" else dy
 
     def save(self, inputs: Any, outputs: Any, specs: Any, needs: Any = None) -> Any:
-        y = None if self.activation == "none" else outputs[0]
-        return self.saved_type(inputs[0], inputs[1], y, specs)
+        y = None if self.activation == "none" or self.bits else outputs[0]
+        return self.saved_type(inputs[0], inputs[1], y, outputs[1] if self.bits else None, specs)
 
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
         _, rows, outputs, inputs = self.extents(*specs)
         if direction == "forward":
             return gemm_workspace(rows, outputs, inputs)
-        before_activation = 0 if self.activation == "none" else rows * outputs
+        before_activation = 0 if self.activation == "none" else -(-rows * outputs // 4) * 4
         return before_activation + max(
-            gemm_workspace(rows, inputs, outputs), gemm_workspace(outputs, inputs, rows)
+            gemm_workspace(rows, inputs, outputs),
+            gemm_workspace(outputs, inputs, rows),
+            column_workspace(rows, outputs),
         )
 
     def twin(self, torch: Any, x: Any, weight: Any, bias: Any) -> Any:
@@ -117,6 +148,7 @@ class LinearOp(Product):
         for activation in ACTIVATIONS[1:]:
             yield Case(activation, cls.of(activation), draw((9, 21), (33, 21), (33,)))
         yield Case("relu, no bias", relu, without_bias((9, 21), (33, 21)))
+        yield from _bit_cases()
         yield Case("no bias", plain, without_bias((70, 21), (33, 21)))
         yield Case("three axes", plain, draw((2, 5, 21), (33, 21), (33,)))
         yield Case("one axis", plain, draw((21,), (33, 21), (33,)))
@@ -131,8 +163,34 @@ class LinearOp(Product):
         wrong_bias = draw((4, 21), (33, 21), (32,))
         yield Case("bias", plain, wrong_bias, error=r"linear: bias float32\[32\] must have .*33")
         yield Case("weight", plain, without_bias((4, 21), (21,)), error="linear: weight .*outputs")
+        bits = cls.of("relu", True)
+        yield Case("no rows, bits", bits, draw((0, 21), (33, 21), (33,)))
         unknown = cls.of("softplus")
         yield Case("activation", unknown, draw((4, 21), (3, 21), (3,)), error="'softplus' must be")
+
+
+def _halves(rows: int, outputs: int, inputs: int, dtype: str = "float32", bias: bool = True) -> Any:
+    """Sums that lie half-way between whole numbers and that no algorithm rounds: rounding must not
+    decide which bits are set, nor a step of the gradient's check."""
+
+    def make(rng: np.random.Generator) -> tuple[Array | None, ...]:
+        shapes = (rows, inputs), (outputs, inputs), (outputs,)
+        x, weight, shift = (rng.integers(-2, 3, s).astype(dtype_of(dtype)) for s in shapes)
+        x[:, 0], weight[:, 0] = 0.5, 1
+        return x, weight, shift if bias else None
+
+    return make
+
+
+def _bit_cases() -> Iterator[Case]:
+    """Columns that fill bytes and those that do not, every tile shape, pieces of long sums."""
+    op = LinearOp.of("relu", True)
+    sizes = [(9, 33, 21), (70, 68, 36), (130, 136, 24), (1, 7, 3), (5, 8, 777), (1100, 20, 4)]
+    for size in sizes:
+        yield Case("bits " + "x".join(map(str, size)), op, _halves(*size))
+    yield Case("bits, no bias", op, _halves(6, 12, 8, bias=False))
+    yield Case("bits, float16", op, _halves(9, 136, 24, "float16"))
+    yield Case("bits, bfloat16", op, _halves(70, 40, 24, "bfloat16"))
 
 
 def _bfloat16_cases() -> Iterator[Case]:
@@ -162,4 +220,10 @@ def linear(
     input: (…, inputs), weight: (outputs, inputs), bias: (outputs) -> (…, outputs). activation:
     "none", "relu", "sigmoid" or "tanh", without a further pass through memory.
     """
-    return apply(LinearOp.of(activation), input, weight, bias)  # type: ignore[no-any-return]
+    bits = (
+        activation == "relu"
+        and isinstance(input.device, NativeDevice)
+        and is_grad_enabled()
+        and any(t is not None and t.requires_grad for t in (input, weight, bias))
+    )
+    return apply(LinearOp.of(activation, bits), input, weight, bias)[0]  # type: ignore[no-any-return]

@@ -89,7 +89,7 @@ class Product(Op):
         group = {"wgmma_bf16": 8, "wgmma_f16": 8, "wgmma_tf32": 4}.get(algorithm)
         if group is None:
             return True
-        present = [s for s in (*specs, *self.infer(*specs)) if s is not None and len(s.shape) > 1]
+        present = [s for s in (*specs, self.infer(*specs)[0]) if s is not None and len(s.shape) > 1]
         return all(s.size > 0 and s.shape[-1] % group == 0 for s in present)
 
     def cost(self, *specs: Any) -> Cost:

@@ -8,7 +8,9 @@ import pytest
 import gpudl
 from gpudl import Tensor, tensor
 from gpudl.nn import functional
+from gpudl.op import Spec
 from gpudl.ops.gemm_cost import gemm_pieces, gemm_workspace
+from gpudl.ops.linear import LinearOp
 
 
 def normal(*shape: int):
@@ -77,3 +79,34 @@ def test_pieces_fill_the_multiprocessors():
         assert blocks <= 132, (m, n, k)  # one wave
     assert gemm_pieces(256, 256, 8192) * 16 > 66  # more than half of them
     assert gemm_pieces(4096, 4096, 64) == gemm_pieces(4096, 4096, 1) == gemm_pieces(5, 5, 0) == 1
+
+
+@pytest.mark.parametrize("where", ["cpu", "emulator"])
+def test_linear_with_relu_passes_nan_and_keeps_bits_instead_of_y(where):
+    if where == "emulator":
+        pytest.importorskip("gpudl._emulator")
+    x, weight = normal(5, 3), normal(10, 3)
+    x[2, 1] = np.nan
+    inputs = [tensor(a, device=where, requires_grad=True) for a in (x, weight, normal(10))]
+    y = functional.linear(*inputs, activation="relu")
+    assert np.isnan(np.asarray(y)[2]).all()
+    y.sum().backward()
+    passed = ~(np.asarray(y) <= 0)
+    np.testing.assert_allclose(np.asarray(inputs[0].grad), passed @ weight, rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(inputs[2].grad), passed.sum(0))
+    y = functional.linear(*inputs, activation="relu")
+    y *= 2
+    if where == "cpu":  # which needs y
+        with pytest.raises(RuntimeError, match="changed in place"):
+            y.sum().backward()
+    else:
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("bits", [False, True])
+def test_tma_takes_linear_where_rows_are_aligned(bits):
+    half = np.dtype(np.float16)
+    op = LinearOp.of("relu", bits)
+    specs = [Spec(shape, half) for shape in ((16, 24), (40, 24), (40,))]
+    assert op.supports("wgmma_f16", *specs)
+    assert not op.supports("wgmma_f16", Spec((16, 20), half), Spec((40, 20), half), specs[2])
