@@ -1,6 +1,8 @@
 // Cross-entropy from logits and labels: forward reads each row once and keeps one number of it (the logarithm of the
-// sum of exponentials); backward makes the softmax again from that, one read and one write. A gradient made in forward
-// would have to wait for dy: one array more to write, and to read and scale again.
+// sum of exponentials); backward makes the softmax again from that with one exponential an element and no reduction.
+// Three passes over memory in all: a read forward, a read and a write backward. A gradient written forward, before dy
+// is known, takes four (a write more, and a read and a write to scale it); two, if dy were known to be 1 and the
+// gradient were not kept. There is no second pass over x, and no array that lives between forward and backward.
 //
 // With p = softmax(x), t the label, w the classes' weights (or ones), e the smoothing and C classes:
 //   loss = -(1 - e) * w[t] * log p[t] - e/C * sum over c of w[c] * log p[c], 0 where t is ignored;

@@ -190,7 +190,8 @@ def cross_entropy(
         if ignore_index != IGNORED:
             raise ValueError("cross_entropy: ignore_index is for labels, target is probabilities")
         mixed = CrossEntropyProbabilitiesOp.of(*fields, float(label_smoothing))
-        return apply(mixed, classes_last(input), classes_last(target), weight)  # type: ignore[no-any-return]
+        made = apply(mixed, classes_last(input), classes_last(target), weight)
+        return made[0]  # type: ignore[no-any-return]
     op = CrossEntropyOp.of(*fields, int(ignore_index), float(label_smoothing))
     return _of_labels(op, input, target, weight)
 

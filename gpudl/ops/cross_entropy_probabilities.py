@@ -17,7 +17,9 @@ class CrossEntropyProbabilitiesOp(Op):
     (C)."""
 
     inputs = ("x", "target", "weight?")
-    saves = ("x", "target", "weight")
+    outputs = ("y", "lse", "mass")  # of each row: log(sum(exp(x))), Σ w·q'
+    internal = ("lse", "mass")
+    saves = ("x", "target", "weight", "lse", "mass")
     constants = ("weight",)
     kernels = ("rows",)
     reduced: bool = True
@@ -36,32 +38,34 @@ class CrossEntropyProbabilitiesOp(Op):
         fits = weight is None or weight.shape == shape[-1:]
         words = f"has shape {weight and weight.shape}; it must be ({shape[-1]},)"
         require(fits, self, "weight", words)
-        return (Spec(() if self.reduced else shape[:-1], x.dtype),)
+        row = Spec(shape[:-1], x.dtype)
+        return Spec((), x.dtype) if self.reduced else row, row, row
 
-    def mass(self, xp: Any, target: Array, weight: Array | None) -> Array:
+    def masses(self, xp: Any, target: Array, weight: Array | None) -> Array:
         smooth = self.label_smoothing
         q = target * (1 - smooth) + smooth / target.shape[-1]
         return q if weight is None else q * weight
 
-    def log_softmax(self, xp: Any, x: Array) -> Array:
-        below = x - x.max(-1, keepdims=True)
-        return below - xp.log(xp.exp(below).sum(-1, keepdims=True))
-
     def forward(self, xp: Any, x: Array, target: Array, weight: Any = None) -> tuple[Array, ...]:
-        losses = -(self.mass(xp, target, weight) * self.log_softmax(xp, x)).sum(-1)
+        top = x.max(-1)
+        lse = xp.asarray(top + xp.log(xp.exp(x - top[..., None]).sum(-1)))
+        masses = self.masses(xp, target, weight)
+        y = (masses * (lse[..., None] - x)).sum(-1)
         if self.averaged:
-            return (xp.asarray(losses.sum() / losses.dtype.type(losses.size)),)
-        return (xp.asarray(losses.sum() if self.reduced else losses),)
+            y = y.sum() / x.dtype.type(y.size)
+        elif self.reduced:
+            y = y.sum()
+        return xp.asarray(y), lse, xp.asarray(masses.sum(-1))
 
     def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
-        logs = self.log_softmax(xp, saved.x)
+        logs = saved.x - saved.lse[..., None]
         scale = dys[0][..., None]
         if self.averaged:
             scale = scale / saved.x.dtype.type(saved.x[..., 0].size)
         dx = dtarget = None
         if needs[0]:
-            mass = self.mass(xp, saved.target, saved.weight)
-            dx = scale * (xp.exp(logs) * mass.sum(-1, keepdims=True) - mass)
+            masses = self.masses(xp, saved.target, saved.weight)
+            dx = scale * (xp.exp(logs) * saved.mass[..., None] - masses)
         if needs[1]:
             each = 1 if saved.weight is None else saved.weight
             dtarget = scale * ((self.label_smoothing - 1) * each * logs)
