@@ -1,5 +1,5 @@
 // Matrix products of bfloat16 and float16 operands by TMA and wgmma, with the usual epilogue.
-// sass: gemm_wgmma_kernel HGMMA@90a UTMALDG@90a !HMMA@90a registers<=168 dynamic=229376
+// sass: gemm_wgmma_kernel HGMMA@90a UTMALDG@90a !HMMA@90a registers<=168 moved=168
 #include "prim/gemm_wgmma.h"
 
 namespace gpudl::prim {

@@ -35,6 +35,10 @@ struct GemmBlock {
 
 template <class T, class E, class A, class B, class C>
 GemmGrid gemm_grid(const Gemm<T, E, A, B, C>& g, int BM, int BN, int BK) {
+  constexpr int MOST = 1 << 30;  // beyond it, the end of a tile would not fit an int
+  check(std::max({g.m, g.n, g.k}) <= MOST, "gemm",
+        "of " + std::to_string(g.m) + " by " + std::to_string(g.n) + " sums of " + std::to_string(g.k) +
+            " products: each may be at most 2^30");
   GemmGrid grid{.tiles_m = (g.m + BM - 1) / BM, .tiles_n = (g.n + BN - 1) / BN};
   const int64_t outputs = int64_t{1} * g.m * g.n * g.batch;
   const int64_t room = outputs == 0 ? 0 : g.workspace.size() / outputs;
@@ -43,7 +47,7 @@ GemmGrid gemm_grid(const Gemm<T, E, A, B, C>& g, int BM, int BN, int BK) {
   const int tiles_k = std::max(1, (g.k + BK - 1) / BK);
   const int pieces = static_cast<int>(std::clamp<int64_t>(room, 1, tiles_k));
   grid.piece = (tiles_k + pieces - 1) / pieces * BK;
-  grid.pieces = (tiles_k * BK + grid.piece - 1) / grid.piece;
+  grid.pieces = (tiles_k + grid.piece / BK - 1) / (grid.piece / BK);
   if (grid.pieces > 1 || (g.sum_batches && g.batch > 1)) grid.partials = g.workspace.data;
   grid.c_aligned = g.c.aligned() && g.epilogue.aligned();
   grid.partials_aligned = g.n % 4 == 0 && reinterpret_cast<uintptr_t>(grid.partials) % 16 == 0;

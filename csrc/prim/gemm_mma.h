@@ -102,7 +102,9 @@ GPUDL_DEVICE void gemm_plain_tile(const Gemm<T, E, A, B, C>& g, const GemmGrid& 
 // Grid: GemmGrid. Block: Tile::THREADS. While a stage is multiplied, the next STAGES - 1 are being copied.
 // Policy: multiply<A, B>(a_tile, b_tile) adds the products of a stage, its fragments' origin being the warp's first row
 // (column); finish() ends the sums, and tells whether the tile must be computed plainly instead; sum[i][j] is the
-// warp's 16x8 tile (i, j). Needs no alignment: unaligned operands are copied in smaller pieces.
+// warp's 16x8 tile (i, j). Needs no alignment: unaligned operands are copied in smaller pieces. Shared memory below: of
+// operands with k as the fast axis, the most.
+// sass: gemm_mma_kernel dynamic=61440:MmaTile<128,128, dynamic=46080:MmaTile<128,64, dynamic=30720:MmaTile<64,64,
 template <class Policy, class E, class A, class B, class C>
 __global__ void __launch_bounds__(Policy::Tile::THREADS, Policy::Tile::BLOCKS)
     gemm_mma_kernel(Gemm<typename Policy::Element, E, A, B, C> g, GemmGrid grid, bool a_aligned, bool b_aligned) {

@@ -20,6 +20,7 @@
 #include <type_traits>
 
 #include "platform/device.h"
+#include "platform/per_device.h"
 #include "prim/gemm_grid.h"
 #include "prim/gemm_wgmma_operand.h"
 #include "prim/gemm_wgmma_store.h"
@@ -143,7 +144,7 @@ GPUDL_DEVICE void wgmma_multiply_tiles(const G& g, const GemmGrid& grid, int wor
       last = ring;
       ring.advance();
     }
-    device::wgmma_wait<0>();
+    device::wgmma_wait<0>(sum);
     last.release();
     store(g, grid, block, group * 64, c_map, sum);
   }
@@ -152,7 +153,10 @@ GPUDL_DEVICE void wgmma_multiply_tiles(const G& g, const GemmGrid& grid, int wor
 
 #endif
 
-// Grid: clusters that take tiles in turns, `work` tiles of a cluster in all. c_map: of c, where Tile::BY_TMA.
+// Grid: clusters that take tiles in turns, `work` tiles of a cluster in all. c_map: of c, where Tile::BY_TMA. Where
+// registers move, a block of 384 threads must begin with 168 each, for 128·40 + 256·232 = 384·168.
+// sass: gemm_wgmma_kernel dynamic=229376:,128,256,4, dynamic=163840:,128,128,5, dynamic=65536:,64,64,4,
+// sass: gemm_wgmma_kernel dynamic=163840:ImageTile<
 template <class Tile, class G>
 __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
     gemm_wgmma_kernel(const __grid_constant__ G g, GemmGrid grid, int work,
@@ -187,13 +191,15 @@ void gemm_wgmma_launch(const Gemm<typename Tile::T, E, A, B, C>& g) {
   device::TensorMap c_map{};
   if constexpr (Tile::BY_TMA) c_map = wgmma_map(g.c.data, g.m, g.n, g.c.row_stride, g.batch, g.c.batch_stride, 64);
   const auto kernel = gemm_wgmma_kernel<Tile, G>;
+  static PerDevice known;
   if constexpr (Tile::CLUSTER == 1) {
-    static const int resident = device::resident_blocks(kernel, Tile::THREADS, Tile::SHARED_BYTES);
-    launch(kernel, std::min(work, std::max(1, resident)), Tile::THREADS, Tile::SHARED_BYTES, g, grid, work, c_map);
+    const int resident = known.get([&] { return device::resident_blocks(kernel, Tile::THREADS, Tile::SHARED_BYTES); });
+    launch(kernel, std::min(work, resident), Tile::THREADS, Tile::SHARED_BYTES, g, grid, work, c_map);
   } else {
-    static const int resident = device::resident_clusters(kernel, Tile::CLUSTER, Tile::THREADS, Tile::SHARED_BYTES);
-    launch_cluster(kernel, std::min(work, std::max(1, resident)) * Tile::CLUSTER, Tile::CLUSTER, Tile::THREADS,
-                   Tile::SHARED_BYTES, g, grid, work, c_map);
+    const int resident =
+        known.get([&] { return device::resident_clusters(kernel, Tile::CLUSTER, Tile::THREADS, Tile::SHARED_BYTES); });
+    launch_cluster(kernel, std::min(work, resident) * Tile::CLUSTER, Tile::CLUSTER, Tile::THREADS, Tile::SHARED_BYTES,
+                   g, grid, work, c_map);
   }
   gemm_sum(g, grid);
 }

@@ -1,4 +1,6 @@
 // Matrix products by TMA and wgmma (sm_90a): every tile shape, operand order and element type against plain loops.
+#include <array>
+
 #include "core/check.cpp"
 #include "core/registry.cpp"
 #include "harness.h"
@@ -61,6 +63,8 @@ void check_gemm(int tile_shape, const Problem& p) {
   Buffer<T> b_stored(harness::rounded<T>(stored<T>(b, p.k, p.n, p.b_transposed, p.batch)));
   Buffer<T> bias_stored(harness::rounded<T>(bias)), residual_stored(harness::rounded<T>(residual));
   Buffer<T> c(static_cast<size_t>(p.batch) * p.m * p.n, T{});
+  const int mask_bytes = (p.n + 7) / 8;
+  Buffer<uint8_t> mask(static_cast<size_t>(p.m) * mask_bytes, 0xff);
   Buffer<float> partials(p.pieces > 1 ? static_cast<size_t>(p.pieces) * p.batch * p.m * p.n : 0);
   prim::Gemm<T> g{.m = p.m, .n = p.n, .k = p.k, .batch = p.batch};
   g.a = {a_stored.data(), p.a_transposed ? p.m : p.k, int64_t{p.m} * p.k, p.a_transposed};
@@ -69,6 +73,7 @@ void check_gemm(int tile_shape, const Problem& p) {
   g.epilogue.bias = p.bias ? bias_stored.data() : nullptr;
   g.epilogue.residual = p.residual ? residual_stored.data() : nullptr;
   g.epilogue.activation = p.relu ? prim::Activation::relu : prim::Activation::none;
+  if (p.relu) g.epilogue.mask = mask.data(), g.epilogue.mask_bytes = mask_bytes;
   if (p.pieces > 1) g.workspace = {partials.data(), {p.pieces * p.batch * p.m * p.n}};
   g.tile_shape = tile_shape;
   if (!prim::gemm_wgmma_fits(g)) throw std::runtime_error("WRONG: refused");
@@ -81,7 +86,13 @@ void check_gemm(int tile_shape, const Problem& p) {
   }
   std::vector<float> got;
   for (const T value : c.get()) got.push_back(prim::as_float(value));
-  expect_equal(got, expected_of<T>(p, a, b, bias, residual));
+  const std::vector<float> expected = expected_of<T>(p, a, b, bias, residual);
+  expect_equal(got, expected);
+  if (!p.relu) return;
+  std::vector<uint8_t> bits(static_cast<size_t>(p.m) * mask_bytes);
+  for (int i = 0; i < p.m * p.n; ++i)
+    if (expected[i] > 0) bits[i / p.n * mask_bytes + i % p.n / 8] |= static_cast<uint8_t>(1 << (i % p.n % 8));
+  expect_equal(mask.get(), bits);
 }
 
 CASE(gemm_large) {  // three rows of tiles: the cluster's second block has nothing to store in the second
@@ -113,6 +124,21 @@ CASE(gemm_tf32) {
   check_gemm<float>(LARGE, {.m = 150, .n = 260, .k = 68, .b_transposed = true, .bias = true});
   check_gemm<float>(MEDIUM, {.m = 130, .n = 132, .k = 100, .b_transposed = true, .residual = true});
   check_gemm<float>(SMALL, {.m = 70, .n = 70, .k = 132, .b_transposed = true, .pieces = 2});
+}
+
+// Nothing is launched: the matrices are not there.
+CASE(gemm_too_long) {
+  for (const auto& [m, n, k] :
+       {std::array{8, 8, (1 << 30) + 1}, std::array{INT32_MAX, 8, 8}, std::array{8, 1 << 30, 8}}) {
+    const prim::Gemm<float> g{.m = m, .n = n, .k = k};
+    bool refused = false;
+    try {
+      prim::gemm_grid(g, 128, 128, 8);
+    } catch (const std::invalid_argument&) {
+      refused = true;
+    }
+    if (refused != (std::max({m, n, k}) > 1 << 30)) throw std::runtime_error("WRONG: refused, or not");
+  }
 }
 
 }  // namespace

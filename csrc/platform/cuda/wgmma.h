@@ -19,6 +19,14 @@ template <int N>
 GPUDL_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
+// The same, with the accumulators d of what has ended: the compiler, which does not know that they change until then,
+// must not read them before.
+template <int N, int SIZE>
+GPUDL_DEVICE void wgmma_wait(float (&d)[SIZE]) {
+  wgmma_wait<N>();
+#pragma unroll
+  for (int i = 0; i < SIZE; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
 
 // Operands of the accumulator's registers, eight at a time.
 #define GPUDL_D8(i)                                                                                           \

@@ -50,6 +50,11 @@ template <int N>
 inline void wgmma_wait(Site site = Site::here("wgmma_wait")) {
   emulator::wgmma_wait(N, site);
 }
+// The same, with the accumulators of what has ended.
+template <int N, int SIZE>
+inline void wgmma_wait(float (&)[SIZE], Site site = Site::here("wgmma_wait")) {
+  emulator::wgmma_wait(N, site);
+}
 
 // d[64,N] = a * b + (scale_d ? d : 0). Of warp w of the four, lane l holds d[16w + l/4 + i/2%2*8][i/4*8 + l%4*2 + i%2]
 // in d[i]. Operands are K-major (rows of K elements) unless the template says otherwise. A may come from registers, in
