@@ -1,10 +1,11 @@
 """Writes docs/kernels.md: the machine code of all kernels, and what to expect of them on an H100.
 
-    python bench/kernels_table.py [--check]
+    python bench/kernels_table.py [--check] [csrc/ops/conv2d.cu ...]
 
 Compiles csrc/ops/*.cu for sm_80 and sm_90a (files that did not change are not compiled again) and
-reads the machine code; needs the emulator module to know which kernels take which inputs. --check
-only says whether the file names every kernel of csrc/ops and csrc/prim; it compiles nothing.
+reads the machine code; needs the emulator module to know which kernels take which inputs. With
+files named, only their tables are made anew. --check only says whether the file names every kernel
+of csrc/ops and csrc/prim; it compiles nothing.
 """
 
 from __future__ import annotations
@@ -73,10 +74,13 @@ def groups(kernels: Iterable[Kernel]) -> list[Group]:
     return [Group(*key, found[key]) for key in sorted(found)]
 
 
-def dynamic_bytes() -> dict[str, int | None]:
-    """Dynamic shared memory of a block, of the kernels that use some: the term `dynamic=BYTES` of
-    their `// sass:` line, None where nothing is said."""
-    found: dict[str, int | None] = {}
+Terms = dict[str, list[tuple[str, int]]]
+
+
+def dynamic_bytes() -> Terms:
+    """Dynamic shared memory of a block, of the kernels that use some: what the terms `dynamic=` of
+    their `// sass:` lines tell, as (text in the form's name, bytes); none where nothing is said."""
+    found: Terms = {}
     for path in sorted((ROOT / "csrc").rglob("*")):
         if path.suffix not in (".cu", ".h") or "platform" in path.parts:
             continue
@@ -84,35 +88,53 @@ def dynamic_bytes() -> dict[str, int | None]:
         for part in text.split("__global__")[1:]:
             name = re.search(r"\b(\w+_kernel)\s*\(", part)
             if name and "GPUDL_DYNAMIC_SHARED" in part:
-                found.setdefault(name[1], None)
+                found.setdefault(name[1], [])
         for line in re.findall(r"^\s*// sass:(.*)$", text, re.MULTILINE):
-            if match := re.search(r"\bdynamic=(\d+)", line):
-                found[line.split()[0]] = int(match[1])
+            for match in re.finditer(r"\bdynamic=(\d+)(?::(\S+))?", line):
+                found.setdefault(line.split()[0], []).append((match[2] or "", int(match[1])))
     return found
 
 
-def machine_code_tables(inspected: dict[Path, tuple[list[Kernel], list[str]]]) -> Iterator[str]:
+def dynamic_of(kernel: Kernel, terms: Terms) -> int | None:
+    """Of one form: the most of what is told of it; None where nothing is, though it uses some."""
+    told = terms.get(kernel.base)
+    if told is None:
+        return 0
+    name = kernel.name.replace(" ", "")
+    return max((size for text, size in told if text in name), default=None)
+
+
+def machine_code_tables(
+    inspected: dict[Path, tuple[list[Kernel], list[str]]],
+) -> Iterator[tuple[str, str]]:
+    """Names of files and their tables."""
     dynamic = dynamic_bytes()
     for source in sorted(inspected):
-        yield f"\n### csrc/ops/{source.name}\n"
         head = ["kernel", "sm", "forms", "threads", "registers", "shared", "spills", *KINDS]
         rows = []
         for group in groups(inspected[source][0]):
             if "_wgmma" in group.name and group.arch == "80":
                 continue  # empty there
-            rows.append(list(kernel_row(group, dynamic.get(group.name, 0))))
-        yield table([*head, "occupancy"], rows)
+            rows.append(list(kernel_row(group, [dynamic_of(k, dynamic) for k in group.kernels])))
+        yield source.name, table([*head, "occupancy"], rows)
 
 
-def kernel_row(group: Group, dynamic: int | None) -> Iterator[str]:
+def tables_of(page: str) -> dict[str, str]:
+    """What machine_code_tables made of a page that was written before."""
+    parts = page.partition(PREDICTIONS)[0].split("\n### csrc/ops/")[1:]
+    return {name: text.strip() for name, _, text in (part.partition("\n") for part in parts)}
+
+
+def kernel_row(group: Group, dynamic: list[int | None]) -> Iterator[str]:
+    """dynamic: bytes of each form."""
     kernels = group.kernels
     yield f"`{group.name}`"
     yield group.arch
     yield str(len(kernels))
     yield group.span(k.threads for k in kernels) if all(k.threads for k in kernels) else "?"
     yield group.span(k.registers for k in kernels)
-    shared = group.span(k.shared + (dynamic or 0) for k in kernels)
-    yield f"{shared} + ?" if dynamic is None else shared
+    shared = group.span(k.shared + (d or 0) for k, d in zip(kernels, dynamic, strict=True))
+    yield f"{shared} + ?" if None in dynamic else shared
     yield group.span(k.spills for k in kernels)
     for kind in KINDS:
         count = group.span(k.opcodes[kind] for k in kernels)
@@ -120,11 +142,15 @@ def kernel_row(group: Group, dynamic: int | None) -> Iterator[str]:
     yield occupancy_text(group, dynamic)
 
 
-def occupancy_text(group: Group, dynamic: int | None) -> str:
+def occupancy_text(group: Group, dynamic: list[int | None]) -> str:
     """Of all forms: the least and the largest, and what limits the least."""
-    if dynamic is None or not all(k.threads for k in group.kernels):
+    if not all(k.threads for k in group.kernels):
         return "?"
-    found = [occupancy(k.arch, k.threads, k.registers, k.shared + dynamic) for k in group.kernels]
+    found = []
+    for k, more in zip(group.kernels, dynamic, strict=True):
+        if more is None:
+            return "?"
+        found.append(occupancy(k.arch, k.threads, k.registers, k.shared + more))
     worst, best = min(found, key=lambda o: o.fraction), max(o.fraction for o in found)
     span = f"{worst.fraction:.0%}" if worst.fraction == best else f"{worst.fraction:.0%}–{best:.0%}"
     return span if worst.fraction == 1 else f"{span} ({worst.limit})"
@@ -303,19 +329,24 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def page() -> str:
+def page(chosen: list[Path]) -> str:
+    """chosen: the files to look at; the tables of others are taken over. All if there are none."""
     sources = sorted((ROOT / "csrc" / "ops").glob("*.cu"))
-    inspected = machine_code.inspect_all(sources)
-    parts = [HEAD, *machine_code_tables(inspected), PREDICTIONS, *prediction_tables()]
-    return "\n".join(parts) + "\n"
+    tables = tables_of(PAGE.read_text(encoding="utf-8")) if chosen else {}
+    tables |= dict(machine_code_tables(machine_code.inspect_all(chosen or sources)))
+    parts = [HEAD]
+    for name in (s.name for s in sources if s.name in tables):
+        parts += [f"\n### csrc/ops/{name}\n", tables[name]]
+    return "\n".join([*parts, PREDICTIONS, *prediction_tables()]) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="compile nothing, write nothing")
+    parser.add_argument("files", nargs="*", type=Path, help="of csrc/ops, to look at alone")
     options = parser.parse_args()
     if not options.check:
-        PAGE.write_text(page(), encoding="utf-8")
+        PAGE.write_text(page([file.resolve() for file in options.files]), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")
     absent = missing(PAGE.read_text(encoding="utf-8"))
     if absent:

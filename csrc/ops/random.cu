@@ -39,7 +39,8 @@ GPUDL_DEVICE void store_four(T* data, int64_t first, int64_t size, bool aligned,
 // The fills: one thread per Philox block, that is for four elements.
 
 // y = low + (high - low)·u, u uniform in [0, 1).
-__global__ void uniform_fill_forward_block_kernel(Counter counter, Flat<float> y, float low, float high, bool aligned) {
+__global__ void __launch_bounds__(BLOCK)
+    uniform_fill_forward_block_kernel(Counter counter, Flat<float> y, float low, float high, bool aligned) {
   const int64_t block = thread_number();
   if (4 * block >= y.size()) return;
   const Words words = random_words(counter.data, block);
@@ -51,7 +52,8 @@ __global__ void uniform_fill_forward_block_kernel(Counter counter, Flat<float> y
 }
 
 // y = mean + std·z, z standard normal.
-__global__ void normal_fill_forward_block_kernel(Counter counter, Flat<float> y, float mean, float std, bool aligned) {
+__global__ void __launch_bounds__(BLOCK)
+    normal_fill_forward_block_kernel(Counter counter, Flat<float> y, float mean, float std, bool aligned) {
   const int64_t block = thread_number();
   if (4 * block >= y.size()) return;
   const Words words = random_words(counter.data, block);
@@ -66,7 +68,8 @@ __global__ void normal_fill_forward_block_kernel(Counter counter, Flat<float> y,
 }
 
 // y = low + floor(word·span / 2^32), the multiplication in whole numbers.
-__global__ void integer_fill_forward_block_kernel(Counter counter, Flat<int64_t> y, int64_t low, int64_t span) {
+__global__ void __launch_bounds__(BLOCK)
+    integer_fill_forward_block_kernel(Counter counter, Flat<int64_t> y, int64_t low, int64_t span) {
   const int64_t block = thread_number();
   if (4 * block >= y.size()) return;
   const Words words = random_words(counter.data, block);
@@ -109,7 +112,8 @@ struct Dropout {
 
 // y = f(x, u), one thread per Philox block: memory is in logical order.
 template <class F>
-__global__ void masked_blocks_kernel(F f, Counter counter, const float* x, float* y, int64_t size, bool aligned) {
+__global__ void __launch_bounds__(BLOCK)
+    masked_blocks_kernel(F f, Counter counter, const float* x, float* y, int64_t size, bool aligned) {
   const int64_t block = thread_number(), first = 4 * block;
   if (first >= size) return;
   const Words words = random_words(counter.data, block);
@@ -151,7 +155,8 @@ __global__ void __launch_bounds__(BLOCK)
 
 // The same on any channels-last memory, one thread an element.
 template <class F>
-__global__ void masked_elements_kernel(F f, Counter counter, View<const float, 4, nhwc> x, View<float, 4, nhwc> y) {
+__global__ void __launch_bounds__(BLOCK)
+    masked_elements_kernel(F f, Counter counter, View<const float, 4, nhwc> x, View<float, 4, nhwc> y) {
   const int64_t at = thread_number();
   if (at < y.size()) y.data[at] = f(x.data[at], uniform_at(counter, logical_index(y, at)));
 }

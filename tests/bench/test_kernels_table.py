@@ -38,20 +38,35 @@ def test_rows_span_the_forms_of_a_kernel():
     forms = [kernel("f_kernel<1>"), kernel("f_kernel<4>", registers=128), kernel("g_kernel")]
     f, g = page.groups(forms)
     columns = ("name", "arch", "forms", "threads", "registers", "shared", "spills")
-    row = dict(zip((*columns, *page.KINDS, "occupancy"), page.kernel_row(f, 1024), strict=True))
+    cells = page.kernel_row(f, [1024, 1024])
+    row = dict(zip((*columns, *page.KINDS, "occupancy"), cells, strict=True))
     assert (row["name"], row["forms"], row["threads"]) == ("`f_kernel`", "2", "256")
     assert (row["registers"], row["shared"]) == ("32–128", "1,024")
     assert (row["FFMA"], row["HMMA"]) == ("8", "")
     assert row["occupancy"] == "25%–100% (registers)"
-    assert list(page.kernel_row(g, 0))[-1] == "100%"
-    assert list(page.kernel_row(page.groups([kernel("h", threads=0)])[0], 0))[-1] == "?"
+    assert list(page.kernel_row(g, [0]))[-1] == "100%"
+    assert list(page.kernel_row(page.groups([kernel("h", threads=0)])[0], [0]))[-1] == "?"
 
 
 def test_unknown_shared_memory_is_not_taken_for_none():
     (group,) = page.groups([kernel("f_kernel", shared=64)])
-    row = list(page.kernel_row(group, None))
+    row = list(page.kernel_row(group, [None]))
     assert (row[5], row[-1]) == ("64 + ?", "?")
-    assert set(page.dynamic_bytes()) >= {"gemm_mma_kernel", "gemm_wgmma_kernel"}
+
+
+def test_forms_are_told_their_dynamic_shared_memory_by_their_names():
+    terms = {"f_kernel": [("<1,", 100), ("<2,", 200), ("", 50)], "g_kernel": []}
+    names = ("f_kernel<1, 8>", "f_kernel<2, 8>", "f_kernel<3, 8>", "g_kernel", "h_kernel")
+    assert [page.dynamic_of(kernel(n), terms) for n in names] == [100, 200, 50, None, 0]
+    told = page.dynamic_bytes()
+    assert all(told[n] for n in told), "a kernel's dynamic shared memory is not told"
+    assert set(told) >= {"gemm_mma_kernel", "gemm_wgmma_kernel", "recurrent_forward_kernel"}
+
+
+def test_tables_of_files_that_are_not_looked_at_are_taken_over():
+    made = page.tables_of(page.PAGE.read_text(encoding="utf-8"))
+    assert {"linear.cu", "softmax.cu"} <= set(made)
+    assert all(t.startswith("| kernel | sm |") and t.endswith(" |") for t in made.values())
 
 
 def test_kernels_are_found_in_the_source():

@@ -9,9 +9,13 @@ of a kernel stands beside it in its .cu file, one comment line each:
     // sass: matmul_forward_wgmma_bf16_kernel HGMMA@90a UTMALDG@90a !HMMA@90a
 
 A term is an instruction that must occur in every instantiation of the kernel, or must not (`!`), or
-a limit of registers a thread; `@80` and `@90a` hold for that architecture only. `dynamic=BYTES`
-tells docs/kernels.md how much dynamic shared memory the kernel is launched with. Without being
-told, a kernel named `…_wgmma_…` must have HGMMA on sm_90a, one named `…_mma_…` HMMA everywhere.
+a limit of registers a thread; `@80` and `@90a` hold for that architecture only. `moved=168`: a form
+that moves registers between its warps (USETMAXREG) has exactly so many, for with fewer a block
+would own too few for what its warps ask for, and wait for ever. Without being told, a kernel named
+`…_wgmma_…` must have HGMMA on sm_90a, one named `…_mma_…` HMMA everywhere, and one with USETMAXREG
+a term `moved`. `dynamic=BYTES` tells docs/kernels.md how much dynamic shared memory the kernel is
+launched with, `dynamic=BYTES:TEXT` how much the forms have whose name, without spaces, contains
+TEXT.
 Where no nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
 """
 
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +58,9 @@ class Expectation:
         if limit:
             if kernel.registers > int(limit[1]):
                 return f"uses {kernel.registers} registers, more than {limit[1]}"
+        elif self.term.startswith("moved="):
+            if kernel.opcodes["USETMAXREG"] and kernel.registers != int(self.term[6:]):
+                return f"moves registers and has {kernel.registers}, not exactly {self.term[6:]}"
         elif self.term.startswith("!"):
             if kernel.opcodes[self.term[1:]]:
                 return f"has {self.term[1:]}, which it must not"
@@ -68,9 +75,9 @@ def parse_expectations(source: str) -> list[Expectation]:
     for line in re.findall(r"^\s*// sass:(.*)$", source, re.MULTILINE):
         kernel, *terms = line.split()
         for text in terms:
-            if re.fullmatch(r"dynamic=\d+", text):
+            if re.fullmatch(r"dynamic=\d+(:\S+)?", text):
                 continue
-            match = re.fullmatch(r"(!?[A-Z][A-Z0-9_]*|registers<=\d+)(?:@(\w+))?", text)
+            match = re.fullmatch(r"(!?[A-Z][A-Z0-9_]*|registers<=\d+|moved=\d+)(?:@(\w+))?", text)
             if not match or match[2] not in (None, *ARCHS):
                 raise ValueError(f"'// sass: {kernel}': cannot understand {text!r}")
             found.append(Expectation(kernel, match[1], match[2]))
@@ -88,7 +95,7 @@ def implied(kernel: Kernel) -> list[Expectation]:
     return found
 
 
-def problems(kernel: Kernel, expectations: Iterable[Expectation]) -> list[str]:
+def problems(kernel: Kernel, expectations: Sequence[Expectation]) -> list[str]:
     """Everything that is wrong with one kernel."""
     found = []
     if kernel.spills or kernel.stack:
@@ -96,6 +103,9 @@ def problems(kernel: Kernel, expectations: Iterable[Expectation]) -> list[str]:
     local = kernel.opcodes["STL"] + kernel.opcodes["LDL"]
     if local:
         found.append(f"{local} accesses of local memory")
+    told = any(e.kernel == kernel.base and e.term.startswith("moved=") for e in expectations)
+    if kernel.opcodes["USETMAXREG"] and not told:
+        found.append("moves registers (USETMAXREG), but no term 'moved=' tells how many it has")
     for expectation in (*implied(kernel), *expectations):
         if expectation.kernel == kernel.base and expectation.arch in (None, kernel.arch):
             found.append(expectation.failure(kernel) or "")

@@ -98,6 +98,7 @@ def kernel(arch="80", **changes):
         ("gemm_kernel !FFMA", "has FFMA, which it must not"),
         ("gemm_kernel registers<=64", "uses 65 registers, more than 64"),
         ("gemm_kernel registers<=65", None),
+        ("gemm_kernel moved=168", None),  # nothing moves
         ("other_kernel HMMA", None),
     ],
 )
@@ -126,6 +127,21 @@ def test_terms_that_mean_nothing_are_refused(term):
 def test_names_promise_instructions(name, arch, missing):
     problems = check.problems(check.Kernel("", arch, name), [])
     assert problems == ([f"{name} (sm_{arch}): {missing}"] if missing else [])
+
+
+@pytest.mark.parametrize(
+    ("registers", "comment", "found"),
+    [
+        (168, "moved=168", []),
+        (160, "moved=168", ["moves registers and has 160, not exactly 168"]),
+        (168, "HMMA", ["moves registers (USETMAXREG), but no term 'moved=' tells how many it has"]),
+    ],
+)
+def test_kernels_that_move_registers_have_exactly_as_many_as_planned(registers, comment, found):
+    expectations = check.parse_expectations(f"// sass: gemm_kernel {comment}")
+    moves = kernel(registers=registers, opcodes=Counter(USETMAXREG=2, HMMA=1))
+    problems = check.problems(moves, expectations)
+    assert problems == [f"gemm_kernel<true> (sm_80): {text}" for text in found]
 
 
 def test_local_memory_is_a_problem_without_any_comment():
