@@ -8,12 +8,14 @@ import math
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from gpudl.data import Split, load
 from gpudl.train.errors import TrainingError
 
 Array = npt.NDArray[Any]
@@ -184,14 +186,13 @@ class Page:
 
         train, test: the first so many of a fixed shuffle instead of all.
         """
-        from gpudl.data import load
         from gpudl.data.shuffle import permutation
 
         if self.quick:
             train = min(train or QUICK_TRAIN, QUICK_TRAIN)
             test = min(test or QUICK_TEST, QUICK_TEST)
         found: list[Array] = []
-        for part, count in zip(load(name), (train, test), strict=True):
+        for part, count in zip(_split(name), (train, test), strict=True):
             order = permutation(len(part), 0)[:count] if count else np.arange(len(part))
             images, labels = part.batch(order)
             scale = np.float32(255) if images.dtype == np.uint8 else np.float32(1)
@@ -272,3 +273,8 @@ class Page:
                 f"zoo {self.info.name}: picture {name} has {size:,} bytes; "
                 f"draw less, at most {MOST_BYTES:,}"
             )
+
+
+@cache  # several pages use CIFAR-10, which takes seconds to unpack
+def _split(name: str) -> Split:
+    return load(name)
