@@ -61,8 +61,9 @@ def save_weights(path: Path, weights: Mapping[str, Any]) -> None:
     """Write a state_dict as plain safetensors, which other frameworks read too; atomically."""
     from safetensors.numpy import save
 
+    # ascontiguousarray would give a scalar, as batch norm counts with, an axis.
+    arrays = {name: np.asarray(to_numpy(value), order="C") for name, value in weights.items()}
     # A single entry of metadata: of several the order, and so the bits of the file, would change.
-    arrays = {name: np.ascontiguousarray(to_numpy(value)) for name, value in weights.items()}
     write_bytes(path, save(arrays, {"format": "pt"}))
 
 

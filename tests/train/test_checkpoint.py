@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 import gpudl
+from gpudl import nn
 from gpudl.train import TrainingError, load_state, load_weights, save_state, save_weights
+
+
+def test_weights_come_back_in_their_shapes(tmp_path):
+    """Batch norm counts with a scalar."""
+    trained, net = (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)) for _ in range(2))
+    trained(gpudl.rand(3, 1, 5, 5))
+    save_weights(tmp_path / "w.safetensors", trained.state_dict())
+    net.load_state_dict(load_weights(tmp_path / "w.safetensors"))
+    for name, value in trained.state_dict().items():
+        np.testing.assert_array_equal(
+            net.state_dict()[name].numpy(), value.numpy(), strict=True, err_msg=name
+        )
 
 
 def test_nested_state_comes_back(tmp_path):
