@@ -16,13 +16,18 @@ X, Y = [1.0, 2.0, 3.0, np.nan], [2.0, 2.0, 2.0, np.nan]
 
 
 class Comparison(Binary):
-    """z = x ? y as bool; golden: what it says of 1, 2, 3 and NaN against 2, 2, 2 and NaN."""
+    """z = x ? y as bool, by a function of NumPy and CuPy; golden: what it says of 1, 2, 3 and NaN
+    against 2, 2, 2 and NaN."""
 
     backward = None  # type: ignore[assignment]
+    function: ClassVar[str]
     golden: ClassVar[tuple[bool, ...]]
 
     def infer(self, x: Spec, y: Spec) -> tuple[Spec, ...]:
         return (Spec(super().infer(x, y)[0].shape, dtypes.bool_),)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return getattr(xp, self.function)(x, y)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -34,82 +39,64 @@ class Comparison(Binary):
 class EqOp(Comparison):
     """z = (x == y)."""
 
+    function = "equal"
     golden = (False, True, False, False)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.equal(x, y)
 
 
 class NeOp(Comparison):
     """z = (x != y)."""
 
+    function = "not_equal"
     golden = (True, False, True, True)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.not_equal(x, y)
 
 
 class LtOp(Comparison):
     """z = (x < y)."""
 
+    function = "less"
     golden = (True, False, False, False)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.less(x, y)
 
 
 class LeOp(Comparison):
     """z = (x <= y)."""
 
+    function = "less_equal"
     golden = (True, True, False, False)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.less_equal(x, y)
 
 
 class GtOp(Comparison):
     """z = (x > y)."""
 
+    function = "greater"
     golden = (False, False, True, False)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.greater(x, y)
 
 
 class GeOp(Comparison):
     """z = (x >= y)."""
 
+    function = "greater_equal"
     golden = (False, True, True, False)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.greater_equal(x, y)
 
 
 class LogicalAndOp(Comparison):
     """z = x and y; what is not zero is true."""
 
+    function = "logical_and"
     golden = (True, True, True, True)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.logical_and(x, y)
 
 
 class LogicalOrOp(Comparison):
     """z = x or y."""
 
+    function = "logical_or"
     golden = (True, True, True, True)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.logical_or(x, y)
 
 
 class LogicalXorOp(Comparison):
     """z = either x or y."""
 
+    function = "logical_xor"
     golden = (False, False, False, False)
-
-    def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.logical_xor(x, y)
 
 
 class Extreme(Binary):
@@ -165,10 +152,14 @@ class Predicate(Unary):
 
     saves = ()
     backward = None  # type: ignore[assignment]
+    function: ClassVar[str]
     golden: ClassVar[tuple[bool, ...]]
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         return (Spec(x.shape, dtypes.bool_),)
+
+    def compute(self, xp: Any, x: Any) -> Any:
+        return getattr(xp, self.function)(x)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -181,37 +172,29 @@ class Predicate(Unary):
 class IsnanOp(Predicate):
     """Where x is no number."""
 
+    function = "isnan"
     golden = (False, False, True, False, False)
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.isnan(x)
 
 
 class IsinfOp(Predicate):
     """Where x is infinite."""
 
+    function = "isinf"
     golden = (False, False, False, True, True)
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.isinf(x)
 
 
 class IsfiniteOp(Predicate):
     """Where x is neither infinite nor NaN."""
 
+    function = "isfinite"
     golden = (True, True, False, False, False)
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.isfinite(x)
 
 
 class LogicalNotOp(Predicate):
     """Where x is zero."""
 
+    function = "logical_not"
     golden = (True, False, False, False, False)
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.logical_not(x)
 
 
 @public("gpudl", "Tensor")
