@@ -66,37 +66,38 @@ def annealed_log_partition(
     chains: int = 100,
     base: Tensor | None = None,
     generator: Generator | None = None,
+    hidden_base: Tensor | None = None,
 ) -> Estimate:
     """log Z estimated by annealed importance sampling.
 
-    The chains go from independent visible units with biases `base` (default zero; `base_rates` of
-    the data is better) to the machine, through p(v, h) ∝ exp((1-β)·base·v - β·E(v, h)), or with
-    Gaussian units of means (1-β)·base + β·b. betas: rising from 0 to 1, or how many (`schedule`).
+    The chains go from independent units with biases `base` and `hidden_base` (default zero; those
+    with the means of the data, `base_rates`, are better) to the machine, through p(v, h) ∝
+    exp((1-β)·(base·v + hidden_base·h) - β·E(v, h)), or with Gaussian units of means (1-β)·base +
+    β·b. betas: rising from 0 to 1, or how many (`schedule`).
     The estimate of Z is unbiased whatever their number; its spread falls with it.
     """
-    beta = schedule(betas) if isinstance(betas, int) else np.asarray(betas, float)
-    if (
-        beta.ndim != 1
-        or len(beta) < 2
-        or (beta[0], beta[-1]) != (0, 1)
-        or (np.diff(beta) < 0).any()
-    ):
+    steps = schedule(betas) if isinstance(betas, int) else np.asarray(betas, float)
+    ends = steps.ndim == 1 and len(steps) > 1 and (steps[0], steps[-1]) == (0, 1)
+    if not ends or (np.diff(steps) < 0).any():
         raise ValueError("annealed_log_partition: betas must rise from 0 to 1")
     if chains < 2:
         raise ValueError(f"annealed_log_partition: chains is {chains}; it must be 2 or more")
     device = rbm.weight.device
     start = gpudl.zeros(rbm.visible_features, device=device) if base is None else base
+    zeros = gpudl.zeros(rbm.hidden_features, device=device)
+    below = zeros if hidden_base is None else hidden_base
     nothing = gpudl.zeros(chains, rbm.hidden_features, device=device)
     v = rbm.sample_visible(nothing, generator, start)[1]
     log_weights = np.zeros(chains)
-    for old, new in pairwise(beta):
+    for old, new in pairwise(steps):
         a = F.linear(v, rbm.weight, rbm.hidden_bias)
         gain = _visible_gain(rbm, v, start, old, new)
-        gain = gain + (F.softplus(a * new) - F.softplus(a * old)).sum(1)
+        before, after = (a * beta + below * (1 - beta) for beta in (old, new))
+        gain = gain + (F.softplus(after) - F.softplus(before)).sum(1)
         log_weights += gain.cpu().numpy()
-        h = F.sigmoid(a * new).bernoulli(generator)
+        h = F.sigmoid(after).bernoulli(generator)
         v = rbm.sample_visible(h * new, generator, _bias(rbm, start, new))[1]
-    first = rbm.log_visible_sum(nothing[:1], start).item() + rbm.hidden_features * math.log(2)
+    first = rbm.log_visible_sum(nothing[:1], start).item() + F.softplus(below).sum().item()
     return _estimate(log_weights, first)
 
 

@@ -11,7 +11,7 @@ import gpudl
 from gpudl import optim
 from gpudl.models import partition
 from gpudl.models.dbm import DBM, pretrain
-from gpudl.models.rbm import falling, in_batches
+from gpudl.models.rbm import falling
 from gpudl.zoo.page import Page, page
 
 HIDDEN = (500, 500)
@@ -73,14 +73,15 @@ def _train(net: DBM, data: Any, epochs: int) -> None:
 
 def _judge(page: Page, net: DBM, train: Any, test: Any) -> tuple[float, float, float]:
     """log Z, the mean bound of test digits, the error of their reconstructions."""
-    rbm = net.as_rbm()
-    first_layer = in_batches(lambda v: net.mean_field(v, 10)[0], train[:1000])
-    base = partition.base_rates(rbm, first_layer)
-    log_z = partition.annealed_log_partition(rbm, page.pick(2000, 10), 100, base).log_z
+    mu1, mu2 = net.mean_field(train[:2000], 10)
+    base = partition.base_rates(net.as_rbm(), mu1)
+    others = partition.base_rates(net.as_rbm(), gpudl.cat([train[:2000], mu2], 1))
+    betas = page.pick(1000, 10)
+    log_z = partition.annealed_log_partition(net.as_rbm(), betas, 100, base, hidden_base=others)
     v = test[:JUDGED]
-    bound = net.bound(v, *net.mean_field(v, 25)).mean().item() - log_z
+    bound = net.bound(v, *net.mean_field(v, 25)).mean().item() - log_z.log_z
     error = ((net(v) - v) ** 2).mean().item()
-    return log_z, bound, error
+    return log_z.log_z, bound, error
 
 
 def _draw(page: Page, net: DBM, test: Any) -> None:

@@ -38,7 +38,7 @@ def rbm(page: Page) -> None:
     page.image("filters", page.grid(filters, 20), caption)
     _samples(page, machine, last)
     _completions(page, machine, test)
-    page.text("[Label units and Gaussian units](rbm-units.md) have a page of their own.")
+    page.text("Label units and Gaussian units have a page of their own, `rbm-units`.")
 
 
 def _on(page: Page, array: Any) -> Any:
@@ -61,9 +61,10 @@ def _train(page: Page, data: Any, chains: int) -> tuple[nn.RBM, Any]:
 def _judge(page: Page, machine: nn.RBM, train: Any, test: Any) -> tuple[Any, ...]:
     """log Z with its bounds; mean log-likelihoods of training and test digits; the latter's
     log-pseudo-likelihood from 20 pixels of 1000 digits."""
-    betas = page.pick(4000, 10)
-    base = partition.base_rates(machine, train)
-    estimate = partition.annealed_log_partition(machine, betas, 100, base)
+    betas = page.pick(2000, 10)
+    hidden = machine(train[:5000]).detach()
+    rates = [partition.base_rates(machine, units) for units in (train, hidden)]
+    estimate = partition.annealed_log_partition(machine, betas, 100, rates[0], hidden_base=rates[1])
     of = [
         -in_batches(machine.free_energy, part).mean().item() - estimate.log_z
         for part in (train[: len(test)], test)

@@ -19,7 +19,7 @@ HIDDEN = 500
 
 @page("Restricted Boltzmann machine: label units, Gaussian units", minutes=3)
 def rbm_units(page: Page) -> None:
-    """The [machine](rbm.md) with other visible units. With ten more, of which the one of the class
+    """The machine of the page `rbm` with other visible units. With ten more, of which the one of the class
     is on, it models images and labels together, and as only ten states are possible there, gives
     p(label) of an image exactly (Larochelle and Bengio, ICML 2008). Gaussian units take real values
     (Welling, Rosen-Zvi and Hinton, NIPS 2004)."""

@@ -116,15 +116,17 @@ def test_annealing_finds_log_z_within_its_error(kind):
     assert got.high - got.low < 0.5
     assert got.log_weights.shape == (200,)
     again = partition.annealed_log_partition(rbm, 150, 200, generator=gpudl.Generator(1))
+    elsewhere = gpudl.tensor([2.0, -3, 1, 0])
+    other = partition.annealed_log_partition(rbm, 150, 200, hidden_base=elsewhere)
+    assert other.low < exact < other.high
     np.testing.assert_array_equal(got.log_weights, again.log_weights)
 
 
 def test_annealing_from_the_machine_itself_is_exact():
     rbm = randomised(nn.RBM(VISIBLE, HIDDEN))
     rbm.weight.data[...] = 0
-    rbm.hidden_bias.data[...] = 0
-    base = rbm.visible_bias.detach()
-    got = partition.annealed_log_partition(rbm, 5, 3, base=base)
+    base, hidden = rbm.visible_bias.detach(), rbm.hidden_bias.detach()
+    got = partition.annealed_log_partition(rbm, 5, 3, base, hidden_base=hidden)
     exact = partition.log_partition(rbm).item()
     np.testing.assert_allclose(got.log_weights, exact, rtol=1e-5)
 
