@@ -19,10 +19,10 @@ HIDDEN = 500
 
 @page("Restricted Boltzmann machine: label units, Gaussian units", minutes=3)
 def rbm_units(page: Page) -> None:
-    """The machine of the page `rbm` with other visible units. With ten more, of which the one of the class
-    is on, it models images and labels together, and as only ten states are possible there, gives
-    p(label) of an image exactly (Larochelle and Bengio, ICML 2008). Gaussian units take real values
-    (Welling, Rosen-Zvi and Hinton, NIPS 2004)."""
+    """The machine of the page `rbm` with other visible units. With ten more, of which the one of
+    the class is on, it models images and labels together, and as only ten states are possible
+    there, gives p(label) of an image exactly (Larochelle and Bengio, ICML 2008). Gaussian units
+    take real values (Welling, Rosen-Zvi and Hinton, NIPS 2004)."""
     x_train, y_train, x_test, y_test = page.mnist()
     _classes(page, (x_train, y_train), (x_test, y_test))
     _grey(page)
