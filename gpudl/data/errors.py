@@ -12,6 +12,10 @@ class DataError(ValueError):
     """
 
 
+class NoImagesError(DataError):
+    """Images were asked for, and the data set is a text."""
+
+
 def damaged(path: str | os.PathLike[str], wrong: str, fix: str | None = None) -> DataError:
     """The error for the file at `path`: what is wrong, then what to do about it."""
     fix = fix or "delete it and fetch it again"

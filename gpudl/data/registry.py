@@ -18,11 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from .dataset import Dataset, ImageDataset, Indices, stratified_split
-from .errors import DataError
+from .errors import DataError, NoImagesError
+from .resized import Resized
 from .shuffle import check_seed
 from .transforms import Size, resize
 
 HELD_OUT = 0.2  # of each class, where there is no published test part
+AT_ONCE = 1 << 28  # numbers that are resized when they are read; of more, each batch on its way
 
 
 class Split(NamedTuple):
@@ -173,10 +175,12 @@ def _resized(split: Split, size: Size | None) -> Split:
 
 def _resize_part(part: Dataset, size: Size) -> Dataset:
     if len(part.shape) != 3:
-        raise DataError("size: the data set has no images; leave it away")
-    shape = (size, size) if isinstance(size, int) else tuple(size)
-    if part.shape[1:] == shape:
+        raise NoImagesError("size: the data set has no images; leave it away")
+    height, width = (size, size) if isinstance(size, int) else size
+    if part.shape[1:] == (height, width):
         return part
+    if len(part) * part.shape[0] * height * width > AT_ONCE:
+        return Resized(part, (height, width))
     # In pieces: in between, the values are float32, four times as large as they are kept.
     pieces = [
         resize(part.batch(piece)[0], size)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpudl import models, optim
 from gpudl.data import Dataset, Loader, Split, Subset, load, transforms
+from gpudl.data.errors import NoImagesError
 from gpudl.data.shuffle import permutation
 from gpudl.optim import lr_scheduler
 from gpudl.train.callbacks import Schedule
@@ -26,7 +27,13 @@ EVALUATION_BATCH = 256
 def load_images(name: str, folder: str | None, limit: int | None, info: models.Info) -> Split:
     """The two parts, with images of the height and width that the model takes."""
     _, height, width = info.input_shape
-    split = load(name, data_dir=folder, size=(height, width), seed=SPLIT_SEED)
+    try:
+        split = load(name, data_dir=folder, size=(height, width), seed=SPLIT_SEED)
+    except NoImagesError:
+        raise TrainingError(
+            f"{name}: has no images, which {info.name} learns from; "
+            f"give {info.dataset} or another data set of images"
+        ) from None
     if limit is not None:
         split = Split(_first(split.train, limit), _first(split.test, limit))
     for part, kind in ((split.train, "training"), (split.test, "test")):
@@ -58,6 +65,12 @@ def build_model(
     if unknown := [name for name in given if name not in known]:
         raise TrainingError(
             f"--option {unknown[0]}: {info.name} has none of that name; it has {', '.join(known)}"
+        )
+    least, classes = offered.get("num_classes"), given.get("num_classes")
+    if least is not None and isinstance(classes, int) and classes < least:
+        raise TrainingError(
+            f"--option num_classes: {classes}, but the data have {least} classes; "
+            "leave it away or give more"
         )
     options = {name: value for name, value in offered.items() if name in known} | given
     try:

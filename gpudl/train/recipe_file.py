@@ -48,7 +48,7 @@ def read_recipe(name: str) -> Recipe:
     if name.endswith(".json"):
         return _read(Path(name).expanduser())
     near = difflib.get_close_matches(name, recipe_names(), 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(recipe_names())}"
+    hint = f"did you mean {near[0]}" if near else f"there are {', '.join(recipe_names())}"
     raise TrainingError(f"--recipe: {name!r} is unknown; {hint}, or give the path of a .json file")
 
 

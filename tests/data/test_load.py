@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gpudl.data import DataError, ImageDataset, Split, info, load, names, register, registry
+from gpudl.data.resized import Resized
 from tests.data.small_files import mnist_files
 
 
@@ -53,6 +54,17 @@ def test_a_registered_function_is_loaded(monkeypatch):
     assert load("Two_Pixels", seed=3).train.images.tolist() == [[[[3, 3]]]]
     with pytest.raises(ValueError, match="'TWO-pixels' is taken"):
         register("TWO-pixels", title="", shape=(1, 1, 2), classes=("a",), origin="")(read)
+
+
+def test_what_would_be_too_large_is_resized_batch_by_batch(tmp_path, monkeypatch):
+    mnist_files(tmp_path)
+    at_once = load("mnist", data_dir=tmp_path, size=32).train
+    monkeypatch.setattr("gpudl.data.registry.AT_ONCE", 1)
+    later = load("mnist", data_dir=tmp_path, size=32).train
+    assert isinstance(later, Resized)
+    assert (len(later), later.shape, later.mean) == (len(at_once), (1, 32, 32), at_once.mean)
+    np.testing.assert_array_equal(later.images, at_once.images, strict=True)
+    np.testing.assert_array_equal(later.labels, at_once.labels)
 
 
 def test_size_resizes_and_keeps_the_type(tmp_path):

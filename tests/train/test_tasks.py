@@ -185,7 +185,8 @@ def test_resumes_bit_for_bit(known, blocks, verse, tmp_path, name):
         ("char_rnn", {"data": "verse", "augment": "shift"}, "--augment: char_rnn learns from text"),
         ("char_rnn", {"data": "verse", "window": 3000}, "--window: 3000, but a part of .* has 380"),
         ("char_rnn", {"data": "verse", "clip": -1.0}, "--clip: -1.0; give a number above 0"),
-        ("mlp", {"data": "verse"}, "has no images"),
+        ("mlp", {"data": "verse"}, "verse.txt: has no images, which mlp learns from; give digits"),
+        ("mlp", {"options": {"num_classes": 1}}, "--option num_classes: 1, but the data have"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(known, blocks, verse, name, options, message):

@@ -1,0 +1,33 @@
+"""Images of another size, of data sets that would not fit into memory with it."""
+
+from __future__ import annotations
+
+from .dataset import Array, Dataset, Indices
+from .transforms import resize
+
+
+class Resized(Dataset):
+    """The images of another data set, (C, height, width); each batch is resized when it is asked
+    for."""
+
+    def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
+        self.dataset, self.size = dataset, size
+        self.classes, self.mean, self.std = dataset.classes, dataset.mean, dataset.std
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batch(self, indices: Indices) -> tuple[Array, ...]:
+        images, *others = self.dataset.batch(indices)
+        return (resize(images, self.size), *others)
+
+    @property
+    def labels(self) -> Indices:
+        return self.dataset.labels
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.dataset.shape[0], *self.size)
+
+    def __repr__(self) -> str:
+        return f"Resized({self.dataset!r} to {self.size})"
