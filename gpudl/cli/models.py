@@ -1,4 +1,4 @@
-"""List the models: parameters, multiply-adds of one input, usual data set, source."""
+"""List the models: parameters, multiply-adds of one input, usual data set, year and source."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _models() -> str:
         info = models.info(name)
         found = info.summary()
         shape = "×".join(map(str, info.input_shape))
-        source = f"{info.source} {info.year or ''}".strip()
+        year = str(info.year or "")
         size, work = f"{found.parameters:,}", f"{found.multiply_adds:,}"
-        rows.append((name, size, work, shape, info.dataset, info.description, source))
-    head = ("model", "parameters", "multiply-adds", "input", "data", "description", "source")
-    return table(head, rows, right=(1, 2))
+        rows.append((name, size, work, shape, info.dataset, year, info.description, info.source))
+    head = ("model", "parameters", "multiply-adds", "input", "data", "year", "description")
+    return table((*head, "source"), rows, right=(1, 2))
