@@ -8,7 +8,6 @@ are; and a small one for 32x32 images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from gpudl import nn
 from gpudl.models.registry import register
@@ -123,13 +122,9 @@ def vgg_small(
     in_channels: int = 3,
     widths: Sequence[int] = (16, 32, 64),
     batch_norm: bool = True,
-    **options: Any,
+    hidden: int = 0,
+    dropout: float = 0.5,
 ) -> VGG:
-    """VGG for images of 32x32: three blocks of two convolutions, one linear layer
-
-    options: those of VGG.
-    """
-    depths = (2,) * len(widths)
-    maps = 32 >> len(widths)
-    settings: dict[str, Any] = {"maps": maps, "hidden": 0, **options}
-    return VGG(depths, widths, num_classes, in_channels, batch_norm, **settings)
+    """VGG for images of 32x32: three blocks of two convolutions, one linear layer"""
+    depths, maps = (2,) * len(widths), 32 >> len(widths)
+    return VGG(depths, widths, num_classes, in_channels, batch_norm, maps, hidden, dropout)

@@ -13,7 +13,7 @@ def draw(*shape):
 
 
 def small_layers():
-    return models.create("vgg_small", widths=(4, 8), maps=8).eval().features
+    return models.create("vgg_small", widths=(4, 8)).eval().features
 
 
 def test_gram_matrix():
@@ -43,7 +43,7 @@ def test_losses_are_relative_errors():
 
 def test_the_photo_itself_has_no_loss():
     layers, photo = (
-        models.create("vgg_small", widths=(4, 8), maps=8).eval().features,
+        models.create("vgg_small", widths=(4, 8)).eval().features,
         draw(1, 3, 16, 16),
     )
     task = StyleTransfer(layers, photo, photo, [5], [2, 5])

@@ -59,5 +59,5 @@ def test_starts_as_torchvision():
 
 @pytest.mark.parametrize("norm", [True, False])
 def test_small_one_trains(norm):
-    net = models.create("vgg_small", widths=(4, 8), batch_norm=norm, maps=8)
+    net = models.create("vgg_small", widths=(4, 8), batch_norm=norm)
     train_a_step(net, (8, 3, 32, 32))
