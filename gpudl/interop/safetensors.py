@@ -47,8 +47,8 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
             return {name: Tensor(file.get_tensor(name), device=device) for name in names}
     except SafetensorError as error:
         raise ValueError(
-            f"load: {path} is damaged or no safetensors file ({error}); pickled weights "
-            "(.pt, .pth) are not read, because loading a pickle runs code"
+            f"load: {path} is damaged or no safetensors file ({error}); weights of PyTorch "
+            "(.pt, .pth) are read by gpudl.interop.load_torch_state"
         ) from error
 
 

@@ -100,7 +100,10 @@ def test_the_index_says_what_was_measured_and_what_is_missing(write, tmp_path):
     write(claim)
     zoo.write_index(tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert "[A title](claim.md) | the sky is blue | grey |" in text
+    assert "[A title](claim.md) | the sky is blue | **does not hold**: grey |" in text
+    (tmp_path / "claim.json").unlink()
+    zoo.write_index(tmp_path)
+    assert "Not run here yet: claim." in (tmp_path / "README.md").read_text()
 
 
 def test_an_unknown_page_suggests_the_nearest(write):
