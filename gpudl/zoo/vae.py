@@ -109,6 +109,8 @@ def draw_plane(page: Page, net: models.VAE, images: Array, labels: Array) -> Non
             own = codes[labels[: len(codes)] == digit]
             axes.scatter(own[:, 0], own[:, 1], s=3, label=str(digit))
         axes.legend(markerscale=3, fontsize=7, loc="upper right")
+        axes.set_xlim(-4, 4)
+        axes.set_ylim(-4, 4)
 
 
 def normal_quantiles(count: int) -> Array:
