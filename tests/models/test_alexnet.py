@@ -6,6 +6,7 @@ import pytest
 import gpudl
 from gpudl import models, nn
 from tests.models.agreement import agree, count, train_a_step
+from tests.models.stir import stir
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,10 @@ def test_number_of_parameters(name, parameters):
     [
         (("fc7",), 60_965_224 - 4096 * 4097),
         (("fc6", "fc7"), 2_334_080 + 9216 * 1000 + 1000),
+        (
+            ("conv3", "conv4", "fc6", "fc7"),
+            96 * (3 * 121 + 1) + 256 * (48 * 25 + 1) + 256 * (128 * 9 + 1) + 1000 * 9217,
+        ),
         (("conv3", "conv4"), 60_965_224 - 384 * (256 * 9 + 1) - 384 * (192 * 9 + 1) - 256 * 64 * 9),
     ],
 )
@@ -41,6 +46,26 @@ def test_logits_of_torchvision(torchvision):
     peer.classifier[4] = torch_nn.Linear(32, 32)
     peer.classifier[6] = torch_nn.Linear(32, 7)
     agree(models.create("alexnet", num_classes=7, hidden=32), peer, (1, 3, 67, 64))
+
+
+def test_logits_of_the_papers_net_in_pytorch(torchvision):
+    """Figure 2 and section 3 of the paper: groups, and normalisation over channels."""
+    from torch import nn as t
+
+    norm = {"size": 5, "alpha": 5e-4, "beta": 0.75, "k": 2.0}  # PyTorch's alpha is of the mean
+    peer = torchvision.models.AlexNet(num_classes=7)
+    peer.features = t.Sequential(
+        *(t.Conv2d(3, 96, 11, 4, 2), t.ReLU(), t.LocalResponseNorm(**norm), t.MaxPool2d(3, 2)),
+        *(t.Conv2d(96, 256, 5, padding=2, groups=2), t.ReLU(), t.LocalResponseNorm(**norm)),
+        *(t.MaxPool2d(3, 2), t.Conv2d(256, 384, 3, padding=1), t.ReLU()),
+        *(t.Conv2d(384, 384, 3, padding=1, groups=2), t.ReLU()),
+        *(t.Conv2d(384, 256, 3, padding=1, groups=2), t.ReLU(), t.MaxPool2d(3, 2)),
+    )
+    peer.classifier = t.Sequential(
+        *(t.Linear(9216, 32), t.ReLU(), t.Dropout(), t.Linear(32, 32), t.ReLU(), t.Dropout()),
+        t.Linear(32, 7),
+    )
+    agree(models.create("alexnet_2012", num_classes=7, hidden=32), stir(peer), (1, 3, 67, 64))
 
 
 def test_names_of_torchvision(torchvision):

@@ -6,7 +6,8 @@ import pytest
 import gpudl
 from gpudl import models, nn
 from gpudl.models.deconvolution import Deconvolution
-from tests.models.agreement import count, train_a_step
+from tests.models.agreement import agree, count, train_a_step
+from tests.models.stir import stir
 
 
 def outputs(name):
@@ -32,6 +33,25 @@ def test_number_of_parameters():
     middle = 512 * (256 * 9 + 1) + 1024 * (512 * 9 + 1) + 512 * (1024 * 9 + 1)
     assert count("zfnet_wide") == first + middle + dense + 4096 * 256 * 36
     assert outputs("zfnet_wide")[4:8] == [(512, 13, 13), (1024, 13, 13), (512, 13, 13), (512, 6, 6)]
+
+
+def test_logits_of_the_net_in_pytorch(torchvision):
+    """Figure 3 of the paper, in the frame of torchvision's AlexNet."""
+    from torch import nn as t
+
+    norm = {"size": 5, "alpha": 5e-4, "beta": 0.75, "k": 2.0}
+    peer = torchvision.models.AlexNet(num_classes=7)
+    peer.features = t.Sequential(
+        *(t.Conv2d(3, 96, 7, 2, 1), t.ReLU(), t.MaxPool2d(3, 2, 1), t.LocalResponseNorm(**norm)),
+        *(t.Conv2d(96, 256, 5, 2), t.ReLU(), t.MaxPool2d(3, 2, 1), t.LocalResponseNorm(**norm)),
+        *(t.Conv2d(256, 384, 3, padding=1), t.ReLU(), t.Conv2d(384, 384, 3, padding=1), t.ReLU()),
+        *(t.Conv2d(384, 256, 3, padding=1), t.ReLU(), t.MaxPool2d(3, 2)),
+    )
+    peer.classifier = t.Sequential(
+        *(t.Linear(9216, 32), t.ReLU(), t.Dropout(), t.Linear(32, 32), t.ReLU(), t.Dropout()),
+        t.Linear(32, 7),
+    )
+    agree(models.create("zfnet", num_classes=7, hidden=32), stir(peer), (1, 3, 67, 64))
 
 
 def test_small_one_trains():
