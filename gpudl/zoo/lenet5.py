@@ -41,7 +41,8 @@ def lenet5(page: Page) -> None:
         original, train, test, epochs=10, optimizer=optim.Adam(original.parameters(), lr=3e-3),
         loss=lambda scores, labels: map_loss(scores, labels, J), schedule=WarmCosine,
     )  # fmt: skip
-    _results(page, of_today[-1].test_accuracy, of_original[-1].test_accuracy)
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (today, original)]
+    _results(page, sizes, of_today[-1].test_accuracy, of_original[-1].test_accuracy)
     _curves(page, of_today, of_original)
     _filters(page, today, original)
     _codes(page, original, _scale(x_test), y_test)
@@ -64,12 +65,12 @@ def _counts(page: Page, original: LeNet5Of1998) -> None:
     page.check("the original has 60,000 trainable parameters", total == 60_000, f"{total:,}")
 
 
-def _results(page: Page, today: float, original: float) -> None:
+def _results(page: Page, sizes: list[int], today: float, original: float) -> None:
     page.table(
         ("net", "training images", "test error"),
         [
-            ("today's, 61,706 parameters", "shifted by up to 2 pixels", f"{1 - today:.2%}"),
-            ("original, 60,000 parameters", "as they are", f"{1 - original:.2%}"),
+            (f"today's, {sizes[0]:,} parameters", "shifted by up to 2 pixels", f"{1 - today:.2%}"),
+            (f"original, {sizes[1]:,} parameters", "as they are", f"{1 - original:.2%}"),
             ("original, in the paper", "as they are", f"{PAPERS_ERROR:.2%}"),
         ],
         caption="MNIST, 10,000 test images" if not page.quick else "MNIST",

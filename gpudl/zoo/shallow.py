@@ -196,10 +196,11 @@ def _draw_rates(page: Page, course: Any, least: Any) -> None:
 def _accuracies(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
     train, test = (x - x.mean(0), y), (x_test - x.mean(0), y_test)
     softmax = _softmax(page, train, test)
+    width = x.shape[1] + 1  # with the bias
     rows = [
-        ("linear regression, pixels", 257, _regression(train, test, None)),
-        ("logistic regression, last iterate", 257, softmax[0]),
-        ("logistic regression, average of the iterates", 257, softmax[1]),
+        ("linear regression, pixels", width, _regression(train, test, None)),
+        ("logistic regression, last iterate", width, softmax[0]),
+        ("logistic regression, average of the iterates", width, softmax[1]),
     ]
     counts = page.pick(COUNTS, COUNTS[:2])
     kinds: dict[str, list[float]] = {"cosine": [], "Gaussian": []}
