@@ -1,4 +1,4 @@
-"""Conv nets along texts of any length, and one over images of two sizes."""
+"""Conv nets along texts of any length."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from gpudl import Tensor, no_grad, optim
 from gpudl.data import TextDataset
 from gpudl.data.text import decode
 from gpudl.models.char_conv import TextConv, TextRNN
-from gpudl.models.fully_convolutional import FullyConvolutional
-from gpudl.train.metrics import softmax
 from gpudl.train.recipe import WarmCosine
 from gpudl.zoo.language import shakespeare
 from gpudl.zoo.page import Page, page
@@ -20,22 +18,13 @@ from gpudl.zoo.page import Page, page
 Codes = npt.NDArray[np.int64]
 SHORTEST, LONGEST = 10, 80  # characters
 CONTEXT = 2  # characters that the forger looks at
-TRAIN, TEST = 12000, 4000
+TRAIN, TEST = 8000, 4000
 
 
-@page("Sequences and images of any size", minutes=4)
+@page("Sequences of any length", minutes=2)
 def sequences(page: Page) -> None:
-    """Convolutions need no fixed size: along a text of any length (Collobert and Weston, ICML 2008;
-    Kim, EMNLP 2014), and over images of any height and width (Matan, Burges, LeCun and Denker, NIPS
-    1991; Long, Shelhamer and Darrell, CVPR 2015)."""
-    _texts(page)
-    _images(page)
-
-
-# ---------------------------------------------------------------------- texts
-
-
-def _texts(page: Page) -> None:
+    """Convolutions in one dimension need no fixed length: Collobert and Weston, ICML 2008; Kim,
+    EMNLP 2014. They read texts character by character, beside a bidirectional LSTM."""
     split = shakespeare(page)
     parts: list[Any] = list(split)
     vocabulary = len(parts[0].classes)
@@ -68,7 +57,7 @@ def _texts(page: Page) -> None:
         )  # fmt: skip
         parameters = sum(p.numel() for p in net.parameters())
         rows.append((name, parameters, history[-1].accuracy, history[-1].test_accuracy))
-        answers[name] = _answers(page, net, test) == truth
+        answers[name] = answers_of(page, net, test) == truth
     page.table(("net", "parameters", "training accuracy", "test accuracy"), rows)
     lengths = (test != vocabulary).sum(1)
     _by_length(page, answers, lengths)
@@ -113,7 +102,7 @@ def show(codes: Codes, classes: tuple[str, ...]) -> str:
     return f"`{decode(codes[codes < len(classes)], classes)}`".replace("\n", "⏎").replace("|", "¦")
 
 
-def _answers(page: Page, net: Any, inputs: npt.NDArray[Any]) -> Codes:
+def answers_of(page: Page, net: Any, inputs: npt.NDArray[Any]) -> Codes:
     net.eval()
     found = []
     with no_grad():
@@ -131,57 +120,3 @@ def _by_length(page: Page, answers: dict[str, Any], lengths: Codes) -> None:
             axes.plot(edges[:-1] + 5, shares, marker="o", label=name)
         axes.set(xlabel="characters", ylabel="accuracy")
         axes.legend()
-
-
-# ---------------------------------------------------------------------- images
-
-
-def _images(page: Page) -> None:
-    page.text(
-        "One fully convolutional net learns the digits of MNIST, 28×28, and of USPS, 16×16, as "
-        "they are, in turns: its scores at every place are averaged over the image, whatever its "
-        "size."
-    )
-    large = page.mnist(12000, 2000)
-    small = page.usps()
-    net = FullyConvolutional(width=16).to(page.device)
-    optimizer = optim.Adam(net.parameters(), lr=2e-3)
-    untrained = _accuracies(page, net, large, small)
-    for _ in range(page.pick(3, 1)):
-        for x, y, x_test, y_test in (large, small):
-            page.fit(net, (x, y), (x_test, y_test), epochs=1, optimizer=optimizer)
-    trained = _accuracies(page, net, large, small)
-    names = ("MNIST, 28×28", "USPS, 16×16")
-    head = ("images", "test accuracy before", "after")
-    page.table(head, list(zip(names, untrained, trained, strict=True)))
-    page.check("MNIST above 96 %", trained[0] > 0.96, f"{trained[0]:.2%}")
-    page.check("USPS above 92 %, with the same weights", trained[1] > 0.92, f"{trained[1]:.2%}")
-    _strip(page, net, large[2][:6], large[3][:6])
-
-
-def _accuracies(page: Page, net: Any, *sets: Any) -> list[float]:
-    return [float(np.mean(_answers(page, net, x) == y)) for _, _, x, y in sets]
-
-
-def _strip(page: Page, net: Any, digits: npt.NDArray[Any], labels: Codes) -> None:
-    """A row of digits in one image, and what the net sees where."""
-    strip = np.concatenate(list(digits), 2)[None]  # (1, 1, 28, 168)
-    with no_grad():
-        scores = net.scores(Tensor(strip, device=page.device)).numpy()[0]
-    columns = softmax(scores.mean(1).T)  # (places, classes)
-    caption = (
-        f"One image of {strip.shape[2]}×{strip.shape[3]} with {len(digits)} digits, in one pass: "
-        "below it the probability of each digit at every fourth column"
-    )
-    with page.axes("strip", caption, 2, 1, size=(6, 2.8)) as (top, bottom):
-        top.imshow(strip[0, 0], cmap="gray")
-        top.axis("off")
-        extent = (0, strip.shape[3], 9.5, -0.5)
-        bottom.imshow(columns.T, aspect="auto", cmap="Blues", extent=extent, vmin=0, vmax=1)
-        bottom.set(ylabel="digit", yticks=range(0, 10, 2))
-        bottom.grid(False)
-    width = columns.shape[0] // len(digits)
-    middles = columns.reshape(len(digits), width, -1)[:, width // 2]
-    right = int((middles.argmax(1) == labels).sum())
-    claim = "most digits of the row are read at their middles"
-    page.check(claim, right > len(digits) / 2, f"{right} of {len(digits)}")
