@@ -1,6 +1,7 @@
 """What a page of the zoo writes, and what it refuses."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,3 +114,11 @@ def test_an_unknown_page_suggests_the_nearest(write):
     write(lenet5)
     with pytest.raises(TrainingError, match="did you mean lenet5"):
         zoo.info("lenet")
+
+
+def test_every_recipe_is_in_the_guide():
+    root = Path(__file__).resolve().parents[2]
+    guide = (root / "docs/zoo.md").read_text(encoding="utf-8")
+    recipes = [file.stem for file in (root / "gpudl/models/recipes").glob("*.json")]
+    assert recipes
+    assert [name for name in recipes if f"`{name}`" not in guide] == []
