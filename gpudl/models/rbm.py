@@ -153,7 +153,13 @@ def in_batches(module: Callable[[Tensor], Tensor], data: Tensor, batch_size: int
     return gpudl.cat(parts, 0)
 
 
-@register(input_shape=(1, 28, 28), dataset="mnist", source="Larochelle and Bengio", year=2008)
+@register(
+    input_shape=(1, 28, 28),
+    dataset="mnist",
+    source="Larochelle and Bengio",
+    year=2008,
+    training={"epochs": 10, "batch_size": 100, "lr": 3e-3},
+)
 def rbm(
     num_classes: int = 10, in_channels: int = 1, image_size: int = 28, hidden: int = 500
 ) -> ClassificationRBM:
