@@ -42,9 +42,9 @@ def dbm(page: Page) -> None:
     )
     page.table(head, rows, caption)
     page.text(
-        "The paper trained nets of 500 and 1000 units for hundreds of epochs on digits sampled "
-        "from the grey values, and reports a bound of -84.62 nats; with rounded digits numbers "
-        "compare only roughly."
+        "The paper's net of 500 and 1000 units, trained for much longer on digits sampled from the "
+        "grey values, reaches a bound of -84.62 nats; with rounded digits numbers compare only "
+        "roughly."
     )
     _draw(page, net, test)
     measured = f"{first[1]:.1f} to {last[1]:.1f} nats"
