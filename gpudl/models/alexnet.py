@@ -124,6 +124,17 @@ def start_as_in_paper(net: AlexNet, ones: Sequence[nn.Module]) -> None:
                 init.constant_(layer.bias, float(any(layer is other for other in ones)))
 
 
+def start_with_equal_chances(net: nn.Module, last: nn.Linear) -> None:
+    """Weights normal as in He et al. 2015, biases 0; the last layer's weights nearly 0, so that all
+    classes are alike at first."""
+    for layer in net.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                init.zeros_(layer.bias)
+    init.normal_(last.weight, 0.0, 0.01)
+
+
 @register(
     input_shape=(3, 224, 224),
     dataset="cifar-10",
@@ -188,10 +199,5 @@ def alexnet_small(
     net = AlexNet(
         stages, num_classes, in_channels, maps=4, hidden=hidden, dropout=dropout, without=without
     )
-    for layer in net.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                init.zeros_(layer.bias)
-    init.normal_(net.classifier[-1].weight, 0.0, 0.01)  # starts with equal chances
+    start_with_equal_chances(net, net.classifier[-1])
     return net

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpudl import nn
+from gpudl.models.alexnet import start_with_equal_chances
 from gpudl.models.registry import register
 from gpudl.nn import init
 from gpudl.tensor import Tensor
@@ -137,10 +138,5 @@ def zfnet_small(
 ) -> ZFNet:
     """ZFNet's layers for images of 32x32"""
     net = ZFNet(widths, num_classes, in_channels, hidden, dropout, small=True)
-    for layer in net.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                init.zeros_(layer.bias)
-    init.normal_(net.classifier[-1].weight, 0.0, 0.01)  # starts with equal chances
+    start_with_equal_chances(net, net.classifier[-1])
     return net
