@@ -6,9 +6,8 @@ takes nodes by falling number and thus sees every gradient of an output before i
 
 from __future__ import annotations
 
-import heapq
 import itertools
-import threading
+from _thread import _local  # threading.local; the module itself takes a millisecond to import
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -28,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Version = list[int]  # one counter, shared by all tensors that share memory
 
 
-class _Mode(threading.local):
+class _Mode(_local):
     recording = True
 
 
@@ -165,6 +164,8 @@ def run_backward(
 ) -> dict[int, Array]:
     """Walk back from `roots` (tensor, its gradient). Leaves accumulate into `.grad`; with `only`,
     nothing is accumulated and the gradients of those tensors are returned by their id."""
+    import heapq  # here: not all that import gpudl go backward
+
     pending: dict[Node, list[Array | None]] = {}
     heap: list[Node] = []
     leaf_grads: dict[int, tuple[Tensor, Array]] = {}

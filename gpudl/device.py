@@ -7,7 +7,7 @@ its hand-written kernels (one source, built twice), meta only infers shapes.
 from __future__ import annotations
 
 import os
-import threading
+from _thread import _local  # threading.local; the module itself takes a millisecond to import
 from collections.abc import Callable
 from functools import cache, cached_property
 from types import ModuleType
@@ -24,7 +24,7 @@ from gpudl.machine import H100, Machine, machine_of
 from gpudl.op import Array, Op, Spec, is_floating
 
 
-class _Chosen(threading.local):
+class _Chosen(_local):
     """The devices of the with statements that this thread is in, the innermost last."""
 
     devices: tuple[Device, ...] = ()

@@ -19,7 +19,7 @@ All arrays have three spatial axes here; `Geometry` says how windows lie over th
 from __future__ import annotations
 
 import math
-import threading
+from _thread import _local  # threading.local; the module itself takes a millisecond to import
 from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 4 << 20  # of columns: about what a core's share of the last cache holds
 
 
-class _Kept(threading.local):
+class _Kept(_local):
     """Memory that a thread uses again and again."""
 
     memory = np.empty(0, np.uint8)
