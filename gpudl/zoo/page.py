@@ -36,6 +36,15 @@ class Info(NamedTuple):
     function: Function
 
 
+class Published(NamedTuple):
+    """A number that a paper reports, and ours."""
+
+    what: str
+    paper: str
+    ours: str
+    source: str
+
+
 class Check(NamedTuple):
     """A claim of a page, whether it held, and what was measured."""
 
@@ -97,6 +106,7 @@ class Page:
         self.quick, self.seed, self.device = quick, seed, device
         self.parts: list[str] = []
         self.checks: list[Check] = []
+        self.published: list[Published] = []
         self.data: dict[str, tuple[int, int]] = {}  # name: images used (for training, testing)
 
     # ------------------------------------------------------------------ what is written
@@ -119,6 +129,13 @@ class Page:
     def check(self, claim: str, holds: bool | np.bool_, measured: str) -> None:
         """A claim of this page, and what was measured. One that does not hold fails a full run."""
         self.checks.append(Check(claim, bool(holds), measured))
+
+    def beside(self, what: str, paper: Any, ours: Any, source: str) -> None:
+        """A number of a paper beside ours. source: paper and place, "He et al. 2016, table 6" say.
+
+        Where ours was measured otherwise (less training, a smaller net), `what` says so.
+        """
+        self.published.append(Published(what, self._cell(paper), self._cell(ours), source))
 
     def image(self, name: str, pixels: Array, caption: str) -> None:
         """A picture of pixels as they are: (H, W) or (H, W, 3), uint8 or fractions in [0, 1]."""

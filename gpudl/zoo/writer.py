@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def write(
         "data": page.data,
         "seconds": round(time.perf_counter() - wall, 1),
         "processor_seconds": round(time.process_time() - busy, 1),
+        "published": [number._asdict() for number in page.published],
         "checks": [check._asdict() for check in page.checks],
     }
     write_text(folder / f"{found.name}.md", _markdown(found, page, record))
@@ -49,42 +51,58 @@ def write(
 
 def write_index(out: Path | str) -> None:
     """The list of all pages in a folder, with what each claims and measured."""
-    lines = [
-        "# The zoo",
-        "",
-        "What each system shows on real data. Each page is written by `make zoo-NAME`; its numbers",
-        "and pictures come from the run that is named at its end.",
-        "",
-        "| page | shows | measured |",
-        "| --- | --- | --- |",
-    ]
+    claims, numbers = [], []
     for file in sorted(Path(out).glob("*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
-        claims = "<br>".join(check["claim"] for check in record["checks"])
+        link = f"[{record['title']}]({record['page']}.md)"
+        made = "<br>".join(check["claim"] for check in record["checks"])
         measured = "<br>".join(_measured(check, record["quick"]) for check in record["checks"])
-        lines.append(f"| [{record['title']}]({record['page']}.md) | {claims} | {measured} |")
+        claims.append((link, made, measured))
+        for number in record.get("published", ()):
+            ours = _marked(number["ours"], record["quick"])
+            numbers.append((link, number["what"], number["paper"], ours, number["source"]))
+    parts = [
+        "# The zoo",
+        "What each system shows on real data. Each page is written by `make zoo-NAME`; its\n"
+        "numbers and pictures come from the run that is named at its end.",
+        _table(("page", "shows", "measured"), claims),
+    ]
+    if numbers:
+        parts += [
+            "## Beside the papers",
+            _table(("page", "", "published", "here", "source"), numbers),
+        ]
     missing = [name for name in names() if not (Path(out) / f"{name}.json").exists()]
     if missing:
-        lines += ["", f"Not run here yet: {', '.join(missing)}."]
-    write_text(Path(out) / INDEX, "\n".join(lines) + "\n")
+        parts.append(f"Not run here yet: {', '.join(missing)}.")
+    write_text(Path(out) / INDEX, "\n\n".join(parts) + "\n")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 
 def _measured(check: dict[str, Any], quick: bool) -> str:
     """What the index says of a claim; one that does not hold is marked."""
-    if quick:
-        return f"{check['measured']} (a quick run: means nothing)"
-    return str(check["measured"]) if check["holds"] else f"**does not hold**: {check['measured']}"
+    if quick or check["holds"]:
+        return _marked(check["measured"], quick)
+    return f"**does not hold**: {check['measured']}"
+
+
+def _marked(number: str, quick: bool) -> str:
+    return f"{number} (a quick run: means nothing)" if quick else number
 
 
 def _markdown(found: Info, page: Page, record: dict[str, Any]) -> str:
     intro = inspect.cleandoc(found.function.__doc__ or "")
     parts = [f"# {found.title}", intro, *page.parts]
+    if page.published:
+        parts.append(_table(("", "published", "here", "source"), page.published))
     if page.checks:
         rows = [
-            f"| {'yes' if check.holds else 'no'} | {check.claim} | {check.measured} |"
-            for check in page.checks
+            ("yes" if check.holds else "no", check.claim, check.measured) for check in page.checks
         ]
-        parts.append("\n".join(["| holds | claim | measured |", "| --- | --- | --- |", *rows]))
+        parts.append(_table(("holds", "claim", "measured"), rows))
     data = ", ".join(
         f"{name} ({train:,} to learn from, {test:,} to judge by)"
         for name, (train, test) in page.data.items()

@@ -36,11 +36,13 @@ def test_a_page_has_its_parts_in_order(write, tmp_path):
         page.image("dots", np.eye(4), "Dots")
         with page.axes("curve", "A curve") as axes:
             axes.plot([1, 2])
+        page.beside("test error", "0.95 %", "0.94 %", "LeCun et al. 1998")
         page.check("it works", True, "2 of 2")
 
     text, record = write(two_words, seed=3)
     order = ["# A title", "The first paragraph.", "A thought.", "*Sizes*", "| a | 1,234 | 0.1235 |",
              "![Dots](two-words-dots.png)", "![A curve](two-words-curve.png)",
+             "| test error | 0.95 % | 0.94 % | LeCun et al. 1998 |",
              "| yes | it works | 2 of 2 |", "gpudl zoo two-words --seed 3"]  # fmt: skip
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
     assert np.array(Image.open(tmp_path / "two-words-dots.png")).tolist() == (
@@ -97,11 +99,13 @@ def test_training_on_a_page_learns_and_repeats(write):
 def test_the_index_says_what_was_measured_and_what_is_missing(write, tmp_path):
     def claim(page):
         page.check("the sky is blue", False, "grey")
+        page.beside("wavelength in nm", 450, 470, "a book")
 
     write(claim)
     zoo.write_index(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "[A title](claim.md) | the sky is blue | **does not hold**: grey |" in text
+    assert "[A title](claim.md) | wavelength in nm | 450 | 470 | a book |" in text
     (tmp_path / "claim.json").unlink()
     zoo.write_index(tmp_path)
     assert "Not run here yet: claim." in (tmp_path / "README.md").read_text()
