@@ -1,19 +1,50 @@
-"""List the models: parameters, multiply-adds of one input, usual data set, year and source."""
+"""List the models: parameters, multiply-adds of one input, usual data set, year and source.
+
+With a name: that model, layer by layer, and its options.
+"""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 
+from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="show its layers and options")
     parser.add_argument("--recipes", action="store_true", help="list the full trainings instead")
 
 
 def run(options: argparse.Namespace) -> int:
-    print(_recipes() if options.recipes else _models())
+    if options.model is not None and options.recipes:
+        raise CommandError(f"models: give {options.model} or --recipes, not both")
+    if options.model is not None:
+        print(_model(options.model))
+    else:
+        print(_recipes() if options.recipes else _models())
     return 0
+
+
+def _model(name: str) -> str:
+    from gpudl.train.prepare import find_model
+
+    info = find_model(name)
+    known = inspect.signature(info.build).parameters.values()
+    settings = ", ".join(f"{key} {value}" for key, value in info.training.items())
+    dated = info.year is None or str(info.year) in info.source
+    published = info.source if dated else f"{info.source}, {info.year}"
+    return "\n".join(
+        [
+            f"{info.name}: {info.description}",
+            f"source: {published}",
+            f"trained on: {info.dataset}; {settings or 'the usual settings'}",
+            f"options: {', '.join(f'{p.name}={p.default!r}' for p in known)}",
+            "",
+            str(info.summary()),
+        ]
+    )
 
 
 def _recipes() -> str:

@@ -77,6 +77,14 @@ def test_models(gpudl):
     assert "mlp" in out
 
 
+def test_one_model_with_its_layers_and_options(gpudl):
+    out = gpudl("models", "mlp").out
+    assert "hidden=(256, 128)" in out
+    assert re.search(r"Linear\) +1×128 +32,896 +32,768", out)
+    assert "did you mean 'conv_vae' or 'dense_vae'" in gpudl("models", "vae").err
+    assert "not both" in gpudl("models", "mlp", "--recipes").err
+
+
 def test_doctor_names_everything(gpudl):
     result = gpudl("doctor")
     assert result.code == 0
