@@ -224,14 +224,15 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 TRAINING = {"lr": 1e-3, "epochs": 5}
 
 
-def _small(in_channels: int, image_size: int, num_classes: int) -> GAN:
-    """Nets for images of a side that 4 divides, the first layer a quarter of it."""
+def _small(in_channels: int, image_size: int, num_classes: int, width: int) -> GAN:
+    """Nets for images of a side that 4 divides, the first layer a quarter of it. width: maps next
+    to the image; the layer further in has twice as many."""
     if image_size % 4:
         raise ValueError(f"dcgan: image_size is {image_size}; it must be a multiple of 4")
     start = image_size // 4
     return GAN(
-        Generator(64, in_channels, (32, 16), start, num_classes),
-        Discriminator(in_channels, (16, 32), start, num_classes),
+        Generator(64, in_channels, (2 * width, width), start, num_classes),
+        Discriminator(in_channels, (width, 2 * width), start, num_classes),
     )
 
 
@@ -243,9 +244,9 @@ def _small(in_channels: int, image_size: int, num_classes: int) -> GAN:
     training=TRAINING,
     task="own",
 )
-def dcgan(in_channels: int = 1, image_size: int = 28) -> GAN:
+def dcgan(in_channels: int = 1, image_size: int = 28, width: int = 16) -> GAN:
     """A small DCGAN: a generator and a discriminator of two strided layers and one more"""
-    return _small(in_channels, image_size, 0)
+    return _small(in_channels, image_size, 0, width)
 
 
 @register(
@@ -256,6 +257,8 @@ def dcgan(in_channels: int = 1, image_size: int = 28) -> GAN:
     training=TRAINING,
     task="own",
 )
-def conditional_dcgan(num_classes: int = 10, in_channels: int = 1, image_size: int = 28) -> GAN:
+def conditional_dcgan(
+    num_classes: int = 10, in_channels: int = 1, image_size: int = 28, width: int = 16
+) -> GAN:
     """A small DCGAN that draws images of the class it is asked for"""
-    return _small(in_channels, image_size, num_classes)
+    return _small(in_channels, image_size, num_classes, width)

@@ -29,7 +29,10 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 class VAE(nn.Module):
     """encoder: images -> (N, 2·latent), mean and log variance; decoder: codes (N, latent) -> logits
-    of the pixels (N, …)."""
+    of the pixels (N, …). threshold: `loss` takes brighter pixels as 1 and others as 0, None takes
+    them as they are."""
+
+    threshold: float | None = None
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent: int) -> None:
         super().__init__()
@@ -69,6 +72,8 @@ class VAE(nn.Module):
 
     def loss(self, x: Tensor) -> Tensor:
         """The mean over images of the negative evidence bound, in nats."""
+        if self.threshold is not None:
+            x = (x > self.threshold).to(x.dtype)
         error, divergence = self.bound(x)
         return (error + divergence).mean()
 
@@ -101,12 +106,14 @@ class DenseVAE(VAE):
         shape: tuple[int, int, int] = (1, 28, 28),
         hidden: Sequence[int] = (500, 500),
         latent: int = 20,
+        threshold: float | None = None,
     ) -> None:
         pixels = math.prod(shape)
         there = _dense([pixels, *hidden, 2 * latent])
         back = _dense([latent, *reversed(hidden), pixels])
         encoder, decoder = nn.Sequential(nn.Flatten(), *there), nn.Sequential(*back, Maps(shape))
         super().__init__(encoder, decoder, latent)
+        self.threshold = threshold
 
 
 class ConvVAE(VAE):
@@ -170,9 +177,10 @@ def dense_vae(
     image_size: int = 28,
     hidden: Sequence[int] = (500, 500),
     latent: int = 20,
+    threshold: float | None = None,
 ) -> DenseVAE:
     """A variational autoencoder, 784-500-500 and 20 normal numbers of code, and back"""
-    return DenseVAE((in_channels, image_size, image_size), hidden, latent)
+    return DenseVAE((in_channels, image_size, image_size), hidden, latent, threshold)
 
 
 @register((1, 28, 28), "mnist", SOURCE, 2014, training={"lr": 1e-3}, task="reconstruction")

@@ -23,7 +23,8 @@ class Training:
     """Hyper-parameters, each of which decides the resulting bits.
 
     schedule: of the learning rate. cosine: to 0 after a linear warm-up over a tenth of the steps;
-    step: a tenth after each of the epochs `milestones`, without any after each third of the epochs;
+    step: a tenth after each of the epochs `milestones`, without any after each third of the epochs,
+    and a tenth in the first `warm_up` epochs too (He et al. 2016, section 4.2, for 110 layers);
     sqrt: 1/√t in epochs; plateau: half after 3 epochs without a lower test loss. augment: random
     changes of the training images. shift: by up to `shift` pixels; flip: left to right. clip: the
     most that the norm of all gradients may be. window: characters in a sequence of a language
@@ -40,6 +41,7 @@ class Training:
     weight_decay: float = 0.0
     schedule: str = "cosine"
     milestones: tuple[int, ...] = ()
+    warm_up: int = 0
     augment: str = "shift"
     shift: int = 2
     clip: float | None = None
@@ -132,7 +134,7 @@ def default_training(
 
 def _check(training: Training) -> None:
     least = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0, "blas_threads": 1, "window": 1}
-    least["shift"] = 0
+    least["shift"] = least["warm_up"] = 0
     for name, smallest in least.items():
         value = getattr(training, name)
         if value is not None and value < smallest:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -147,12 +149,11 @@ def _schedule(optimizer: Any, training: Training, steps: int) -> Schedule | None
     kind, epochs = training.schedule, training.epochs
     if kind == "cosine":
         return Schedule(lr_scheduler.LambdaLR(optimizer, WarmCosine(steps)))
-    if kind == "step" and training.milestones:
-        steps_at = list(training.milestones)
-        return Schedule(lr_scheduler.MultiStepLR(optimizer, steps_at, STEP_FACTOR), every="epoch")
     if kind == "step":
         every = max(1, math.ceil(epochs * STEP_EPOCHS))
-        return Schedule(lr_scheduler.StepLR(optimizer, every, STEP_FACTOR), every="epoch")
+        steps_at = training.milestones or tuple(range(every, epochs, every))
+        factor = Steps(steps_at, training.warm_up)
+        return Schedule(lr_scheduler.LambdaLR(optimizer, factor), every="epoch")
     if kind == "sqrt":
         return Schedule(lr_scheduler.InverseSqrtLR(optimizer), every="epoch")
     if kind == "plateau":
@@ -161,6 +162,19 @@ def _schedule(optimizer: Any, training: Training, steps: int) -> Schedule | None
         )
         return Schedule(schedule, every="epoch", metric="test_loss")
     return None
+
+
+class Steps:
+    """Factor of the learning rate by epoch: a tenth while warming up, then 1, and a tenth of what
+    it was after each milestone."""
+
+    def __init__(self, milestones: Sequence[int], warm_up: int = 0) -> None:
+        self.milestones, self.warm_up = sorted(milestones), warm_up
+
+    def __call__(self, epoch: int) -> float:
+        if epoch < self.warm_up:
+            return STEP_FACTOR
+        return STEP_FACTOR ** bisect_right(self.milestones, epoch)
 
 
 class WarmCosine:

@@ -48,9 +48,9 @@ def learn(
     change: Change | None = None,
 ) -> dict[str, Array]:
     """Loss and share of errors on each split of `judged`, (epochs + 1, 2): before the first pass
-    over `train` and after each. change: what is done to the images of a batch."""
+    over `train` and after each. The net is on the page's device. change: what is done to the images
+    of a batch."""
     rng = np.random.default_rng(page.seed)
-    net.to(page.device)
     curves = {name: [judge(page, net, split)] for name, split in judged.items()}
     for _ in range(page.pick(epochs, 1)):
         order = rng.permutation(len(train[0]))

@@ -25,6 +25,14 @@ from gpudl.zoo.page import Array, Page, page
 FEW, TEST = 500, 2000  # images to learn from, and to judge by
 WIDTHS = (784, 256, 128, 10)
 PASSES = 50
+MOVED = RandomCrop(28, padding=2, fill=BACKGROUND)
+HELD: dict[str, tuple[float, float, Any]] = {  # weight decay, dropout, change of the images
+    "nothing": (0.0, 0.0, None),
+    "weight decay": (1.0, 0.0, None),
+    "dropout": (0.0, 0.5, None),
+    "moved digits": (0.0, 0.0, MOVED),
+    "all three": (1.0, 0.2, MOVED),
+}
 WRONG, PATIENCE = 0.3, 5  # share of wrong labels, passes without progress
 DROPOUTS = ((0.0, 0.0), (0.0, 0.5), (0.2, 0.5), (0.2, 0.8))  # pixels, hidden units
 DROPOUT_PASSES = 30
@@ -56,17 +64,9 @@ def overfit(page: Page, few: Split, test: Split) -> None:
         "trained until nothing is wrong on them, then with weight decay, with dropout, with digits "
         "that are moved by up to 2 pixels each time they are seen, and with all of these."
     )
-    moved = RandomCrop(28, padding=2, fill=BACKGROUND)
-    held: dict[str, tuple[float, float, Any]] = {  # weight decay, dropout, change of the images
-        "nothing": (0.0, 0.0, None),
-        "weight decay": (1.0, 0.0, None),
-        "dropout": (0.0, 0.5, None),
-        "moved digits": (0.0, 0.0, moved),
-        "all three": (1.0, 0.2, moved),
-    }
     curves: dict[str, dict[str, Array]] = {}
-    for name, (decay, share, change) in held.items():
-        net = perceptron(WIDTHS, share)
+    for name, (decay, share, change) in HELD.items():
+        net = perceptron(WIDTHS, share).to(page.device)
         optimizer = optim.AdamW(net.parameters(), lr=1e-3, weight_decay=decay)
         judged = {"train": few, "test": test}
         curves[name] = learn(page, net, few, judged, PASSES, optimizer, change)
@@ -101,7 +101,7 @@ def early_stopping(page: Page, few: Split, rest: Split, test: Split) -> None:
         f"digits tell when: training ends when their loss has not fallen for {PATIENCE} passes, "
         "and the weights of the best pass are kept. Prechelt 1998, Early stopping: but when?"
     )
-    net = perceptron(WIDTHS)
+    net = perceptron(WIDTHS).to(page.device)
     judged = {"training": (few[0], wrong), "validation": rest, "test": test}
     optimizer = optim.Adam(net.parameters(), lr=1e-3)
     curves = learn(page, net, judged["training"], judged, PASSES, optimizer)
@@ -141,7 +141,7 @@ def dropout(page: Page, part: Split, test: Split) -> None:
     )
     curves = {}
     for pixels, units in DROPOUTS:
-        net = perceptron(WIDTHS, units, pixels)
+        net = perceptron(WIDTHS, units, pixels).to(page.device)
         optimizer = optim.Adam(net.parameters(), lr=1e-3)
         judged = {"train": part, "test": test}
         curves[pixels, units] = learn(page, net, part, judged, DROPOUT_PASSES, optimizer)

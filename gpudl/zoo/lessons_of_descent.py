@@ -17,6 +17,12 @@ from gpudl.zoo.page import Array, Page
 RATE, STEPS, STARTS = 0.4, 800, (1e-8, 1e-4, 1e-2, 1e-1)
 DEEP, RATES, NORMALISED_PASSES = 5, (0.01, 0.1, 1.0), 5
 LAYERS, WIDTH, INIT_PASSES = 8, 64, 4
+FILLS: dict[str, Callable[[Any], Any]] = {
+    "zero": init.zeros_,
+    "deviation 0.01": lambda w: init.normal_(w, 0, 0.01),
+    "He": init.kaiming_normal_,
+    "deviation 0.5": lambda w: init.normal_(w, 0, 0.5),
+}
 SCALES = (0.001, 0.01, 0.1)  # rates of the lesson on inputs
 INPUT_PASSES = 3
 
@@ -66,7 +72,7 @@ def _landscape(page: Page, axis: Any) -> None:
     for start in ((-1.4, 1.38), (-1.0, 0.9), (1.2, -1.21), (0.6, -0.64), (0.02, 0.01)):
         path = [np.array(start, np.float32)]
         for _ in range(page.pick(150, 5)):
-            weights = tensor(path[-1], requires_grad=True)
+            weights = tensor(path[-1], device=page.device, requires_grad=True)
             loss = (1 - weights[0] * weights[1]) ** 2 / 2
             loss.backward()
             path.append(path[-1] - np.float32(0.1) * np.asarray(weights.grad))
@@ -81,9 +87,10 @@ def linear_net(page: Page, images: Array, labels: Array, start: float) -> tuple[
     x = place(page, (small - small.mean(0)).astype(np.float32))
     y = place(page, (np.eye(10)[labels] - 0.1).astype(np.float32))
     net = nn.Sequential(nn.Linear(196, 32, bias=False), nn.Linear(32, 10, bias=False))
+    net.to(page.device)
     for weight in net.parameters():
         init.normal_(weight, 0, start)
-    optimizer = optim.SGD(net.to(page.device).parameters(), lr=RATE)
+    optimizer = optim.SGD(net.parameters(), lr=RATE)
     losses, slopes = [], []
     for _ in range(page.pick(STEPS, 4)):
         loss = ((net(x) - y) ** 2).sum() / (2 * len(images))
@@ -125,7 +132,7 @@ def batch_norm(page: Page, part: Split, test: Split) -> None:
     found: dict[tuple[bool, float], Array] = {}
     for rate in RATES:
         for normalised in (False, True):
-            net = build(normalised)
+            net = build(normalised).to(page.device)
             optimizer = optim.SGD(net.parameters(), lr=rate, momentum=0.9)
             curve = learn(page, net, part, {"test": test}, NORMALISED_PASSES, optimizer)
             found[normalised, rate] = curve["test"]
@@ -153,20 +160,10 @@ def initialisation(page: Page, part: Split, test: Split) -> None:
         "only where that is 1, as He et al. 2015 (arXiv:1502.01852, equation 10) choose it, do "
         "signals and gradients neither die nor explode."
     )
-    kinds: dict[str, Callable[[Any], Any]] = {
-        "zero": init.zeros_,
-        "deviation 0.01": lambda w: init.normal_(w, 0, 0.01),
-        "He": init.kaiming_normal_,
-        "deviation 0.5": lambda w: init.normal_(w, 0, 0.5),
-    }
     rows, sizes = [], {}
-    for name, fill in kinds.items():
+    for name, fill in FILLS.items():
         net = perceptron((784, *(WIDTH,) * LAYERS, 10)).to(page.device)
-        for layer in net:
-            if isinstance(layer, nn.Linear):
-                fill(layer.weight)
-                if layer.bias is not None:
-                    init.zeros_(layer.bias)
+        _start(net, fill)
         signals, gradients = flow(page, net, (part[0][:200], part[1][:200]))
         sizes[name] = signals, gradients
         optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
@@ -175,6 +172,26 @@ def initialisation(page: Page, part: Split, test: Split) -> None:
                      percent(curve[-1, ERROR])))  # fmt: skip
     page.table(("weights", "first layer's signals", "last hidden layer's", "gradient at the first",
                 f"test errors after {INIT_PASSES} passes"), rows)  # fmt: skip
+    _draw_flow(page, sizes)
+    errors = {row[0]: float(str(row[4]).rstrip("%")) for row in rows}
+    ratio = sizes["He"][0][-1] / sizes["He"][0][0]
+    page.check(f"He's weights keep the signals' size through {LAYERS} layers",
+               0.2 < ratio < 5, f"last over first: {ratio:.2f}")  # fmt: skip
+    page.check("with them the net learns; with zeros or small ones it does not",
+               errors["He"] < 20 and min(errors["zero"], errors["deviation 0.01"]) > 70,
+               ", ".join(f"{name}: {value} %" for name, value in errors.items()))  # fmt: skip
+
+
+def _start(net: nn.Sequential, fill: Callable[[Any], Any]) -> None:
+    """Weights by `fill`, biases 0."""
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            fill(layer.weight)
+            if layer.bias is not None:
+                init.zeros_(layer.bias)
+
+
+def _draw_flow(page: Page, sizes: dict[str, tuple[Array, Array]]) -> None:
     with page.axes("initialisation", "Deviation of the signals (left) and of the weights' "
                    "gradients (right) in each layer, before training", 1, 2) as axes:  # fmt: skip
         for name, pair in sizes.items():
@@ -184,13 +201,6 @@ def initialisation(page: Page, part: Split, test: Split) -> None:
         for axis in axes:
             axis.set(yscale="log", ylim=(1e-20, 1e8), xlabel="layer")
         axes[0].legend()
-    errors = {row[0]: float(str(row[4]).rstrip("%")) for row in rows}
-    ratio = sizes["He"][0][-1] / sizes["He"][0][0]
-    page.check(f"He's weights keep the signals' size through {LAYERS} layers",
-               0.2 < ratio < 5, f"last over first: {ratio:.2f}")  # fmt: skip
-    page.check("with them the net learns; with zeros or small ones it does not",
-               errors["He"] < 20 and min(errors["zero"], errors["deviation 0.01"]) > 70,
-               ", ".join(f"{name}: {value} %" for name, value in errors.items()))  # fmt: skip
 
 
 def flow(page: Page, net: nn.Sequential, split: Split) -> tuple[Array, Array]:
@@ -246,7 +256,7 @@ def inputs(page: Page, part: Split, test: Split) -> None:
 
 
 def _with_rate(page: Page, part: Split, test: Split, rate: float) -> Array:
-    net = perceptron((784, 64, 10))
+    net = perceptron((784, 64, 10)).to(page.device)
     optimizer = optim.SGD(net.parameters(), lr=rate)
     return learn(page, net, part, {"test": test}, INPUT_PASSES, optimizer)["test"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from gpudl import models
+from gpudl import models, nn
+from gpudl.data import Split
+from gpudl.train import Row
 from gpudl.train.recipe_file import read_recipe
 from gpudl.zoo.language import BATCH, CLIP, WINDOW, shakespeare, show_sample, train_on_text
 from gpudl.zoo.page import Page, page
@@ -28,17 +30,36 @@ def lstm(page: Page) -> None:
         "beginning on with the state carried along. A guess among all characters alike costs "
         f"{math.log(len(split.train.classes)):.2f} nats."
     )
-    histories, rows = {}, []
-    for model_name, (title, lr) in NETS.items():
-        net = models.create(model_name, hidden=HIDDEN)
-        history = train_on_text(page, net, split, EPOCHS, lr)
-        histories[title] = history
-        last = history[-1]
-        parameters = sum(p.numel() for p in net.parameters())
-        bits = last.test_loss / math.log(2)
-        rows.append((title, parameters, last.loss, last.test_loss, bits))
+    trained = {
+        title: _train(page, model_name, split, lr) for model_name, (title, lr) in NETS.items()
+    }
+    histories = {title: history for title, (_, history) in trained.items()}
+    rows = []
+    for title, (net, history) in trained.items():
+        last, parameters = history[-1], sum(p.numel() for p in net.parameters())
+        rows.append((title, parameters, last.loss, last.test_loss, last.test_loss / math.log(2)))
     head = ("net", "parameters", "training nats", "test nats per character", "bits")
     page.table(head, rows, "After the last pass")
+    _draw(page, histories)
+    found = {title: history[-1].test_loss for title, history in histories.items()}
+    shown = ", ".join(f"{title} {loss:.3f}" for title, loss in found.items())
+    gated = max(found["LSTM"], found["GRU"])
+    page.check("gates help: LSTM and GRU below Elman's net", gated < found["Elman"], shown)
+    page.check("LSTM below 1.9 nats per character", found["LSTM"] < 1.9, f"{found['LSTM']:.3f}")
+    show_sample(page, trained["LSTM"][0], split, "the LSTM")
+    recipe = read_recipe("char-lstm-shakespeare")
+    page.text(
+        f"`gpudl train --recipe {recipe.name}` is the full training for a GPU: {recipe.expect}; "
+        f"measured: {recipe.measured or 'not yet'}."
+    )
+
+
+def _train(page: Page, model_name: str, split: Split, lr: float) -> tuple[nn.Module, list[Row]]:
+    net = models.create(model_name, hidden=HIDDEN)
+    return net, train_on_text(page, net, split, EPOCHS, lr)
+
+
+def _draw(page: Page, histories: dict[str, list[Row]]) -> None:
     with page.axes("curves", "Test loss after each pass over the text", size=(5, 3.2)) as axes:
         for title, history in histories.items():
             passes = [row.epoch for row in history]
@@ -46,14 +67,3 @@ def lstm(page: Page) -> None:
         axes.set(xlabel="pass", ylabel="nats per character")
         axes.set_xticks(passes)
         axes.legend()
-    found = {title: history[-1].test_loss for title, history in histories.items()}
-    shown = ", ".join(f"{title} {loss:.3f}" for title, loss in found.items())
-    gated = max(found["LSTM"], found["GRU"])
-    page.check("gates help: LSTM and GRU below Elman's net", gated < found["Elman"], shown)
-    page.check("LSTM below 1.9 nats per character", found["LSTM"] < 1.9, f"{found['LSTM']:.3f}")
-    show_sample(page, net, split, "the LSTM")
-    recipe = read_recipe("char-lstm-shakespeare")
-    page.text(
-        f"`gpudl train --recipe {recipe.name}` is the full training for a GPU: {recipe.expect}; "
-        f"measured: {recipe.measured or 'not yet'}."
-    )

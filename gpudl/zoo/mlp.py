@@ -73,7 +73,7 @@ def _activations(page: Page, split: Split) -> None:
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, (name, kind) in zip(axes.flat, ACTIVATIONS.items(), strict=False):
-            _draw(axis, name, kind())
+            _draw(page, axis, name, kind())
     found = {name: _accuracy(page, split, SMALL, name) for name in ACTIVATIONS}
     ranked = sorted(found.items(), key=lambda item: -item[1])
     half = -(-len(ranked) // 2)
@@ -88,14 +88,15 @@ def _activations(page: Page, split: Split) -> None:
                f"{worst} is the last with {least:.2%}")  # fmt: skip
 
 
-def _draw(axis: Any, name: str, activation: Any) -> None:
-    activation.eval()
-    x = tensor(np.linspace(-3, 3, 301, dtype=np.float32), requires_grad=True)
+def _draw(page: Page, axis: Any, name: str, activation: Any) -> None:
+    activation.to(page.device).eval()
+    points = np.linspace(-3, 3, 301, dtype=np.float32)
+    x = tensor(points, device=page.device, requires_grad=True)
     y = activation(x)
     y.sum().backward()
-    axis.plot(x.detach().numpy(), y.detach().numpy())
+    axis.plot(points, y.detach().numpy())
     slope = x.grad.numpy() if x.grad is not None else np.zeros(301)
-    axis.plot(x.detach().numpy(), slope, linewidth=0.8)
+    axis.plot(points, slope, linewidth=0.8)
     axis.set_axis_on()
     axis.set_title(name, fontsize=8)
     axis.set(ylim=(-2.2, 3.2), xticks=(-3, 0, 3), yticks=(-2, 0, 2))

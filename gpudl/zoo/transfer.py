@@ -202,6 +202,11 @@ def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
         ("net", "variance explained: value", "variance explained: lean"),
         [(name, *shares) for name, shares in found.items()],
     )
+    _claims(page, found)
+
+
+def _claims(page: Page, found: dict[str, list[float]]) -> None:
+    """found: of each net the variance explained, of the value and of the lean."""
     untrained, head, tuned = (found[name][0] for name in (UNTRAINED, HEAD, TUNED))
     page.check(
         "a regression head finds more in the net's features than in those of an untrained net",

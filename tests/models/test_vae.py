@@ -147,3 +147,13 @@ def test_a_few_steps_raise_the_bound(kind, device):
         losses.append(loss.item())
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
+
+
+def test_a_threshold_makes_grey_pixels_black_and_white():
+    grey = gpudl.tensor(np.random.default_rng(0).random((4, 1, 28, 28), np.float32))
+    net = vae.dense_vae(hidden=(8,), latent=2, threshold=0.5)
+    gpudl.manual_seed(0)
+    found = net.loss(grey)
+    net.threshold = None
+    gpudl.manual_seed(0)
+    assert found.item() == net.loss((grey > 0.5).to(grey.dtype)).item() != net.loss(grey).item()

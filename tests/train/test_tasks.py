@@ -12,7 +12,9 @@ from gpudl.cli import main
 from gpudl.models import registry
 from gpudl.train import Job, StoppedError, TrainingError, configure, load_weights
 from gpudl.train.objective import Supervised
+from gpudl.train.recipe import Steps
 from gpudl.train.recipe_file import read_recipe, recipe_names
+from gpudl.train.tasks import language
 
 CPU = {"epochs": 2, "batch_size": 32, "device": "cpu"}
 
@@ -40,7 +42,7 @@ class Noisy(nn.Module):
         self.register_buffer("chain", gpudl.zeros(4))
 
     def make_stepper(self, make_optimizer):
-        return Steps(self, make_optimizer)
+        return Stepper(self, make_optimizer)
 
     def judge(self, images, labels):
         return {"loss": self.difference(images), "ones": gpudl.ones(())}
@@ -53,7 +55,7 @@ class Noisy(nn.Module):
         return gpudl.rand(count, 1, 28, 28)
 
 
-class Steps:
+class Stepper:
     def __init__(self, model, make_optimizer):
         self.model = model
         self.optimizers = {
@@ -231,12 +233,23 @@ def test_recipes_are_read(tmp_path):
         read_recipe(str(path))
 
 
+def test_the_rate_falls_at_milestones_after_a_warm_up():
+    factors = [Steps((4, 6), warm_up=1)(epoch) for epoch in range(8)]
+    assert factors == pytest.approx([0.1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+    recipe = read_recipe("resnet110-cifar10").training  # He et al. 2016: 0.01, 0.1, 0.01, 0.001
+    rate = Steps(recipe["milestones"], recipe["warm_up"])
+    assert [recipe["lr"] * rate(epoch) for epoch in (0, 1, 81, 82, 123, 163)] == pytest.approx(
+        [0.01, 0.1, 0.1, 0.01, 0.001, 0.001]
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_short_form_of_each_recipe_runs(name, tmp_path):
+def test_the_short_form_of_each_recipe_runs(name, tmp_path, monkeypatch):
     folder = os.environ.get("GPUDL_DATA")
     if not folder:
         pytest.skip("needs the real data sets: set GPUDL_DATA")
+    monkeypatch.setattr(language, "SAMPLE_CHARACTERS", 20)
     words = ["--recipe", name, "--limit", "8", "--epochs", "1", "--batch-size", "4"]
     place = ["--data-dir", folder, "--out", str(tmp_path / "run"), "--device", "cpu"]
     assert main(["train", *words, *place]) == 0
