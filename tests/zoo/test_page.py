@@ -126,3 +126,9 @@ def test_every_recipe_is_in_the_guide():
     recipes = [file.stem for file in (root / "gpudl/models/recipes").glob("*.json")]
     assert recipes
     assert [name for name in recipes if f"`{name}`" not in guide] == []
+
+
+def test_every_page_is_in_the_guide_with_its_budget():
+    guide = (Path(__file__).resolve().parents[2] / "docs/zoo.md").read_text(encoding="utf-8")
+    for name in zoo.names():
+        assert f"| [{name}](zoo/{name}.md) | {zoo.info(name).minutes:g} |" in guide, name
