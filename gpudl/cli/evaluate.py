@@ -7,6 +7,7 @@ the run's folder. Of others: prints the test loss and writes what they reconstru
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpudl.cli.arguments import add_data, add_device, choose_device, positive
@@ -52,11 +53,14 @@ def run(options: argparse.Namespace) -> int:
             f"{config.model}: nothing is measured of it on test data; "
             f"see the pictures in {run} instead"
         )
-    name = options.data or config.data.name
-    folder = options.data_dir or config.data.folder
-    limit = options.limit or config.data.limit
-    split = task.load(name, folder, limit, info, config.training)
-    split = task.fitted(config, split, name)
+    told = replace(
+        config.data,
+        folder=options.data_dir or config.data.folder,
+        limit=options.limit or config.data.limit,
+    )
+    name = options.data or told.name
+    told = task.elsewhere(told, name) if options.data else told
+    split = task.fitted(config, task.load(told, info, config.training), name)
     loader = task.test_loader(split, config, device, options.batch_size)
     result = task.objective(config.training).evaluate(model, loader)
     print(f"{config.model} of {run}, {which}, on {name}, {device}")
@@ -69,7 +73,7 @@ def _report(task: Task, done: Finished) -> None:
 
     classes = done.config.data.classes
     if isinstance(done.result, Evaluation) and len(classes) <= MOST_CLASSES:
-        print(by_class(done.result, classes))
+        print(by_class(done.result, classes, task.unit))
     try:
         written = task.draw(done)
         if written:
@@ -79,15 +83,15 @@ def _report(task: Task, done: Finished) -> None:
     print(task.summary(done.result))
 
 
-def by_class(result: Evaluation, classes: tuple[str, ...]) -> str:
+def by_class(result: Evaluation, classes: tuple[str, ...], unit: str) -> str:
     """A table: of each class how many were right, and what it was mostly taken for otherwise."""
     rows = []
     for number, name in enumerate(classes):
         row = result.confusion[number].copy()
-        right, images = int(row[number]), int(row.sum())
+        right, count = int(row[number]), int(row.sum())
         row[number] = 0
         mostly = f"{classes[row.argmax()]} ({row.max()})" if row.any() else ""
-        share = f"{right / images:.4f}" if images else ""
-        rows.append((name, str(images), str(right), share, mostly))
-    head = ("class", "images", "right", "accuracy", "otherwise mostly")
+        share = f"{right / count:.4f}" if count else ""
+        rows.append((name, str(count), str(right), share, mostly))
+    head = ("class", unit, "right", "accuracy", "otherwise mostly")
     return table(head, rows, right=(1, 2, 3))

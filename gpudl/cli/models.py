@@ -69,6 +69,11 @@ def _models() -> str:
         shape = "×".join(map(str, info.input_shape))
         year = str(info.year or "")
         size, work = f"{found.parameters:,}", f"{found.multiply_adds:,}"
-        rows.append((name, size, work, shape, info.dataset, year, info.description, info.source))
+        data = (
+            f"{info.dataset} ({', '.join(map(str, info.classes))})"
+            if info.classes
+            else info.dataset
+        )
+        rows.append((name, size, work, shape, data, year, info.description, info.source))
     head = ("model", "parameters", "multiply-adds", "input", "data", "year", "description")
     return table((*head, "source"), rows, right=(1, 2))

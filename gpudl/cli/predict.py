@@ -1,15 +1,16 @@
-"""Ask a trained model about images, or let it go on with a text.
+"""Ask a trained model about images or texts.
 
-Of a classifier: prints the probabilities of the classes and writes a picture for each image: as it
-came, as the model sees it, and what it makes of it. Of an autoencoder: writes the reconstruction.
+Of a classifier: prints the probabilities of the classes; for each image it also writes a picture:
+as it came, as the model sees it, and what it makes of it. Of an autoencoder: writes the
+reconstruction. Of a language model: prints how it goes on from the text.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpudl.cli.arguments import add_device, choose_device, positive
 from gpudl.cli.errors import CommandError
@@ -17,6 +18,20 @@ from gpudl.cli.table import table
 
 if TYPE_CHECKING:
     from gpudl.train import Config, Run
+    from gpudl.train.tasks import Task
+
+SHOWN = 40  # characters of a text
+
+
+class Asked(NamedTuple):
+    """A trained model, which of its weights it has, and what it is asked."""
+
+    run: Run
+    config: Config
+    task: Task
+    model: Any
+    which: str
+    options: argparse.Namespace
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="IMAGE|TEXT",
-        help="PNG, JPEG and what else Pillow reads; for a language model the text to go on from",
+        help="PNG, JPEG and what else Pillow reads; of a model of texts a text or a .txt file",
     )
     parser.add_argument(
         "--top", type=positive, default=3, metavar="N", help="classes shown (default: 3)"
@@ -54,59 +69,77 @@ def run(options: argparse.Namespace) -> int:
     from gpudl.train import Run, blas
     from gpudl.train.job import trained_model
     from gpudl.train.prepare import find_model
+    from gpudl.train.tasks import Answer, task_of
 
     run = Run.open(options.folder)
     config = run.config()
-    kinds = {
-        "classification": _classify,
-        "reconstruction": _reconstruct,
-        "language": _continue,
-    }
-    task = find_model(config.model).task
-    if task not in kinds:
-        raise CommandError(
-            f"{config.model}: is no model to ask about an image; see the pictures in {run}"
-        )
+    task = task_of(find_model(config.model))
     device = choose_device(options.device)
     blas.set_threads(config.training.blas_threads)
     model, which = trained_model(run, config, device)
-    kinds[task](options, run, config, model, which)
+    answers = {
+        Answer.CLASSES_OF_IMAGES: _classify,
+        Answer.CLASSES_OF_TEXTS: _classify_texts,
+        Answer.IMAGES: _reconstruct,
+        Answer.TEXT: _continue,
+    }
+    kind = task.answer(model)
+    if kind is None:
+        raise CommandError(
+            f"{config.model}: cannot be asked about an image; see the pictures in {run}, "
+            f"or gpudl evaluate {run}"
+        )
+    answers[kind](Asked(run, config, task, model, which, options))
     return 0
 
 
-def _classify(
-    options: argparse.Namespace, run: Run, config: Config, model: Any, which: str
-) -> None:
-    pictures = _read(options, config)
-    probabilities = _probabilities(model, config, [picture.seen for picture in pictures])
-    _introduce(run, config, which, pictures)
-    print(_answers(options.inputs, probabilities, config.data.classes, options.top))
+def _classify(asked: Asked) -> None:
+    import numpy as np
+
+    from gpudl.data.transforms import normalize
+
+    pictures, data = _read(asked), asked.config.data
+    images = np.stack([picture.seen for picture in pictures])
+    probabilities = _probabilities(asked, normalize(images, data.mean, data.std))
+    _introduce(asked, pictures)
+    print(_answers(asked, "image", asked.options.inputs, probabilities))
 
     def draw(path: Path, picture: Any, row: Any) -> None:
         from gpudl.train.report import draw_prediction
 
-        draw_prediction(
-            path, picture.original, picture.seen, row, config.data.classes, picture.path.name
-        )
+        draw_prediction(path, picture.original, picture.seen, row, data.classes, picture.path.name)
 
-    _draw(run, options.out, pictures, probabilities, draw)
+    _draw(asked, pictures, probabilities, draw)
 
 
-def _reconstruct(
-    options: argparse.Namespace, run: Run, config: Config, model: Any, which: str
-) -> None:
+def _classify_texts(asked: Asked) -> None:
+    from gpudl.data.labelled_text import padded
+
+    texts = _texts(asked)
+    codes = padded(texts, asked.config.data.characters, max(map(len, texts)))
+    probabilities = _probabilities(asked, codes)
+    shown = [text if len(text) <= SHOWN else text[: SHOWN - 1] + "…" for text in texts]
+    _introduce(asked)
+    print(_answers(asked, "text", [" ".join(text.split()) for text in shown], probabilities))
+
+
+def _reconstruct(asked: Asked) -> None:
     import numpy as np
 
     from gpudl.train.tasks.reconstruction import reconstruct
 
-    pictures = _read(options, config)
+    pictures = _read(asked)
     seen = np.stack([picture.seen for picture in pictures])
-    found = reconstruct(model, seen)
+    found = reconstruct(asked.model, seen)
     if found is None:
-        raise CommandError(f"{config.model}: gives no images back; it cannot be asked about one")
-    _introduce(run, config, which, pictures)
+        raise CommandError(
+            f"{asked.config.model}: gives no images back, so it cannot be asked about one; "
+            f"see the pictures in {asked.run}, or gpudl evaluate {asked.run}"
+        )
+    _introduce(asked, pictures)
     errors = np.square(found - seen).mean(axis=(1, 2, 3))
-    rows = [(name, f"{error:.4f}") for name, error in zip(options.inputs, errors, strict=True)]
+    names = asked.options.inputs
+    rows = [(name, f"{error:.4f}") for name, error in zip(names, errors, strict=True)]
     print(table(("image", "mean squared error"), rows, right=(1,)))
 
     def draw(path: Path, picture: Any, made: Any) -> None:
@@ -115,75 +148,75 @@ def _reconstruct(
         names = ("as the model sees it", "reconstruction")
         draw_grid(path, [picture.seen[None], made[None]], names, picture.path.name)
 
-    _draw(run, options.out, pictures, found, draw)
+    _draw(asked, pictures, found, draw)
 
 
-def _continue(
-    options: argparse.Namespace, run: Run, config: Config, model: Any, which: str
-) -> None:
+def _continue(asked: Asked) -> None:
     from gpudl.train.text import continue_text
 
-    print(f"{config.model} of {run}, {which}")
-    for prompt in options.inputs:
-        print(
-            continue_text(
-                model,
-                config.data.classes,
-                prompt,
-                options.length,
-                options.temperature,
-                options.seed,
-            )
-        )
+    options, classes = asked.options, asked.config.data.classes
+    how = options.length, options.temperature, options.seed
+    texts = [continue_text(asked.model, classes, prompt, *how) for prompt in _texts(asked)]
+    _introduce(asked)
+    print("\n".join(texts))
 
 
-def _read(options: argparse.Namespace, config: Config) -> list[Any]:
+def _read(asked: Asked) -> list[Any]:
     from gpudl.train.picture import read_picture
 
-    return [read_picture(Path(image), config, options.as_is) for image in options.inputs]
+    options = asked.options
+    return [read_picture(Path(image), asked.config, options.as_is) for image in options.inputs]
 
 
-def _introduce(run: Run, config: Config, which: str, pictures: list[Any]) -> None:
-    print(f"{config.model} of {run}, {which}")
+def _texts(asked: Asked) -> list[str]:
+    """The texts, of which the names of .txt files are read. Raises CommandError for an empty
+    one."""
+    from gpudl.data.text import read_text
+
+    found = []
+    for text in asked.options.inputs:
+        found.append(read_text(Path(text)).strip("\n") if text.endswith(".txt") else text)
+        if not found[-1]:
+            raise CommandError(f"predict: the text {text!r} is empty; give a character or more")
+    return found
+
+
+def _introduce(asked: Asked, pictures: Sequence[Any] = ()) -> None:
+    print(f"{asked.config.model} of {asked.run}, {asked.which}")
     for picture in pictures:
         for assumption in picture.assumptions:
             print(f"{picture.path}: {assumption}")
 
 
-def _probabilities(model: Any, config: Config, images: list[Any]) -> Any:
-    import numpy as np
-
+def _probabilities(asked: Asked, batch: Any) -> Any:
+    """(N, classes) of a NumPy array as the model takes it."""
     from gpudl import Tensor, no_grad
-    from gpudl.data.transforms import normalize
     from gpudl.train.checkpoint import to_numpy
     from gpudl.train.metrics import softmax
 
-    device = next(model.parameters()).device
-    batch = normalize(np.stack(images), config.data.mean, config.data.std)
+    device = next(asked.model.parameters()).device
     with no_grad():
-        return softmax(to_numpy(model(Tensor(batch, device=device))))
+        return softmax(to_numpy(asked.task.classify(asked.model, Tensor(batch, device=device))))
 
 
-def _answers(names: list[str], probabilities: Any, classes: tuple[str, ...], top: int) -> str:
-    shown = min(top, len(classes))
+def _answers(asked: Asked, kind: str, names: list[str], probabilities: Any) -> str:
+    classes = asked.config.data.classes
+    shown = min(asked.options.top, len(classes))
     rows = []
     for name, row in zip(names, probabilities, strict=True):
         best = (-row).argsort(kind="stable")[:shown]
         rows.append((name, *(f"{classes[number]} {row[number]:.4f}" for number in best)))
     places = ("prediction", "second", "third", *(f"{number}th" for number in range(4, shown + 1)))
-    return table(("image", *places[:shown]), rows)
+    return table((kind, *places[:shown]), rows)
 
 
 def _draw(
-    run: Run,
-    out: str | None,
-    pictures: list[Any],
-    results: Any,
-    draw: Callable[[Path, Any, Any], None],
+    asked: Asked, pictures: list[Any], results: Any, draw: Callable[[Path, Any, Any], None]
 ) -> None:
     from gpudl.train import TrainingError
 
-    folder = Path(out) if out else run.folder / "predictions"
+    out = asked.options.out
+    folder = Path(out) if out else asked.run.folder / "predictions"
     folder.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
     try:

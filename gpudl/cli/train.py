@@ -4,6 +4,7 @@ examples:
   gpudl train lenet5
   gpudl train lenet5 --data mnist --epochs 5 --seed 0
   gpudl train mlp --data photos/ --optimizer sgd --lr 0.05 --out runs/mine
+  gpudl train lenet5 --data mnist --classes 4,9
   gpudl train mlp --option hidden=[512,256] --option dropout=0.2
   gpudl train --recipe char-lstm-shakespeare
   gpudl train --resume runs/lenet5-digits-1
@@ -82,6 +83,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="of the model's function, dropout=0.2 say; may be repeated",
     )
     parser.add_argument(
+        "--classes",
+        type=_classes,
+        metavar="A,B,…",
+        help="of the data only these, by name or label (default: the model's, else all)",
+    )
+    parser.add_argument(
         "--limit", type=positive, metavar="N", help="so many samples only, for trials"
     )
     parser.add_argument(
@@ -131,6 +138,7 @@ def _started(options: argparse.Namespace) -> Job:
         data=options.data or recipe.data or None,
         data_dir=options.data_dir,
         limit=options.limit,
+        classes=options.classes or (),
         device=device,
         options=recipe.options | _options(options.option or []),
         **{**recipe.training, **given},
@@ -154,6 +162,14 @@ def _recipe(options: argparse.Namespace) -> Recipe:
             "or --resume RUN"
         )
     return Recipe("", options.model, "")
+
+
+def _classes(text: str) -> tuple[str, ...]:
+    """Names or labels between commas, for argparse."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty name; give 1,5 for example")
+    return names
 
 
 def _options(texts: list[str]) -> dict[str, Any]:

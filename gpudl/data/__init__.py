@@ -8,6 +8,7 @@
 """
 
 from . import transforms
+from .classes import OfClasses, class_names, find_labels
 from .dataset import (
     ArrayDataset,
     Dataset,
@@ -18,6 +19,7 @@ from .dataset import (
     stratified_split,
 )
 from .errors import DataError
+from .labelled_text import LabelledTexts, forgeries, load_texts
 from .loader import Loader
 from .registry import Info, Request, Split, info, load, names, register
 from .text import Streams, TextDataset
@@ -28,15 +30,21 @@ __all__ = [
     "Dataset",
     "ImageDataset",
     "Info",
+    "LabelledTexts",
     "Loader",
+    "OfClasses",
     "Request",
     "Split",
     "Streams",
     "Subset",
     "TextDataset",
     "channel_statistics",
+    "class_names",
+    "find_labels",
+    "forgeries",
     "info",
     "load",
+    "load_texts",
     "names",
     "random_split",
     "register",

@@ -22,10 +22,12 @@ class Dataset:
     """Base of the data sets. A subclass gives `__len__` and `batch`, or `__len__` and `sample`.
 
     classes: names of the labels 0, 1, …; empty where there are none.
+    characters: of labelled texts, what their codes stand for.
     mean, std: per channel, of images in [0, 1]; None where unknown.
     """
 
     classes: tuple[str, ...] = ()
+    characters: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
@@ -146,6 +148,7 @@ class Subset(Dataset):
         self.dataset = dataset
         self.indices = check_indices(np.asarray(indices), len(dataset))
         self.classes, self.mean, self.std = dataset.classes, dataset.mean, dataset.std
+        self.characters = dataset.characters
 
     def __len__(self) -> int:
         return len(self.indices)

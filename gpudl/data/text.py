@@ -118,17 +118,21 @@ def split_text(text: str, window: int = WINDOW) -> Split:
 
 def load_text(path: Path) -> Split:
     """A text file in UTF-8. Raises DataError where it is none or too short."""
+    return parts_of(path, read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """What is in a text file. Raises DataError where it is not in UTF-8, or too large."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise DataError(f"{path}: has more than {MOST_BYTES >> 20} MiB; give a part of it")
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error}); check the path"
         ) from None
     except UnicodeDecodeError:
         raise damaged(path, "is no text in UTF-8", "convert it") from None
-    return parts_of(path, text)
 
 
 def parts_of(path: str | os.PathLike[str], text: str) -> Split:

@@ -102,10 +102,14 @@ class DBN(nn.Module):
         """For `gpudl train`: contrastive divergence in all layers at the same time."""
         return LayersAtOnce(self, make_optimizer)
 
+    def classify(self, images: Tensor) -> Tensor:
+        """(N, num_classes) logits: of the top machine's exact p(class | features)."""
+        return self.top(self.below_top(images))  # type: ignore[no-any-return]
+
     @no_grad()
     def judge(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The top machine's exact p(class | features), and how often its largest is right."""
-        logits = self.top(self.below_top(images))
+        """How good they are, and how often the largest is right."""
+        logits = self.classify(images)
         right = (logits.argmax(1) == labels).to(logits.dtype).mean()
         return {"loss": F.cross_entropy(logits, labels), "accuracy": right}
 

@@ -50,6 +50,8 @@ class NeocognitronReader(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         return self.readout(self.features(input))  # type: ignore[no-any-return]
 
+    classify = forward  # for `gpudl train`
+
     def learn(self, images: Tensor) -> int:
         """The S-layers learn from the images that are theirs; returns how many those were."""
         taught = 0

@@ -13,14 +13,15 @@ from gpudl.nn.module import Module
 from gpudl.nn.summary import Summary, summary
 
 B = TypeVar("B", bound=Callable[..., Module])
-OF_CODES = ("language",)  # tasks whose models take whole numbers
+OF_CODES = ("language", "text-classification")  # tasks whose models take whole numbers
 
 
 class Info(NamedTuple):
     """build(num_classes=…, in_channels=…, …) makes the model. input_shape: of one sample, (C, H, W)
     for images. source, year: of the publication. training: settings of `gpudl train` that differ
     from its defaults, by the names in `gpudl.train.Training`. task: what it is trained for, by the
-    names in `gpudl.train.tasks`."""
+    names in `gpudl.train.tasks`. classes: those of the data set that it is for, by label or name,
+    which get the labels 0, 1, … in this order; () for all."""
 
     name: str
     build: Callable[..., Module]
@@ -31,6 +32,7 @@ class Info(NamedTuple):
     year: int | None
     training: Mapping[str, Any]
     task: str = "classification"
+    classes: tuple[int | str, ...] = ()
 
     def summary(self, **options: Any) -> Summary:
         """Parameters and multiply-adds of one sample, found without the memory for the weights."""
@@ -49,6 +51,7 @@ def register(
     year: int | None = None,
     training: Mapping[str, Any] | None = None,
     task: str = "classification",
+    classes: tuple[int | str, ...] = (),
 ) -> Callable[[B], B]:
     """Offer a function that builds a model under its name; its docstring's first line describes it.
 
@@ -57,9 +60,9 @@ def register(
 
     def mark(build: B) -> B:
         description = (build.__doc__ or "").strip().partition("\n")[0]
-        name = build.__name__
+        name, settings = build.__name__, training or {}
         _MODELS[name] = Info(
-            name, build, input_shape, dataset, description, source, year, training or {}, task
+            name, build, input_shape, dataset, description, source, year, settings, task, classes
         )
         return build
 

@@ -8,7 +8,8 @@ from gpudl.models.registry import register
 
 @register(
     input_shape=(1, 8, 8),
-    dataset="digits",
+    dataset="usps",
+    classes=(0, 1, 4),
     source="Rumelhart, Hinton and Williams",
     year=1986,
     training={"augment": "none", "lr": 0.01},
@@ -21,10 +22,11 @@ def first_net(num_classes: int = 3) -> MLP:
 @register(
     input_shape=(1, 16, 16),
     dataset="usps",
+    classes=(1, 5),
     source="Abu-Mostafa, Magdon-Ismail and Lin",
     year=2012,
     training={"augment": "none", "lr": 0.01},
 )
-def one_versus_five(num_classes: int = 1) -> MLP:
+def one_versus_five() -> MLP:
     """256-6-2-1: tells ones from fives; its score is above 0 for a five"""
-    return MLP((1, 16, 16), (6, 2), num_classes, activation="tanh")
+    return MLP((1, 16, 16), (6, 2), 1, activation="tanh")

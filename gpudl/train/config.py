@@ -56,16 +56,20 @@ class Training:
 class Data:
     """The data set: its name or path, where its files lie, and what the model is told of it.
 
-    limit: at most so many samples for training and as many for testing. sizes: (training, test), in
-    samples. classes: of text, its characters. extent: the share of the frame that light ink on
-    dark paper fills, None for other images.
+    limit: at most so many samples for training and as many for testing. only: the classes that are
+    taken, by label or name; () for all. sizes: (training, test), in samples. classes: the names of
+    the model's labels; for a language model, its characters. characters: those of texts that have
+    labels. extent: the share of the frame that
+    light ink on dark paper fills, None for other images.
     """
 
     name: str
     folder: str | None = None
     limit: int | None = None
+    only: tuple[int | str, ...] = ()
     sizes: tuple[int, int] = (0, 0)
     classes: tuple[str, ...] = ()
+    characters: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     extent: float | None = None

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpudl.autograd import no_grad
+from gpudl.ops.create import zeros_like
+from gpudl.ops.joining import cat
 from gpudl.train.checkpoint import to_numpy
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -21,6 +23,12 @@ def softmax(logits: Floats) -> Floats:
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     result: Floats = exp / exp.sum(axis=1, keepdims=True)
     return result
+
+
+def class_logits(found: Any) -> Any:
+    """Logits (N, classes) as they are; scores (N, 1), above 0 for the second of two classes, as the
+    logits (0, score) of both, which softmax makes the probabilities σ(-score) and σ(score)."""
+    return cat([zeros_like(found), found], 1) if found.shape[1] == 1 else found
 
 
 def accuracy(logits: Floats, labels: Integers) -> float:
@@ -80,11 +88,14 @@ def evaluate(
     loss: Callable[[Any, Any], Any],
     batches: Iterable[tuple[Any, ...]],
     between: Callable[[], None] = lambda: None,
+    classify: Callable[[Any], Any] | None = None,
 ) -> Evaluation:
     """Run `model` in evaluation mode over batches of (images, labels); its mode is put back after.
 
-    between: called before each batch; what it raises ends the evaluation.
+    between: called before each batch; what it raises ends the evaluation. classify: gives the
+    logits of images, instead of calling the model.
     """
+    classify = classify or model
     was_training = model.training
     model.eval()
     total, all_logits, all_labels = 0.0, [], []
@@ -92,7 +103,7 @@ def evaluate(
         with no_grad():
             for images, labels in batches:
                 between()
-                logits = model(images)
+                logits = class_logits(classify(images))
                 total += loss(logits, labels).item() * len(labels)
                 all_logits.append(to_numpy(logits))
                 all_labels.append(to_numpy(labels))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gpudl.autograd import no_grad
 from gpudl.nn.utils import clip_grad_norm_
-from gpudl.train.metrics import Evaluation, evaluate
+from gpudl.train.metrics import Evaluation, class_logits, evaluate
 
 AUXILIARY = 0.3
 Batch = tuple[Any, ...]
@@ -76,7 +76,8 @@ class Objective:
 
 
 class Supervised(Objective):
-    """Batches are (images, labels), of which the model makes logits (N, classes).
+    """Batches are (images, labels), of which the model makes logits (N, classes), or scores (N, 1)
+    of the second of two classes: see `class_logits`.
 
     A model with auxiliary heads gives a tuple in training, its own logits first; the others' losses
     count 0.3 each (Szegedy et al. 2015, section 5).
@@ -84,13 +85,15 @@ class Supervised(Objective):
 
     counts_right = True
 
-    def __init__(self, loss: Callable[[Any, Any], Any], clip: float | None = None) -> None:
-        self.loss, self.clip = loss, clip
+    def __init__(
+        self, loss: Callable[[Any, Any], Any], clip: float | None = None, unit: str = "images"
+    ) -> None:
+        self.loss, self.clip, self.unit = loss, clip, unit
 
     def measure(self, model: Any, batch: Batch) -> Measured:
         images, labels = batch
         found = model(images)
-        logits, *heads = found if isinstance(found, tuple) else (found,)
+        logits, *heads = map(class_logits, found if isinstance(found, tuple) else (found,))
         loss = self.loss(logits, labels)
         for head in heads:
             loss = loss + self.loss(head, labels) * AUXILIARY

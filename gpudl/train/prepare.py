@@ -7,7 +7,7 @@ import difflib
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ import numpy as np
 from gpudl import data as data_sets
 from gpudl import models
 from gpudl.data import Split
+from gpudl.device import meta
 from gpudl.train import blas, config, recipe
 from gpudl.train.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Config
 from gpudl.train.errors import TrainingError
-from gpudl.train.tasks import task_of
+from gpudl.train.tasks import Task, task_of
 
 
 @dataclass(frozen=True)
@@ -36,33 +37,28 @@ def configure(
     data: str | None = None,
     data_dir: str | None = None,
     limit: int | None = None,
+    classes: Sequence[int | str] = (),
     device: str = "cpu",
     options: dict[str, Any] | None = None,
     **training: Any,
 ) -> Prepared:
     """The configuration of a training, with defaults where `training` has None, and its data.
 
+    classes: those of the data to take, by label or name; () for those that the model is for.
     options: arguments of the model's function. training: fields of `gpudl.train.Training`. Raises
     TrainingError or DataError where something is unknown, out of range or missing.
     """
-    info = find_model(model)
+    info, options = find_model(model), options or {}
+    task = task_of(info)
+    recipe.check_options(info, options)
     name = _absolute(data) if data else info.dataset
     data_dir = str(Path(data_dir).expanduser().resolve()) if data_dir else None
-    for option, choices in (
-        ("optimizer", OPTIMIZERS),
-        ("schedule", SCHEDULES),
-        ("augment", AUGMENTATIONS),
-    ):
-        _check_choice(option, training.get(option), choices)
-    task = task_of(info)
-    settings = config.default_training(name, {**task.defaults, **info.training}, **training)
-    if settings.window is not None and "window" not in task.defaults:
-        raise TrainingError(f"--window: {info.name} learns from no text; leave it away")
-    split = task.load(name, data_dir, limit, info, settings)
-    sizes = (len(split.train), len(split.test))
-    told = config.Data(name, data_dir, limit, sizes, **task.describe(split))
-    made, all_options = recipe.build_model(info, task.offers(info, split, told), options or {})
-    task.check(info, made, settings)
+    settings = _settings(info, task, name, training)
+    told = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
+    split = task.load(told, info, settings)
+    told = replace(told, sizes=(len(split.train), len(split.test)), **task.describe(split))
+    with meta:  # its weights are made when the training starts
+        made, all_options = recipe.build_model(info, task.offers(info, split, told), options)
     settled = Config(
         model=info.name,
         data=told,
@@ -74,13 +70,28 @@ def configure(
         versions=_versions(),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
+    task.check(info, made, settled)
     return Prepared(settled, split)
+
+
+def _settings(info: models.Info, task: Task, data: str, given: dict[str, Any]) -> config.Training:
+    """The hyper-parameters, those of the task and the model where none are given."""
+    for option, choices in (
+        ("optimizer", OPTIMIZERS),
+        ("schedule", SCHEDULES),
+        ("augment", AUGMENTATIONS),
+    ):
+        _check_choice(option, given.get(option), choices)
+    settings = config.default_training(data, {**task.defaults, **info.training}, **given)
+    if settings.window is not None and "window" not in task.defaults:
+        raise TrainingError(f"--window: {info.name} learns from no text; leave it away")
+    return settings
 
 
 def reload_data(settings: Config) -> Split:
     """The data of a run. Raises TrainingError where they are no longer what they were."""
     told, info = settings.data, find_model(settings.model)
-    split = task_of(info).load(told.name, told.folder, told.limit, info, settings.training)
+    split = task_of(info).load(told, info, settings.training)
     now = (len(split.train), len(split.test)), _shape(split)
     if now != (told.sizes, settings.input_shape):
         raise TrainingError(

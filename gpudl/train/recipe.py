@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 from bisect import bisect_right
@@ -11,8 +12,19 @@ from typing import Any
 import numpy as np
 
 from gpudl import models, optim
-from gpudl.data import Dataset, Loader, Split, Subset, load, transforms
-from gpudl.data.errors import NoImagesError
+from gpudl.data import (
+    Dataset,
+    Loader,
+    OfClasses,
+    Split,
+    Subset,
+    class_names,
+    find_labels,
+    load,
+    transforms,
+)
+from gpudl.data import info as known_data
+from gpudl.data.errors import DataError, NoImagesError
 from gpudl.data.shuffle import permutation
 from gpudl.optim import lr_scheduler
 from gpudl.train.callbacks import Schedule
@@ -24,24 +36,50 @@ STEP_EPOCHS, STEP_FACTOR = 1 / 3, 0.1
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.5
 SPLIT_SEED = 0  # of the held-out part: the same for all runs, so that their accuracies compare
 EVALUATION_BATCH = 256
+IMAGE_AXES = 3  # (C, H, W)
 
 
-def load_images(name: str, folder: str | None, limit: int | None, info: models.Info) -> Split:
+def is_image_set(name: str) -> bool:
+    """Whether it is the name of a data set of images."""
+    try:
+        return len(known_data(name).shape) == IMAGE_AXES
+    except DataError:
+        return False
+
+
+def load_images(told: Data, info: models.Info) -> Split:
     """The two parts, with images of the height and width that the model takes."""
+    name = told.name
     _, height, width = info.input_shape
     try:
-        split = load(name, data_dir=folder, size=(height, width), seed=SPLIT_SEED)
+        split = load(name, data_dir=told.folder, size=(height, width), seed=SPLIT_SEED)
     except NoImagesError:
         raise TrainingError(
             f"{name}: has no images, which {info.name} learns from; "
             f"give {info.dataset} or another data set of images"
         ) from None
-    if limit is not None:
-        split = Split(_first(split.train, limit), _first(split.test, limit))
+    split = limited(of_classes(split, told), told)
     for part, kind in ((split.train, "training"), (split.test, "test")):
         if not len(part):
             raise TrainingError(f"{name}: has no {kind} images; give another data set")
     return split
+
+
+def of_classes(split: Split, told: Data) -> Split:
+    """The classes of the data that were asked for. Raises TrainingError where one comes twice."""
+    if not told.only:
+        return split
+    names = class_names(split.train)
+    labels = find_labels(told.only, names, told.name)
+    twice = [names[label] for label in labels if labels.count(label) > 1]
+    if twice:
+        raise TrainingError(f"--classes: {twice[0]} is given twice; give each class once")
+    return Split(*(OfClasses(part, labels) for part in split))
+
+
+def limited(split: Split, told: Data) -> Split:
+    """At most so many samples of each part as were asked for."""
+    return split if told.limit is None else Split(*(_first(part, told.limit) for part in split))
 
 
 def offer_channels(info: models.Info, channels: int) -> dict[str, Any]:
@@ -56,6 +94,15 @@ def offer_channels(info: models.Info, channels: int) -> dict[str, Any]:
     return {"in_channels": channels}
 
 
+def check_options(info: models.Info, given: dict[str, Any]) -> None:
+    """Raises TrainingError for an option that the model's function has not."""
+    known = inspect.signature(info.build).parameters
+    if unknown := [name for name in given if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'no options'}"
+        raise TrainingError(f"--option {unknown[0]}: {info.name} has none of that name; {hint}")
+
+
 def build_model(
     info: models.Info, offered: dict[str, Any], given: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
@@ -64,10 +111,6 @@ def build_model(
     offered: options that the data settle, for the functions that have them. given: the user's.
     """
     known = inspect.signature(info.build).parameters
-    if unknown := [name for name in given if name not in known]:
-        raise TrainingError(
-            f"--option {unknown[0]}: {info.name} has none of that name; it has {', '.join(known)}"
-        )
     least, classes = offered.get("num_classes"), given.get("num_classes")
     if least is not None and isinstance(classes, int) and classes < least:
         raise TrainingError(

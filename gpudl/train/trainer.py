@@ -35,7 +35,7 @@ class Totals:
 @dataclass(frozen=True)
 class Row:
     """One epoch of a history. Losses are means over all images, rates and seconds of training
-    alone. Accuracies are NaN where there is no right and wrong. others: further means by name;
+    alone. Accuracies are NaN where they are not counted. others: further means by name;
     those on the test part have names that begin with test_."""
 
     epoch: int
@@ -51,14 +51,16 @@ class Row:
 
     @property
     def has_accuracy(self) -> bool:
-        return not math.isnan(self.accuracy)
+        return not (math.isnan(self.accuracy) and math.isnan(self.test_accuracy))
 
     def columns(self) -> dict[str, float]:
         """All by name, in the order of a table; without accuracies where there are none."""
         values = asdict(self)
         others = values.pop("others")
+        if math.isnan(self.accuracy):
+            del values["accuracy"]
         if not self.has_accuracy:
-            del values["accuracy"], values["test_accuracy"]
+            del values["test_accuracy"]
         last = {name: values.pop(name) for name in ("lr", "images_per_second", "seconds")}
         return {**values, **others, **last}
 

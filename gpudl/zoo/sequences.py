@@ -8,17 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gpudl import Tensor, no_grad, optim
-from gpudl.data import TextDataset
-from gpudl.data.text import decode
+from gpudl.data import forgeries
+from gpudl.data.labelled_text import CONTEXT, KINDS, LONGEST, SHORTEST, unpadded
 from gpudl.models.char_conv import TextConv, TextRNN
 from gpudl.train.recipe import WarmCosine
+from gpudl.train.tasks.text_classification import TEST, TRAIN
 from gpudl.zoo.language import shakespeare
 from gpudl.zoo.page import Page, page
 
 Codes = npt.NDArray[np.int64]
-SHORTEST, LONGEST = 10, 80  # characters
-CONTEXT = 2  # characters that the forger looks at
-TRAIN, TEST = 8000, 4000
 
 
 @page("Sequences of any length", minutes=2)
@@ -30,7 +28,7 @@ def sequences(page: Page) -> None:
     vocabulary = len(parts[0].classes)
     counts = (page.pick(TRAIN, 128), page.pick(TEST, 64))
     sets = [
-        forgeries(part, parts[0].codes, count, page.seed + place)
+        forgeries(part, parts[0], count, seed=page.seed + place).arrays
         for place, (part, count) in enumerate(zip(parts, counts, strict=True))
     ]
     (train, labels), (test, truth) = sets
@@ -43,7 +41,7 @@ def sequences(page: Page) -> None:
     )
     page.table(
         ("which", "text"),
-        [(("forged", "genuine")[truth[i]], show(test[i], parts[1].classes)) for i in (0, 1)],
+        [(KINDS[truth[i]], show(test[i], parts[1].classes)) for i in (0, 1)],
     )
     nets = {"convolutions": TextConv(vocabulary, 2), "bidirectional LSTM": TextRNN(vocabulary, 2)}
     rows: list[tuple[Any, ...]] = []
@@ -69,37 +67,9 @@ def sequences(page: Page) -> None:
     page.check("longer texts are told more surely", long > short, f"{long:.2%}, {short:.2%}")
 
 
-def forgeries(part: TextDataset, source: Codes, count: int, seed: int) -> tuple[Codes, Codes]:
-    """(count, LONGEST) codes, padded with the size of the vocabulary, and labels: 0 forged, 1
-    genuine, in turns.
-
-    A forgery begins as the part does somewhere and goes on as a chain of order CONTEXT that is
-    drawn from `source`: at a random one of all places where its last characters stand, it takes
-    the next.
-    """
-    rng = np.random.default_rng(seed)
-    padding = len(part.classes)
-    starts = rng.integers(0, len(part.codes) - LONGEST, count)
-    texts = part.codes[starts[:, None] + np.arange(LONGEST)].copy()
-    forged = texts[::2]
-    keys = source[:-2] * padding + source[1:-1]  # CONTEXT characters as one number
-    order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
-    for place in range(CONTEXT, LONGEST):
-        key = forged[:, place - 2] * padding + forged[:, place - 1]
-        first = np.searchsorted(ranked, key, "left")
-        number = np.searchsorted(ranked, key, "right") - first
-        chosen = first + (rng.random(len(key)) * np.maximum(number, 1)).astype(np.int64)
-        following = source[order[np.minimum(chosen, len(order) - 1)] + 2]
-        forged[:, place] = following
-    lengths = rng.integers(SHORTEST, LONGEST + 1, count)
-    texts[np.arange(LONGEST) >= lengths[:, None]] = padding
-    return texts, np.arange(count) % 2
-
-
 def show(codes: Codes, classes: tuple[str, ...]) -> str:
     """A padded text as a cell of a table."""
-    return f"`{decode(codes[codes < len(classes)], classes)}`".replace("\n", "⏎").replace("|", "¦")
+    return f"`{unpadded(codes, classes)}`".replace("\n", "⏎").replace("|", "¦")
 
 
 def answers_of(page: Page, net: Any, inputs: npt.NDArray[Any]) -> Codes:

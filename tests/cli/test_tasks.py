@@ -49,7 +49,7 @@ def test_a_language_model_is_judged_and_goes_on_with_a_text(gpudl, poet):
     assert "a rose is a rose is a r" in likeliest.out
     for words, message in (
         (("a daisy",), "has 'd', which is none of the 9 known characters"),
-        (("",), "prompt: is empty"),
+        (("",), "the text '' is empty"),
         (("a", "--temperature", -1), "temperature: -1.0; give 0 or more"),
     ):
         result = gpudl("predict", poet, *words)
@@ -85,7 +85,7 @@ def test_a_gan_is_trained_but_answers_no_questions(gpudl, blocks, tmp_path):
     assert (tmp_path / "run/samples.png").exists()
     result = gpudl("predict", tmp_path / "run", "a.png")
     assert result.code == 2
-    assert "is no model to ask about an image" in result.err
+    assert "cannot be asked about an image" in result.err
 
 
 def test_recipes_are_listed_and_run(gpudl, blocks, tmp_path):

@@ -47,9 +47,9 @@ def _draw_accuracy(axes: Any, history: Sequence[Row]) -> None:
 
 def _pair(axes: Any, epochs: Sequence[int], train: Sequence[float], test: Sequence[float]) -> None:
     marker = _marker(epochs)
-    axes.plot(epochs, train, color=BLUE, marker=marker, label="training")
-    if not any(map(math.isnan, test)):
-        axes.plot(epochs, test, color=ORANGE, marker=marker, label="test")
+    for values, color, label in ((train, BLUE, "training"), (test, ORANGE, "test")):
+        if not any(map(math.isnan, values)):
+            axes.plot(epochs, values, color=color, marker=marker, label=label)
 
 
 def _mark_last(axes: Any, epochs: Sequence[int], tested: Sequence[float]) -> None:

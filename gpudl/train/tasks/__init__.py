@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from gpudl import models
-from gpudl.train.tasks.base import Task
+from gpudl.train.tasks.base import Answer, Task
 from gpudl.train.tasks.classification import Classification
 from gpudl.train.tasks.language import Language
 from gpudl.train.tasks.own import Own
 from gpudl.train.tasks.reconstruction import Reconstruction
+from gpudl.train.tasks.text_classification import TextClassification
 
-__all__ = ["TASKS", "Classification", "Language", "Own", "Reconstruction", "Task", "task_of"]
+__all__ = [
+    "TASKS",
+    "Answer",
+    "Classification",
+    "Language",
+    "Own",
+    "Reconstruction",
+    "Task",
+    "TextClassification",
+    "task_of",
+]
 
-TASKS: dict[str, Task] = {
-    task.name: task for task in (Classification(), Reconstruction(), Language(), Own())
-}
+KINDS: tuple[type[Task], ...] = (
+    Classification,
+    TextClassification,
+    Reconstruction,
+    Language,
+    Own,
+)
+TASKS: dict[str, Task] = {kind.name: kind() for kind in KINDS}
 
 
 def task_of(info: models.Info) -> Task:

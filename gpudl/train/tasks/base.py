@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,19 @@ from gpudl.data import Loader, Split
 from gpudl.train import recipe
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
+from gpudl.train.metrics import Evaluation, class_logits
 from gpudl.train.objective import Objective
 from gpudl.train.run import Run, slug
 from gpudl.train.trainer import Row
+
+
+class Answer(Enum):
+    """What a trained model says of an input that it is asked about."""
+
+    CLASSES_OF_IMAGES = 1
+    CLASSES_OF_TEXTS = 2
+    IMAGES = 3  # made of images
+    TEXT = 4  # that goes on from a text
 
 
 @dataclass(frozen=True)
@@ -55,16 +66,10 @@ class Task:
 
     # ---------------------------------------------------------------- before
 
-    def load(
-        self,
-        name: str,
-        folder: str | None,
-        limit: int | None,
-        info: models.Info,
-        training: Training,
-    ) -> Split:
-        """The two parts of a data set as the model takes them, of at most `limit` samples each."""
-        return recipe.load_images(name, folder, limit, info)
+    def load(self, told: Data, info: models.Info, training: Training) -> Split:
+        """The two parts of a data set as the model takes them: of the classes and of at most so
+        many samples as `told` says."""
+        return recipe.load_images(told, info)
 
     def describe(self, split: Split) -> dict[str, Any]:
         """The fields of `gpudl.train.config.Data` that tell of the data."""
@@ -74,8 +79,11 @@ class Task:
         """Arguments that the data settle, for the model's function where it has them."""
         return recipe.offer_channels(info, split.train.shape[0])
 
-    def check(self, info: models.Info, model: Any, training: Training) -> None:
-        """Raises TrainingError where model and settings cannot be trained for this task."""
+    def check(self, info: models.Info, model: Any, config: Config) -> None:
+        """Raises TrainingError where the model cannot be trained for this task so.
+
+        model: on meta, or with its weights.
+        """
 
     def amount(self, split: Split) -> str:
         """How much there is to learn from, in words."""
@@ -114,8 +122,26 @@ class Task:
             )
         return split
 
+    def answer(self, model: Any) -> Answer | None:
+        """What the model can be asked for, None if nothing."""
+        return None
+
+    def classify(self, model: Any, inputs: Any) -> Any:
+        """The model's logits (N, classes) of a batch, where these are its answer."""
+        return class_logits(model(inputs))
+
+    def elsewhere(self, told: Data, name: str) -> Data:
+        """What is to be loaded of another data set than that of the training: of its classes those
+        with the names that the model knows, if it learnt from some classes only."""
+        return replace(told, name=name, only=told.classes if told.only else ())
+
     def summary(self, result: Any) -> str:
         """One line on the test part."""
+        if isinstance(result, Evaluation):
+            return (
+                f"test accuracy {result.accuracy:.4f} ({result.correct} of {len(result.labels)}), "
+                f"loss {result.loss:.4f}"
+            )
         return ", ".join(
             f"test {name.replace('_', ' ')} {value:.4f}"
             for name, value in {"loss": result.loss, **result.others}.items()

@@ -7,66 +7,109 @@ from typing import Any
 import numpy as np
 
 from gpudl import models
-from gpudl.data import Split
+from gpudl.data import Split, class_names
+from gpudl.device import meta
+from gpudl.ops.create import zeros
 from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.train import recipe
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
-from gpudl.train.objective import Objective, Supervised
+from gpudl.train.objective import Objective, Supervised, evaluation_mode
 from gpudl.train.picture import SAMPLE, usual_extent
-from gpudl.train.tasks.base import Finished, Task
+from gpudl.train.tasks.base import Answer, Finished, Task
 
 
 class Classification(Task):
     """The model gives logits (N, num_classes) of images (N, C, H, W)."""
 
     name = "classification"
+    dtype: Any = np.float32
 
     def describe(self, split: Split) -> dict[str, Any]:
         part = split.train
         mean, std = recipe.statistics(part)
-        classes = part.classes or tuple(map(str, range(int(part.labels.max()) + 1)))
+        classes = class_names(part)
         extent = usual_extent(part.batch(np.arange(min(len(part), SAMPLE)))[0])
         return {"classes": classes, "mean": mean, "std": std, "extent": extent}
 
     def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
         return {"num_classes": len(told.classes), **super().offers(info, split, told)}
 
+    def check(self, info: models.Info, model: Any, config: Config) -> None:
+        classes = len(config.data.classes)
+        if classes < 2:
+            raise TrainingError(
+                f"{config.data.name}: has {classes} class to choose from; give two or more, "
+                "by --classes or with other data"
+            )
+        outputs = self._outputs(info, model, config)
+        most, how = (2, " by the sign of its one output") if outputs == 1 else (outputs, "")
+        if classes > most:
+            raise TrainingError(
+                f"{info.name}: tells {most} classes apart{how}, the data have {classes}; "
+                "give fewer with --classes"
+            )
+
+    def _outputs(self, info: models.Info, model: Any, config: Config) -> int:
+        """Logits of a sample. Raises TrainingError where the model does not take the samples."""
+        try:
+            with meta, evaluation_mode(model):
+                return int(model(zeros(1, *config.input_shape, dtype=self.dtype)).shape[1])
+        except ValueError as error:
+            raise TrainingError(
+                f"{info.name} with {config.options} does not take samples of "
+                f"{config.input_shape} ({error}); check --option"
+            ) from None
+
     def objective(self, training: Training) -> Objective:
         return Supervised(cross_entropy, training.clip)
 
     def fitted(self, config: Config, split: Split, name: str) -> Split:
-        shape, classes = tuple(split.test.shape), split.test.classes
-        if shape != config.input_shape or (classes and len(classes) != len(config.data.classes)):
-            raise TrainingError(
-                f"--data {name}: has images of {shape} and {len(classes)} classes, the model takes "
-                f"{config.input_shape} and {len(config.data.classes)}; choose data that fit"
-            )
-        return split
+        return same_classes(config, super().fitted(config, split, name), name)
 
-    def summary(self, result: Any) -> str:
-        return (
-            f"test accuracy {result.accuracy:.4f} ({result.correct} of {len(result.labels)}), "
-            f"loss {result.loss:.4f}"
-        )
+    def answer(self, model: Any) -> Answer | None:
+        return Answer.CLASSES_OF_IMAGES
 
     def draw(self, done: Finished) -> list[str]:
         """confusion.png and mistakes.png."""
-        from gpudl.train.report import draw_confusion, draw_mistakes
-        from gpudl.train.report.images import MOST
+        return [draw_confusion(done), draw_mistakes(done)]
 
-        classes, result, part = done.config.data.classes, done.result, done.split.test
-        counts = f"{result.correct:,} of {len(result.labels):,} right ({result.accuracy:.2%})"
-        confusion, mistakes = done.place("confusion.png"), done.place("mistakes.png")
-        draw_confusion(confusion, result.confusion, classes, f"{done.title}: {counts}")
-        wrong = result.mistakes
-        images = part.batch(wrong[: MOST + 1])[0] if len(wrong) else np.empty((0, *part.shape))
-        draw_mistakes(
-            mistakes,
-            images,
-            result.labels[wrong],
-            result.probabilities[wrong],
-            classes,
-            f"{done.title}: {len(wrong)} of {len(result.labels):,} test images misread",
+
+def same_classes(config: Config, split: Split, name: str) -> Split:
+    """Raises TrainingError where other data have another number of classes than the model's."""
+    classes, known = split.test.classes, config.data.classes
+    if classes and len(classes) != len(known):
+        raise TrainingError(
+            f"--data {name}: has {len(classes)} classes, the model tells {len(known)}; "
+            "choose data that fit"
         )
-        return [confusion.name, mistakes.name]
+    return split
+
+
+def draw_confusion(done: Finished) -> str:
+    from gpudl.train import report
+
+    result, path = done.result, done.place("confusion.png")
+    counts = f"{result.correct:,} of {len(result.labels):,} right ({result.accuracy:.2%})"
+    classes = done.config.data.classes
+    report.draw_confusion(path, result.confusion, classes, f"{done.title}: {counts}")
+    return path.name
+
+
+def draw_mistakes(done: Finished) -> str:
+    """The misread images, those the model was surest about first."""
+    from gpudl.train import report
+    from gpudl.train.report.images import MOST
+
+    result, part, path = done.result, done.split.test, done.place("mistakes.png")
+    wrong = result.mistakes
+    images = part.batch(wrong[: MOST + 1])[0] if len(wrong) else np.empty((0, *part.shape))
+    report.draw_mistakes(
+        path,
+        images,
+        result.labels[wrong],
+        result.probabilities[wrong],
+        done.config.data.classes,
+        f"{done.title}: {len(wrong)} of {len(result.labels):,} test images misread",
+    )
+    return path.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from gpudl import models
@@ -24,7 +25,8 @@ from gpudl.train.objective import (
     mean_scores,
     nothing,
 )
-from gpudl.train.tasks.base import Finished, Task
+from gpudl.train.recipe import is_image_set
+from gpudl.train.tasks.base import Answer, Finished, Task
 from gpudl.train.text import continue_text
 
 STREAMS = 32  # parts of the test text that are read side by side
@@ -65,6 +67,34 @@ class NextCharacter(Objective):
             return mean_scores(measured(batch) for batch in each(batches, between))
 
 
+def load_text_parts(told: Data, info: models.Info, window: int) -> list[TextDataset]:
+    """A text to learn from and one to be judged by, each longer than a window.
+
+    Raises TrainingError for data that are no text; images are not read for that.
+    """
+    path = Path(told.name)
+    if is_image_set(told.name) or path.is_dir() or path.suffix == ".npz":
+        raise TrainingError(
+            f"{told.name}: is no text, which {info.name} learns from; "
+            f"give {info.dataset} or a .txt file"
+        )
+    parts: list[Any] = list(load(told.name, data_dir=told.folder))
+    for part in parts:
+        if len(part.codes) <= window:
+            raise TrainingError(
+                f"--window: {window}, but a part of {told.name} has {len(part.codes)} characters; "
+                "give a smaller one"
+            )
+    return parts
+
+
+def refuse_augmentation(info: models.Info, config: Config) -> None:
+    if config.training.augment != "none":
+        raise TrainingError(
+            f"--augment: {info.name} learns from text, which has no images to change; leave it away"
+        )
+
+
 class Language(Task):
     """The model takes codes (N, T) and a state, and gives logits (N, T, vocabulary) and a state."""
 
@@ -72,30 +102,12 @@ class Language(Task):
     unit = "characters"
     defaults = {"augment": "none", "clip": 1.0, "window": 64}
 
-    def load(
-        self,
-        name: str,
-        folder: str | None,
-        limit: int | None,
-        info: models.Info,
-        training: Training,
-    ) -> Split:
-        split = load(name, data_dir=folder)
+    def load(self, told: Data, info: models.Info, training: Training) -> Split:
+        if told.only:
+            raise TrainingError(f"--classes: {info.name} learns from text as it is; leave it away")
         window = training.window or self.defaults["window"]
-        parts = []
-        for part in split:
-            if not isinstance(part, TextDataset):
-                raise TrainingError(
-                    f"{name}: is no text, which {info.name} learns from; "
-                    "give tiny-shakespeare or a .txt file"
-                )
-            if len(part.codes) <= window:
-                raise TrainingError(
-                    f"--window: {window}, but a part of {name} has {len(part.codes)} characters; "
-                    "give a smaller one"
-                )
-            parts.append(part.windows(window, limit))
-        return Split(*parts)
+        parts = load_text_parts(told, info, window)
+        return Split(*(part.windows(window, told.limit) for part in parts))
 
     def describe(self, split: Split) -> dict[str, Any]:
         return {"classes": split.train.classes}
@@ -107,12 +119,8 @@ class Language(Task):
     def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
         return {"vocabulary": len(told.classes)}
 
-    def check(self, info: models.Info, model: Any, training: Training) -> None:
-        if training.augment != "none":
-            raise TrainingError(
-                f"--augment: {info.name} learns from text, which has no images to change; "
-                "leave it away"
-            )
+    def check(self, info: models.Info, model: Any, config: Config) -> None:
+        refuse_augmentation(info, config)
 
     def objective(self, training: Training) -> Objective:
         return NextCharacter(training.clip)
@@ -146,6 +154,9 @@ class Language(Task):
         return Split(
             *(TextDataset(encode(part.text, classes), classes, part.window) for part in parts)
         )
+
+    def answer(self, model: Any) -> Answer | None:
+        return Answer.TEXT
 
     def summary(self, result: Any) -> str:
         loss = result.loss

@@ -2,21 +2,27 @@
 
 Such a model has `make_stepper(make_optimizer)`, which gives an object with `optimizers`, a
 dictionary, and `step(images, labels)`, which trains on a batch and gives scalars by name, "loss"
-among them. It may have `judge(images, labels)`, which gives such scalars for a batch of the test
-part. What else must survive a resumption is a buffer of the model.
+among them. If it has `classify(images)`, which gives logits (N, classes), it is judged and asked as
+a classifier; else it may have `judge(images, labels)`, which gives scalars as `step` does for a
+batch of the test part. What else must survive a resumption is a buffer of the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 from gpudl import models
+from gpudl.data import Split
+from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.train import recipe
-from gpudl.train.config import Training
+from gpudl.train.config import Config, Training
 from gpudl.train.errors import TrainingError
-from gpudl.train.objective import Batch, Measured, Objective
+from gpudl.train.metrics import Evaluation, class_logits, evaluate
+from gpudl.train.objective import Batch, Between, Measured, Objective, Scores, nothing
+from gpudl.train.tasks.base import Answer, Finished
+from gpudl.train.tasks.classification import draw_confusion, draw_mistakes, same_classes
 from gpudl.train.tasks.reconstruction import Images, named, require_method
 
 
@@ -51,6 +57,13 @@ class OwnSteps(Objective):
     def measure(self, model: Any, batch: Batch) -> Measured:
         return named(model.judge(*batch), len(batch[0]))
 
+    def evaluate(
+        self, model: Any, batches: Iterable[Batch], between: Between = nothing
+    ) -> Scores | Evaluation:
+        if not hasattr(model, "classify"):
+            return super().evaluate(model, batches, between)
+        return evaluate(model, cross_entropy, batches, between, model.classify)
+
 
 class Own(Images):
     """The model says how it is trained; its learning rate stays as it is by default."""
@@ -58,7 +71,8 @@ class Own(Images):
     name = "own"
     defaults = {"augment": "none", "schedule": "constant"}
 
-    def check(self, info: models.Info, model: Any, training: Training) -> None:
+    def check(self, info: models.Info, model: Any, config: Config) -> None:
+        training = config.training
         require_method(info, model, "make_stepper", "make_stepper(make_optimizer)")
         if training.clip is not None:
             raise TrainingError(f"--clip: {info.name} makes its steps itself; leave it away")
@@ -80,4 +94,19 @@ class Own(Images):
         return OwnSteps()
 
     def judges(self, model: Any) -> bool:
-        return hasattr(model, "judge")
+        return hasattr(model, "classify") or hasattr(model, "judge")
+
+    def answer(self, model: Any) -> Answer | None:
+        return Answer.CLASSES_OF_IMAGES if hasattr(model, "classify") else None
+
+    def classify(self, model: Any, inputs: Any) -> Any:
+        return class_logits(model.classify(inputs))
+
+    def fitted(self, config: Config, split: Split, name: str) -> Split:
+        return same_classes(config, super().fitted(config, split, name), name)
+
+    def draw(self, done: Finished) -> list[str]:
+        """What the model makes up, and what it misread if it is a classifier."""
+        judged = isinstance(done.result, Evaluation)
+        shown = [draw_confusion(done), draw_mistakes(done)] if judged else []
+        return super().draw(done) + shown

@@ -11,11 +11,11 @@ from gpudl.autograd import no_grad
 from gpudl.data import Split
 from gpudl.tensor import Tensor
 from gpudl.train.checkpoint import to_numpy
-from gpudl.train.config import Data, Training
+from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import Batch, Measured, Objective, evaluation_mode
 from gpudl.train.picture import SAMPLE, usual_extent
-from gpudl.train.tasks.base import Finished, Task
+from gpudl.train.tasks.base import Answer, Finished, Task
 
 SHOWN = 16  # images and reconstructions
 SAMPLES = 64
@@ -52,16 +52,21 @@ class Images(Task):
         return offered | ({"num_classes": len(told.classes)} if told.classes else {})
 
     def draw(self, done: Finished) -> list[str]:
-        """samples.png, if the model has `sample(count)`."""
-        if not hasattr(done.model, "sample"):
-            return []
+        """samples.png, if the model has `sample(count)`; <name>.png of what its `pictures()` gives
+        by name. Both give images (N, C, H, W) in [0, 1]."""
         from gpudl.train.report import draw_grid
 
-        with evaluation_mode(done.model):
-            samples = to_numpy(done.model.sample(SAMPLES))
-        path = done.place("samples.png")
-        draw_grid(path, [np.clip(samples, 0, 1)], [], f"{done.config.model}: samples")
-        return [path.name]
+        shown, model = {}, done.model
+        with evaluation_mode(model):
+            if hasattr(model, "sample"):
+                shown["samples"] = model.sample(SAMPLES)
+            if hasattr(model, "pictures"):
+                shown |= model.pictures()
+        paths = {name: done.place(f"{name}.png") for name in shown}
+        for name, images in shown.items():
+            title = f"{done.config.model}: {name.replace('_', ' ')}"
+            draw_grid(paths[name], [np.clip(to_numpy(images), 0, 1)], [], title)
+        return [path.name for path in paths.values()]
 
 
 class Reconstruction(Images):
@@ -69,8 +74,11 @@ class Reconstruction(Images):
 
     name = "reconstruction"
 
-    def check(self, info: models.Info, model: Any, training: Training) -> None:
+    def check(self, info: models.Info, model: Any, config: Config) -> None:
         require_method(info, model, "loss", "loss(images)")
+
+    def answer(self, model: Any) -> Answer | None:
+        return Answer.IMAGES
 
     def objective(self, training: Training) -> Objective:
         return OwnLoss(training.clip)

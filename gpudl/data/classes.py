@@ -1,0 +1,70 @@
+"""Some classes of a data set as a data set of their own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+
+from .dataset import Array, Dataset, Indices, Subset
+from .errors import DataError
+
+MOST_NAMED = 20  # classes in a message
+
+
+class OfClasses(Subset):
+    """The samples of some classes, in their order: what had the label `labels[i]` has the label i.
+
+    Raises ValueError for a label that the data set has no class for, or one that comes twice.
+    """
+
+    def __init__(self, dataset: Dataset, labels: Sequence[int]) -> None:
+        names = class_names(dataset)
+        wrong = [label for label in labels if not 0 <= label < len(names)]
+        if wrong or len(set(labels)) < len(labels):
+            raise ValueError(
+                f"OfClasses: labels: {list(labels)}, expected different ones from 0 to "
+                f"{len(names) - 1}"
+            )
+        super().__init__(dataset, np.flatnonzero(np.isin(dataset.labels, labels)))
+        self.classes = tuple(names[label] for label in labels)
+        self.numbers = np.full(len(names), -1)  # the new label for each old one
+        self.numbers[list(labels)] = np.arange(len(labels))
+
+    def batch(self, indices: Indices) -> tuple[Array, ...]:
+        images, labels, *others = super().batch(indices)
+        return (images, self.numbers[labels], *others)
+
+    @property
+    def labels(self) -> Indices:
+        found: Indices = self.numbers[super().labels]
+        return found
+
+    def __repr__(self) -> str:
+        return f"OfClasses({len(self)} of {self.dataset!r}: {', '.join(self.classes)})"
+
+
+def class_names(dataset: Dataset) -> tuple[str, ...]:
+    """The names of the labels, or these themselves where they have none."""
+    return dataset.classes or tuple(map(str, range(int(dataset.labels.max()) + 1)))
+
+
+def find_labels(classes: Sequence[int | str], names: Sequence[str], origin: str) -> tuple[int, ...]:
+    """The labels of classes, each given by its name or label; a text is first taken for a name.
+
+    names: of all classes of the data `origin`, which a DataError for an unknown one names.
+    """
+    found = []
+    for wanted in classes:
+        text = str(wanted)
+        is_name = isinstance(wanted, str) and text in names
+        label = names.index(text) if is_name else int(text) if text.isdecimal() else -1
+        if not 0 <= label < len(names):
+            near = difflib.get_close_matches(text, names, 1)
+            more = ", …" if len(names) > MOST_NAMED else ""
+            hint = f"did you mean {near[0]}" if near else "choose among"
+            listed = "" if near else f" {', '.join(names[:MOST_NAMED])}{more}"
+            raise DataError(f"{origin}: has no class {text!r}; {hint}{listed}")
+        found.append(label)
+    return tuple(found)

@@ -1,0 +1,124 @@
+"""Short texts with labels: lines of files by class, or pieces of a text beside forgeries of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .dataset import ArrayDataset, Indices
+from .errors import DataError
+from .registry import Split, hold_out
+from .text import Codes, TextDataset, decode, encode, read_text
+
+SHORTEST, LONGEST = 10, 80  # characters of a forgery
+CONTEXT = 2  # characters that the forger looks at
+FORGED, GENUINE = 0, 1
+KINDS = ("forged", "genuine")
+
+
+class LabelledTexts(ArrayDataset):
+    """Texts as (N, longest) int64 codes, padded at their ends with len(characters), and labels
+    (N,) int64."""
+
+    def __init__(
+        self,
+        codes: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        classes: Sequence[str],
+        characters: Sequence[str],
+    ) -> None:
+        super().__init__(np.asarray(codes, np.int64), np.asarray(labels, np.int64))
+        self.classes, self.characters = tuple(classes), tuple(characters)
+
+    @property
+    def labels(self) -> Indices:
+        return self.arrays[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.arrays[0].shape[1:]
+
+    def __repr__(self) -> str:
+        return f"LabelledTexts({len(self)} of {', '.join(self.classes)})"
+
+
+def padded(texts: Sequence[str], characters: tuple[str, ...], longest: int) -> Codes:
+    """(N, longest) codes, padded at their ends with len(characters); what is longer is cut.
+
+    Raises ValueError for a character that is not among `characters`.
+    """
+    codes = np.full((len(texts), longest), len(characters), np.int64)
+    for row, text in zip(codes, texts, strict=True):
+        row[: len(text)] = encode(text[:longest], characters)
+    return codes
+
+
+def unpadded(codes: Codes, characters: tuple[str, ...]) -> str:
+    """The text of one row of `padded`."""
+    return decode(codes[codes < len(characters)], characters)
+
+
+def forgeries(
+    part: TextDataset,
+    source: TextDataset,
+    count: int,
+    longest: int = LONGEST,
+    seed: int = 0,
+) -> LabelledTexts:
+    """Forgeries and as many pieces of a text, in turns, of SHORTEST to `longest` characters.
+
+    A forgery begins as the text does somewhere and goes on as a chain of order CONTEXT (Shannon, A
+    Mathematical Theory of Communication, 1948, section 3): at a random one of all places where its
+    last characters stand in the text `source`, which has the same classes, it takes the next.
+    """
+    rng = np.random.default_rng(seed)
+    padding = len(part.classes)
+    starts = rng.integers(0, len(part.codes) - longest, count)
+    texts = part.codes[starts[:, None] + np.arange(longest)].copy()
+    _forge(texts[::2], source.codes, padding, rng)
+    lengths = rng.integers(min(SHORTEST, longest), longest + 1, count)
+    texts[np.arange(longest) >= lengths[:, None]] = padding
+    return LabelledTexts(texts, np.arange(count) % 2, KINDS, part.classes)
+
+
+def _forge(texts: Codes, source: Codes, base: int, rng: np.random.Generator) -> None:
+    """Draw all but the first CONTEXT characters of (N, longest) texts anew, as they follow each
+    other in the source; its codes are below `base`."""
+    keys = source[:-2] * base + source[1:-1]  # CONTEXT characters as one number
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    for place in range(CONTEXT, texts.shape[1]):
+        key = texts[:, place - 2] * base + texts[:, place - 1]
+        first = np.searchsorted(ranked, key, "left")
+        number = np.searchsorted(ranked, key, "right") - first
+        chosen = first + (rng.random(len(key)) * np.maximum(number, 1)).astype(np.int64)
+        texts[:, place] = source[order[np.minimum(chosen, len(order) - 1)] + 2]
+
+
+def load_texts(folder: Path, longest: int = LONGEST, seed: int = 0) -> Split:
+    """The lines of the .txt files in a folder, each file a class of its name; a fifth of each is
+    held out by seed. Lines without text are left away.
+
+    Raises DataError where there are fewer than two files, or a file has no text.
+    """
+    files = sorted(folder.glob("*.txt"))
+    if len(files) < 2:
+        raise DataError(
+            f"{folder}: has {len(files)} .txt files; give one a class, each line a text"
+        )
+    lines: list[str] = []
+    labels: list[int] = []
+    for label, file in enumerate(files):
+        found = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+        if not found:
+            raise DataError(f"{file}: has no text; give a line or more, or remove the file")
+        lines += found
+        labels += [label] * len(found)
+    characters = tuple(sorted(set("".join(lines))))
+    codes, kinds = padded(lines, characters, longest), np.array(labels)
+    classes = [file.stem for file in files]
+    parts = hold_out(str(folder), kinds, seed)
+    return Split(*(LabelledTexts(codes[p], kinds[p], classes, characters) for p in parts))
