@@ -119,3 +119,40 @@ def char_conv(
 ) -> CharConv:
     """Dilated causal convolutions as a language model by character"""
     return CharConv(vocabulary, hidden, layers, embedding)
+
+
+TEXTS = {"epochs": 4, "batch_size": 64, "lr": 2e-3}
+
+
+@register(
+    input_shape=(80,),
+    dataset="tiny-shakespeare",
+    source="Kim, EMNLP 2014",
+    year=2014,
+    training=TEXTS,
+    task="text-classification",
+)
+def text_conv(
+    vocabulary: int = CHARACTERS,
+    num_classes: int = 2,
+    channels: Sequence[int] = (64, 64),
+    kernel: int = 5,
+    embedding: int = 32,
+) -> TextConv:
+    """Convolutions along a text by character, and the largest of each feature: what text is it?"""
+    return TextConv(vocabulary, num_classes, channels, kernel, embedding)
+
+
+@register(
+    input_shape=(80,),
+    dataset="tiny-shakespeare",
+    source="Graves and Schmidhuber, Neural Networks 18",
+    year=2005,
+    training=TEXTS,
+    task="text-classification",
+)
+def text_rnn(
+    vocabulary: int = CHARACTERS, num_classes: int = 2, hidden: int = 64, embedding: int = 32
+) -> TextRNN:
+    """A bidirectional LSTM along a text by character: what text is it?"""
+    return TextRNN(vocabulary, num_classes, hidden, embedding)

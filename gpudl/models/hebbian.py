@@ -10,9 +10,15 @@ unsupervised learning in a single-layer linear feedforward neural network, Neura
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
+import gpudl
 from gpudl import nn, no_grad
+from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
 RULES = ("hebb", "oja", "sanger")
@@ -33,23 +39,145 @@ class LinearNeurons(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         return input @ self.weight.T
 
-    def learn(self, input: Tensor, lr: float, rule: str = "oja") -> Tensor:
-        """One update with the mean over a batch; returns the outputs before it.
+    @no_grad()
+    def change(self, input: Tensor, rule: str = "oja") -> Tensor:
+        """(units, inputs): what the rule adds to the weights for a batch, its mean, times the rate.
 
-        With outputs y of an input x, the weights W change by lr times
+        With outputs y of an input x and the weights W
         hebb    y xᵀ
         oja     y xᵀ - diag(y²) W       every neuron alone: all find the same component
         sanger  y xᵀ - tril(y yᵀ) W
         """
-        if rule not in RULES:
-            raise ValueError(f"LinearNeurons.learn: rule: {rule!r}, expected one of {RULES}")
-        with no_grad():
-            output = self(input)
-            change = output.T @ input
-            products = output.T @ output
-            if rule == "oja":
-                change = change - products.diagonal().unsqueeze(1) * self.weight
-            elif rule == "sanger":
-                change = change - products.tril() @ self.weight
-            self.weight.add_(change, alpha=lr / len(input))
-            return output  # type: ignore[no-any-return]
+        check_rule(rule)
+        output = self(input)
+        change = output.T @ input
+        products = output.T @ output
+        if rule == "oja":
+            change = change - products.diagonal().unsqueeze(1) * self.weight
+        elif rule == "sanger":
+            change = change - products.tril() @ self.weight
+        mean: Tensor = change / len(input)
+        return mean
+
+    @no_grad()
+    def learn(self, input: Tensor, lr: float, rule: str = "oja") -> None:
+        """One update with a batch."""
+        self.weight.add_(self.change(input, rule), alpha=lr)
+
+
+def check_rule(rule: str) -> None:
+    if rule not in RULES:
+        raise ValueError(f"LinearNeurons: rule: {rule!r}, expected one of {', '.join(RULES)}")
+
+
+class HebbianNet(nn.Module):
+    """(N, …) -> (N, units): linear neurons that see images without their mean and learn by a rule.
+
+    mean: of all inputs of the training so far, of which there were `count`; both are kept.
+    """
+
+    mean: Tensor
+    count: Tensor
+
+    def __init__(self, image_shape: Sequence[int], units: int, rule: str) -> None:
+        super().__init__()
+        check_rule(rule)
+        self.image_shape, self.rule = tuple(image_shape), rule
+        inputs = math.prod(image_shape)
+        self.neurons = LinearNeurons(inputs, units)
+        self.register_buffer("mean", gpudl.zeros(inputs))
+        self.register_buffer("count", gpudl.zeros(1))
+
+    def centred(self, images: Tensor) -> Tensor:
+        return images.flatten(1) - self.mean
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.neurons(self.centred(input))  # type: ignore[no-any-return]
+
+    @no_grad()
+    def look(self, images: Tensor) -> None:
+        """Take images into the mean."""
+        self.count.add_(len(images))
+        self.mean.add_(self.centred(images).mean(0) * (len(images) / self.count))
+
+    @no_grad()
+    def lost(self, images: Tensor) -> Tensor:
+        """The share of the variance that is lost behind the neurons, were their weights of length
+        1: of a single one least at the first principal component."""
+        x = self.centred(images)
+        weight = self.neurons.weight / self.neurons.weight.norm(dim=1, keepdim=True)
+        return (x - x @ weight.T @ weight).square().sum() / x.square().sum()
+
+    def make_stepper(self, make_optimizer: Callable[..., Any]) -> RuleSteps:
+        """For `gpudl train`."""
+        return RuleSteps(self, make_optimizer)
+
+    def judge(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """The share of the variance that is lost is the loss."""
+        return {"loss": self.lost(images), "length": self.neurons.weight.norm(dim=1).mean()}
+
+    def pictures(self) -> dict[str, Tensor]:
+        """The weights of each neuron as an image, in [0, 1], 0.5 where they are 0."""
+        weight = self.neurons.weight.reshape(-1, *self.image_shape)
+        most = weight.abs().amax((1, 2, 3), keepdim=True)
+        return {"components": weight / most / 2 + 0.5}
+
+
+class RuleSteps:
+    """Steps of learning by the net's rule: the optimizer, plain descent, is given its change as the
+    gradient, with the sign turned."""
+
+    def __init__(self, net: HebbianNet, make_optimizer: Callable[..., Any]) -> None:
+        self.net = net
+        self.optimizers: Mapping[str, Any] = {"optimizer": make_optimizer(net.parameters())}
+
+    def step(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """The share of the variance that was lost before is the loss."""
+        net = self.net
+        net.look(images)
+        lost = net.lost(images)
+        net.neurons.weight.grad = -net.neurons.change(net.centred(images), net.rule)
+        self.optimizers["optimizer"].step()
+        return {"loss": lost}
+
+
+TRAINING = {"optimizer": "sgd", "momentum": 0.0, "batch_size": 20, "schedule": "cosine"}
+
+
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Hebb, The Organization of Behavior",
+    year=1949,
+    task="own",
+    training={**TRAINING, "epochs": 5, "lr": 2e-3},
+)
+def hebb_neuron(in_channels: int = 1, image_size: int = 16, units: int = 1) -> HebbianNet:
+    """A linear neuron that learns by Hebb's rule: its weights grow without bound"""
+    return HebbianNet((in_channels, image_size, image_size), units, "hebb")
+
+
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Oja, Journal of Mathematical Biology 15",
+    year=1982,
+    task="own",
+    training={**TRAINING, "epochs": 5, "lr": 0.01},
+)
+def oja_neuron(in_channels: int = 1, image_size: int = 16, units: int = 1) -> HebbianNet:
+    """A linear neuron that learns by Oja's rule: it finds the first principal component"""
+    return HebbianNet((in_channels, image_size, image_size), units, "oja")
+
+
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Sanger, Neural Networks 2",
+    year=1989,
+    task="own",
+    training={**TRAINING, "epochs": 20, "lr": 0.02},
+)
+def sanger_net(in_channels: int = 1, image_size: int = 16, units: int = 16) -> HebbianNet:
+    """16 linear neurons that learn by Sanger's rule: they find the principal components in order"""
+    return HebbianNet((in_channels, image_size, image_size), units, "sanger")

@@ -77,40 +77,37 @@ class SLayer(nn.Module):
         """v of equation 2, (N, 1, P, Q): the root of the weighted mean of squares in the window."""
         return F.conv2d(input.square(), self.window, padding=self.padding).sqrt()
 
-    def learn(self, input: Tensor) -> int:
+    def learn(self, input: Tensor) -> Tensor:
         """One pattern (1, maps, H, W): the winners learn what they saw; returns their number.
 
         With q the rate and c the window, Δa = q·c·u and Δb = q/2·v (equations 5 and 6). All cells
         of a plane share their connections, so the plane then finds the feature everywhere.
         """
-        found = winners(self(input).numpy()[0], self.column)
-        edge = self.padding
-        seen, energy = F.pad(input, (edge, edge, edge, edge)), self.energy(input)
-        for plane, row, column in found:
-            patch = seen[:, :, row : row + self.size, column : column + self.size]
-            self.excitation[plane].add_((self.window * patch)[0], alpha=self.rate)
-            self.inhibition[plane].add_(energy[0, 0, row, column], alpha=self.rate / 2)
-        return len(found)
+        strength, place = winners(self(input)[0], self.column)
+        learns = (strength > 0).to(input.dtype)
+        patches = F.unfold(input, self.size, padding=self.padding)[0].T[place]
+        change = self.window.flatten(1) * patches * learns.unsqueeze(1)
+        self.excitation.add_(change.reshape(*self.excitation.shape), alpha=self.rate)
+        energy = self.energy(input).flatten()[place]
+        self.inhibition.add_(energy * learns, alpha=self.rate / 2)
+        return learns.sum()
 
 
-def winners(answers: np.ndarray[Any, Any], column: int) -> list[tuple[int, int, int]]:
-    """The cells (plane, row, column) that learn. In every window of column x column places the
-    strongest cell of all planes is a candidate; of a plane's candidates the strongest one wins.
+def winners(answers: Tensor, column: int) -> tuple[Tensor, Tensor]:
+    """(strength, place) of the cell of each plane that learns, both (planes,); place is its row
+    times Q and its column, strength 0 where none learns.
 
-    answers: (planes, P, Q). A silent cell never learns.
+    In every window of column x column places the strongest cell of all planes is a candidate; of a
+    plane's candidates the strongest one wins. answers: (planes, P, Q).
     """
     planes, rows, columns = answers.shape
-    height, width = min(column, rows), min(column, columns)
-    windows = np.lib.stride_tricks.sliding_window_view(answers, (height, width), axis=(1, 2))
-    flat = np.moveaxis(windows, 0, 2).reshape(-1, planes, height, width)
-    top = np.arange(rows - height + 1)[:, None], np.arange(columns - width + 1)
-    best: dict[int, tuple[float, int, int]] = {}
-    for cells, y, x in zip(flat, *(a.ravel() for a in np.broadcast_arrays(*top)), strict=True):
-        plane, dy, dx = (int(i) for i in np.unravel_index(cells.argmax(), cells.shape))
-        candidate = float(cells[plane, dy, dx]), int(y) + dy, int(x) + dx
-        if candidate[0] > 0 and candidate > best.get(plane, (0.0, 0, 0)):
-            best[plane] = candidate
-    return [(plane, y, x) for plane, (_, y, x) in sorted(best.items())]
+    window = min(column, rows), min(column, columns)
+    top, first = F.max_pool2d(answers.amax(0)[None, None], window, stride=1, return_indices=True)
+    places = first.flatten()  # of the candidates, one a window
+    of_plane = answers.argmax(0).flatten()[places]
+    numbers = gpudl.arange(planes, device=answers.device).unsqueeze(1)
+    strength = gpudl.where(of_plane == numbers, top.flatten(), 0.0)
+    return strength.amax(1), places[strength.argmax(1)]
 
 
 class CLayer(nn.Module):

@@ -1,4 +1,4 @@
-"""Two stages of a Neocognitron that teach themselves, and a linear layer that names what they see.
+"""Stages of a Neocognitron that teach themselves, and a linear layer that names what they see.
 
 Fukushima's network has no labels at all; the layer of weights behind it, trained by gradient
 descent, shows what its features are worth.
@@ -6,98 +6,73 @@ descent, shows what its features are worth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Sequence
 
-import gpudl
-from gpudl import nn
 from gpudl.models.neocognitron import CLayer, SLayer
+from gpudl.models.readout import Readout
 from gpudl.models.registry import register
-from gpudl.nn import functional as F
 from gpudl.tensor import Tensor
 
+EXTENTS = (10, 6, 1)  # of the C-layers
 
-class NeocognitronReader(nn.Module):
-    """(N, 1, 16, 16), ink 1 on paper 0 -> (N, num_classes) logits, from the C-cells of stage two.
 
-    planes, selectivity: of the two S-layers. patterns: so many training images teach the first
-    S-layer, as many the second, before the linear layer learns from all that follow.
+class NeocognitronReader(Readout):
+    """(N, 1, 16, 16), ink 1 on paper 0 -> (N, num_classes) logits, from the last C-cells.
+
+    planes, selectivity: of the S-layers, of which there are one to three. patterns: so many
+    training images teach each S-layer, the first one before the second.
     """
-
-    seen: Tensor
 
     def __init__(
         self,
         num_classes: int,
-        planes: tuple[int, int] = (24, 24),
-        selectivity: tuple[float, float] = (2.0, 1.5),
-        patterns: int = 100,
+        planes: Sequence[int] = (24, 24),
+        selectivity: Sequence[float] = (2.0, 1.5),
+        patterns: int | Sequence[int] = 100,
     ) -> None:
-        super().__init__()
-        self.patterns = patterns
-        self.s1 = SLayer(1, planes[0], 5, 2, selectivity[0], rate=1.0)
-        self.c1 = CLayer(10, 5)
-        self.s2 = SLayer(planes[0], planes[1], 5, 1, selectivity[1], rate=16.0)
-        self.c2 = CLayer(6, 5)
-        self.readout = nn.Linear(planes[1] * 6 * 6, num_classes)
-        self.register_buffer("seen", gpudl.zeros(1, dtype=gpudl.int64))
+        if not 1 <= len(planes) == len(selectivity) <= len(EXTENTS):
+            raise ValueError(
+                f"NeocognitronReader: planes {tuple(planes)}, selectivity {tuple(selectivity)}; "
+                "give as many of each, one to three"
+            )
+        each = (patterns,) * len(planes) if isinstance(patterns, int) else tuple(patterns)
+        super().__init__(planes[-1] * EXTENTS[len(planes) - 1] ** 2, num_classes, sum(each))
+        self.last = [sum(each[: i + 1]) for i in range(len(each))]  # images until a stage is done
+        maps = 1
+        for i, (count, r) in enumerate(zip(planes, selectivity, strict=True)):
+            setattr(self, f"s{i + 1}", _s_layer(i, maps, count, r))
+            setattr(self, f"c{i + 1}", CLayer(EXTENTS[i], 5 if EXTENTS[i] > 1 else 2))
+            maps = count
+
+    def stages(self) -> list[tuple[SLayer, CLayer]]:
+        return [(getattr(self, f"s{i}"), getattr(self, f"c{i}")) for i in self._numbers()]
+
+    def _numbers(self) -> range:
+        return range(1, len(self.last) + 1)
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, planes·36): the second C-layer. It has no gradient."""
-        with gpudl.no_grad():
-            return self.c2(self.s2(self.c1(self.s1(images)))).flatten(1)  # type: ignore[no-any-return]
+        """(N, cells): the last C-layer."""
+        for simple, complex_ in self.stages():
+            images = complex_(simple(images))
+        return images.flatten(1)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return self.readout(self.features(input))  # type: ignore[no-any-return]
+    def pictures(self) -> dict[str, Tensor]:
+        """What the planes of the first S-layer look for, in [0, 1]."""
+        seen = self.s1.excitation
+        return {"features": seen / seen.amax((1, 2, 3), keepdim=True).clamp(min=1e-12)}
 
-    classify = forward  # for `gpudl train`
-
-    def learn(self, images: Tensor) -> int:
-        """The S-layers learn from the images that are theirs; returns how many those were."""
-        taught = 0
-        with gpudl.no_grad():
-            for i in range(len(images)):
-                stage = (int(self.seen.item()) + i) // self.patterns
-                if stage > 1:
-                    break
-                image = images[i : i + 1]
-                if stage == 0:
-                    self.s1.learn(image)
-                else:
-                    self.s2.learn(self.c1(self.s1(image)))
-                taught += 1
-            self.seen.add_(len(images))
-        return taught
-
-    def make_stepper(self, make_optimizer: Callable[..., Any]) -> ReaderSteps:
-        """For `gpudl train`."""
-        return ReaderSteps(self, make_optimizer)
-
-    def judge(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The cross-entropy, and the share that is read right."""
-        logits = self(images)
-        right = (logits.argmax(1) == labels).to(logits.dtype).mean()
-        return {"loss": F.cross_entropy(logits, labels), "accuracy": right}
+    def teach(self, image: Tensor, number: int) -> None:
+        for (simple, complex_), last in zip(self.stages(), self.last, strict=True):
+            if number < last:
+                simple.learn(image)
+                return
+            image = complex_(simple(image))
 
 
-class ReaderSteps:
-    """Steps of training: winner-take-all first, then gradient descent in the linear layer."""
-
-    def __init__(self, reader: NeocognitronReader, make_optimizer: Callable[..., Any]) -> None:
-        self.reader = reader
-        optimizer = make_optimizer(reader.readout.parameters())
-        self.optimizers: Mapping[str, Any] = {"optimizer": optimizer}
-
-    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        if self.reader.learn(images):  # the features are not yet what they will be
-            with gpudl.no_grad():
-                return {"loss": F.cross_entropy(self.reader(images), labels)}
-        optimizer = self.optimizers["optimizer"]
-        optimizer.zero_grad()
-        loss = F.cross_entropy(self.reader(images), labels)
-        loss.backward()
-        optimizer.step()
-        return {"loss": loss}
+def _s_layer(stage: int, maps: int, planes: int, selectivity: float) -> SLayer:
+    """As in the three stages of `Neocognitron`."""
+    padding, rate, column = ((2, 1.0, 5), (1, 16.0, 5), (0, 16.0, 3))[stage]
+    return SLayer(maps, planes, 5, padding, selectivity, rate, column)
 
 
 @register(
@@ -110,8 +85,26 @@ class ReaderSteps:
 )
 def neocognitron(
     num_classes: int = 10,
-    planes: tuple[int, int] = (24, 24),
-    selectivity: tuple[float, float] = (2.0, 1.5),
+    planes: Sequence[int] = (24, 24),
+    selectivity: Sequence[float] = (2.0, 1.5),
 ) -> NeocognitronReader:
     """Two stages of S- and C-cells that learn without labels, and a linear layer that reads them"""
     return NeocognitronReader(num_classes, planes, selectivity)
+
+
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Fukushima",
+    year=1980,
+    task="own",
+    training={"lr": 0.01},
+)
+def neocognitron_1980(
+    num_classes: int = 10,
+    planes: Sequence[int] = (24, 24, 300),
+    selectivity: Sequence[float] = (2.0, 1.5, 5.0),
+    patterns: Sequence[int] = (100, 100, 1500),
+) -> NeocognitronReader:
+    """All three stages of the Neocognitron, the last with more planes, and a linear layer"""
+    return NeocognitronReader(num_classes, planes, selectivity, patterns)

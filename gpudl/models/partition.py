@@ -88,16 +88,17 @@ def annealed_log_partition(
     below = zeros if hidden_base is None else hidden_base
     nothing = gpudl.zeros(chains, rbm.hidden_features, device=device)
     v = rbm.sample_visible(nothing, generator, start)[1]
-    log_weights = np.zeros(chains)
+    gains = []
     for old, new in pairwise(steps):
         a = F.linear(v, rbm.weight, rbm.hidden_bias)
         gain = _visible_gain(rbm, v, start, old, new)
         before, after = (a * beta + below * (1 - beta) for beta in (old, new))
         gain = gain + (F.softplus(after) - F.softplus(before)).sum(1)
-        log_weights += gain.cpu().numpy()
+        gains.append(gain)
         h = F.sigmoid(after).bernoulli(generator)
         v = rbm.sample_visible(h * new, generator, _bias(rbm, start, new))[1]
     first = rbm.log_visible_sum(nothing[:1], start).item() + F.softplus(below).sum().item()
+    log_weights = gpudl.stack(gains).cpu().numpy().sum(0, dtype=float)  # read once, at the end
     return _estimate(log_weights, first)
 
 

@@ -42,8 +42,13 @@ class ClassificationRBM(nn.RBM):
 
     def join(self, x: Tensor, labels: Tensor) -> Tensor:
         """Visible units of images and labels: (N, …), (N,) int64 -> (N, visible)."""
-        units = F.one_hot(labels, self.num_classes).to(x.dtype)
+        units = self.units_of(labels).to(x.dtype)
         return gpudl.cat([x.reshape(len(x), self.in_features), units], 1)
+
+    def units_of(self, labels: Tensor) -> Tensor:
+        """(N,) -> (N, num_classes), one of each row on. `one_hot` reads the labels, and waits."""
+        classes = gpudl.arange(self.num_classes, device=labels.device)
+        return gpudl.eq(labels.unsqueeze(1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) -> (N, num_classes) logits of the classes. With gradients."""
@@ -65,7 +70,7 @@ class ClassificationRBM(nn.RBM):
         p = F.softmax(h @ self.weight[:, n:] + bias[n:], 1)
         u = gpudl.rand(len(h), 1, device=h.device, generator=generator)
         below = (p.cumsum(1) <= u).long().sum(1).clamp(max=self.num_classes - 1)
-        units = F.one_hot(below, self.num_classes).to(p.dtype)
+        units = self.units_of(below).to(p.dtype)
         return gpudl.cat([mean, p], 1), gpudl.cat([sample, units], 1)
 
     def log_visible_sum(self, h: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -160,7 +165,7 @@ def in_batches(module: Callable[[Tensor], Tensor], data: Tensor, batch_size: int
     year=2008,
     training={"epochs": 10, "batch_size": 100, "lr": 3e-3},
 )
-def rbm(
+def classification_rbm(
     num_classes: int = 10, in_channels: int = 1, image_size: int = 28, hidden: int = 500
 ) -> ClassificationRBM:
     """A restricted Boltzmann machine of 500 hidden units that classifies with label units"""

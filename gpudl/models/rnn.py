@@ -108,16 +108,16 @@ def truncated_bptt(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss, window
     steps; the state goes on. Memory grows with the window only."""
     if window < 1:
         raise ValueError(f"truncated_bptt: window is {window}; it must be 1 or more")
-    state, total = net.first_state(x), 0.0
+    state, total = net.first_state(x), zeros(1, dtype=x.dtype, device=x.device)
     for start in range(0, len(x), window):
         states = net.unfold(x[start : start + window], state.detach())
         outputs, wanted = net.head(states), targets[start : start + window]
         losses = [loss(y, target) for y, target in zip(outputs, wanted, strict=True)]
         mean = stack(losses).sum() / len(x)
         mean.backward()
-        total += mean.item()
+        total = total + mean.detach()
         state = states[-1]
-    return total
+    return float(total.item())  # read once: each reading waits for the device
 
 
 def rtrl(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
@@ -127,7 +127,7 @@ def rtrl(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
     gradient is known at each step; memory does not grow with T, but P has N·hidden²·(inputs +
     hidden + 1) numbers.
     """
-    state, total = net.first_state(x), 0.0
+    state, total = net.first_state(x), zeros(1, dtype=x.dtype, device=x.device)
     columns = net.weight.shape[1]
     eye = gpudl.eye(net.hidden, device=x.device).to(x.dtype)
     slopes = zeros(len(state), net.hidden, net.hidden, columns, dtype=x.dtype, device=x.device)
@@ -145,9 +145,9 @@ def rtrl(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
         mean.backward()
         with no_grad():
             gradient += gpudl.einsum("ni,nikl->kl", now.grad, slopes)
-        total += mean.item()
+        total = total + mean.detach()
     net.weight.grad = gradient if net.weight.grad is None else net.weight.grad + gradient
-    return total
+    return float(total.item())
 
 
 def jacobian_norms(net: ElmanNet, x: Tensor) -> Floats:

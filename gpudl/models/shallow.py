@@ -7,9 +7,12 @@ The loss is convex in those weights, so that theory says how fast descent comes 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import gpudl
 from gpudl import nn
+from gpudl.models.readout import Readout
 from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
@@ -107,6 +110,119 @@ class Average:
         self.count += 1
         with gpudl.no_grad():
             self.value.add_(self.tensor - self.value, alpha=1 / self.count)
+
+
+class LinearRegression(ShallowNet):
+    """(N, …) -> (N, outputs): a linear layer trained on the squared error, targets 1 for the class
+    of an image and -1 for the others.
+
+    In training the layer takes steps of stochastic descent; in evaluation mode their average
+    answers, `averaged`, (outputs, width + 1) with the biases last, over `count` steps.
+    """
+
+    averaged: Tensor
+    count: Tensor
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__(width, outputs)
+        self.register_buffer("averaged", gpudl.zeros(outputs, width + 1))
+        self.register_buffer("count", gpudl.zeros(1))
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(input)
+        flat = self.features(input.flatten(1))
+        return nn.functional.linear(flat, self.averaged[:, :-1], self.averaged[:, -1])
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Half the squared distance from the targets, its mean over the images."""
+        said = self(images)
+        mine = labels.unsqueeze(1) == gpudl.arange(said.shape[1], device=said.device)
+        wrong: Tensor = said - (2 * mine.to(said.dtype) - 1)
+        return wrong.square().sum(1).mean() / 2
+
+    def classify(self, images: Tensor) -> Tensor:
+        """(N, outputs) logits of the classes, were the answers the targets and normal noise of
+        variance 1."""
+        return 2 * self(images)  # type: ignore[no-any-return]
+
+    @gpudl.no_grad()
+    def average(self) -> None:
+        """Take the present weights into the average."""
+        self.count.add_(1)
+        weight, bias = self.linear.parameters()
+        weights = gpudl.cat([weight, bias.unsqueeze(1)], 1)
+        self.averaged.add_((weights - self.averaged) / self.count)
+
+    def make_stepper(self, make_optimizer: Callable[..., Any]) -> AveragedSteps:
+        """For `gpudl train`."""
+        return AveragedSteps(self, make_optimizer)
+
+
+class AveragedSteps:
+    """Steps of descent, of which the model keeps the average."""
+
+    def __init__(self, model: LinearRegression, make_optimizer: Callable[..., Any]) -> None:
+        self.model = model
+        self.optimizers: Mapping[str, Any] = {"optimizer": make_optimizer(model.parameters())}
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        optimizer = self.optimizers["optimizer"]
+        optimizer.zero_grad()
+        loss = self.model.loss(images, labels)
+        loss.backward()
+        optimizer.step()
+        self.model.average()
+        return {"loss": loss}
+
+
+class GaussianNet(Readout):
+    """(N, …) -> (N, num_classes) logits from the Gaussian kernel with the first `centres` images of
+    the training. width: of the kernel, for pixels in [0, 1]."""
+
+    def __init__(self, inputs: int, num_classes: int, centres: int, width: float) -> None:
+        super().__init__(centres, num_classes, centres)
+        self.kernel = GaussianFeatures(gpudl.zeros(centres, inputs), width)
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.kernel(images.flatten(1))  # type: ignore[no-any-return]
+
+    def teach(self, image: Tensor, number: int) -> None:
+        self.kernel.centres[number] = image.flatten()
+
+
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Legendre; Gauss",
+    year=1805,
+    task="own",
+    training={"epochs": 20, "optimizer": "sgd", "momentum": 0.0, "lr": 0.03, "schedule": "sqrt"},
+)
+def linear_regression(
+    num_classes: int = 10, in_channels: int = 1, image_size: int = 16
+) -> LinearRegression:
+    """Least squares from pixels to one number a class, by averaged stochastic descent"""
+    return LinearRegression(in_channels * image_size**2, num_classes)
+
+
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Broomhead and Lowe, Complex Systems 2",
+    year=1988,
+    task="own",
+    training={"epochs": 20, "lr": 0.2, "schedule": "cosine"},
+)
+def gaussian_net(
+    num_classes: int = 10,
+    in_channels: int = 1,
+    image_size: int = 16,
+    centres: int = 2000,
+    width: float = 2.0,
+) -> GaussianNet:
+    """Gaussian kernels about 2000 training images, and one trained layer"""
+    return GaussianNet(in_channels * image_size**2, num_classes, centres, width)
 
 
 @register(

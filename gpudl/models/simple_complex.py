@@ -17,6 +17,8 @@ import numpy as np
 
 import gpudl
 from gpudl import nn
+from gpudl.models.readout import Readout
+from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
@@ -44,10 +46,8 @@ class ComplexCells(nn.Module):
             )
         self.pooling = pooling
         moved = np.stack([transform(templates) for transform in transforms], axis=1)
-        flat = moved.reshape(*moved.shape[:2], -1)
-        flat = flat - flat.mean(2, keepdims=True)
-        flat = flat / np.maximum(np.linalg.norm(flat, axis=2, keepdims=True), 1e-12)
-        self.register_buffer("templates", gpudl.tensor(flat.astype(np.float32)))
+        flat = gpudl.tensor(moved.reshape(*moved.shape[:2], -1).astype(np.float32))
+        self.register_buffer("templates", standard(flat))
 
     def simple(self, input: Tensor) -> Tensor:
         """(N, K, copies): the simple cells' answers, inner products with every copy."""
@@ -62,6 +62,57 @@ class ComplexCells(nn.Module):
         if self.pooling == "mean":
             return answers.relu().mean(2)
         return answers.square().mean(2).sqrt()
+
+
+def standard(templates: Tensor) -> Tensor:
+    """(…, pixels), made to have mean 0 and length 1; those without any ink stay 0."""
+    flat = templates - templates.mean(-1, keepdim=True)
+    return flat / flat.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+
+
+def matrices(transforms: Sequence[Transform], height: int, width: int) -> Images:
+    """(copies, pixels, pixels): what each transform does to an image, flat, as a product from the
+    right. They are linear, so what they do to single pixels says it all."""
+    pixels = height * width
+    single = np.eye(pixels, dtype=np.float32).reshape(pixels, height, width)
+    return np.stack([transform(single).reshape(pixels, pixels) for transform in transforms])
+
+
+class ComplexReader(Readout):
+    """(N, 1, size, size) -> (N, num_classes) logits from complex cells over turned templates.
+
+    The first `templates` images of the training are the templates, each turned `copies` times.
+    """
+
+    moves: Tensor
+
+    def __init__(self, num_classes: int, size: int, templates: int, copies: int) -> None:
+        super().__init__(templates, num_classes, templates)
+        turns = rotations(copies)
+        self.cells = ComplexCells(np.zeros((templates, size, size), np.float32), turns)
+        moves = gpudl.tensor(matrices(turns, size, size))
+        self.register_buffer("moves", moves, persistent=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.cells(images)  # type: ignore[no-any-return]
+
+    def teach(self, image: Tensor, number: int) -> None:
+        self.cells.templates[number] = standard((image.flatten(1) @ self.moves)[:, 0])
+
+
+@register(
+    input_shape=(1, 16, 16),
+    dataset="usps",
+    source="Hubel and Wiesel, Journal of Physiology 160",
+    year=1962,
+    task="own",
+    training={"epochs": 10, "lr": 0.05, "schedule": "cosine"},
+)
+def complex_cells(
+    num_classes: int = 10, image_size: int = 16, templates: int = 300, copies: int = 24
+) -> ComplexReader:
+    """Complex cells that pool over turned templates, and a linear layer that reads them"""
+    return ComplexReader(num_classes, image_size, templates, copies)
 
 
 def cyclic_shifts(size: int) -> list[Transform]:

@@ -131,15 +131,14 @@ class RBM(Module):
         """
         if self.visible_kind == "gaussian":
             raise TypeError("RBM.log_pseudo_likelihood: the visible units must be binary")
-        if units is None:
-            units = gpudl.arange(self.visible_features, device=v.device)
+        chosen = range(self.visible_features) if units is None else units.tolist()
         a = F.linear(v, self.weight, self.hidden_bias)
         now, total = F.softplus(a).sum(1), gpudl.zeros(len(v), device=v.device)
-        for i in units:
+        for i in chosen:
             flip = 1 - 2 * v[:, i]
             other = F.softplus(a + flip.unsqueeze(1) * self.weight[:, i]).sum(1)
             total = total + F.logsigmoid(now - other - flip * self.visible_bias[i])
-        return total * (self.visible_features / len(units))
+        return total * (self.visible_features / len(chosen))
 
     @no_grad()
     def contrastive_divergence(

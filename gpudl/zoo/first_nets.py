@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import no_grad, optim, tensor
+from gpudl import no_grad, optim, stack
 from gpudl.models.hebbian import LinearNeurons
 from gpudl.models.small_nets import first_net
+from gpudl.tensor import Tensor
 from gpudl.zoo.page import Page, page
 
 DIGITS = (0, 1, 4)
 COMPONENTS = 6
-TOO_LONG = 1000  # where the neuron of Hebb's rule is stopped
+BATCH = 20
+TOO_LONG, ASKED = 1000, 20  # Hebb's neuron is stopped when long; asked so often, in updates
 
 
 @page("First nets", minutes=1)
@@ -72,11 +74,11 @@ def _three_digits(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
 def _plane(page: Page, net: Any, test: tuple[Any, Any]) -> None:
     """Where the hidden units put the test digits, and what the outputs say of each place."""
     with no_grad():
-        seen = net.layers[1](net.layers[0](tensor(test[0], device=page.device)))
+        seen = net.layers[1](net.layers[0](page.tensor(test[0])))
         codes = net.layers[2](seen).numpy()
         side = np.linspace(-1.1, 1.1, 221, dtype=np.float32)
         places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-        answers = net.layers[3](tensor(places, device=page.device)).numpy().argmax(1)
+        answers = net.layers[3](page.tensor(places)).numpy().argmax(1)
     with page.axes("plane", "The test digits in the plane of the two hidden units", size=(4.5, 4)) \
             as axes:  # fmt: skip
         axes.contour(side, side, answers.reshape(221, 221), levels=(0.5, 1.5), colors="#6b7280")
@@ -94,32 +96,39 @@ def _components(page: Page, x: Any) -> None:
         "hebb": LinearNeurons(64), "oja": LinearNeurons(64), "sanger": LinearNeurons(64, COMPONENTS)
     }  # fmt: skip
     neurons["hebb"].weight.copy_(neurons["oja"].weight)
-    course: dict[str, list[tuple[float, float]]] = {rule: [] for rule in neurons}
-    steps, batch = page.pick(4000, 20), 20
-    rng = np.random.default_rng(page.seed)
-    for step in range(steps):
-        samples = tensor(points[rng.integers(0, len(points), batch)])
-        for rule, cells in neurons.items():
-            if rule == "hebb" and step and course[rule][-1][0] > TOO_LONG:
-                continue
-            cells.learn(samples, 0.01 / (1 + step / 500), rule)
-            first = cells.weight.numpy()[0]
-            length = float(np.linalg.norm(first))
-            course[rule].append((length, abs(float(first @ components[0])) / length))
+    course = {}
+    for rule, cells in neurons.items():
+        first = _learn(page, cells.to(page.device), rule, page.tensor(points))
+        lengths = np.linalg.norm(first, axis=1)
+        course[rule] = np.stack([lengths, np.abs(first @ components[0]) / lengths])
     _course(page, course)
     _compare(page, neurons["oja"].weight.numpy()[0], neurons["sanger"].weight.numpy(), components)
-    longest = course["hebb"][-1][0]
+    longest = float(course["hebb"][0, -1])
     page.check("Hebb's rule alone grows without bound", longest > TOO_LONG,
-               f"length {longest:.3g} after {len(course['hebb'])} updates")  # fmt: skip
-    length = course["oja"][-1][0]
+               f"length {longest:.3g} after {course['hebb'].shape[1]} updates")  # fmt: skip
+    length = float(course["oja"][0, -1])
     page.check("Oja's rule ends at length 1", abs(length - 1) < 0.02, f"{length:.4f}")
 
 
-def _course(page: Page, course: dict[str, list[tuple[float, float]]]) -> None:
+def _learn(page: Page, cells: LinearNeurons, rule: str, points: Tensor) -> Any:
+    """The first neuron's weights after each update, (updates, inputs); Hebb's stop when long."""
+    steps = page.pick(4000, 20)
+    chosen = np.random.default_rng(page.seed).integers(0, len(points), (steps, BATCH))
+    order = page.tensor(chosen)
+    course = []
+    for step in range(steps):
+        if rule == "hebb" and step % ASKED == 0 and cells.weight.norm().item() > TOO_LONG:
+            break
+        cells.learn(points[order[step]], 0.01 / (1 + step / 500), rule)
+        course.append(cells.weight[0].clone())
+    return stack(course).numpy()
+
+
+def _course(page: Page, course: dict[str, Any]) -> None:
     caption = "Hebb's and Oja's neuron, from the same start: length, and cosine with the component"
     with page.axes("course", caption, 1, 2) as axes:
         for rule in ("hebb", "oja"):
-            lengths, cosines = zip(*course[rule], strict=True)
+            lengths, cosines = course[rule]
             axes[0].plot(range(1, len(lengths) + 1), lengths, label=rule.capitalize())
             axes[1].plot(range(1, len(cosines) + 1), cosines, label=rule.capitalize())
         axes[0].set(xlabel="updates", ylabel="length of w", xscale="log", yscale="log")

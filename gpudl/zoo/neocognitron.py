@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import no_grad, tensor
 from gpudl.models.lenet_codes import COLUMNS, ROWS, codes
 from gpudl.models.neocognitron import Neocognitron
 from gpudl.models.neocognitron_reader import NeocognitronReader
 from gpudl.models.simple_complex import ComplexCells, cyclic_shifts, rotate, rotations
 from gpudl.zoo.page import Page, page
+from gpudl.zoo.unsupervised import mapped
 
 DIGITS, SIDE = 5, 16
 MOVES = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (0, 2), (0, -2), (2, 0))
@@ -41,12 +41,12 @@ def _drawn(down: int = 0, right: int = 0) -> Any:
 
 
 def _five_digits(page: Page) -> None:
-    net = Neocognitron()
-    learned = net.learn(tensor(_drawn()), passes=page.pick(8, 1))
-    known = _cells(net, _drawn())
+    net = Neocognitron().to(page.device)
+    learned = net.learn(page.tensor(_drawn()), passes=page.pick(8, 1))
+    known = _cells(page, net, _drawn())
     rows, kept = [], 0
     for down, right in MOVES:
-        found = _cells(net, _drawn(down, right))
+        found = _cells(page, net, _drawn(down, right))
         kept += sum(a == b for a, b in zip(found, known, strict=True))
         rows.append((f"{down} down, {right} right", *map(str, found)))
     page.text(
@@ -66,9 +66,9 @@ def _five_digits(page: Page) -> None:
     _draw_layers(page, net)
 
 
-def _cells(net: Neocognitron, images: Any) -> list[Any]:
+def _cells(page: Page, net: Neocognitron, images: Any) -> list[Any]:
     """The strongest cell of the last layer for each image."""
-    answers = net(tensor(images)).numpy()
+    answers = net(page.tensor(images)).numpy()
     return [int(a.argmax()) if a.max() > 0 else "–" for a in answers]
 
 
@@ -79,7 +79,7 @@ def _draw_layers(page: Page, net: Neocognitron) -> None:
     images = _drawn()[2:4]
     pictures = []
     for digit in (0, 1):
-        answers = net.layers(tensor(images[digit : digit + 1]))
+        answers = net.layers(page.tensor(images[digit : digit + 1]))
         for answer in (images[digit][None], *(a.numpy() for a in answers.values())):
             strongest = np.argsort(-answer[0].max((1, 2)), kind="stable")[:9]
             planes = [_enlarged(answer[0, k], float(answer.max())) for k in strongest]
@@ -97,14 +97,14 @@ def _enlarged(plane: Any, most: float) -> Any:
 
 def _features(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
     """What a linear classifier reads from pixels and from C-cells that had no labels."""
-    net = NeocognitronReader(10, patterns=page.pick(100, 5))
-    taught = net.learn(tensor(x[: 2 * net.patterns]))
+    net = NeocognitronReader(10, patterns=page.pick(100, 5)).to(page.device)
+    taught = net.learn(page.tensor(x[: 2 * net.patterns]))
     places = ((0, 0), (1, 1), (2, 0))
     moved = [_moved(x_test, *place) for place in places]
     rows, found = [], {}
     for name in ("pixels", "C1", "C2"):
-        weights = _least_squares(_seen(net, name, x), y)
-        found[name] = [_share(_seen(net, name, images), y_test, weights) for images in moved]
+        weights = _least_squares(_seen(page, net, name, x), y)
+        found[name] = [_share(_seen(page, net, name, images), y_test, weights) for images in moved]
         rows.append((name, *(f"{share:.2%}" for share in found[name])))
     page.table(
         ("linear classifier on", *(f"moved {down} down, {right} right" for down, right in places)),
@@ -126,26 +126,22 @@ def _moved(images: Any, down: int, right: int) -> Any:
     return padded[:, :, :SIDE, :SIDE]
 
 
-def _seen(net: NeocognitronReader, name: str, images: Any) -> Any:
+def _seen(page: Page, net: NeocognitronReader, name: str, images: Any) -> Any:
     """(N, features): what a classifier is given of images, from a layer."""
     if name == "pixels":
         return images.reshape(len(images), -1)
-    parts = []
-    with no_grad():
-        for i in range(0, len(images), 250):
-            part = tensor(images[i : i + 250])
-            cells = net.c1(net.s1(part)).flatten(1) if name == "C1" else net.features(part)
-            parts.append(cells.numpy())
-    return np.concatenate(parts)
+    layer = net.features if name == "C2" else lambda part: net.c1(net.s1(part)).flatten(1)
+    return mapped(page, layer, images, 250)
 
 
 def _shifts(page: Page, images: Any) -> None:
     """A complex cell over all cyclic shifts does not change at all when its input is shifted."""
     templates = images[:3, 0]
-    cells = ComplexCells(templates, cyclic_shifts(SIDE))
+    cells = ComplexCells(templates, cyclic_shifts(SIDE)).to(page.device)
     digit = images[3:4]
     moved = np.roll(digit, (3, -4), axis=(2, 3))
-    maps = [cells.simple(tensor(i)).numpy()[0].reshape(-1, SIDE, SIDE) for i in (digit, moved)]
+    inputs = [page.tensor(image) for image in (digit, moved)]
+    maps = [cells.simple(image).numpy()[0].reshape(-1, SIDE, SIDE) for image in inputs]
     tiles = np.concatenate([templates, digit[0], maps[0], moved[0], maps[1]])
     scaled = [(t - t.min()) / np.ptp(t) for t in tiles]
     blank = np.ones_like(scaled[0])
@@ -156,7 +152,7 @@ def _shifts(page: Page, images: Any) -> None:
         "Above three templates; below, a digit and the simple cells of each template, one "
         "for each of 256 shifts; last the digit moved: its map moves, the maximum stays",
     )
-    before, after = (cells(tensor(i)).numpy()[0] for i in (digit, moved))
+    before, after = (cells(image).numpy()[0] for image in inputs)
     change = float(np.abs(after / before - 1).max())
     page.check("complex cells over all cyclic shifts do not notice one", change < 1e-5,
                f"relative change {change:.1e}")  # fmt: skip
@@ -167,11 +163,11 @@ def _turned(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
     rng = np.random.default_rng(page.seed)
     angles = rng.uniform(0, 2 * np.pi, len(x_test))
     turned = np.stack([rotate(i, angle) for i, angle in zip(x_test, angles, strict=True)])
-    cells = ComplexCells(x[: page.pick(TEMPLATES, 20)], rotations(TURNS))
+    cells = ComplexCells(x[: page.pick(TEMPLATES, 20)], rotations(TURNS)).to(page.device)
     rows, found = [], {}
     for name in ("pixels", "complex cells"):
         upright, judged, apart = (
-            images.reshape(len(images), -1) if name == "pixels" else _in_parts(cells, images)
+            images.reshape(len(images), -1) if name == "pixels" else mapped(page, cells, images)
             for images in (x, x_test, turned)
         )
         weights = _least_squares(upright, y)
@@ -187,12 +183,6 @@ def _turned(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
     pixels, complex_ = (found[name][1] for name in ("pixels", "complex cells"))
     page.check("turned digits: complex cells read 20 points more than pixels",
                complex_ > pixels + 0.2, f"{complex_:.2%} against {pixels:.2%}")  # fmt: skip
-
-
-def _in_parts(cells: ComplexCells, images: Any) -> Any:
-    with no_grad():
-        parts = [cells(tensor(images[i : i + 250])).numpy() for i in range(0, len(images), 250)]
-    return np.concatenate(parts)
 
 
 def _least_squares(z: Any, labels: Any) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpudl.data import Split, load
+from gpudl.tensor import Tensor, tensor
 from gpudl.train.errors import TrainingError
 
 Array = npt.NDArray[Any]
@@ -196,6 +197,15 @@ class Page:
     def pick(self, full: V, quick: V) -> V:
         """A setting of the full run, or of a quick one."""
         return quick if self.quick else full
+
+    def tensor(self, array: Any, dtype: Any = None) -> Tensor:
+        """A copy of an array on the page's device."""
+        return tensor(array, dtype, self.device)
+
+    @property
+    def widest(self) -> npt.DTypeLike:
+        """The floats of the highest precision there: kernels take float32 alone."""
+        return np.float64 if self.device == "cpu" else np.float32
 
     def load(self, name: str, train: int | None = None, test: int | None = None) -> Arrays:
         """x_train, y_train, x_test, y_test of a data set: images (N, C, H, W) float32 in [0, 1],

@@ -7,15 +7,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gpudl import Tensor, eye, models, nn, no_grad, optim
+from gpudl import Tensor, eye, models, nn, no_grad, optim, stack
 from gpudl.models.rnn import ElmanNet, bptt, jacobian_norms, rtrl, truncated_bptt
 from gpudl.nn.functional import mse_loss
 from gpudl.nn.utils import clip_grad_norm_
 from gpudl.zoo.language import shakespeare, show_sample, train_on_text
 from gpudl.zoo.page import Page, page
 
-Batch = tuple[Tensor, Tensor]
+Pair = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 STEPS, HIDDEN, BATCH = 40, 64, 32  # of the addition problem
 UPDATES, LR, CLIP = 2000, 1e-3, 1.0
 NOTE = """Adam divides gradients by their usual size, so clipping changes little here; it keeps a
@@ -37,9 +38,9 @@ def rnn(page: Page) -> None:
 
 def _rules(page: Page) -> None:
     rng = np.random.default_rng(page.seed)
-    net = ElmanNet(2, 8, 1, "orthogonal").double()
-    x, target = adding(rng, 20, 4, np.float64)
-    targets = Tensor(np.repeat(target.numpy()[None], 20, 0))
+    net = ElmanNet(2, 8, 1, "orthogonal").to(page.device, page.widest)
+    x, target = (page.tensor(part) for part in adding(rng, 20, 4, page.widest))
+    targets = target.expand(20, *target.shape)
     rules: dict[str, Any] = {
         "backpropagation through time": bptt,
         "real-time recurrent learning": rtrl,
@@ -56,8 +57,9 @@ def _rules(page: Page) -> None:
         rows.append((name, loss, float(difference), float(cosine)))
     head = ("rule", "loss", "largest difference", "cosine")
     page.table(head, rows, "Gradients of one loss over 20 steps, beside that of the first rule")
-    claim = "real-time recurrent learning has the gradient of backpropagation, to 1e-10"
-    page.check(claim, rows[1][2] < 1e-10, f"{rows[1][2]:.1e}")
+    near = 1e-10 if page.widest == np.float64 else 1e-5
+    claim = f"real-time recurrent learning has the gradient of backpropagation, to {near:.0e}"
+    page.check(claim, rows[1][2] < near, f"{rows[1][2]:.1e}")
 
 
 def _truncated(window: int) -> Any:
@@ -72,13 +74,13 @@ def _jacobians(page: Page) -> None:
         "grows."
     )
     rng = np.random.default_rng(page.seed)
-    x = Tensor(rng.normal(0, 0.01, (60, 1, 2)).astype(np.float32))
+    x = page.tensor(rng.normal(0, 0.01, (60, 1, 2)), np.float32)
     starts = (("uniform", 1.0), ("orthogonal", 1.0), ("orthogonal", 1.1))
     last = {}
     caption = "Norm of the Jacobian over k steps, at the start of training"
     with page.axes("jacobians", caption, size=(5, 3.2)) as axes:
         for start, gain in starts:
-            norms = jacobian_norms(ElmanNet(2, HIDDEN, 1, start, gain), x)
+            norms = jacobian_norms(ElmanNet(2, HIDDEN, 1, start, gain).to(page.device), x)
             label = start if gain == 1 else f"{start}, gain {gain}"
             axes.plot(norms, label=label)
             last[label] = norms[-1]
@@ -118,7 +120,7 @@ def _addition(page: Page) -> None:
     }
     losses, norms = {}, {}
     for name, (layer, clip) in nets.items():
-        losses[name], norms[name] = add_up(page, Adder(layer), clip)
+        losses[name], norms[name] = add_up(page, Adder(layer).to(page.device), clip)
     caption = "Addition problem: mean squared error of new sequences, and norms of the gradients"
     with page.axes("addition", caption, 1, 2) as (left, right):
         for name in nets:
@@ -153,14 +155,14 @@ def _identity() -> nn.RNN:
     return layer
 
 
-def adding(rng: np.random.Generator, steps: int, batch: int, dtype: Any = np.float32) -> Batch:
+def adding(rng: np.random.Generator, steps: int, batch: int, dtype: Any = np.float32) -> Pair:
     """(steps, batch, 2) numbers and marks, and the (batch, 1) sums of the marked."""
     x = np.zeros((steps, batch, 2), dtype)
     x[:, :, 0] = rng.random((steps, batch))
     first = rng.integers(0, steps // 2, batch)
     second = rng.integers(steps // 2, steps, batch)
     x[first, np.arange(batch), 1] = x[second, np.arange(batch), 1] = 1
-    return Tensor(x), Tensor((x[:, :, 0] * x[:, :, 1]).sum(0)[:, None])
+    return x, (x[:, :, 0] * x[:, :, 1]).sum(0)[:, None]
 
 
 def add_up(page: Page, net: Adder, clip: float) -> tuple[list[float], list[float]]:
@@ -169,14 +171,14 @@ def add_up(page: Page, net: Adder, clip: float) -> tuple[list[float], list[float
     optimizer = optim.Adam(net.parameters(), lr=LR)
     losses, norms = [], []
     for _ in range(page.pick(UPDATES, 3)):
-        x, target = adding(rng, STEPS, BATCH)
+        x, target = (page.tensor(part) for part in adding(rng, STEPS, BATCH))
         optimizer.zero_grad()
         loss = mse_loss(net(x), target)
         loss.backward()
-        norms.append(clip_grad_norm_(net.parameters(), clip).item())
+        norms.append(clip_grad_norm_(net.parameters(), clip))
         optimizer.step()
-        losses.append(loss.item())
-    return losses, norms
+        losses.append(loss.detach())
+    return stack(losses).tolist(), stack(norms).tolist()  # read once, not after each update
 
 
 def _smooth(values: list[float], width: int = 25) -> Any:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl.models.hebbian import LinearNeurons
+from gpudl import models
+from gpudl.models.hebbian import HebbianNet, LinearNeurons
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,46 @@ def test_an_update_is_what_the_equations_say():
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match="'hopfield', expected one of"):
         LinearNeurons(2).learn(gpudl.zeros(1, 2), 0.1, "hopfield")
+
+
+def test_a_net_learns_by_its_rule_what_the_rule_says():
+    """What an optimizer is given makes the step of `learn`, on inputs without their mean."""
+    rng = np.random.default_rng(0)
+    images = gpudl.tensor(rng.random((6, 1, 2, 3), np.float32))
+    for rule in ("hebb", "oja", "sanger"):
+        net = HebbianNet((1, 2, 3), 2, rule)
+        peer = LinearNeurons(6, 2)
+        peer.weight.copy_(net.neurons.weight)
+        steps = net.make_stepper(lambda parameters: gpudl.optim.SGD(parameters, lr=0.1))
+        steps.step(images)
+        np.testing.assert_allclose(net.mean.numpy(), images.numpy().mean(0).ravel(), atol=1e-6)
+        peer.learn(net.centred(images), 0.1, rule)
+        np.testing.assert_allclose(net.neurons.weight.numpy(), peer.weight.numpy(), atol=1e-6)
+
+
+def test_the_mean_is_that_of_all_images_seen():
+    net = HebbianNet((1, 2, 3), 1, "oja")
+    images = np.random.default_rng(0).random((7, 1, 2, 3), np.float32)
+    for part in (images[:2], images[2:3], images[3:]):
+        net.look(gpudl.tensor(part))
+    np.testing.assert_allclose(net.mean.numpy(), images.reshape(7, 6).mean(0), atol=1e-6)
+
+
+def test_the_first_component_loses_least(cloud):
+    points, components = cloud
+    net = HebbianNet((4,), 1, "oja")
+    net.look(gpudl.tensor(points))
+    spread = points.var(0).sum()
+    for component in components:
+        net.neurons.weight.copy_(gpudl.tensor(2 * component[None]))
+        share = 1 - (points @ component).var() / spread
+        assert net.lost(gpudl.tensor(points)).item() == pytest.approx(share, abs=1e-3)
+
+
+def test_the_nets_have_a_weight_a_pixel():
+    for name, units in (("hebb_neuron", 1), ("oja_neuron", 1), ("sanger_net", 16)):
+        net = models.create(name)
+        assert sum(p.numel() for p in net.parameters()) == 256 * units
+        picture = net.pictures()["components"].numpy()
+        assert picture.shape == (units, 1, 16, 16)
+        assert 0 <= picture.min() <= picture.max() <= 1

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 
 import gpudl
+from gpudl import nn
 from gpudl.models.lenet_codes import codes
 from gpudl.models.neocognitron import CLayer, Neocognitron, SLayer, winners
 from gpudl.models.neocognitron_reader import NeocognitronReader
-from gpudl.models.simple_complex import ComplexCells, cyclic_shifts, rotate, rotations
+from gpudl.models.simple_complex import (
+    ComplexCells,
+    ComplexReader,
+    cyclic_shifts,
+    rotate,
+    rotations,
+)
 
 
 def digits(count: int, down: int = 0, right: int = 0) -> gpudl.Tensor:
@@ -42,12 +49,34 @@ def test_an_s_cell_answers_to_what_is_like_its_pattern(cosine, answers):
 
 
 def test_a_winner_is_the_strongest_near_it_and_of_its_plane():
-    answers = np.zeros((3, 8, 8))
+    answers = np.zeros((3, 8, 8), np.float32)
     answers[0, 1, 1], answers[1, 1, 2] = 5, 4  # in one column: the second is a candidate elsewhere
     answers[2, 6, 6], answers[0, 6, 1] = 3, 2  # plane 0 has a stronger candidate already
-    assert winners(answers, 3) == [(0, 1, 1), (1, 1, 2), (2, 6, 6)]
-    assert winners(answers, 8) == [(0, 1, 1)]
-    assert winners(np.zeros((3, 8, 8)), 3) == []
+    assert chosen(answers, 3) == {0: (5, 1, 1), 1: (4, 1, 2), 2: (3, 6, 6)}
+    assert chosen(answers, 8) == {0: (5, 1, 1)}
+    assert chosen(np.zeros((3, 8, 8), np.float32), 3) == {}
+
+
+def chosen(answers: np.ndarray, column: int) -> dict[int, tuple[float, int, int]]:
+    """(strength, row, column) of the winner of each plane that has one, on the emulator too."""
+    found = []
+    for device in ("cpu", "emulator"):
+        strength, place = winners(gpudl.tensor(answers, device=device), column)
+        pairs = zip(strength.tolist(), place.tolist(), strict=True)
+        found.append({i: (s, *divmod(p, 8)) for i, (s, p) in enumerate(pairs) if s > 0})
+    assert found[0] == found[1]
+    return found[0]
+
+
+def test_the_emulator_learns_the_same():
+    known = []
+    for device in ("cpu", "emulator"):
+        gpudl.manual_seed(0)
+        net = Neocognitron().to(device)
+        net.learn(digits(3).to(device), passes=2)
+        known.append({name: p.numpy() for name, p in net.state_dict().items()})
+    for name, values in known[0].items():
+        np.testing.assert_allclose(values, known[1][name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def test_c_cells_do_not_notice_a_common_answer():
@@ -79,8 +108,27 @@ def test_the_reader_teaches_its_stages_in_turn_and_then_reads():
         after = net.state_dict()
         changed.append({n[:2] for n in before if np.any(before[n] != after[n].numpy())} - {"se"})
     assert changed == [{"s1"}, {"s1"}, {"s2"}, {"s2"}, {"re"}, {"re"}]
-    judged = net.judge(digits(5), gpudl.arange(5))
-    assert judged["loss"].item() < losses["loss"].item()
+    after_all = nn.functional.cross_entropy(net.classify(digits(5)), gpudl.arange(5))
+    assert after_all.item() < losses["loss"].item()
+
+
+def test_a_reader_may_have_all_three_stages():
+    net = NeocognitronReader(5, (24, 24, 30), (2.0, 1.5, 5.0), patterns=(5, 5, 10))
+    assert net.learn(digits(5)) == 5
+    assert sum(net.learn(digits(5)) for _ in range(5)) == 15
+    assert (net.s3.inhibition.numpy() > 0).any()
+    assert net(digits(5)).shape == (5, 5)
+    with pytest.raises(ValueError, match="give as many of each, one to three"):
+        NeocognitronReader(5, (1, 2, 3), (1.0,))
+
+
+def test_complex_cells_may_be_taught():
+    """Templates that are images seen first, moved by products, are those that NumPy moves."""
+    net = ComplexReader(5, 16, templates=4, copies=8)
+    assert (net.learn(digits(5)), net.learn(digits(5))) == (4, 0)
+    images = digits(5).numpy()
+    expected = ComplexCells(images[:4, 0], rotations(8)).templates.numpy()
+    np.testing.assert_allclose(net.cells.templates.numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["max", "mean", "energy"])

@@ -245,7 +245,7 @@ def test_the_emulator_takes_the_same_steps():
 
 
 def test_a_step_of_discriminative_training_lowers_the_loss():
-    rbm = gpudl.models.create("rbm", image_size=8, hidden=20)
+    rbm = gpudl.models.create("classification_rbm", image_size=8, hidden=20)
     assert sum(p.numel() for p in rbm.parameters()) == 20 * 74 + 74 + 20
     x = gpudl.tensor(np.random.default_rng(0).random((30, 1, 8, 8), np.float32))
     y = gpudl.tensor(np.arange(30) % 10)
@@ -258,6 +258,41 @@ def test_a_step_of_discriminative_training_lowers_the_loss():
         optimizer.step()
         losses.append(loss.item())
     assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("rbm", {}), ("rbm", {"persistent": False, "k": 3}), ("gaussian_rbm", {})
+])  # fmt: skip
+def test_a_machine_that_draws_learns_from_images(name, settings):
+    gpudl.manual_seed(0)
+    net = gpudl.models.create(name, image_size=6, hidden=12, **settings)
+    assert sum(p.numel() for p in net.parameters()) == 36 * 12 + 36 + 12
+    rng = np.random.default_rng(0)
+    noise = 0.7 * rng.random((40, 1, 6, 6))
+    images = gpudl.tensor((noise + 0.3 * (np.arange(6) % 2)).astype(np.float32))  # stripes
+    steps = net.make_stepper(lambda parameters: gpudl.optim.SGD(parameters, lr=0.05))
+    before = net.chain.numpy().copy()
+    for _ in range(40):
+        losses = steps.step(images)
+    assert losses["loss"].item() < net.units(images).var(0).mean().item() * 1.01
+    judged = net.judge(images)
+    assert ("pseudo_likelihood" in judged) == (name == "rbm")
+    assert (net.chain.numpy() != before).any()
+    drawn = net.sample(120, 5).numpy()
+    assert drawn.shape == (120, 1, 6, 6)
+    assert 0 <= drawn.min() <= drawn.max() <= 1
+    assert drawn[..., 1::2].mean() > drawn[..., ::2].mean() + 0.2
+
+
+def test_a_drawing_machine_begins_where_the_first_batch_is():
+    net = gpudl.models.create("rbm", image_size=2, hidden=3)
+    images = gpudl.tensor(np.array([[0.9, 0, 0, 0.6], [0.8, 0.1, 0.7, 0.2]], np.float32))
+    net.begin(images.reshape(2, 1, 2, 2))
+    bits = np.array([[1, 0, 0, 1], [1, 0, 1, 0]])
+    np.testing.assert_array_equal(net.chain.numpy(), np.tile(bits, (50, 1)))
+    np.testing.assert_allclose(net.visible_bias.detach().numpy(), np.log([3, 1 / 3, 1, 1]), 1e-5)
+    with pytest.raises(ValueError, match="k is 0"):
+        gpudl.models.create("rbm", k=0)
 
 
 def test_in_batches_is_the_whole():

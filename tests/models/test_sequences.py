@@ -122,3 +122,12 @@ def test_an_unknown_cell_is_refused():
 
     with pytest.raises(ValueError, match="cell is 'gated'; it must be one of rnn, lstm, gru"):
         CharRNN(65, "gated")
+
+
+def test_text_classifiers_have_the_weights_that_their_layers_say():
+    conv = models.create("text_conv")
+    first, second = 32 * 64 * 5 + 64, 64 * 64 * 5 + 64
+    assert sum(p.numel() for p in conv.parameters()) == 66 * 32 + first + second + 64 * 2 + 2
+    rnn = models.create("text_rnn")
+    one_way = 4 * 64 * (32 + 64 + 2)
+    assert sum(p.numel() for p in rnn.parameters()) == 66 * 32 + 2 * one_way + 128 * 2 + 2

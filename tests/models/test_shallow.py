@@ -81,3 +81,31 @@ def test_counts_and_answers_equal_pytorchs():
     theirs = linear((2 / 50) ** 0.5 * z.cos(), w["linear.weight"], w["linear.bias"])
     ours = net(gpudl.tensor(images)).detach().numpy()
     np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+
+
+def test_linear_regression_takes_averaged_steps_of_descent():
+    net = models.linear_regression(num_classes=3, image_size=2)
+    assert sum(p.numel() for p in net.parameters()) == 4 * 3 + 3
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((6, 1, 2, 2), np.float32), np.array([0, 1, 2, 2, 1, 0])
+    steps = net.make_stepper(lambda parameters: optim.SGD(parameters, lr=0.1))
+    weights, course = net.linear.weight.detach().numpy().copy(), []
+    bias = net.linear.bias.detach().numpy().copy()
+    x, t = images.reshape(6, 4), 2 * np.eye(3)[labels] - 1
+    for _ in range(3):
+        wrong = x @ weights.T + bias - t
+        loss = steps.step(gpudl.tensor(images), gpudl.tensor(labels))["loss"].item()
+        assert loss == pytest.approx((wrong**2).sum() / 12, rel=1e-5)
+        weights, bias = weights - 0.1 * wrong.T @ x / 6, bias - 0.1 * wrong.mean(0)
+        course.append((weights, bias))
+    mean, mean_bias = (np.mean(part, 0) for part in zip(*course, strict=True))
+    answers = net.eval()(gpudl.tensor(images)).detach().numpy()
+    np.testing.assert_allclose(answers, x @ mean.T + mean_bias, atol=1e-5)
+
+
+def test_the_gaussian_net_takes_its_centres_from_the_first_images():
+    net = models.gaussian_net(num_classes=3, image_size=2, centres=5)
+    assert sum(p.numel() for p in net.parameters()) == 5 * 3 + 3
+    images = np.random.default_rng(0).random((8, 1, 2, 2), np.float32)
+    assert [net.learn(gpudl.tensor(part)) for part in (images[:3], images[3:], images)] == [3, 2, 0]
+    np.testing.assert_array_equal(net.kernel.centres.numpy(), images[:5].reshape(5, 4))
