@@ -13,6 +13,9 @@ convolution is one small product per image. Three things make it fast:
   additions of its result instead of T * R * S. With a stride, the elements of x that leave the same
   remainder meet the same taps: each remainder is such a gradient with stride 1.
 
+A window that covers the whole image, as in the first layer of a generator, is one product for all
+images.
+
 All arrays have three spatial axes here; `Geometry` says how windows lie over them.
 """
 
@@ -109,11 +112,19 @@ class Columns:
             yield images, columns.reshape(len(columns), *self.shape)
 
 
+def covers(g: Geometry, image: tuple[int, ...], weight: Any) -> bool:
+    """Whether the window is as large as the image, and there is one output."""
+    return g.groups == 1 and not any(g.padding) and image[2:] == weight.shape[2:]
+
+
 def forward(
     g: Geometry, x: Any, weight: Any, bias: Any, outputs: tuple[int, ...], finish: Any = None
 ) -> Any:
     """y (N, K, O, P, Q). finish(y, images): what remains to be done to these images of y, called
     while they are in the cache."""
+    if covers(g, x.shape, weight) and finish is None:
+        y = x.reshape(len(x), -1) @ weight.reshape(len(weight), -1).T
+        return (y if bias is None else y + bias).reshape(*y.shape, *outputs)
     columns = Columns(g, x, weight, outputs)
     n, k = len(x), len(weight)
     y = np.empty((n, k, *outputs), x.dtype)
@@ -131,6 +142,8 @@ def forward(
 
 
 def weight_gradient(g: Geometry, dy: Any, x: Any, weight: Any) -> Any:
+    if covers(g, x.shape, weight):
+        return (dy.reshape(dy.shape[:2]).T @ x.reshape(len(x), -1)).reshape(weight.shape)
     columns = Columns(g, x, weight, dy.shape[2:])
     n, k, o, p, q = dy.shape
     if columns.row > q:
@@ -175,6 +188,8 @@ def remainders(stride: int, padding: int, dilation: int, taps: int) -> Iterator[
 
 def data_gradient(g: Geometry, dy: Any, weight: Any, shape: tuple[int, ...]) -> Any:
     """dx of this shape."""
+    if covers(g, shape, weight):
+        return (dy.reshape(dy.shape[:2]) @ weight.reshape(len(weight), -1)).reshape(shape)
     each = weight[0].size * g.groups * dy[0, 0].nbytes if len(dy) else 1
     step = max(1, BLOCK_BYTES // each)
     dx = np.zeros(shape, dy.dtype)
