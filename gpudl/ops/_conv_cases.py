@@ -101,6 +101,8 @@ CONV2D = {
     "3x3": Example((2, 8, 9, 7), (12, 8, 3, 3), padding=(1, 1)),
     "ragged": Example((3, 5, 11, 13), (7, 5, 3, 2), bias=False),
     "one pixel": Example((1, 3, 3, 3), (2, 3, 3, 3)),
+    "window as large as x": Example((3, 2, 3, 4), (5, 2, 3, 4)),
+    "window as large as x, moved": Example((2, 2, 2, 4), (3, 2, 2, 4), extra=(1, 2)),
     "batch 1": Example((1, 4, 6, 6), (5, 4, 3, 3), padding=(1, 1)),
     "empty batch": Example((0, 3, 5, 5), (4, 3, 3, 3)),
     "1x1": Example((2, 9, 5, 6), (10, 9, 1, 1)),
@@ -233,6 +235,7 @@ TRANSPOSED1D = {
 TRANSPOSED2D = {
     "4x4, twice the size": Example((2, 6, 5, 4), (6, 3, 4, 4), stride=(2, 2), padding=(1, 1)),
     "3x3": Example((2, 3, 5, 6), (3, 7, 3, 3), padding=(1, 1)),
+    "from one pixel": Example((3, 5, 1, 1), (5, 2, 4, 3)),
     "ragged": Example(
         (2, 4, 3, 5), (4, 2, 2, 3), stride=(3, 2), padding=(0, 1), dilation=(2, 3), groups=2,
         bias=False, more=((2, 1),),

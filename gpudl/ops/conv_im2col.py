@@ -112,9 +112,10 @@ class Columns:
             yield images, columns.reshape(len(columns), *self.shape)
 
 
-def covers(g: Geometry, image: tuple[int, ...], weight: Any) -> bool:
-    """Whether the window is as large as the image, and there is one output."""
-    return g.groups == 1 and not any(g.padding) and image[2:] == weight.shape[2:]
+def covers(g: Geometry, image: tuple[int, ...], weight: Any, outputs: tuple[int, ...]) -> bool:
+    """Whether each image meets one window, as large as itself."""
+    alone = g.groups == 1 and math.prod(outputs) == 1 and not any(g.padding)
+    return alone and image[2:] == weight.shape[2:]
 
 
 def forward(
@@ -122,8 +123,8 @@ def forward(
 ) -> Any:
     """y (N, K, O, P, Q). finish(y, images): what remains to be done to these images of y, called
     while they are in the cache."""
-    if covers(g, x.shape, weight) and finish is None:
-        y = x.reshape(len(x), -1) @ weight.reshape(len(weight), -1).T
+    if finish is None and covers(g, x.shape, weight, outputs):
+        y = x.reshape(len(x), weight[0].size) @ weight.reshape(len(weight), -1).T
         return (y if bias is None else y + bias).reshape(*y.shape, *outputs)
     columns = Columns(g, x, weight, outputs)
     n, k = len(x), len(weight)
@@ -142,8 +143,9 @@ def forward(
 
 
 def weight_gradient(g: Geometry, dy: Any, x: Any, weight: Any) -> Any:
-    if covers(g, x.shape, weight):
-        return (dy.reshape(dy.shape[:2]).T @ x.reshape(len(x), -1)).reshape(weight.shape)
+    if covers(g, x.shape, weight, dy.shape[2:]):
+        dw = dy.reshape(dy.shape[:2]).T @ x.reshape(len(x), weight[0].size)
+        return dw.reshape(weight.shape)
     columns = Columns(g, x, weight, dy.shape[2:])
     n, k, o, p, q = dy.shape
     if columns.row > q:
@@ -188,7 +190,7 @@ def remainders(stride: int, padding: int, dilation: int, taps: int) -> Iterator[
 
 def data_gradient(g: Geometry, dy: Any, weight: Any, shape: tuple[int, ...]) -> Any:
     """dx of this shape."""
-    if covers(g, shape, weight):
+    if covers(g, shape, weight, dy.shape[2:]):
         return (dy.reshape(dy.shape[:2]) @ weight.reshape(len(weight), -1)).reshape(shape)
     each = weight[0].size * g.groups * dy[0, 0].nbytes if len(dy) else 1
     step = max(1, BLOCK_BYTES // each)
