@@ -3,16 +3,16 @@ Networks, CVPR 2016.
 
 An image is changed by gradient descent until a trained net sees in it what it sees in one photo
 (content: the features themselves), and how often it sees it together as in another (style: their
-Gram matrices). Any stack of layers serves, such as the `features` of a net of the zoo.
+Gram matrices). Any net whose layers give maps serves: VGG, AlexNet, LeNet, ResNet, GoogLeNet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-import numpy as np
-
+import gpudl
 from gpudl import nn, no_grad
 from gpudl.tensor import Tensor
 
@@ -32,18 +32,40 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.transpose(1, 2) / (h * w)
 
 
-def activations(layers: Iterable[nn.Module], x: Tensor, wanted: Sequence[int]) -> dict[int, Tensor]:
-    """Outputs of the layers of these numbers; those behind the last one do not run."""
-    found: dict[int, Tensor] = {}
-    for number, layer in enumerate(layers):
-        if number > max(wanted):
-            break
-        x = layer(x)
-        if number in wanted:
-            found[number] = x
-    if missing := sorted(set(wanted) - set(found)):
-        raise ValueError(f"activations: there are no layers {missing}")
-    return found
+class _AllSeen(Exception):  # noqa: N818 (it is no error)
+    """The layers that are wanted have run; what lies behind them need not, and may not fit images
+    of another size than the net was made for."""
+
+
+def activations(net: nn.Module, x: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
+    """Outputs (N, C, H, W) of the layers of these names, `net.named_modules()`'s, such as
+    "features.3" or "layer1.0.conv2"; what follows the last of them does not run.
+
+    Raises ValueError for a name that the net lacks, or a layer that gives no maps.
+    """
+    layers = dict(net.named_modules())
+    if missing := [name for name in wanted if name not in layers]:
+        known = ", ".join(filter(None, layers))
+        raise ValueError(f"style transfer: the net has no layer {missing[0]!r}; it has {known}")
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> None:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise ValueError(f"style transfer: layer {name!r} gives no maps (N, C, H, W)")
+        found.setdefault(name, output)
+        if len(found) == len(set(wanted)):
+            raise _AllSeen
+
+    with ExitStack() as stack:
+        for name in set(wanted):
+            hook = layers[name].register_forward_hook(lambda _, __, y, name=name: keep(name, y))
+            stack.callback(hook.remove)
+        try:
+            net(x)
+        except _AllSeen:
+            return found
+    unseen = sorted(set(wanted) - set(found))
+    raise ValueError(f"style transfer: the net did not use {', '.join(unseen)}")
 
 
 class _Wanted(NamedTuple):
@@ -70,35 +92,35 @@ def _mean(losses: list[Tensor]) -> Tensor:
 class StyleTransfer:
     """The two losses between an image and two photos.
 
-    layers: of a trained net in eval mode, such as `net.features`; numbers in `content_layers` and
-    `style_layers` count them. content: (1, C, H, W), style: (1, C, H', W'), normalised as the net
-    wants them. style_weight: of the style's loss against the content's; the errors are
-    relative to the mean square of what is wanted, so that layers count alike.
+    net: trained, in eval mode. content_layers, style_layers: names, see `activations`. content: (1,
+    C, H, W), style: (1, C, H', W'), normalised as the net wants them. style_weight: of the
+    style's loss against the content's; the errors are relative to the mean square of what is
+    wanted, so that layers count alike.
     """
 
     def __init__(
         self,
-        layers: Iterable[nn.Module],
+        net: nn.Module,
         content: Tensor,
         style: Tensor,
-        content_layers: Sequence[int],
-        style_layers: Sequence[int],
+        content_layers: Sequence[str],
+        style_layers: Sequence[str],
         style_weight: float = 1.0,
     ) -> None:
-        self.layers = list(layers)
+        self.net = net
         self.style_weight = style_weight
-        self.wanted = sorted({*content_layers, *style_layers})
+        self.wanted = [*content_layers, *style_layers]
         with no_grad():
-            shown = activations(self.layers, content, list(content_layers))
-            painted = activations(self.layers, style, list(style_layers))
-            self.content = {i: _Wanted.of(y) for i, y in shown.items()}
-            self.style = {i: _Wanted.of(gram(y)) for i, y in painted.items()}
+            shown = activations(net, content, content_layers)
+            painted = activations(net, style, style_layers)
+            self.content = {name: _Wanted.of(shown[name]) for name in content_layers}
+            self.style = {name: _Wanted.of(gram(painted[name])) for name in style_layers}
 
     def losses(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(content, style): relative squared errors, means over the layers (equations 1 and 5)."""
-        found = activations(self.layers, image, self.wanted)
-        content = [_relative(found[i], wanted) for i, wanted in self.content.items()]
-        style = [_relative(gram(found[i]), wanted) for i, wanted in self.style.items()]
+        found = activations(self.net, image, self.wanted)
+        content = [_relative(found[name], wanted) for name, wanted in self.content.items()]
+        style = [_relative(gram(found[name]), wanted) for name, wanted in self.style.items()]
         return _mean(content), _mean(style) * self.style_weight
 
     def paint(
@@ -112,23 +134,21 @@ class StyleTransfer:
         """Change a copy of `image`; the losses before each step.
 
         optimizer: makes one of gpudl.optim for a list of tensors. low, high: black and white as the
-        net sees them, (C, 1, 1), between which the image is kept.
+        net sees them, (C, 1, 1), between which the image is kept. The losses are read from the
+        device once, at the end: a step does not wait for the one before.
         """
-        painted = Tensor(np.array(image.numpy()), device=image.device, requires_grad=True)
+        painted = image.detach().clone()
+        painted.requires_grad = True
         descent = optimizer([painted])
-        history: list[Step] = []
-
-        def closure() -> Tensor:
+        losses: list[Tensor] = []
+        for _ in range(steps):
             descent.zero_grad()
             content, style = self.losses(painted)
-            loss = content + style
-            loss.backward()
-            history.append(Step(content.item(), style.item()))
-            return loss
-
-        for _ in range(steps):
-            descent.step(closure)
+            (content + style).backward()
+            losses += [content.detach(), style.detach()]
+            descent.step()
             if low is not None and high is not None:
                 with no_grad():
                     painted.copy_(painted.maximum(low).minimum(high))
-        return painted.detach(), history
+        read = gpudl.stack(losses).to("cpu").numpy().reshape(-1, 2).tolist() if losses else []
+        return painted.detach(), [Step(*pair) for pair in read]

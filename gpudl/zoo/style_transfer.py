@@ -33,7 +33,8 @@ PHOTOS = Source(
         ),
     ),
 )  # CC0; R. Michetti, S. van der Walt
-CONTENT_LAYERS, STYLE_LAYERS = (8,), (2, 5, 9, 12, 16)  # of vgg_small's features
+CONTENT_LAYERS = ("features.8",)  # of vgg_small
+STYLE_LAYERS = tuple(f"features.{layer}" for layer in (2, 5, 9, 12, 16))
 WEIGHTS = (1.0, 10.0, 100.0)
 
 
@@ -53,9 +54,7 @@ def style_transfer(page: Page) -> None:
     low, high = (gpudl.tensor((x - mean) / std, device=page.device) for x in (0.0, 1.0))
     tiles, rows = [], []
     for weight in WEIGHTS:
-        task = StyleTransfer(
-            net.features, content, style, CONTENT_LAYERS, STYLE_LAYERS, style_weight=weight
-        )
+        task = StyleTransfer(net, content, style, CONTENT_LAYERS, STYLE_LAYERS, style_weight=weight)
         steps = page.pick(100, 2)
         painted, history = task.paint(content, lambda p: Adam(p, lr=0.05), steps, low, high)
         tiles.append(painted.to("cpu").numpy()[0] * std + mean)
