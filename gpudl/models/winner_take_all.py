@@ -73,10 +73,10 @@ class ConvWinnerTakeAllAutoencoder(nn.Module):
 
 @register((1, 28, 28), "mnist", "Makhzani and Frey, NIPS 2015", 2015, TRAINING, "reconstruction")
 def winner_take_all_autoencoder(
-    in_channels: int = 1, image_size: int = 28
+    in_channels: int = 1, image_size: int = 28, rate: float = 0.05
 ) -> WinnerTakeAllAutoencoder:
     """One layer of 500 units, each kept for its strongest images alone"""
-    return WinnerTakeAllAutoencoder(in_channels * image_size**2, 500)
+    return WinnerTakeAllAutoencoder(in_channels * image_size**2, 500, rate)
 
 
 @register((1, 28, 28), "mnist", "Makhzani and Frey, NIPS 2015", 2015, TRAINING, "reconstruction")

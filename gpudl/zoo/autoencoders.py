@@ -10,13 +10,15 @@ import gpudl
 from gpudl import nn, optim
 from gpudl.models import autoencoder as dense
 from gpudl.models import autoencoder_conv as convolutional
+from gpudl.models import autoencoder_regularised as regularised
 from gpudl.models import winner_take_all
 from gpudl.zoo.page import Array, Page, page
-from gpudl.zoo.unsupervised import mapped, train
+from gpudl.zoo.unsupervised import Principal, mapped, train
 
 DEEP = (784, 1000, 500, 250, 30)
 SHALLOW = (784, 256)
 TUNING, ALONE = 3, 3  # epochs of the deep nets and of those with one hidden layer
+MASKED = "denoising, half of the pixels masked"
 UNPOOLING, WINNERS = 3, 2  # and of the convolutional ones
 
 
@@ -29,19 +31,11 @@ class Digits(NamedTuple):
     y_test: Array
 
 
-class Principal:
-    """Principal components: the best linear code of a width, and a decoder for it."""
+class Best(NamedTuple):
+    """The shallow net whose codes a linear classifier reads best."""
 
-    def __init__(self, x: Array, width: int) -> None:
-        self.mean = x.mean(0)
-        centred = x - self.mean
-        self.axes: Array = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :width]
-
-    def encode(self, x: Array) -> Array:
-        return (x - self.mean) @ self.axes  # type: ignore[no-any-return]
-
-    def decode(self, code: Array) -> Array:
-        return code @ self.axes.T + self.mean  # type: ignore[no-any-return]
+    name: str
+    accuracy: float
 
 
 @page("Autoencoders", minutes=8)
@@ -55,7 +49,8 @@ def autoencoders(page: Page) -> None:
     principal, deep = deep_nets(page, digits)
     retrieval(page, digits, principal, deep)
     some = Digits(digits.x[:20000], digits.y[:20000], digits.x_test, digits.y_test)
-    nets = shallow_nets(page, some, principal, deep)
+    nets, best = shallow_nets(page, some)
+    features(page, some, best, principal, deep)
     filters(page, nets)
     noise_removed(page, some)
     convolutional_nets(page, some)
@@ -69,11 +64,7 @@ def deep_nets(page: Page, digits: Digits) -> tuple[Principal, dense.Autoencoder]
     principal = Principal(digits.x, DEEP[-1])
     of_axes = squared(principal.decode(principal.encode(digits.x_test)), digits.x_test)
     net = dense.Autoencoder(DEEP, "relu").to(page.device)
-    codes = digits.x
-    for number in range(len(DEEP) - 1):
-        stage = net.stage(number)
-        train(page, stage, codes, epochs=1)
-        codes = mapped(page, stage.encode, codes)
+    stack(page, net, digits.x)
     stacked = error(page, net, digits.x_test)
     train(page, net, digits.x, epochs=TUNING)
     tuned = error(page, net, digits.x_test)
@@ -90,6 +81,21 @@ def deep_nets(page: Page, digits: Digits) -> tuple[Principal, dense.Autoencoder]
         caption="-".join(map(str, DEEP)) + " and back, ReLU units and a linear code; Hinton and "
         "Salakhutdinov (Science 313, 2006) measured 3.00, and 13.87 for principal components",
     )
+    deep_claims(page, of_axes, stacked, tuned)
+    reconstructions(page, digits.x_test[:10], principal, net)
+    return principal, net
+
+
+def stack(page: Page, net: dense.Autoencoder, images: Array) -> None:
+    """Each layer learns on the codes of the one below."""
+    codes = images
+    for number in range(len(DEEP) - 1):
+        stage = net.stage(number)
+        train(page, stage, codes, epochs=1)
+        codes = mapped(page, stage.encode, codes)
+
+
+def deep_claims(page: Page, of_axes: float, stacked: float, tuned: float) -> None:
     page.check(
         "784-1000-500-250-30 gives images back with less than 60 % of the error of principal "
         "components of the same width", tuned < 0.6 * of_axes, f"{tuned:.2f} and {of_axes:.2f}",
@@ -98,14 +104,15 @@ def deep_nets(page: Page, digits: Digits) -> tuple[Principal, dense.Autoencoder]
         "fine-tuning the stack all together pays", tuned < 0.5 * stacked,
         f"{tuned:.2f} after {stacked:.2f}",
     )  # fmt: skip
-    shown = digits.x_test[:10]
-    rows = [shown, mapped(page, net, shown), principal.decode(principal.encode(shown))]
+
+
+def reconstructions(page: Page, shown: Array, axes: Principal, net: dense.Autoencoder) -> None:
+    rows = [shown, mapped(page, net, shown), axes.decode(axes.encode(shown))]
     page.image(
         "reconstructions",
         page.grid(np.concatenate(rows).reshape(-1, 28, 28), 10, 2, 0, 1),
         "Test images; from 30 numbers of the fine-tuned net; from 30 principal components",
     )
-    return principal, net
 
 
 def retrieval(page: Page, digits: Digits, principal: Principal, net: dense.Autoencoder) -> None:
@@ -144,20 +151,24 @@ def nearest(query: Array, known: Array, count: int) -> Array:
 # ---------------------------------------------------------------- one hidden layer
 
 
-def shallow_nets(
-    page: Page, digits: Digits, principal: Principal, deep: dense.Autoencoder
-) -> dict[str, dense.Autoencoder]:
-    """784-256 of each kind: errors, and what a linear classifier makes of the codes."""
-    nets = {
+def shallow_kinds() -> dict[str, dense.Autoencoder]:
+    """784-256 of each kind."""
+    return {
         "plain": dense.Autoencoder(SHALLOW, code="sigmoid"),
         "tied": dense.Autoencoder(SHALLOW, code="sigmoid", tied=True),
-        "denoising, half of the pixels masked": dense.DenoisingAutoencoder(SHALLOW, amount=0.5),
-        "sparse, KL to 0.05": dense.SparseAutoencoder(SHALLOW, "kl", weight=1.0),
-        "sparse, L1": dense.SparseAutoencoder(SHALLOW, "l1", weight=0.5, code="relu"),
-        "stochastic": dense.StochasticAutoencoder(SHALLOW),
-        "contractive": dense.ContractiveAutoencoder(*SHALLOW, weight=1.0),
+        MASKED: regularised.DenoisingAutoencoder(SHALLOW, amount=0.5),
+        "sparse, KL to 0.05": regularised.SparseAutoencoder(SHALLOW, "kl", weight=1.0),
+        "sparse, L1": regularised.SparseAutoencoder(SHALLOW, "l1", weight=0.5, code="relu"),
+        "stochastic": regularised.StochasticAutoencoder(SHALLOW),
+        "contractive": regularised.ContractiveAutoencoder(*SHALLOW, weight=1.0),
         "winner-take-all, 5 %": winner_take_all.WinnerTakeAllAutoencoder(*SHALLOW),
     }
+
+
+def shallow_nets(page: Page, digits: Digits) -> tuple[dict[str, dense.Autoencoder], Best]:
+    """Each kind trained: errors, and what a linear classifier makes of the codes. The nets, and
+    which serves the classifier best."""
+    nets = shallow_kinds()
     rows: list[tuple[Any, ...]] = []
     for name, net in nets.items():
         train(page, net.to(page.device), digits.x, epochs=ALONE, lr=2e-3, batch_size=64)
@@ -171,6 +182,14 @@ def shallow_nets(
         "0.1. The error of winner-take-all: with the losers of 500 images silent",
     )  # fmt: skip
     sparse_claims(page, {row[0]: row[2] for row in rows})
+    best = max(rows, key=lambda row: row[3])
+    return nets, Best(best[0], best[3])
+
+
+def features(
+    page: Page, digits: Digits, best: Best, principal: Principal, deep: dense.Autoencoder
+) -> None:
+    """What a linear classifier makes of pixels, principal components and the deep net's codes."""
     of_net = [mapped(page, deep.encode, part) for part in (digits.x, digits.x_test)]
     of_axes = [principal.encode(part) for part in (digits.x, digits.x_test)]
     shares = [
@@ -179,16 +198,14 @@ def shallow_nets(
         ("30 numbers of the fine-tuned deep net", classified(page, digits, of_net[0], of_net[1])),
     ]
     page.table(("linear classifier on", "test accuracy"), shares)
-    best = max(rows, key=lambda row: row[3])
     page.check(
-        "a linear classifier does better on codes than on pixels", best[3] > shares[0][1],
-        f"{best[3]:.2%} ({best[0]}), {shares[0][1]:.2%} on pixels",
+        "a linear classifier does better on codes than on pixels", best.accuracy > shares[0][1],
+        f"{best.accuracy:.2%} ({best.name}), {shares[0][1]:.2%} on pixels",
     )  # fmt: skip
     page.check(
         "and better on the deep net's 30 numbers than on 30 principal components",
         shares[2][1] > shares[1][1], f"{shares[2][1]:.2%} and {shares[1][1]:.2%}",
     )  # fmt: skip
-    return nets
 
 
 def sparse_claims(page: Page, active: dict[str, float]) -> None:
@@ -213,7 +230,7 @@ def classified(page: Page, digits: Digits, codes: Array, judged: Array) -> float
 
 
 def filters(page: Page, nets: dict[str, dense.Autoencoder]) -> None:
-    drawn = ["plain", "denoising, half of the pixels masked", "sparse, KL to 0.05", "contractive",
+    drawn = ["plain", MASKED, "sparse, KL to 0.05", "contractive",
              "winner-take-all, 5 %"]  # fmt: skip
     tiles = [nets[name].encoder[0].weight.detach().cpu().numpy()[:18] for name in drawn]
     page.image(
@@ -225,7 +242,7 @@ def filters(page: Page, nets: dict[str, dense.Autoencoder]) -> None:
 
 def noise_removed(page: Page, digits: Digits) -> None:
     """Salt and pepper on a third of the pixels, and the net that learned to take it away."""
-    net = dense.DenoisingAutoencoder((784, 400), "relu", "relu", noise="salt and pepper",
+    net = regularised.DenoisingAutoencoder((784, 400), "relu", "relu", noise="salt and pepper",
                                      amount=1 / 3).to(page.device)  # fmt: skip
     train(page, net, digits.x, epochs=ALONE, lr=2e-3, batch_size=64)
     damaged = mapped(page, net.corrupt, digits.x_test)

@@ -1,4 +1,5 @@
-"""What pages of models without labels share: batches, and training by the model's own loss."""
+"""What pages of models without labels share: batches, training by the model's own loss, and the
+principal components that codes are compared with."""
 
 from __future__ import annotations
 
@@ -68,3 +69,18 @@ def mapped(page: Page, function: Any, values: Array, batch_size: int = 500) -> A
     parts = (values[i : i + batch_size] for i in range(0, len(values), batch_size))
     found = [function(gpudl.tensor(part, device=page.device)).cpu().numpy() for part in parts]
     return np.concatenate(found)
+
+
+class Principal:
+    """Principal components: the best linear code of a width, and a decoder for it."""
+
+    def __init__(self, x: Array, width: int) -> None:
+        self.mean = x.mean(0)
+        centred = x - self.mean
+        self.axes: Array = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :width]
+
+    def encode(self, x: Array) -> Array:
+        return (x - self.mean) @ self.axes  # type: ignore[no-any-return]
+
+    def decode(self, code: Array) -> Array:
+        return code @ self.axes.T + self.mean  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from gpudl.tensor import Tensor
 from gpudl.zoo.page import Array, Page, page
 from gpudl.zoo.unsupervised import mapped, train
 
-PUBLISHED = 105.0  # nats that a full run has to stay below
+LIMIT = 105.0  # nats that a full run has to stay below
+DRAWS = (1, 10, 100)  # of the posterior, for the estimates of -log p
+JUDGED = 200  # images of the estimates
 SIDE = 13  # images a side of the plane
 
 
@@ -25,54 +28,72 @@ def vae(page: Page) -> None:
     x, x_test = ((images > 0.5).astype(np.float32) for images in (x, x_test))
     page.text(
         "MNIST in black and white: a pixel above 0.5 is 1, others 0, the same in every epoch (fixed"
-        " binarisation). Adam, batches of 128, a learning rate that falls from 0.001 to 0."
+        " binarisation). Adam, batches of 128, a learning rate that falls to 0 in a straight line."
     )
     dense = models.DenseVAE((1, 28, 28), (500, 500), 20).to(page.device)
     convolutional = models.ConvVAE(1, 28, (16, 32), 20).to(page.device)
     plane = models.DenseVAE((1, 28, 28), (300,), 2).to(page.device)
-    rows = []
-    for name, net, epochs in [
-        ("784-500-500-20, dense", dense, 8),
-        ("16, 32 maps and 20, convolutional", convolutional, 2),
-        ("784-300-2, dense", plane, 4),
-    ]:
-        train(page, net, x, epochs=epochs)
-        rows.append(
-            (name, sum(p.numel() for p in net.parameters()), epochs, *judge(page, net, x_test))
-        )
+    nets = [
+        ("784-500-500-20, dense", dense, 8, 1e-3),
+        ("16, 32 maps and 20, convolutional", convolutional, 4, 2e-3),
+        ("784-300-2, dense", plane, 4, 1e-3),
+    ]
+    rows, estimates = [], []
+    for name, net, epochs, lr in nets:
+        train(page, net, x, epochs=epochs, lr=lr)
+        parameters = sum(p.numel() for p in net.parameters())
+        rows.append((name, parameters, lr, epochs, *bound(page, net, x_test)))
+        estimates.append((name, *estimated(page, net, x_test[:JUDGED])))
     page.table(
-        ("code and layers", "parameters", "epochs", "reconstruction", "divergence",
-         "negative bound", "-log p estimate"),
-        rows,
-        caption="Nats a test image. The estimate: 200 images, 100 draws each (Burda et al. 2016)",
+        ("code and layers", "parameters", "learning rate", "epochs", "reconstruction",
+         "divergence", "negative bound"),
+        rows, caption="Nats a test image",
     )  # fmt: skip
-    claims(page, rows)
+    claims(page, [row[-1] for row in rows])
+    tightened(page, estimates)
     pictures(page, dense, x_test)
     draw_plane(page, plane, x_test, y_test)
 
 
-def judge(page: Page, net: models.VAE, images: Array) -> tuple[float, float, float, float]:
-    """Reconstruction error, divergence, their sum, and the estimate of -log p."""
+def bound(page: Page, net: models.VAE, images: Array) -> tuple[float, float, float]:
+    """Reconstruction error, divergence, and their sum."""
     parts = mapped(page, lambda x: gpudl.stack(net.bound(x), 1), images).mean(0)
-    estimate = -mapped(page, lambda x: net.log_likelihood(x, page.pick(100, 5)), images[:200], 100)
-    return float(parts[0]), float(parts[1]), float(parts.sum()), float(estimate.mean())
+    return float(parts[0]), float(parts[1]), float(parts.sum())
 
 
-def claims(page: Page, rows: list[tuple[str, int, int, float, float, float, float]]) -> None:
-    bounds = [row[5] for row in rows]
-    page.check(
-        f"the dense net's negative evidence bound is below {PUBLISHED:.0f} nats",
-        bounds[0] < PUBLISHED,
-        f"{bounds[0]:.2f} nats on the test images",
-    )
+def estimated(page: Page, net: models.VAE, images: Array) -> list[float]:
+    """-log p by 1, 10 and 100 draws an image."""
+    return [
+        -float(mapped(page, lambda x, k=draws: net.log_likelihood(x, k), images, 100).mean())
+        for draws in DRAWS
+    ]
+
+
+def claims(page: Page, bounds: list[float]) -> None:
+    for kind, value in zip(("dense", "convolutional"), bounds, strict=False):
+        page.check(
+            f"the {kind} net's negative evidence bound is below {LIMIT:.0f} nats", value < LIMIT,
+            f"{value:.2f} nats on the test images",
+        )  # fmt: skip
     page.check(
         "more than two numbers of code pay", bounds[0] < bounds[2] - 10,
         f"{bounds[2] - bounds[0]:.1f} nats between 2 and 20",
     )  # fmt: skip
+
+
+def tightened(page: Page, estimates: list[tuple[Any, ...]]) -> None:
+    """How far the bound is from -log p."""
+    page.table(
+        ("code and layers", *(f"{k} draw{'s' * (k > 1)}" for k in DRAWS)), estimates,
+        caption=f"Importance weighted bounds of -log p, nats, mean over {JUDGED} test images. One "
+        "draw gives the bound above, more come nearer (Burda, Grosse and Salakhutdinov, ICLR 2016, "
+        "theorem 1)",
+    )  # fmt: skip
+    steps = [(one - ten, ten - hundred) for _, one, ten, hundred in estimates]
     page.check(
-        "the estimate of -log p lies below the bound",
-        all(row[6] < row[5] for row in rows),
-        ", ".join(f"{row[5] - row[6]:.1f}" for row in rows) + " nats",
+        "ten times the draws bring the bound nearer, and ten times more by less",
+        all(first > second > 0 for first, second in steps),
+        "; ".join(f"{first:.2f}, then {second:.2f} nats" for first, second in steps),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import gpudl
 from gpudl.models.autoencoder import Autoencoder
 from gpudl.zoo.page import QUICK_STEPS, Info, Page
-from gpudl.zoo.unsupervised import batches, mapped, train
+from gpudl.zoo.unsupervised import Principal, batches, mapped, train
 
 
 @pytest.fixture
@@ -44,3 +44,15 @@ def test_training_lowers_the_loss_and_repeats(make_page):
 def test_all_rows_are_mapped_in_batches(make_page):
     rows = np.arange(7, dtype=np.float32)[:, None]
     np.testing.assert_array_equal(mapped(make_page(False), lambda x: x * 2, rows, 3), rows * 2)
+
+
+def test_principal_components_give_back_what_lies_in_their_plane():
+    rng = np.random.default_rng(0)
+    plane = rng.standard_normal((2, 6)).astype(np.float32)
+    x = rng.standard_normal((50, 2)).astype(np.float32) @ plane + 3
+    axes = Principal(x, 2)
+    code = axes.encode(x)
+    assert code.shape == (50, 2)
+    assert code[:, 0].var() > code[:, 1].var()
+    np.testing.assert_allclose(axes.decode(code), x, atol=1e-4)
+    assert np.abs(Principal(x, 1).decode(code[:, :1]) - x).max() > 0.1

@@ -1,0 +1,183 @@
+"""Autoencoders that may have more units than their input has pixels, since something else than a
+narrow code keeps them from copying: noise, sparsity, chance, or a code that hardly changes.
+
+See gpudl.models.autoencoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gpudl
+from gpudl.models.autoencoder import TRAINING, Autoencoder
+from gpudl.models.registry import register
+from gpudl.tensor import Tensor
+
+NOISES = ("masking", "gaussian", "salt and pepper")
+WIDTH = 500  # units of the named models
+
+
+class DenoisingAutoencoder(Autoencoder):
+    """Gives back the clean image from a damaged one: Vincent, Larochelle, Bengio and Manzagol,
+    Extracting and composing robust features with denoising autoencoders, ICML 2008.
+
+    noise: "masking" sets pixels to 0 with probability `amount`, "salt and pepper" to 0 or 1 with
+    equal chances, "gaussian" adds numbers of standard deviation `amount`.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "sigmoid",
+        code: str = "sigmoid",
+        likelihood: str = "bernoulli",
+        tied: bool = False,
+        noise: str = "masking",
+        amount: float = 0.25,
+    ) -> None:
+        super().__init__(sizes, activation, code, likelihood, tied)
+        if noise not in NOISES:
+            raise ValueError(f"noise is {noise!r}; it must be one of {NOISES}")
+        self.noise, self.amount = noise, amount
+
+    def corrupt(self, x: Tensor) -> Tensor:
+        if self.noise == "gaussian":
+            return x + gpudl.randn_like(x) * self.amount
+        draw = gpudl.rand_like(x)
+        if self.noise == "masking":
+            return x.where(draw >= self.amount, 0.0)
+        damaged = x.where(draw >= self.amount / 2, 0.0)
+        return damaged.where(draw <= 1 - self.amount / 2, 1.0)
+
+
+class SparseAutoencoder(Autoencoder):
+    """More code units than needed, few of them active.
+
+    sparsity "kl": each unit's mean ρ̂ over the batch is drawn to `target` ρ by the divergence
+    Σ ρ log(ρ/ρ̂) + (1-ρ) log((1-ρ)/(1-ρ̂)) of logistic units (Lee, Ekanadham and Ng, NIPS 2007; Ng,
+    Sparse autoencoder, 2011). "l1": Σ |code|, the mean over images.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        sparsity: str = "kl",
+        weight: float = 1.0,
+        target: float = 0.05,
+        activation: str = "sigmoid",
+        code: str = "sigmoid",
+        likelihood: str = "bernoulli",
+        tied: bool = False,
+    ) -> None:
+        super().__init__(sizes, activation, code, likelihood, tied)
+        if sparsity not in ("kl", "l1"):
+            raise ValueError(f"sparsity is {sparsity!r}; it must be 'kl' or 'l1'")
+        if sparsity == "kl" and code != "sigmoid":
+            raise ValueError(f"sparsity 'kl' needs code 'sigmoid', got {code!r}")
+        self.sparsity, self.weight, self.target = sparsity, weight, target
+
+    def penalty(self, code: Tensor) -> Tensor:
+        if self.sparsity == "l1":
+            return code.abs().sum() * (self.weight / len(code))
+        return kl_sparsity(code, self.target) * self.weight
+
+
+def kl_sparsity(code: Tensor, target: float) -> Tensor:
+    """Σ over units of KL(Bernoulli(target) ‖ Bernoulli(mean of the unit)). code: (N, units)."""
+    mean = code.mean(0).clamp(1e-6, 1 - 1e-6)
+    on = (target / mean).log() * target
+    return (on + ((1 - target) / (1 - mean)).log() * (1 - target)).sum()
+
+
+class StochasticAutoencoder(Autoencoder):
+    """The code is a draw: unit j is 1 with probability sigmoid(…), else 0, and the decoder gives
+    p(x | code). Outside of training the code is the probabilities.
+
+    The gradient passes through a draw as if it were its probability (the straight-through estimate:
+    Bengio, Léonard and Courville, arXiv:1308.3432, 2013).
+    """
+
+    def __init__(self, sizes: Sequence[int], activation: str = "sigmoid") -> None:
+        super().__init__(sizes, activation, code="sigmoid")
+
+    def encode(self, x: Tensor) -> Tensor:
+        p = super().encode(x)
+        if not self.training:
+            return p
+        return p + (p.detach().bernoulli() - p.detach())
+
+
+class ContractiveAutoencoder(Autoencoder):
+    """One layer of logistic units with tied weights, whose code changes little with its input:
+    Rifai, Vincent, Muller, Glorot and Bengio, Contractive auto-encoders, ICML 2011."""
+
+    def __init__(self, visible: int, hidden: int, weight: float = 0.1) -> None:
+        super().__init__((visible, hidden), code="sigmoid", tied=True)
+        self.weight = weight
+
+    def penalty(self, code: Tensor) -> Tensor:
+        return contraction(code, self.encoder[0].weight) * self.weight
+
+
+def contraction(code: Tensor, weight: Tensor) -> Tensor:
+    """|∂h/∂x|² (Frobenius), the mean over images, of h = sigmoid(x Wᵀ + b): the Jacobian is
+    h_j (1 - h_j) W_ji, its squares sum to Σ_j (h_j (1 - h_j))² Σ_i W_ji² (Rifai et al., eq. 7)."""
+    slope = code * (1 - code)
+    return (slope * slope @ (weight * weight).sum(1)).mean()
+
+
+# ---------------------------------------------------------------- by name
+
+
+@register(
+    (1, 28, 28),
+    "mnist",
+    "Vincent, Larochelle, Bengio and Manzagol, ICML 2008",
+    2008,
+    TRAINING,
+    "reconstruction",
+)
+def denoising_autoencoder(
+    in_channels: int = 1, image_size: int = 28, noise: str = "masking", amount: float = 0.25
+) -> DenoisingAutoencoder:
+    """One layer of 500 units that fills in a quarter of the pixels"""
+    return DenoisingAutoencoder((in_channels * image_size**2, WIDTH), noise=noise, amount=amount)
+
+
+@register(
+    (1, 28, 28), "mnist", "Lee, Ekanadham and Ng, NIPS 2007", 2007, TRAINING, "reconstruction"
+)
+def sparse_autoencoder(
+    in_channels: int = 1, image_size: int = 28, sparsity: str = "kl", weight: float = 1.0
+) -> SparseAutoencoder:
+    """One layer of 500 units, few of them active for an image"""
+    code = "sigmoid" if sparsity == "kl" else "relu"
+    return SparseAutoencoder((in_channels * image_size**2, WIDTH), sparsity, weight, code=code)
+
+
+@register(
+    (1, 28, 28),
+    "mnist",
+    "Bengio, Léonard and Courville, arXiv:1308.3432, 2013",
+    2013,
+    TRAINING,
+    "reconstruction",
+)
+def stochastic_autoencoder(in_channels: int = 1, image_size: int = 28) -> StochasticAutoencoder:
+    """One layer of 500 units that are drawn, on or off"""
+    return StochasticAutoencoder((in_channels * image_size**2, WIDTH))
+
+
+@register(
+    (1, 28, 28),
+    "mnist",
+    "Rifai, Vincent, Muller, Glorot and Bengio, ICML 2011",
+    2011,
+    TRAINING,
+    "reconstruction",
+)
+def contractive_autoencoder(
+    in_channels: int = 1, image_size: int = 28, weight: float = 0.1
+) -> ContractiveAutoencoder:
+    """One layer of 500 units whose code changes little with its input"""
+    return ContractiveAutoencoder(in_channels * image_size**2, WIDTH, weight)

@@ -1,0 +1,19 @@
+"""A few steps of a model on its own loss."""
+
+import numpy as np
+
+import gpudl
+
+
+def assert_loss_falls(net, x, steps):
+    """Adam on net.loss(x): the losses are finite, and one after the first is below it."""
+    optimizer = gpudl.optim.Adam(net.parameters(), lr=0.01)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = net.loss(x)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.isfinite(losses).all()
+    assert min(losses[1:]) < losses[0], losses
