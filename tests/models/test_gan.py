@@ -115,7 +115,8 @@ def test_dcgan_and_its_losses_are_pytorch_s():
     on_real = discriminator(torch.tensor(real.numpy())).flatten()
     on_fake = discriminator(want.detach()).flatten()
     judged = bce(on_real, torch.ones(4)) + bce(on_fake, torch.zeros(4))
-    close(gan.discriminator_loss(net.discriminator, real, fake), judged.detach())
+    logits = net.discriminator(real), net.discriminator(fake.detach())
+    close(gan.discriminator_loss(*logits), judged.detach())
     loss = bce(discriminator(want).flatten(), torch.ones(4))
     got = gan.generator_loss(net.discriminator, fake)
     close(got, loss.detach())
@@ -149,9 +150,9 @@ def test_gradients_reach_one_net_at_a_time(num_classes):
     labels = gpudl.tensor([0, 1, 2, 0]) if num_classes else None
     real = gpudl.rand(4, 1, 12, 12)
     net = small(num_classes)
-    gan.discriminator_loss(
-        net.discriminator, real, net.generator(gpudl.randn(4, 5), labels), labels
-    ).backward()
+    fake = net.generator(gpudl.randn(4, 5), labels).detach()
+    logits = net.discriminator(real, labels), net.discriminator(fake, labels)
+    gan.discriminator_loss(*logits).backward()
     assert with_gradients(net.generator, net.discriminator) == (False, True)
     net = small(num_classes)
     gan.generator_loss(
@@ -234,6 +235,7 @@ def test_steps_of_the_game(num_classes, device):
     images, labels = gpudl.rand(4, 1, 12, 12).to(device), gpudl.tensor([0, 1, 2, 1]).to(device)
     losses = [game.step(images, labels) for _ in range(2)]
     assert all(np.isfinite(loss.item()) for step in losses for loss in step.values())
+    assert all(step["right"].item() in np.arange(9) / 8 for step in losses)
     for old, p in zip(before, net.parameters(), strict=True):
         assert (old != p.detach().cpu().numpy()).any()
 
