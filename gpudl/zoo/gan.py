@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -39,8 +40,8 @@ def gan(page: Page) -> None:
     rows = [judged("test images", page, judge, x_test[:DRAWN])]
     rows.append(judged("noise", page, judge, gpudl.rand(DRAWN, 1, 28, 28).numpy()))
     asked = np.arange(DRAWN) % 10
-    free, courses = play(page, "dcgan", x, y)
-    conditional, more = play(page, "conditional_dcgan", x, y)
+    free, courses = play(page, adversarial.dcgan, x, y)
+    conditional, more = play(page, adversarial.conditional_dcgan, x, y)
     drawn = mapped(page, lambda k: free.sample(len(k)), asked)
     rows.append(judged("DCGAN", page, judge, drawn))
     answers = mapped(page, lambda k: conditional.sample(len(k), k), asked)
@@ -63,11 +64,13 @@ def gan(page: Page) -> None:
 # ---------------------------------------------------------------- digits out of noise
 
 
-def play(page: Page, name: str, x: Array, y: Array) -> tuple[adversarial.GAN, list[float]]:
-    """The named model, trained as `gpudl train` does; of each twentieth of the steps, the share of
+def play(
+    page: Page, build: Callable[[], adversarial.GAN], x: Array, y: Array
+) -> tuple[adversarial.GAN, list[float]]:
+    """The registered model, trained as `gpudl train` does; of each twentieth of the steps, the share of
     images that the discriminator told right."""
-    net = models.create(name).to(page.device)
-    training = models.info(name).training
+    net = build().to(page.device)
+    training = models.info(build.__name__).training
     game = net.make_stepper(partial(optim.Adam, lr=training["lr"]))
     groups = [optimizer.param_groups[0] for optimizer in game.optimizers.values()]
     rates = [group["lr"] for group in groups]
