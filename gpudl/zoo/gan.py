@@ -67,8 +67,8 @@ def gan(page: Page) -> None:
 def play(
     page: Page, build: Callable[[], adversarial.GAN], x: Array, y: Array
 ) -> tuple[adversarial.GAN, list[float]]:
-    """The registered model, trained as `gpudl train` does; of each twentieth of the steps, the share of
-    images that the discriminator told right."""
+    """The registered model, trained as `gpudl train` does; of each twentieth of the steps, the
+    share of images that the discriminator told right."""
     net = build().to(page.device)
     training = models.info(build.__name__).training
     game = net.make_stepper(partial(optim.Adam, lr=training["lr"]))
