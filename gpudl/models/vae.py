@@ -126,6 +126,7 @@ class ConvVAE(VAE):
         side: int = 28,
         widths: tuple[int, int] = (16, 32),
         latent: int = 20,
+        threshold: float | None = None,
     ) -> None:
         if side % 4:
             raise ValueError(f"ConvVAE: side is {side}; it must be a multiple of 4")
@@ -148,6 +149,7 @@ class ConvVAE(VAE):
             nn.ConvTranspose2d(first, in_channels, 4, stride=2, padding=1),
         )
         super().__init__(encoder, decoder, latent)
+        self.threshold = threshold
 
 
 class Maps(nn.Module):
@@ -184,6 +186,11 @@ def dense_vae(
 
 
 @register((1, 28, 28), "mnist", SOURCE, 2014, training={"lr": 1e-3}, task="reconstruction")
-def conv_vae(in_channels: int = 1, image_size: int = 28, latent: int = 20) -> ConvVAE:
+def conv_vae(
+    in_channels: int = 1,
+    image_size: int = 28,
+    latent: int = 20,
+    threshold: float | None = None,
+) -> ConvVAE:
     """A variational autoencoder of two convolutions, and back"""
-    return ConvVAE(in_channels, image_size, latent=latent)
+    return ConvVAE(in_channels, image_size, latent=latent, threshold=threshold)
