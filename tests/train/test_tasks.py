@@ -10,11 +10,12 @@ import gpudl
 from gpudl import nn
 from gpudl.cli import main
 from gpudl.models import registry
-from gpudl.train import Job, StoppedError, TrainingError, configure, load_weights
+from gpudl.train import Job, TrainingError, configure
 from gpudl.train.objective import Supervised
 from gpudl.train.recipe import Steps
 from gpudl.train.recipe_file import read_recipe, recipe_names
 from gpudl.train.tasks import language
+from tests.train.resuming import finish, same_weights, stopped_and_resumed
 
 CPU = {"epochs": 2, "batch_size": 32, "device": "cpu"}
 
@@ -102,28 +103,6 @@ def verse(tmp_path_factory):
     return path
 
 
-def finish(job):
-    with job:
-        job.train()
-        job.finish(pictures=False)
-    return job
-
-
-def stopped_and_resumed(job, step):
-    job.progress.on_step_end = lambda trainer: (
-        job.stop_request.request("test") if trainer.step == step else None
-    )
-    with job, pytest.raises(StoppedError):
-        job.train()
-    return finish(Job.resume(job.run))
-
-
-def same_weights(one, other):
-    first, second = load_weights(one.run.weights), load_weights(other.run.weights)
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name])
-
-
 def test_reconstruction(known, blocks, tmp_path):
     job = Job.start(configure("autoencoder_here", data=str(blocks), **CPU), tmp_path / "run")
     assert job.config.data.mean == (0.0,)
@@ -168,7 +147,7 @@ def test_resumes_bit_for_bit(known, blocks, verse, tmp_path, name):
     settings = configure(name, data=data, epochs=2, batch_size=32, schedule="cosine")
     whole = finish(Job.start(settings, tmp_path / "whole"))
     again = stopped_and_resumed(Job.start(settings, tmp_path / "parts"), 1)
-    same_weights(whole, again)
+    same_weights(whole.run, again.run)
     untimed = [
         [{**row.columns(), "seconds": 0, "images_per_second": 0} for row in job.trainer.history]
         for job in (whole, again)
@@ -254,16 +233,3 @@ def test_the_short_form_of_each_recipe_runs(name, tmp_path, monkeypatch):
     place = ["--data-dir", folder, "--out", str(tmp_path / "run"), "--device", "cpu"]
     assert main(["train", *words, *place]) == 0
     assert (tmp_path / "run/model.safetensors").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name for name in registry.names() if registry.info(name).task != "classification"]
-)
-def test_each_model_that_is_no_classifier_trains_by_its_name(name, tmp_path):
-    folder = os.environ.get("GPUDL_DATA")
-    if not folder:
-        pytest.skip("needs the real data sets: set GPUDL_DATA")
-    words = ["train", name, "--limit", "32", "--epochs", "1", "--data-dir", folder]
-    assert main([*words, "--device", "cpu", "--out", str(tmp_path / "run")]) == 0
-    assert (tmp_path / "run/curves.png").exists()

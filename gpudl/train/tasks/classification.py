@@ -54,7 +54,8 @@ class Classification(Task):
         """Logits of a sample. Raises TrainingError where the model does not take the samples."""
         try:
             with meta, evaluation_mode(model):
-                return int(model(zeros(1, *config.input_shape, dtype=self.dtype)).shape[1])
+                # What is made of NumPy arrays is not on meta yet.
+                return int(model.to(meta)(zeros(1, *config.input_shape, dtype=self.dtype)).shape[1])
         except ValueError as error:
             raise TrainingError(
                 f"{info.name} with {config.options} does not take samples of "

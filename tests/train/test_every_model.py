@@ -1,0 +1,71 @@
+"""Every registered model is trained by its name, stopped, resumed, judged and asked."""
+
+import re
+
+import numpy as np
+import pytest
+
+from gpudl import models
+from gpudl.cli import main
+from gpudl.models.registry import OF_CODES
+from gpudl.train import Job, Run, configure
+from tests.train.resuming import same_weights, stopped_and_resumed
+
+pytest.importorskip("matplotlib")
+Image = pytest.importorskip("PIL.Image")
+
+LIMIT, BATCH = 8, 4
+MOST_PARAMETERS, MOST_WORK = 30e6, 2e9  # of nets that are trained here; of larger ones see below
+SIZES = {name: models.info(name).summary() for name in models.names()}
+LARGE = [
+    name
+    for name, size in SIZES.items()
+    if size.parameters > MOST_PARAMETERS or size.multiply_adds > MOST_WORK
+]
+QUESTION = {True: "a rose is", False: "image.png"}  # whether the model reads text
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Files by the axes of an input: grey images, coloured ones, a text."""
+    folder, rng = tmp_path_factory.mktemp("sets"), np.random.default_rng(0)
+    files = {}
+    for channels in (1, 3):
+        files[channels] = folder / f"{channels}.npz"
+        images = rng.integers(0, 256, (80, channels, 32, 32)).astype(np.uint8)
+        np.savez(files[channels], images=images, labels=np.arange(80) % 10)
+    files["text"] = folder / "verse.txt"
+    files["text"].write_text("a rose is a rose is a rose is a rose.\n" * 100)
+    return files
+
+
+def data_for(name, sets):
+    info = models.info(name)
+    return str(sets["text" if info.task in OF_CODES else info.input_shape[0]])
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_net_is_prepared_without_its_memory(name, sets):
+    """All but the weights: the data in its size, its options, its logits."""
+    config = configure(name, data=data_for(name, sets), limit=4).config
+    assert config.parameters > 1e6
+    assert config.data.sizes == (4, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SIZES if name not in LARGE])
+def test_a_model_is_trained_resumed_judged_and_asked(name, sets, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data, device = data_for(name, sets), ["--device", "cpu"]
+    words = ["--data", data, "--limit", str(LIMIT), "--batch-size", str(BATCH), "--epochs", "1"]
+    assert main(["train", name, *words, *device, "--out", "whole"]) == 0
+    made = configure(name, data=data, limit=LIMIT, batch_size=BATCH, epochs=1)
+    again = stopped_and_resumed(Job.start(made, "parts"), step=1)
+    same_weights(Run("whole"), again.run)
+    judged = again.task.judges(again.model)
+    assert main(["evaluate", "whole", *device]) == (0 if judged else 2)
+    Image.new("L", (32, 32), 99).save("image.png")
+    capsys.readouterr()
+    code = main(["predict", "whole", QUESTION[models.info(name).task in OF_CODES], *device])
+    said = capsys.readouterr()
+    assert code == 0 or re.search("cannot be asked about", said.err), said.err
