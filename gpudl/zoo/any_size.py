@@ -76,7 +76,7 @@ def _row(page: Page, net: Any, digits: npt.NDArray[Any], labels: npt.NDArray[np.
         extent = (0, row.shape[3], 9.5, -0.5)
         shown = softmax(scores.T).T
         bottom.imshow(shown, aspect="auto", cmap="Blues", extent=extent, vmin=0, vmax=1)
-        bottom.set(ylabel="digit", yticks=range(0, 10, 2))
+        bottom.set(xlabel="column of the image", ylabel="digit", yticks=range(0, 10, 2))
         bottom.grid(False)
     tiles = scores.reshape(10, len(digits), -1).mean(2)  # over the columns of each digit
     right = int((tiles.argmax(0) == labels).sum())

@@ -13,21 +13,24 @@ from gpudl.optim import Adam
 from gpudl.train.transfer import features
 from gpudl.zoo.page import Array, Page, page
 
-MEMBERS = 6
+MEMBERS, EPOCHS = 6, 5
 
 
 @page("Ensembles", minutes=2)
 def ensembles(page: Page) -> None:
     """Nets that start from different weights and see the data in different order make different
-    mistakes. The mean of their probabilities makes fewer than any of them (Hansen and Salamon,
-    IEEE PAMI 1990). The loss of the mean is at most the mean of their losses, by Jensen's
-    inequality; that the errors fall too is what is measured here, on articles of clothing."""
+    mistakes. Their votes (Hansen and Salamon, IEEE PAMI 1990) or the mean of their probabilities
+    make fewer than any of them. The loss of the mean is at most the mean of their losses, by
+    Jensen's inequality; that the errors fall too is what is measured here, on articles of
+    clothing."""
     x, y, x_test, y_test = page.fashion_mnist(train=10_000)
     members = []
     for number in range(page.pick(MEMBERS, 2)):
         order = permutation(len(x), page.seed, number)
         net = models.create("lenet5").to(page.device)  # goes on in the stream of random numbers
-        page.fit(net, (x[order], y[order]), epochs=5, optimizer=Adam(net.parameters(), lr=2e-3))
+        page.fit(
+            net, (x[order], y[order]), epochs=EPOCHS, optimizer=Adam(net.parameters(), lr=2e-3)
+        )
         members.append(net)
     logits = [features(net, x_test) for net in members]
     growing = [features(Ensemble(members[:n]), x_test) for n in range(1, len(members) + 1)]
@@ -54,7 +57,8 @@ def _compare(page: Page, logits: list[Array], mean: Array, labels: Array) -> Non
     page.table(
         ("net", "test accuracy", "test loss"),
         rows,
-        caption=f"{len(logits)} LeNet-5 on the same images of Fashion-MNIST.",
+        caption=f"{len(logits)} LeNet-5 that learned from the same images of Fashion-MNIST, "
+        f"{EPOCHS} passes each; loss in nats.",
     )
     together, best = _accuracy(mean, labels), max(accuracies)
     page.check(
@@ -74,7 +78,7 @@ def _draw(page: Page, logits: list[Array], growing: list[Array], labels: Array) 
     with page.axes("size", "Test accuracy by the number of members.", size=(5, 3.2)) as axes:
         axes.plot(counts, [_accuracy(one, labels) for one in logits], "o", label="each member")
         axes.plot(counts, [_accuracy(one, labels) for one in growing], label="the first so many")
-        axes.set_xlabel("member")
+        axes.set_xlabel("member; number of members")
         axes.set_ylabel("test accuracy")
         axes.legend()
 

@@ -42,7 +42,7 @@ DROPOUT_PASSES = 30
 def lessons(page: Page) -> None:
     """What decides whether a net learns, and whether it learns what was meant, one experiment each,
     on at most 2,000 of MNIST's digits. The net is a perceptron with two hidden layers unless
-    something else is said."""
+    something else is said; losses are cross entropies in nats."""
     x, y, x_test, y_test = page.mnist(2000, TEST)
     part = standardised(x), y
     test = standardised(x_test), y_test
@@ -82,7 +82,7 @@ def overfit(page: Page, few: Split, test: Split) -> None:
         for name, colour in (("nothing", "C1"), ("all three", "C0")):
             axes.plot(curves[name]["train"][:, LOSS], "--", color=colour)
             axes.plot(curves[name]["test"][:, LOSS], color=colour, label=name)
-        axes.set(xlabel="passes", yscale="log", ylabel="loss")
+        axes.set(xlabel="passes", yscale="log", ylabel="loss, nats")
         axes.legend()
     plain, best = curves["nothing"], curves["all three"]
     page.check("unhindered it learns the small set without an error",
@@ -115,7 +115,7 @@ def early_stopping(page: Page, few: Split, rest: Split, test: Split) -> None:
         for name, values in curves.items():
             axes.plot(values[:, LOSS], label=name)
         axes.axvline(best, color="black", linewidth=0.8)
-        axes.set(xlabel="passes", ylabel="loss")
+        axes.set(xlabel="passes", ylabel="loss, nats")
         axes.legend()
     at_best, at_end = curves["test"][best, ERROR], curves["test"][end, ERROR]
     page.check("the net of the best validation loss errs less than the one trained on",
@@ -156,7 +156,7 @@ def dropout(page: Page, part: Split, test: Split) -> None:
         for (pixels, units), c in curves.items():
             label = f"{pixels:.0%} of the pixels, {units:.0%} of the units"
             axes.plot(c["test"][:, LOSS], label=label)
-        axes.set(xlabel="passes", ylabel="test loss", ylim=(0.2, 0.6))
+        axes.set(xlabel="passes", ylabel="test loss, nats", ylim=(0.2, 0.6))
         axes.legend()
     none, some = curves[DROPOUTS[0]]["test"][-1], curves[DROPOUTS[2]]["test"][-1]
     pixels, units = DROPOUTS[2]

@@ -44,7 +44,7 @@ def saddles(page: Page, images: Array, labels: Array) -> None:
         _landscape(page, axes[0])
         for start, (losses, _) in curves.items():
             axes[1].plot(losses, label=f"{start:g}")
-        axes[1].set(xlabel="steps", ylabel="loss")
+        axes[1].set(xlabel="steps", ylabel="squared error / 2")
         axes[1].legend(title="first weights")
     rows = []
     for start, (losses, slopes) in curves.items():
@@ -118,8 +118,9 @@ def pauses(slopes: Array) -> int:
 def batch_norm(page: Page, part: Split, test: Split) -> None:
     page.text(
         f"## Batch normalisation\n\n{DEEP} layers of 100 sigmoids, with and without batch "
-        "normalisation before each (Ioffe and Szegedy 2015, section 4.1, has three), by plain "
-        "stochastic descent at three rates. Without it the gradient fades from layer to layer."
+        "normalisation before each (Ioffe and Szegedy 2015, section 4.1, has three), by "
+        "stochastic descent with momentum 0.9 at three rates. Without it the gradient fades from "
+        "layer to layer."
     )
 
     def build(normalised: bool) -> nn.Sequential:
@@ -146,7 +147,7 @@ def batch_norm(page: Page, part: Split, test: Split) -> None:
         for i, rate in enumerate(RATES):
             axes.plot(found[True, rate][:, LOSS], color=f"C{i}", label=f"rate {rate}")
             axes.plot(found[False, rate][:, LOSS], "--", color=f"C{i}")
-        axes.set(xlabel="passes", ylabel="test loss", ylim=(0, 3.5))
+        axes.set(xlabel="passes", ylabel="test loss, nats", ylim=(0, 3.5))
         axes.legend()
     plain, normal = (min(found[kind, r][-1, ERROR] for r in RATES) for kind in (False, True))
     page.check("at its best rate the net with batch norm errs less than half as often",
@@ -156,9 +157,9 @@ def batch_norm(page: Page, part: Split, test: Split) -> None:
 def initialisation(page: Page, part: Split, test: Split) -> None:
     page.text(
         f"## Initialisation\n\n{LAYERS} layers of {WIDTH} ReLU units. A layer multiplies what "
-        "passes through it by the deviation of its weights times the root of half their number; "
-        "only where that is 1, as He et al. 2015 (arXiv:1502.01852, equation 10) choose it, do "
-        "signals and gradients neither die nor explode."
+        "passes through it by the deviation of its weights times the root of half the number of "
+        "its inputs; only where that is 1, as He et al. 2015 (arXiv:1502.01852, equation 10) "
+        "choose it, do signals and gradients neither die nor explode."
     )
     rows, sizes = [], {}
     for name, fill in FILLS.items():
@@ -198,8 +199,9 @@ def _draw_flow(page: Page, sizes: dict[str, tuple[Array, Array]]) -> None:
             for axis, values in zip(axes, pair, strict=True):
                 axis.plot(np.arange(1, len(values) + 1), np.maximum(values, 1e-20), ".-",
                           label=name)  # fmt: skip
-        for axis in axes:
-            axis.set(yscale="log", ylim=(1e-20, 1e8), xlabel="layer")
+        for axis, of in zip(axes, ("signals", "gradients"), strict=True):
+            label = f"deviation of the {of}"
+            axis.set(yscale="log", ylim=(1e-20, 1e8), xlabel="layer", ylabel=label)
         axes[0].legend()
 
 
@@ -246,7 +248,7 @@ def inputs(page: Page, part: Split, test: Split) -> None:
     with page.axes("inputs", "Share of test errors at the best rate of each") as axes:
         for name, curve in curves.items():
             axes.plot(curve[:, ERROR], ".-", label=name)
-        axes.set(xlabel="passes", ylabel="test errors", ylim=(0, 1))
+        axes.set(xlabel="passes", ylabel="share of test errors", ylim=(0, 1))
         axes.legend()
     bytes_, fractions, normal = (float(curve[-1, ERROR]) for curve in curves.values())
     page.check("normalised inputs are learnt best", normal < min(bytes_, fractions),

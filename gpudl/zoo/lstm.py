@@ -25,9 +25,10 @@ def lstm(page: Page) -> None:
     epochs = page.pick(EPOCHS, 1)
     page.text(
         f"Each net has {HIDDEN} units in one layer, reads windows of {WINDOW} characters in "
-        f"batches of {BATCH} for {epochs} passes over the first nine tenths of the text, with Adam "
-        f"and gradients clipped at norm {CLIP}. It is judged on the last tenth, read from its "
-        "beginning on with the state carried along. A guess among all characters alike costs "
+        f"batches of {BATCH}, {epochs} times over the first nine tenths of the text, with Adam at "
+        f"{_rates()}, falling along a cosine, and gradients clipped at norm {CLIP}. It is judged "
+        "on the last tenth, read from its beginning on with the state carried along. A guess among "
+        "all characters alike costs "
         f"{math.log(len(split.train.classes)):.2f} nats."
     )
     trained = {
@@ -39,7 +40,7 @@ def lstm(page: Page) -> None:
         last, parameters = history[-1], sum(p.numel() for p in net.parameters())
         rows.append((title, parameters, last.loss, last.test_loss, last.test_loss / math.log(2)))
     head = ("net", "parameters", "training nats", "test nats per character", "bits")
-    page.table(head, rows, "After the last pass")
+    page.table(head, rows, "Training: the mean over the last pass. Test: after it")
     _draw(page, histories)
     found = {title: history[-1].test_loss for title, history in histories.items()}
     shown = ", ".join(f"{title} {loss:.3f}" for title, loss in found.items())
@@ -49,9 +50,14 @@ def lstm(page: Page) -> None:
     show_sample(page, trained["LSTM"][0], split, "the LSTM")
     recipe = read_recipe("char-lstm-shakespeare")
     page.text(
-        f"`gpudl train --recipe {recipe.name}` is the full training for a GPU: {recipe.expect}; "
-        f"measured: {recipe.measured or 'not yet'}."
+        "What is measured above are short trainings of small nets. "
+        f"`gpudl train --recipe {recipe.name}` (or char-gru-shakespeare) is the full one for a "
+        f"GPU, expected {recipe.expect}; [the guide](../zoo.md) says what was measured of it."
     )
+
+
+def _rates() -> str:
+    return ", ".join(f"rate {lr:g} ({title})" for title, lr in NETS.values())
 
 
 def _train(page: Page, model_name: str, split: Split, lr: float) -> tuple[nn.Module, list[Row]]:

@@ -17,6 +17,7 @@ HIDDEN, DROPOUT = (512, 256), 0.2
 SMALL, EPOCHS = (128, 64), 4  # of the comparisons
 DEPTHS, WIDTH = (0, 1, 2, 4, 8), 64
 GOOD, LEARNS = 0.98, 0.85
+PAPERS_ERROR = 3.05
 SHAPE = (1, 28, 28)
 
 Split = tuple[tuple[Any, Any], tuple[Any, Any]]
@@ -34,7 +35,9 @@ def mlp(page: Page) -> None:
     part = (_scale(x), y), (_scale(x_test), y_test)
     page.text(
         f"What follows compares small networks on {len(x):,} digits to learn from and "
-        f"{len(x_test):,} to judge by, with {EPOCHS} passes of Adam at rate 0.001."
+        f"{len(x_test):,} to judge by, each after {EPOCHS} passes of Adam at a rate that falls "
+        "from 0.001 along a cosine. The standard error of an accuracy of 90 % is "
+        f"{100 * (0.9 * 0.1 / len(x_test)) ** 0.5:.1f} points."
     )
     _activations(page, part)
     _depths(page, part)
@@ -56,6 +59,8 @@ def _best(page: Page, split: Split) -> None:
         ("hidden units", "parameters", "dropout", "passes", "MNIST test accuracy"),
         [(" + ".join(map(str, HIDDEN)), parameters, str(DROPOUT), len(rows), f"{found:.2%}")],
     )
+    page.beside("784-300-100-10, MNIST test error in %; ours: 784-512-256-10 with dropout",
+                PAPERS_ERROR, 100 * (1 - found), "LeCun et al. 1998, section III.C")  # fmt: skip
     page.check(f"MNIST at {GOOD:.0%} or more", found >= GOOD, f"{found:.2%}")
 
 
@@ -113,7 +118,7 @@ def _depths(page: Page, split: Split) -> None:
         ("hidden layers", *kinds),
         [(depth, *(f"{value:.2%}" for value in found)) for depth, *found in rows],
         caption=f"Test accuracy by depth, layers of {WIDTH} units. Without a hidden layer the "
-        "activation plays no part",
+        "activation plays no part: what differs there is the start",
     )
     page.check("one hidden layer beats none", rows[1][1] > rows[0][1],
                f"{rows[1][1]:.2%} against {rows[0][1]:.2%}")  # fmt: skip
