@@ -12,7 +12,7 @@ from gpudl.choice import Candidate
 from gpudl.op import Array, Op, Spec
 
 if TYPE_CHECKING:
-    from gpudl.device import NativeDevice
+    from gpudl.devices.native import NativeDevice
 
 NHWC = (0, 2, 3, 1)  # axes of a logical (N, C, H, W) array in channels-last memory order
 NCHW = (0, 3, 1, 2)  # and back

@@ -32,6 +32,7 @@ PYTHON_LAYERS = [
 PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part in layer}
 
 ONE_PART = {
+    "devices": "device",
     "kernel_call": "device",
     "autograd": "tensor",
     "autograd_function": "tensor",

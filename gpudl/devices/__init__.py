@@ -1,0 +1,1 @@
+"""The devices, one module each; gpudl/device.py finds them by name."""

@@ -1,0 +1,52 @@
+"""The cpu: NumPy runs an operator's definition, or a faster form beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpudl.devices.base import Device, quietly
+from gpudl.op import Array, Op, Spec
+
+
+class Cpu(Device):
+    name = "cpu"
+
+    def forward(
+        self,
+        op: Op,
+        specs: tuple[Spec | None, ...],
+        arrays: tuple[Array | None, ...],
+        algorithm: str | None = None,
+    ) -> tuple[Array, ...]:
+        run = _numpy_form(op, "forward", algorithm)
+        return quietly(run, np, *arrays)  # type: ignore[no-any-return]
+
+    def backward(
+        self,
+        op: Op,
+        dys: tuple[Array | None, ...],
+        saved: Any,
+        needs: tuple[bool, ...],
+        algorithm: str | None = None,
+    ) -> tuple[Array | None, ...]:
+        run = _numpy_form(op, "backward", algorithm)
+        return quietly(run, np, dys, saved, needs)  # type: ignore[no-any-return]
+
+
+def _numpy_form(op: Op, direction: str, algorithm: str | None) -> Callable[..., Any]:
+    """The bound method to run; `algorithm` "definition" is the obvious one."""
+    forms = op.numpy_forms
+    run = forms.get((direction, algorithm))
+    if run is None:
+        for name in (algorithm,) if algorithm else (*op.cpu, "definition"):
+            attribute = direction if name == "definition" else f"{direction}_{name}"
+            run = getattr(op, attribute, None)
+            if run is not None:
+                break
+        else:
+            raise ValueError(f"{op.name}: has no {direction} named {algorithm!r}; has {op.cpu}")
+        forms[direction, algorithm] = run
+    return run

@@ -1,0 +1,71 @@
+"""The cuda device: NVIDIA GPUs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gpudl import _native
+from gpudl.devices.native import NativeDevice, build_of
+from gpudl.machine import Machine, machine_of
+from gpudl.op import Array, Op
+
+
+class Cuda(NativeDevice):
+    """NVIDIA GPUs, through CuPy's arrays, memory pool and streams."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.module = _native.load("cuda")
+        try:
+            import cupy
+        except ImportError as error:
+            raise ImportError(
+                "the cuda device needs CuPy: pip install 'gpudl[cuda12]' or 'gpudl[cuda13]', "
+                "as your driver's CUDA version is"
+            ) from error
+        self.xp = cupy
+        self.index = int(name.partition(":")[2] or 0)
+        self.name = name
+        count = cupy.cuda.runtime.getDeviceCount()
+        if self.index >= count:
+            raise ValueError(f"device {name!r}: this machine has {count} GPUs, numbered from 0")
+
+    def asarray(self, array: Any) -> Array:
+        with self.xp.cuda.Device(self.index):
+            return self.xp.asarray(array)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        return self.xp.asnumpy(array)  # type: ignore[no-any-return]
+
+    def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
+        """Those that this GPU can run: mma from compute capability 8.0 on, wgmma on 9.0 alone, and
+        if the module was built for it."""
+        capability = self.xp.cuda.Device(self.index).compute_capability
+        known = super().algorithms(op, direction)
+        if capability != "90" or "90a" not in self.module.archs:
+            known = tuple(a for a in known if "wgmma" not in a)
+        if int(capability) < 80:
+            known = tuple(a for a in known if "mma" not in a)
+        return known
+
+    @cached_property
+    def place(self) -> str:
+        name = self.xp.cuda.runtime.getDeviceProperties(self.index)["name"].decode()
+        return f"{name}, {build_of(self.module)}"
+
+    @cached_property
+    def machine(self) -> Machine:
+        device = self.xp.cuda.Device(self.index)
+        has = device.attributes
+        shared = has["MaxSharedMemoryPerBlockOptin"]
+        return machine_of(device.compute_capability, has["MultiProcessorCount"], shared)
+
+    def prepare(self) -> None:
+        self.module.set_device(self.index)
+        self.module.set_stream(self.xp.cuda.get_current_stream().ptr)
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()

@@ -1,0 +1,67 @@
+"""The meta device: shapes without values."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpudl.devices.base import Device
+from gpudl.op import Array, Op, Spec
+
+
+class MetaArray(NamedTuple):
+    """An array without values: what lives on the meta device."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return Spec(self.shape, self.dtype).size
+
+
+class Meta(Device):
+    """Shapes only: VGG's summary without VGG's memory.
+
+    multiply_adds: how many the operators that ran here would have done, counted up for ever.
+    """
+
+    name = "meta"
+    multiply_adds = 0
+
+    def asarray(self, array: Any) -> Array:
+        return MetaArray(tuple(array.shape), array.dtype)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        raise ValueError(
+            "a tensor on the meta device has no values; build the model on cpu instead"
+        )
+
+    def forward(
+        self,
+        op: Op,
+        specs: tuple[Spec | None, ...],
+        arrays: tuple[Array | None, ...],
+        algorithm: str | None = None,
+    ) -> tuple[Array, ...]:
+        outputs = op.infer_cached(specs)
+        self.multiply_adds += op.cost(*specs).multiply_adds
+        return tuple(MetaArray(s.shape, s.dtype) for s in outputs)
+
+    def backward(
+        self,
+        op: Op,
+        dys: tuple[Array | None, ...],
+        saved: Any,
+        needs: tuple[bool, ...],
+        algorithm: str | None = None,
+    ) -> tuple[Array | None, ...]:
+        return tuple(
+            MetaArray(s.shape, s.dtype) if n and s is not None else None
+            for s, n in zip(saved.specs, needs, strict=True)
+        )

@@ -1,0 +1,214 @@
+"""Devices with hand-written kernels: which of an operator's kernels runs, and calling it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpudl.choice import Candidate, choices, median_seconds
+from gpudl.devices.base import Device, quietly
+from gpudl.kernel_call import KernelCall, channels_first, channels_last
+from gpudl.machine import H100, Machine
+from gpudl.op import Array, Op, Spec, is_floating
+
+Specs = tuple[Spec | None, ...]
+
+# The kinds of products that float32 operands may be given at each precision.
+ALLOWED = {
+    "highest": {"float32"},
+    "high": {"float32", "tf32"},
+    "medium": {"float32", "tf32", "bfloat16"},
+}
+
+
+class NativeDevice(Device):
+    """A device that runs hand-written kernels: the emulator on NumPy arrays, CUDA on CuPy's.
+
+    copies: how many inputs had to be rearranged because a kernel wants another memory order.
+    allocate: makes the arrays that kernels write; tests replace it to poison and guard them.
+    """
+
+    copies = 0
+    precision: ClassVar[str] = "highest"  # of float32 products, on all devices alike
+    module: ModuleType
+
+    def __init__(self) -> None:
+        self.allocate: Callable[[Spec], Array] = self.empty
+
+    def empty(self, spec: Spec) -> Array:
+        if spec.layout == "nhwc":
+            rank = len(spec.shape)
+            shape = tuple(spec.shape[axis] for axis in channels_last(rank))
+            return self.xp.empty(shape, spec.dtype).transpose(channels_first(rank))
+        return self.xp.empty(spec.shape, spec.dtype)
+
+    def prepare(self) -> None:
+        """Called before each kernel call: selects stream and schedule."""
+
+    def forward(
+        self,
+        op: Op,
+        specs: tuple[Spec | None, ...],
+        arrays: tuple[Array | None, ...],
+        algorithm: str | None = None,
+    ) -> tuple[Array, ...]:
+        if not op.kernels:
+            return quietly(op.forward, self.xp, *arrays)  # type: ignore[no-any-return]
+        values = dict(zip(op.inputs, arrays, strict=True))
+        results = dict(zip(op.outputs, op.infer_cached(specs), strict=True))
+        call = self._plan(op, "forward", algorithm, specs, None, values, results)
+        made = call(self, values, results)
+        return tuple(made[name] for name in op.outputs)
+
+    def backward(
+        self,
+        op: Op,
+        dys: tuple[Array | None, ...],
+        saved: Any,
+        needs: tuple[bool, ...],
+        algorithm: str | None = None,
+    ) -> tuple[Array | None, ...]:
+        if not op.kernels:
+            return quietly(op.backward, self.xp, dys, saved, needs)  # type: ignore[no-any-return]
+        specs = saved.specs
+        values = {f"d{name}": dy for name, dy in zip(op.outputs, dys, strict=True)}
+        values.update(zip(op.saves, saved, strict=False))
+        wanted = {
+            f"d{name}": spec
+            for name, spec, need in zip(op.inputs, specs, needs, strict=True)
+            if need and spec is not None and is_floating(spec.dtype)
+        }
+        call = self._plan(op, "backward", algorithm, specs, needs, values, wanted)
+        made = call(self, values, wanted)
+        return tuple(made.get(f"d{name}") for name in op.inputs)
+
+    def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
+        """The hand-written algorithms of the operator that this device has."""
+        schema = self.module.schema
+        return tuple(a for a in op.kernels if f"{op.name}_{direction}_{a}" in schema)
+
+    def _plan(
+        self,
+        op: Op,
+        direction: str,
+        algorithm: str | None,
+        specs: Specs,
+        needs: tuple[bool, ...] | None,
+        values: dict[str, Any],
+        results: dict[str, Spec],
+    ) -> KernelCall:
+        plans = op.cache(self.name)
+        key = (direction, algorithm, specs, needs, NativeDevice.precision, choices.generation)
+        plan = plans.get(key)
+        if plan is None:
+            if algorithm is not None:
+                chosen = Candidate.parse(algorithm)
+            else:
+                chosen = self._choose(op, direction, specs, values, results)
+            plan = KernelCall(self.module, op, direction, chosen, specs)
+            plans[key] = plan
+        return plan
+
+    def _choose(
+        self,
+        op: Op,
+        direction: str,
+        specs: Specs,
+        values: dict[str, Any],
+        results: dict[str, Spec],
+    ) -> Candidate:
+        """What was recorded, else with tuning on the fastest, else what the operator prefers."""
+        candidates = self.candidates(op, direction, specs)
+        if not choices.asked() or op.mutates or len(candidates) == 1:
+            return candidates[0]
+        problem = describe_problem(op, direction, specs, results)
+        recorded = choices.recorded(self.place, problem)
+        if recorded in candidates:
+            return recorded
+        if not choices.tuning:
+            return candidates[0]
+
+        def seconds_of(candidate: Candidate) -> float:
+            call = KernelCall(self.module, op, direction, candidate, specs)
+            return median_seconds(lambda: call(self, values, results), self.synchronize)
+
+        return choices.fastest(self.place, problem, candidates, seconds_of)
+
+    def candidates(self, op: Op, direction: str, specs: Specs) -> list[Candidate]:
+        """The kernels that can run the operator on such inputs as precisely as asked for: first
+        the one that it prefers, then all tile shapes of each. Raises TypeError if there are none.
+        """
+        known = self.algorithms(op, direction)
+        gpu = None if self.name == "emulator" else self.machine
+        preferred = op.prefer(gpu, direction, NativeDevice.precision, known, *specs)
+        fit = [a for a in preferred if self.takes(op, direction, a, specs)]
+        exact = [a for a in fit if is_precise(op, a, specs, NativeDevice.precision)]
+        if not fit:
+            came = [f"{n} {s}" for n, s in zip(op.inputs, specs, strict=True) if s is not None]
+            raise TypeError(
+                f"{op.name}: no {direction} kernel on {self.name} takes {', '.join(came)}; it has "
+                f"{known or 'none'} (use float32, or device='cpu')"
+            )
+        names = dict.fromkeys([fit[0], *exact])
+        firsts = [Candidate(a) for a in names]
+        shaped = [
+            Candidate(a, v) for a in names for v in op.tile_shapes(direction, a, *specs) if v != 0
+        ]
+        return firsts + shaped
+
+    def takes(self, op: Op, direction: str, algorithm: str, specs: Specs) -> bool:
+        """Does the kernel take inputs of these dtypes, does the operator say that it supports them,
+        and has this device what it needs?"""
+        kinds = {p["name"]: p for p in self.module.schema[f"{op.name}_{direction}_{algorithm}"]}
+        for name, spec in zip(op.inputs, specs, strict=True):
+            p = kinds.get(name)
+            if p and spec is not None and p["kind"] == "array" and p["dtype"] != spec.dtype.name:
+                return False
+        return op.supports(algorithm, *specs) and op.fits(self.machine, algorithm, *specs)
+
+    def chosen(self, op: Op, direction: str, specs: Specs) -> Candidate | None:
+        """What ran on such inputs, in this state of the choice; None if nothing did."""
+        for key, plan in op.cache(self.name).items():
+            now = NativeDevice.precision, choices.generation
+            if (key[0], key[1], key[2], *key[4:]) == (direction, None, specs, *now):
+                return plan.chosen  # type: ignore[no-any-return]
+        return None
+
+    @property
+    def place(self) -> str:
+        """Device, compiler and build: what measured times hold for."""
+        raise TypeError
+
+    @cached_property
+    def machine(self) -> Machine:
+        """What predictions of time are made for."""
+        return H100
+
+
+def is_precise(op: Op, algorithm: str, specs: Specs, precision: str) -> bool:
+    """Does the algorithm round float32 operands no further than the precision allows?"""
+    first = next((s for s in specs if s is not None and is_floating(s.dtype)), None)
+    if first is None or first.dtype != np.float32:
+        return True
+    return op.precision.get(algorithm, "float32") in ALLOWED[precision]
+
+
+def describe_problem(op: Op, direction: str, specs: Specs, results: dict[str, Spec]) -> str:
+    """Operator, fields, direction, shapes, dtypes, what is computed, and precision. Memory order
+    needs no mention: each kernel takes one."""
+    inputs = ", ".join(str(s) for s in specs)
+    computed = ", ".join(results)
+    return f"{op!r} {direction} ({inputs}) -> {computed}, {NativeDevice.precision}"
+
+
+def build_of(module: ModuleType) -> str:
+    """Names one build of a native module."""
+    import hashlib
+    from pathlib import Path
+
+    content = Path(str(module.__file__)).read_bytes()
+    return f"{module.nvcc or module.compiler}, build {hashlib.sha256(content).hexdigest()[:12]}"
