@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from gpudl import nn
 from gpudl.models.registry import register
+from gpudl.models.start import he, small, start
 from gpudl.nn import init
 from gpudl.tensor import Tensor
 
@@ -117,22 +118,16 @@ def feature_layers(stages: Sequence[Stage], channels: int) -> list[nn.Module]:
 def start_as_in_paper(net: AlexNet, ones: Sequence[nn.Module]) -> None:
     """Weights normal with standard deviation 0.01, biases 0, but 1 in the layers `ones`, so that
     their ReLUs start with positive inputs (section 5)."""
-    for layer in net.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            init.normal_(layer.weight, 0.0, 0.01)
-            if layer.bias is not None:
-                init.constant_(layer.bias, float(any(layer is other for other in ones)))
+    start(net, small)
+    for layer in ones:
+        init.ones_(layer.bias)
 
 
 def start_with_equal_chances(net: nn.Module, last: nn.Linear) -> None:
     """Weights normal as in He et al. 2015, biases 0; the last layer's weights nearly 0, so that all
     classes are alike at first."""
-    for layer in net.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                init.zeros_(layer.bias)
-    init.normal_(last.weight, 0.0, 0.01)
+    start(net, he)
+    small(last.weight)
 
 
 @register(

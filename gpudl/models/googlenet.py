@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gpudl import nn
 from gpudl.models.registry import register
-from gpudl.nn import init
+from gpudl.models.start import he, small, start
 from gpudl.ops.joining import cat
 from gpudl.tensor import Tensor
 
@@ -165,7 +165,10 @@ class GoogLeNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(width, num_classes)
-        start(self)
+        if batch_norm:  # as torchvision
+            start(self, small, biases=False)
+        else:  # the paper does not say; through so small weights the signal would die here
+            start(self, he)
 
     def forward(self, input: Tensor) -> Tensor | GoogLeNetOutputs:
         hidden = self.norm1(self.maxpool1(self.conv1(input)))
@@ -199,26 +202,10 @@ class SmallGoogLeNet(nn.Module):
         self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten())
         self.dropout = nn.Dropout(0.2)
         self.fc = nn.Linear(width, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                init.kaiming_normal_(module.weight, nonlinearity="relu")
+        start(self, he, nn.Conv2d)
 
     def forward(self, input: Tensor) -> Tensor:
         return self.fc(self.dropout(self.features(input)))  # type: ignore[no-any-return]
-
-
-def start(net: GoogLeNet) -> None:
-    """As torchvision: normal with deviation 0.01. The paper does not say; without batch
-    normalisation so small weights would let the signal die, so He et al. (2015) there."""
-    for module in net.modules():
-        if not isinstance(module, (nn.Conv2d, nn.Linear)):
-            continue
-        if net.batch_norm:
-            init.normal_(module.weight, 0.0, 0.01)
-            continue
-        init.kaiming_normal_(module.weight, nonlinearity="relu")
-        assert module.bias is not None
-        init.zeros_(module.bias)
 
 
 @register(

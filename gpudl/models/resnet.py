@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from gpudl import nn
 from gpudl.models.registry import register
+from gpudl.models.start import he, he_of_outputs, start
 from gpudl.nn import functional as F
 from gpudl.nn import init
 from gpudl.tensor import Tensor
@@ -146,14 +147,9 @@ class ResNet(nn.Module):
         self.layer4 = stage(block, 256 * e, 512, layers[3], 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(512 * e, num_classes)
-        self._start(zero_init_residual)
-
-    def _start(self, zero_init_residual: bool) -> None:
-        """As torchvision: He et al. (2015), by the outputs of each filter."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
+        start(self, he_of_outputs, nn.Conv2d)  # as torchvision
+        for module in self.modules() if zero_init_residual else ():
+            if isinstance(module, (BasicBlock, Bottleneck)):
                 last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
                 assert last.weight is not None
                 init.zeros_(last.weight)
@@ -187,9 +183,7 @@ class CifarResNet(nn.Module):
         self.layer3 = stage(BasicBlock, 32, 64, blocks, 2, "A")
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.linear = nn.Linear(64, num_classes)
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                init.kaiming_normal_(module.weight, nonlinearity="relu")
+        start(self, he, biases=False)
 
     def features(self, input: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, 64): what the last layer sees."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from gpudl import nn
 from gpudl.models.registry import register
-from gpudl.nn import init
+from gpudl.models.start import he_of_outputs, small, start
 from gpudl.tensor import Tensor
 
 # Convolutions in each of the five blocks (table 1); a block ends in max pooling.
@@ -55,20 +55,8 @@ class VGG(nn.Module):
             head += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
             width = hidden
         self.classifier = nn.Sequential(*head, nn.Linear(width, num_classes))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """As torchvision starts: convolutions after He et al. (2015) by fan-out, linear layers
-        normal with standard deviation 0.01, biases 0."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(layer, nn.Linear):
-                init.normal_(layer.weight, 0.0, 0.01)
-            else:
-                continue
-            if layer.bias is not None:
-                init.zeros_(layer.bias)
+        start(self, he_of_outputs, nn.Conv2d)  # as torchvision
+        start(self, small, nn.Linear)
 
     def forward(self, input: Tensor) -> Tensor:
         features = self.avgpool(self.features(input))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from gpudl import nn
 from gpudl.models.alexnet import start_with_equal_chances
 from gpudl.models.registry import register
-from gpudl.nn import init
+from gpudl.models.start import small, start
 from gpudl.tensor import Tensor
 
 
@@ -102,11 +102,7 @@ def zfnet(
 ) -> ZFNet:
     """ZFNet, AlexNet with 7x7 filters of stride 2 first"""
     net = ZFNet(widths, num_classes, in_channels, hidden)
-    for layer in net.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            init.normal_(layer.weight, 0.0, 0.01)  # section 3
-            if layer.bias is not None:
-                init.zeros_(layer.bias)
+    start(net, small)  # section 3
     return net
 
 
