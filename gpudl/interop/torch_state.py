@@ -28,7 +28,11 @@ TIMES, MORE = 16, 1 << 26  # tensors may share memory; together they are at most
 AXES, MOST = 32, 1 << 40  # of a tensor: axes, numbers
 
 
-def load_torch_state(path: str | os.PathLike[str], key: str | None = None) -> dict[str, Array]:
+def load_torch_state(
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> dict[str, Array]:
     """The tensors of a .pth, .pt or .safetensors file by name, in the file's order, as arrays for
     `Module.load_state_dict`.
 
@@ -38,6 +42,8 @@ def load_torch_state(path: str | os.PathLike[str], key: str | None = None) -> di
     Nothing in the file is executed. A checkpoint that holds the weights beside other things, as
     {"state_dict": …, "epoch": …}, is understood where only one entry holds tensors by name;
     otherwise `key` names the entry. "module." before every name (DataParallel) is left away.
+    rename: parts of the names, between dots, that are called otherwise here: {"fc": "linear"} makes
+    "fc.weight" to "linear.weight".
     bfloat16 needs the package ml_dtypes. Every array is its own copy, also where tensors share
     memory.
     Raises FileNotFoundError if there is no such file, ValueError that names what is wrong for one
@@ -50,9 +56,9 @@ def load_torch_state(path: str | os.PathLike[str], key: str | None = None) -> di
         start = file.read(2)
         file.seek(0)
         if start != b"PK" and start[:1] != b"\x80":
-            return _without_prefix(_safetensors(path, key))
+            return _renamed(_safetensors(path, key), rename or {})
         try:
-            return _without_prefix(_tensors(open_torch_file(file), key))
+            return _renamed(_tensors(open_torch_file(file), key), rename or {})
         except RefusedError as error:
             raise ValueError(
                 f"load_torch_state: {path} holds {error}; only weights are read, as "
@@ -71,10 +77,15 @@ def _safetensors(path: Path, key: str | None) -> dict[str, Array]:
     return {name: tensor.data for name, tensor in load(path).items()}
 
 
-def _without_prefix(state: dict[str, Array]) -> dict[str, Array]:
-    if not all(name.startswith(PREFIX) for name in state):
-        return state
-    return {name.removeprefix(PREFIX): array for name, array in state.items()}
+def _renamed(state: dict[str, Array], rename: Mapping[str, str]) -> dict[str, Array]:
+    prefix = PREFIX if all(name.startswith(PREFIX) for name in state) else ""
+    renamed = {}
+    for name, array in state.items():
+        parts = name.removeprefix(prefix).split(".")
+        renamed[".".join(rename.get(part, part) for part in parts)] = array
+    if len(renamed) < len(state):
+        raise ValueError(f"load_torch_state: rename={dict(rename)} gives two tensors one name")
+    return renamed
 
 
 class _Plan(NamedTuple):

@@ -8,13 +8,14 @@ those of the implementations in common use: conv1, bn1, layer1.0.conv1, …, lin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gpudl import nn
 from gpudl.models.registry import register
 from gpudl.models.start import he, he_of_outputs, start
 from gpudl.nn import functional as F
 from gpudl.nn import init
+from gpudl.nn.module import LoadResult
 from gpudl.tensor import Tensor
 
 SHORTCUTS = ("A", "B", "C")
@@ -120,7 +121,35 @@ def stage(
     return nn.Sequential(*made)
 
 
-class ResNet(nn.Module):
+class Residual(nn.Module):
+    """What both kinds of residual nets share: the advice where weights of others do not fit."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> LoadResult:
+        """As Module.load_state_dict. Where names are missing or unknown, the error also says which
+        shortcuts and which renaming would suit them."""
+        try:
+            return super().load_state_dict(state_dict, strict)
+        except KeyError as error:
+            hints = _advice(set(self.state_dict()), set(state_dict))
+            raise KeyError("; ".join([error.args[0], *hints])) from None
+
+
+def _advice(own: set[str], given: set[str]) -> list[str]:
+    """How a net with the names `own` could be made to take weights with the names `given`."""
+    hints = []
+    own_parts, parts = ({p for name in names for p in name.split(".")} for names in (own, given))
+    project = not parts.isdisjoint(("downsample", "shortcut"))
+    if project != ("downsample" in own_parts):
+        kind = '"B" or "C", which project' if project else '"A", which has no weights'
+        hints.append(f"these weights are for shortcut={kind}: give it when you build the net")
+    rename = {"fc": "linear", "linear": "fc", "shortcut": "downsample"}
+    rename = {a: b for a, b in rename.items() if a in parts - own_parts and b not in parts}
+    if rename:
+        hints.append(f"read them with load_torch_state(path, rename={rename})")
+    return hints
+
+
+class ResNet(Residual):
     """(N, in_channels, H, W) -> (N, num_classes) logits; made for 224x224, takes any size.
 
     layers: blocks in each of the four stages. shortcut: A, B or C (section 4.1).
@@ -164,23 +193,26 @@ class ResNet(nn.Module):
         return self.fc(self.features(input))  # type: ignore[no-any-return]
 
 
-class CifarResNet(nn.Module):
+class CifarResNet(Residual):
     """(N, in_channels, H, W) -> (N, num_classes) logits, for 32x32: section 4.2.
 
-    depth: 6n + 2 layers, n blocks in each of three stages with 16, 32 and 64 filters; shortcuts by
-    option A, so that it has no more parameters than the plain net.
+    depth: 6n + 2 layers, n blocks in each of three stages with 16, 32 and 64 filters. shortcut: the
+    paper's is A, so that it has no more parameters than the plain net; some published weights
+    have B.
     """
 
-    def __init__(self, depth: int, num_classes: int = 10, in_channels: int = 3) -> None:
+    def __init__(
+        self, depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str = "A"
+    ) -> None:
         super().__init__()
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"CifarResNet: depth is {depth}; it must be 6n + 2: 20, 32, 44, …")
         blocks = depth // 6
         self.conv1 = conv3x3(in_channels, 16)
         self.bn1 = nn.BatchNorm2d(16, activation="relu")
-        self.layer1 = stage(BasicBlock, 16, 16, blocks, 1, "A")
-        self.layer2 = stage(BasicBlock, 16, 32, blocks, 2, "A")
-        self.layer3 = stage(BasicBlock, 32, 64, blocks, 2, "A")
+        self.layer1 = stage(BasicBlock, 16, 16, blocks, 1, shortcut)
+        self.layer2 = stage(BasicBlock, 16, 32, blocks, 2, shortcut)
+        self.layer3 = stage(BasicBlock, 32, 64, blocks, 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.linear = nn.Linear(64, num_classes)
         start(self, he, biases=False)
@@ -231,8 +263,8 @@ def _imagenet(depth: int) -> Callable[..., ResNet]:
 def _cifar(depth: int) -> Callable[..., CifarResNet]:
     """Offer resnet<depth> for CIFAR-10. Its full training: recipes/resnet20-cifar10.json."""
 
-    def build(num_classes: int = 10, in_channels: int = 3) -> CifarResNet:
-        return CifarResNet(depth, num_classes, in_channels)
+    def build(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A") -> CifarResNet:
+        return CifarResNet(depth, num_classes, in_channels, shortcut)
 
     build.__name__ = build.__qualname__ = f"resnet{depth}"
     build.__doc__ = f"ResNet with {depth} layers, for CIFAR-10"

@@ -270,3 +270,13 @@ def test_any_bytes_give_arrays_or_a_value_error(tmp_path_factory, change):
     except ValueError:
         return
     assert all(isinstance(array, np.ndarray) for array in back.values())
+
+
+def test_parts_of_names_are_renamed(save, torch):
+    file = save({f"module.{name}": torch.ones(2) for name in ("fc.weight", "a.fc.0.w", "fc1.w")})
+    names = list(load_torch_state(file, rename={"fc": "linear"}))
+    assert names == ["linear.weight", "a.linear.0.w", "fc1.w"]
+    with pytest.raises(
+        ValueError, match=r"rename=\{'fc': 'fc1', 'weight': 'w'\} gives two tensors"
+    ):
+        load_torch_state(file, rename={"fc": "fc1", "weight": "w"})

@@ -26,6 +26,33 @@ def agree(own, peer, shape):
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * max(1, np.abs(wanted).max()))
 
 
+def agree_in_training(own, peer, shape):
+    """As `agree`, for a step of training without dropout: logits, the gradient of the loss by every
+    parameter, and what batch normalisation keeps.
+
+    In double precision: else rounding may choose another maximum or open another ReLU, and the
+    gradients differ by a whole share.
+    """
+    import torch
+
+    rng = np.random.default_rng(0)
+    images, labels = rng.standard_normal(shape), rng.integers(0, 10, shape[0])
+    peer, own = peer.double().train(), own.double().train()
+    own.load_state_dict({name: value.numpy() for name, value in peer.state_dict().items()})
+    theirs = peer(torch.from_numpy(images))
+    ours = own(gpudl.tensor(images, dtype=gpudl.float64))
+    torch.nn.functional.cross_entropy(theirs, torch.from_numpy(labels)).backward()
+    nn.functional.cross_entropy(ours, gpudl.tensor(labels)).backward()
+    weights, kept = dict(peer.named_parameters()), dict(peer.named_buffers())
+    pairs = {"logits": (ours.detach(), theirs.detach())}
+    pairs |= {f"d {name}": (p.grad, weights[name].grad) for name, p in own.named_parameters()}
+    pairs |= {name: (value, kept[name]) for name, value in own.named_buffers()}
+    for name, (got, wanted) in pairs.items():
+        wanted = wanted.numpy()
+        bound = 1e-9 * max(1, np.abs(wanted).max())
+        np.testing.assert_allclose(got.numpy(), wanted, rtol=0, atol=bound, err_msg=name)
+
+
 def train_a_step(net, shape, lr=1e-3):
     """A step of descent on one batch lowers its loss; every parameter has a gradient."""
     rng = np.random.default_rng(0)

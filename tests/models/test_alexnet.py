@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models, nn
-from tests.models.agreement import agree, count, train_a_step
+from tests.models.agreement import agree, agree_in_training, count, train_a_step
 from tests.models.stir import stir
 
 
@@ -93,6 +93,44 @@ def test_the_paper_net_starts_as_in_the_paper():
     ]
     assert ones == [[0], [1], [0], [1], [1], [1], [1], [0]]
     assert net.features[4].weight.detach().numpy().std() == pytest.approx(0.01, rel=0.02)
+
+
+def small_twin(t, norm=False, without=()):
+    """The small net in PyTorch: five convolutions, 32 pixels halved three times, two hidden layers
+    of 256."""
+
+    class Net(t.Module):
+        def __init__(self):
+            super().__init__()
+            norms = [[t.LocalResponseNorm(5, 5e-4, 0.75, 2.0)] if norm else [] for _ in range(2)]
+            middle = [t.Conv2d(64, 96, 3, padding=1), t.ReLU()]
+            middle += [t.Conv2d(96, 96, 3, padding=1), t.ReLU()]
+            cut = "conv3" in without
+            self.features = t.Sequential(
+                *(t.Conv2d(3, 32, 3, padding=1), t.ReLU(), *norms[0], t.MaxPool2d(2)),
+                *(t.Conv2d(32, 64, 3, padding=1), t.ReLU(), *norms[1], t.MaxPool2d(2)),
+                *([] if cut else middle),
+                *(t.Conv2d(64 if cut else 96, 64, 3, padding=1), t.ReLU(), t.MaxPool2d(2)),
+            )
+            hidden = [t.Dropout(0), t.Linear(1024, 256), t.ReLU()]
+            hidden += [t.Dropout(0), t.Linear(256, 256), t.ReLU()]
+            hidden = [] if "fc6" in without else hidden
+            self.classifier = t.Sequential(*hidden, t.Linear(256 if hidden else 1024, 10))
+
+        def forward(self, x):
+            return self.classifier(self.features(x).flatten(1))
+
+    return Net()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"norm": True}, {"without": ("conv3", "conv4", "fc6", "fc7")}]
+)
+def test_logits_and_gradients_of_the_small_one_in_pytorch(options):
+    torch = pytest.importorskip("torch")
+    own, peer = models.create("alexnet_small", **options), stir(small_twin(torch.nn, **options))
+    agree(own, peer, (3, 3, 32, 32))
+    agree_in_training(own, peer, (2, 3, 32, 32))
 
 
 @pytest.mark.parametrize(

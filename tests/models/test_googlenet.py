@@ -6,7 +6,7 @@ import pytest
 import gpudl
 from gpudl import models, nn
 from gpudl.models.googlenet import WIDTHS, GoogLeNet, Inception
-from tests.models.agreement import agree, count, train_a_step
+from tests.models.agreement import agree, agree_in_training, count, train_a_step
 from tests.models.stir import stir
 
 PARAMETERS = {
@@ -134,6 +134,49 @@ def test_the_heads_train_too():
     assert net.aux1.fc2.weight.grad is not None
     assert net.inception4a.branch1.conv.weight.grad is not None
     assert net.inception4b.branch1.conv.weight.grad is None
+
+
+def small_twin(torch):
+    """Modules 3a, 3b, 4a, 4e and 5b with a quarter of the filters, in PyTorch."""
+    t = torch.nn
+
+    class Conv(t.Module):
+        def __init__(self, before, width, size=1):
+            super().__init__()
+            self.conv = t.Conv2d(before, width, size, padding=size // 2, bias=False)
+            self.bn = t.BatchNorm2d(width, eps=0.001)
+
+        def forward(self, x):
+            return torch.relu(self.bn(self.conv(x)))
+
+    class Module(t.Module):
+        def __init__(self, before, name):
+            super().__init__()
+            ones, reduce3, threes, reduce5, fives, pool = (n // 4 for n in WIDTHS[name])
+            self.branch1 = Conv(before, ones)
+            self.branch2 = t.Sequential(Conv(before, reduce3), Conv(reduce3, threes, 3))
+            self.branch3 = t.Sequential(Conv(before, reduce5), Conv(reduce5, fives, 3))
+            self.branch4 = t.Sequential(t.MaxPool2d(3, 1, 1), Conv(before, pool))
+
+        def forward(self, x):
+            return torch.cat([branch(x) for branch in self.children()], 1)
+
+    peer = t.Sequential()
+    peer.features = t.Sequential(
+        *(Conv(3, 32, 3), t.MaxPool2d(2), Module(32, "3a"), Module(64, "3b"), t.MaxPool2d(2)),
+        *(Module(120, "4a"), Module(128, "4e"), t.MaxPool2d(2), Module(208, "5b")),
+        *(t.AdaptiveAvgPool2d(1), t.Flatten()),
+    )
+    peer.fc = t.Linear(256, 10)
+    return peer
+
+
+def test_logits_and_gradients_of_the_small_one_in_pytorch():
+    torch = pytest.importorskip("torch")
+    own, peer = models.create("googlenet_small"), stir(small_twin(torch))
+    own.dropout.p = 0.0
+    agree(own, peer, (2, 3, 32, 32))
+    agree_in_training(own, peer, (2, 3, 16, 16))
 
 
 def test_small_one_trains():

@@ -8,6 +8,7 @@ from gpudl import models
 from gpudl.interop import load_torch_state
 from gpudl.models.resnet import BasicBlock, Bottleneck, CifarResNet, PaddedShortcut, ResNet
 from tests.models.agreement import agree, count, train_a_step
+from tests.models.resnet_twin import cifar_twin
 from tests.models.stir import stir
 
 PARAMETERS = {
@@ -81,44 +82,11 @@ def test_weights_of_the_usual_cifar_implementations(tmp_path):
         np.testing.assert_array_equal(other.state_dict()[name].numpy(), tensor.numpy())
 
 
-def cifar_twin(torch, depth, classes):
-    """The net of section 4.2 in PyTorch."""
-    t, F = torch.nn, torch.nn.functional
-
-    class Block(t.Module):
-        def __init__(self, before, width, stride):
-            super().__init__()
-            self.conv1 = t.Conv2d(before, width, 3, stride, 1, bias=False)
-            self.bn1 = t.BatchNorm2d(width)
-            self.conv2 = t.Conv2d(width, width, 3, 1, 1, bias=False)
-            self.bn2 = t.BatchNorm2d(width)
-            self.stride, self.extra = stride, (width - before) // 2
-
-        def forward(self, x):
-            y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-            s = self.stride
-            return F.relu(y + F.pad(x[:, :, ::s, ::s], (0, 0, 0, 0, self.extra, self.extra)))
-
-    class Net(t.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv1, self.bn1 = t.Conv2d(3, 16, 3, 1, 1, bias=False), t.BatchNorm2d(16)
-            for stage, (before, width) in enumerate(((16, 16), (16, 32), (32, 64)), 1):
-                blocks = [Block(before, width, 1 if stage == 1 else 2)]
-                blocks += [Block(width, width, 1) for _ in range(depth // 6 - 1)]
-                setattr(self, f"layer{stage}", t.Sequential(*blocks))
-            self.linear = t.Linear(64, classes)
-
-        def forward(self, x):
-            x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
-            return self.linear(x.mean((2, 3)))
-
-    return Net()
-
-
 def test_logits_for_cifar():
     torch = pytest.importorskip("torch")
-    agree(CifarResNet(20, 7), stir(cifar_twin(torch, 20, 7)), (2, 3, 32, 32))
+    agree(CifarResNet(8, 7), stir(cifar_twin(torch, 8, 7)), (2, 3, 32, 32))
+    projecting = stir(cifar_twin(torch, 20, 7, projection="downsample"))
+    agree(CifarResNet(20, 7, shortcut="B"), projecting, (2, 3, 32, 32))
 
 
 def test_shortcuts():

@@ -6,7 +6,8 @@ import pytest
 import gpudl
 from gpudl import models
 from gpudl.models.vgg import DEPTHS, VGG
-from tests.models.agreement import agree, count, train_a_step
+from tests.models.agreement import agree, agree_in_training, count, train_a_step
+from tests.models.stir import stir
 
 PARAMETERS = {11: 132_863_336, 13: 133_047_848, 16: 138_357_544, 19: 143_667_240}
 FILTERS = {11: 2752, 13: 2944, 16: 4224, 19: 5504}  # batch norm has two numbers for each
@@ -18,7 +19,7 @@ def test_number_of_parameters(depth):
     assert count(f"vgg{depth}_bn") == PARAMETERS[depth] + 2 * FILTERS[depth]
 
 
-@pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg16", "vgg19", "vgg16_bn", "vgg19_bn"])
+@pytest.mark.parametrize("name", [f"vgg{depth}{norm}" for depth in DEPTHS for norm in ("", "_bn")])
 def test_names_of_torchvision(torchvision, name):
     import torch
 
@@ -28,14 +29,14 @@ def test_names_of_torchvision(torchvision, name):
     assert {name: value.shape for name, value in own.state_dict().items()} == shapes
 
 
-@pytest.mark.parametrize(("depth", "norm"), [(11, False), (16, True)])
+@pytest.mark.parametrize(("depth", "norm"), [(11, False), (11, True), (13, True), (16, True)])
 def test_logits_of_torchvision(torchvision, depth, norm):
     """With few hidden units, the other layers whole."""
     from torch import nn as torch_nn
 
     vgg = torchvision.models.vgg
-    letter = {11: "A", 16: "D"}[depth]
-    features = vgg.make_layers(vgg.cfgs[letter], norm)
+    letter = {11: "A", 13: "B", 16: "D"}[depth]
+    features = stir(vgg.make_layers(vgg.cfgs[letter], norm))
     peer = torch_nn.Module.__new__(vgg.VGG)
     torch_nn.Module.__init__(peer)
     peer.features, peer.avgpool = features, torch_nn.AdaptiveAvgPool2d((7, 7))
@@ -55,6 +56,23 @@ def test_starts_as_torchvision():
     assert state["classifier.0.weight"].std() == pytest.approx(0.01, rel=0.03)
     assert not state["features.0.bias"].any()
     assert not state["classifier.6.bias"].any()
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_logits_and_gradients_of_the_small_one_in_pytorch(norm):
+    torch = pytest.importorskip("torch")
+    t, layers = torch.nn, []
+    for before, width in ((3, 16), (16, 32), (32, 64)):
+        for seen in (before, width):
+            layers.append(t.Conv2d(seen, width, 3, padding=1))
+            layers += [t.BatchNorm2d(width), t.ReLU()] if norm else [t.ReLU()]
+        layers.append(t.MaxPool2d(2))
+    peer = t.Sequential()
+    peer.features, peer.flatten = t.Sequential(*layers), t.Flatten()
+    peer.classifier = t.Sequential(t.Linear(1024, 10))
+    own = models.create("vgg_small", batch_norm=norm)
+    agree(own, stir(peer), (2, 3, 32, 32))
+    agree_in_training(own, peer, (2, 3, 32, 32))
 
 
 @pytest.mark.parametrize("norm", [True, False])

@@ -6,7 +6,7 @@ import pytest
 import gpudl
 from gpudl import models, nn
 from gpudl.models.deconvolution import Deconvolution
-from tests.models.agreement import agree, count, train_a_step
+from tests.models.agreement import agree, agree_in_training, count, train_a_step
 from tests.models.stir import stir
 
 
@@ -52,6 +52,26 @@ def test_logits_of_the_net_in_pytorch(torchvision):
         t.Linear(32, 7),
     )
     agree(models.create("zfnet", num_classes=7, hidden=32), stir(peer), (1, 3, 67, 64))
+
+
+def test_logits_and_gradients_of_the_small_one_in_pytorch():
+    torch = pytest.importorskip("torch")
+    t = torch.nn
+    peer = t.Sequential()
+    peer.features = t.Sequential(
+        *(t.Conv2d(3, 32, 5, padding=2), t.ReLU(), t.MaxPool2d(2)),
+        *(t.Conv2d(32, 64, 3, padding=1), t.ReLU(), t.MaxPool2d(2)),
+        *(t.Conv2d(64, 96, 3, padding=1), t.ReLU(), t.Conv2d(96, 96, 3, padding=1), t.ReLU()),
+        *(t.Conv2d(96, 64, 3, padding=1), t.ReLU(), t.MaxPool2d(2)),
+    )
+    peer.flatten = t.Flatten()
+    peer.classifier = t.Sequential(
+        *(t.Linear(1024, 256), t.ReLU(), t.Dropout(0), t.Linear(256, 256), t.ReLU(), t.Dropout(0)),
+        t.Linear(256, 10),
+    )
+    own = models.create("zfnet_small")
+    agree(own, stir(peer), (3, 3, 32, 32))
+    agree_in_training(own, peer, (2, 3, 32, 32))
 
 
 def test_small_one_trains():

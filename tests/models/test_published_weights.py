@@ -1,0 +1,121 @@
+"""Weights that were trained and saved with PyTorch classify here as they do there.
+
+Published files cannot be had in a test; these are trained for some seconds and saved in the ways
+that published residual nets for CIFAR-10 are.
+"""
+
+import os
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import models
+from gpudl.interop import load_torch_state
+from tests.models.resnet_twin import cifar_twin
+from tests.models.stir import stir
+
+TRAIN, TEST, EPOCHS = 1500, 1000, 2
+
+# How files are published: layer names, what is saved, and how the net here is built and loaded.
+HABITS = {
+    "data parallel, in a checkpoint": {
+        "twin": {},
+        "prefix": "module.",
+        "wrap": lambda state: {"epoch": 3, "state_dict": state, "best_prec1": 41.5},
+    },
+    "names of torchvision": {
+        "twin": {"projection": "downsample", "last": "fc"},
+        "build": {"shortcut": "B"},
+        "load": {"rename": {"fc": "linear"}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def cifar10():
+    """Standardized images and labels to train with, and to judge by."""
+    if not os.environ.get("GPUDL_DATA"):
+        pytest.skip("GPUDL_DATA does not name a folder with the data sets")
+    from gpudl.data import load
+
+    parts = []
+    for split, count in zip(load("cifar-10"), (TRAIN, TEST), strict=True):
+        images, labels = split.batch(np.arange(count))
+        parts += [(images.astype(np.float32) / 255 - 0.47) / 0.25, labels]
+    return parts
+
+
+def train_in_torch(torch, net, images, labels):
+    torch.manual_seed(0)
+    steps = EPOCHS * len(images) // 25
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=steps)
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(images)).split(25):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(images[batch]), labels[batch]).backward()
+            optimizer.step()
+            schedule.step()
+
+
+def save(torch, net, path, prefix="", wrap=lambda state: state):
+    torch.save(wrap({prefix + name: value for name, value in net.state_dict().items()}), path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS)
+def test_accuracy_is_the_same_to_the_image(habit, cifar10, tmp_path):
+    torch = pytest.importorskip("torch")
+    x_train, y_train, x_test, y_test = cifar10
+    torch.manual_seed(0)
+    peer = cifar_twin(torch, 20, **habit["twin"])
+    train_in_torch(torch, peer, torch.from_numpy(x_train), torch.from_numpy(y_train))
+    with torch.no_grad():
+        wanted = peer.eval()(torch.from_numpy(x_test)).numpy()
+    save(
+        torch, peer, tmp_path / "net.th", **{k: habit[k] for k in ("prefix", "wrap") if k in habit}
+    )
+
+    net = models.resnet20(**habit.get("build", {}))
+    net.load_state_dict(load_torch_state(tmp_path / "net.th", **habit.get("load", {})))
+    with gpudl.no_grad():
+        got = np.concatenate([net.eval()(gpudl.tensor(x)).numpy() for x in np.split(x_test, 10)])
+
+    right = (wanted.argmax(1) == y_test).sum()
+    assert right > 0.25 * TEST  # it has learned something: chance is a tenth
+    assert (got.argmax(1) == y_test).sum() == right
+    np.testing.assert_array_equal(got.argmax(1), wanted.argmax(1))
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_the_error_says_which_shortcuts_and_names_are_wanted(tmp_path):
+    torch = pytest.importorskip("torch")
+    save(torch, cifar_twin(torch, 8, projection="downsample", last="fc"), tmp_path / "b.pth")
+    save(torch, cifar_twin(torch, 8), tmp_path / "a.pth")
+    a, b = models.resnet.CifarResNet(8), models.resnet.CifarResNet(8, shortcut="B")
+    with pytest.raises(KeyError) as told:
+        a.load_state_dict(load_torch_state(tmp_path / "b.pth"))
+    for part in (
+        "misses ['linear.weight', 'linear.bias']", "'layer2.0.downsample.0.weight'",
+        'shortcut="B" or "C"', "load_torch_state(path, rename={'fc': 'linear'})",
+    ):  # fmt: skip
+        assert part in told.value.args[0]
+    b.load_state_dict(load_torch_state(tmp_path / "b.pth", rename={"fc": "linear"}))
+    with pytest.raises(KeyError, match='these weights are for shortcut="A"'):
+        b.load_state_dict(load_torch_state(tmp_path / "a.pth"))
+
+
+def test_shortcuts_of_another_name(tmp_path):
+    torch = pytest.importorskip("torch")
+    peer = stir(cifar_twin(torch, 8, projection="shortcut"))
+    save(torch, peer, tmp_path / "b.pth", "module.", lambda state: {"net": state, "acc": 91})
+    net = models.resnet.CifarResNet(8, shortcut="B")
+    with pytest.raises(KeyError, match="'shortcut': 'downsample'"):
+        net.load_state_dict(load_torch_state(tmp_path / "b.pth"))
+    net.load_state_dict(load_torch_state(tmp_path / "b.pth", rename={"shortcut": "downsample"}))
+    images = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    with torch.no_grad(), gpudl.no_grad():
+        wanted = peer.eval()(torch.from_numpy(images)).numpy()
+        got = net.eval()(gpudl.tensor(images)).numpy()
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * max(1, np.abs(wanted).max()))
