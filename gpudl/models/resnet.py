@@ -79,6 +79,13 @@ class BasicBlock(nn.Module):
         return self.bn2(self.conv2(hidden), identity)  # type: ignore[no-any-return]
 
 
+class PlainBlock(BasicBlock):
+    """The same layers without the shortcut: what the paper compares with (figure 3, middle)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.bn2(self.conv2(self.bn1(self.conv1(input))))  # type: ignore[no-any-return]
+
+
 class Bottleneck(nn.Module):
     """relu(shortcut(x) + convolutions of 1x1, 3x3 and 1x1): figure 5, right.
 
@@ -198,21 +205,26 @@ class CifarResNet(Residual):
 
     depth: 6n + 2 layers, n blocks in each of three stages with 16, 32 and 64 filters. shortcut: the
     paper's is A, so that it has no more parameters than the plain net; some published weights
-    have B.
+    have B. plain: without shortcuts.
     """
 
     def __init__(
-        self, depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str = "A"
+        self,
+        depth: int,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        shortcut: str = "A",
+        plain: bool = False,
     ) -> None:
         super().__init__()
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"CifarResNet: depth is {depth}; it must be 6n + 2: 20, 32, 44, …")
-        blocks = depth // 6
+        blocks, block = depth // 6, PlainBlock if plain else BasicBlock
         self.conv1 = conv3x3(in_channels, 16)
         self.bn1 = nn.BatchNorm2d(16, activation="relu")
-        self.layer1 = stage(BasicBlock, 16, 16, blocks, 1, shortcut)
-        self.layer2 = stage(BasicBlock, 16, 32, blocks, 2, shortcut)
-        self.layer3 = stage(BasicBlock, 32, 64, blocks, 2, shortcut)
+        self.layer1 = stage(block, 16, 16, blocks, 1, shortcut)
+        self.layer2 = stage(block, 16, 32, blocks, 2, shortcut)
+        self.layer3 = stage(block, 32, 64, blocks, 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.linear = nn.Linear(64, num_classes)
         start(self, he, biases=False)
@@ -263,8 +275,10 @@ def _imagenet(depth: int) -> Callable[..., ResNet]:
 def _cifar(depth: int) -> Callable[..., CifarResNet]:
     """Offer resnet<depth> for CIFAR-10. Its full training: recipes/resnet20-cifar10.json."""
 
-    def build(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A") -> CifarResNet:
-        return CifarResNet(depth, num_classes, in_channels, shortcut)
+    def build(
+        num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False
+    ) -> CifarResNet:
+        return CifarResNet(depth, num_classes, in_channels, shortcut, plain)
 
     build.__name__ = build.__qualname__ = f"resnet{depth}"
     build.__doc__ = f"ResNet with {depth} layers, for CIFAR-10"

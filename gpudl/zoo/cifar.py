@@ -26,7 +26,13 @@ def standardized(data: Arrays) -> Arrays:
 
 
 def train(
-    page: Page, net: Any, data: Arrays, epochs: int, lr: float = 0.03, judge: bool = True
+    page: Page,
+    net: Any,
+    data: Arrays,
+    epochs: int,
+    lr: float = 0.03,
+    judge: bool = True,
+    batch_size: int = 64,
 ) -> list[Any]:
     """As small nets are trained for few epochs on these pages: by SGD with momentum, the learning
     rate rising, then falling along a cosine; images mirrored at random. (Moving them as well pays
@@ -37,7 +43,7 @@ def train(
         data[:2],
         data[2:] if judge else None,
         epochs=epochs,
-        batch_size=64,
+        batch_size=batch_size,
         optimizer=SGD(net.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4),
         transform=transforms.RandomHorizontalFlip(),
         schedule=recipe.WarmCosine,
@@ -45,17 +51,19 @@ def train(
 
 
 @gpudl.no_grad()
+def probabilities(net: Any, images: Array, device: str) -> Array:
+    """Of each class, (N, classes), as the net says of images (N, C, H, W)."""
+    logits = net.eval()(gpudl.tensor(np.ascontiguousarray(images), device=device))
+    return softmax(logits, 1).to("cpu").numpy()
+
+
 def accuracies(net: Any, images: Array, labels: Array, device: str) -> tuple[float, float]:
     """Of the images as they are, and of the mean of what the net says to them and to their mirror
     images."""
-    net.eval()
     plain = both = 0
     for start in range(0, len(images), 250):
         batch, right = images[start : start + 250], labels[start : start + 250]
-        views = [
-            softmax(net(gpudl.tensor(view, device=device)), 1).to("cpu").numpy()
-            for view in (batch, np.ascontiguousarray(batch[..., ::-1]))
-        ]
+        views = [probabilities(net, view, device) for view in (batch, batch[..., ::-1])]
         plain += int((views[0].argmax(1) == right).sum())
         both += int(((views[0] + views[1]).argmax(1) == right).sum())
     return plain / len(images), both / len(images)

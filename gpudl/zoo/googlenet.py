@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+import gpudl
 from gpudl import models
+from gpudl.data import info
 from gpudl.data.transforms import resize
-from gpudl.models.googlenet import WIDTHS, GoogLeNetOutputs
+from gpudl.models.googlenet import SOURCE, WIDTHS, GoogLeNetOutputs, Inception, Widths
 from gpudl.nn import functional as F
 from gpudl.optim import SGD
 from gpudl.tensor import Tensor
@@ -24,6 +26,8 @@ PUBLISHED = {
     ("googlenet", True): 13_004_888,
 }
 CLASSES, HEAD_WEIGHT = 1000, AUXILIARY
+BRANCHES = ("1x1", "3x3", "5x5", "pooling")
+SHOWN, IMAGE = 8, 4  # maps of each branch, of one test image
 
 
 @page("GoogLeNet", minutes=4)
@@ -48,6 +52,8 @@ def googlenet(page: Page) -> None:
     )
     accuracy = history[-1].test_accuracy
     page.check("test accuracy above 50 % after two epochs", accuracy > 0.5, f"{accuracy:.2%}")
+    name = info("cifar-10").classes[data[3][IMAGE]]
+    branches(page, net, standardized(data)[2][IMAGE : IMAGE + 1], name)
 
 
 def sizes(page: Page) -> None:
@@ -60,6 +66,9 @@ def sizes(page: Page) -> None:
         page.check(
             f"{text}: {wanted:,} parameters", found.parameters == wanted, f"{found.parameters:,}"
         )
+        if (name, heads) == ("googlenet_paper", False):
+            adds = found.multiply_adds / 1e9
+            page.beside("10⁹ multiply-adds an image", 1.5, adds, f"{SOURCE}, section 1")
     page.table(("net", "parameters", "10⁹ multiply-adds an image"), rows)
 
 
@@ -68,8 +77,7 @@ def modules(page: Page) -> None:
     rows: list[Any] = []
     inputs = 192
     for name, w in WIDTHS.items():
-        cheap = inputs * (w.ones + w.reduce3 + w.reduce5 + w.pool)
-        cheap += 9 * w.reduce3 * w.threes + 25 * w.reduce5 * w.fives
+        cheap = sum(weights(inputs, w))
         naive = inputs * (w.ones + 9 * w.threes + 25 * w.fives + w.pool)
         rows.append((name, inputs, w.total, cheap, naive, naive / cheap))
         inputs = w.total
@@ -78,6 +86,53 @@ def modules(page: Page) -> None:
         rows,
         caption="The nine Inception modules of the paper. Without reduction the 3x3 and 5x5 "
         "filters see all channels of the input.",
+    )
+    shares(page)
+
+
+def weights(inputs: int, w: Widths) -> tuple[int, int, int, int]:
+    """Of the four branches of a module, each with the 1x1 filters before or after it."""
+    threes = w.reduce3 * (inputs + 9 * w.threes)
+    fives = w.reduce5 * (inputs + 25 * w.fives)
+    return inputs * w.ones, threes, fives, inputs * w.pool
+
+
+def shares(page: Page) -> None:
+    """What the branches cost, and what they give."""
+    inputs = (192, *(w.total for w in WIDTHS.values()))
+    cost = np.array([weights(n, w) for n, w in zip(inputs, WIDTHS.values(), strict=False)], float)
+    given = np.array([(w.ones, w.threes, w.fives, w.pool) for w in WIDTHS.values()], float)
+    caption = (
+        "Shares of the four branches of each module. Left: of its weights, the 1x1 filters before "
+        "a branch included. Right: of its maps."
+    )
+    with page.axes("branches", caption, 1, 2, size=(9, 2.8)) as axes:
+        for panel, parts, name in zip(axes, (cost, given), ("weights", "maps"), strict=True):
+            parts = 100 * parts / parts.sum(1, keepdims=True)
+            for branch, start, part in zip(
+                BRANCHES, np.cumsum(parts, 1).T - parts.T, parts.T, strict=True
+            ):
+                panel.bar(list(WIDTHS), part, bottom=start, label=branch)
+            panel.set(xlabel="module", ylabel=f"% of its {name}")
+            panel.grid(False)
+        axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def branches(page: Page, net: Any, image: Array, name: str) -> None:
+    """What the branches of the first module make of an image."""
+    first = next(i for i, layer in enumerate(net.features) if isinstance(layer, Inception))
+    with gpudl.no_grad():
+        seen = net.eval().features[:first](gpudl.tensor(image, device=page.device))
+        module = net.features[first]
+        ways = (module.branch1, module.branch2, module.branch3, module.branch4)
+        maps = [way(seen).to("cpu").numpy()[0] for way in ways]
+    rows = [one[np.argsort(-one.mean((1, 2)), kind="stable")[:SHOWN]] for one in maps]
+    page.image(
+        "maps",
+        page.grid(np.concatenate(rows), SHOWN, 3),
+        f"What the first module makes of a test image ({name}): {SHOWN} maps of each branch, those "
+        f"with the largest means. Rows from above: {', '.join(BRANCHES)} (the third has 3x3 "
+        "filters in this net, as in torchvision).",
     )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from gpudl import models
+import gpudl
+from gpudl import models, nn
 from gpudl.data import transforms
 from gpudl.models.resnet import LAYERS
+from gpudl.nn import functional as F
 from gpudl.optim import SGD
 from gpudl.train import recipe
 from gpudl.train.recipe_file import read_recipe
 from gpudl.zoo.cifar import standardized
-from gpudl.zoo.page import Page, page
+from gpudl.zoo.page import Arrays, Page, page
 
 PUBLISHED = {
     "resnet18": 11_689_512,
@@ -23,16 +27,19 @@ PUBLISHED = {
 }
 CIFAR = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 RECIPE = "resnet20-cifar10"
+DEEP, STEPS, BATCH = 56, 50, 32  # plain against residual: layers, steps of descent, images of each
 
 
-@page("ResNet", minutes=4)
+@page("ResNet", minutes=5)
 def resnet(page: Page) -> None:
     """A block of a residual net adds what it computes to what it was given. It can be the identity
     at no cost, and gradients have a way past it, so that nets of a hundred layers and more learn
     (He, Zhang, Ren and Sun, CVPR 2016)."""
     sizes(page)
     shortcuts(page)
-    first_steps(page)
+    data = standardized(page.cifar10(train=page.pick(5_000, 128), test=page.pick(1_000, 64)))
+    first_steps(page, data)
+    plain_and_residual(page, data)
 
 
 def sizes(page: Page) -> None:
@@ -69,10 +76,9 @@ def shortcuts(page: Page) -> None:
     page.table(("net", "shortcuts", "parameters", "10⁹ multiply-adds an image"), rows)
 
 
-def first_steps(page: Page) -> None:
+def first_steps(page: Page, data: Arrays) -> None:
     """A few steps of the recipe, as many as a processor makes in minutes."""
     told = read_recipe(RECIPE)
-    data = standardized(page.cifar10(train=page.pick(5_000, 128), test=page.pick(1_000, 64)))
     net = models.create("resnet20").to(page.device)
     optimizer = SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     augment = transforms.Compose(
@@ -93,6 +99,11 @@ def first_steps(page: Page) -> None:
         ("epoch", "training loss", "training accuracy", "test loss", "test accuracy"),
         [(row.epoch, row.loss, row.accuracy, row.test_loss, row.test_accuracy) for row in history],
     )
+    paper = models.info("resnet20").summary().parameters / 1e6
+    page.beside("ResNet-20, millions of parameters", 0.27, paper, "He et al. 2016, table 6")
+    reached = 100 * history[-1].test_accuracy
+    what = f"ResNet-20, test accuracy in % (ours after {history[-1].step:,} steps of 64,000)"
+    page.beside(what, 91.25, reached, "He et al. 2016, table 6")
     losses = [row.loss for row in history]
     page.check(
         "the training loss of ResNet-20 falls in every epoch",
@@ -101,3 +112,56 @@ def first_steps(page: Page) -> None:
     )
     accuracy = history[-1].test_accuracy
     page.check("test accuracy above 35 % after these steps", accuracy > 0.35, f"{accuracy:.2%}")
+
+
+def plain_and_residual(page: Page, data: Arrays) -> None:
+    """The paper's point, in few steps: the same layers with shortcuts and without."""
+    count = page.pick(STEPS, 2)
+    page.text("What the shortcuts are good for shows where a net is deep:")
+    found = {kind: descend(page, data, count, kind == "plain") for kind in ("plain", "residual")}
+    caption = (
+        f"{DEEP} layers without shortcuts and with them. Left: norm of the gradient by the weights "
+        f"of each convolution before the first step. Right: loss of each of {count} batches."
+    )
+    with page.axes("plain", caption, 1, 2, size=(9, 3)) as (left, right):
+        for kind, (norms, losses) in found.items():
+            left.semilogy(range(1, len(norms) + 1), norms, label=kind)
+            right.plot(range(1, len(losses) + 1), losses, label=kind)
+        left.set(xlabel="convolution", ylabel="norm of the gradient")
+        right.set(xlabel="step", ylabel="training loss", ylim=(1.5, 3.5))
+        right.legend()
+    grows = {kind: norms[0] / norms[-1] for kind, (norms, _) in found.items()}
+    page.check(
+        "on the way down the gradient grows ten times more in the plain net",
+        grows["plain"] > 10 * grows["residual"],
+        f"{grows['plain']:.0f} times in the plain net, {grows['residual']:.1f} with shortcuts",
+    )
+    last = {kind: float(np.mean(losses[-10:])) for kind, (_, losses) in found.items()}
+    page.check(
+        f"after {STEPS} steps the residual net's training loss is lower",
+        last["residual"] < last["plain"],
+        f"{last['plain']:.3f} plain, {last['residual']:.3f} residual, mean of the last 10",
+    )
+
+
+def descend(page: Page, data: Arrays, steps: int, plain: bool) -> tuple[list[float], list[float]]:
+    """The norms of the first gradient, from the first convolution to the last, and the losses."""
+    gpudl.manual_seed(page.seed)
+    net: Any = models.create(f"resnet{page.pick(DEEP, 20)}", plain=plain).to(page.device)
+    optimizer = SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    norms: list[float] = []
+    losses: list[float] = []
+    for step in range(steps):
+        part = slice(step * BATCH, (step + 1) * BATCH)
+        images, labels = (gpudl.tensor(one[part], device=page.device) for one in data[:2])
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(images), labels)
+        loss.backward()
+        if not norms:
+            grads = [layer.weight.grad for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+            norms = [
+                float(np.linalg.norm(grad.to("cpu").numpy())) for grad in grads if grad is not None
+            ]
+        optimizer.step()
+        losses.append(loss.item())
+    return norms, losses

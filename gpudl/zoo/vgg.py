@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from gpudl import models
+from typing import Any
+
+import numpy as np
+
+import gpudl
+from gpudl import models, nn
 from gpudl.models.vgg import DEPTHS
 from gpudl.zoo.cifar import standardized, train
-from gpudl.zoo.page import Page, page
+from gpudl.zoo.page import Array, Page, page
 
 PUBLISHED = {11: 132_863_336, 13: 133_047_848, 16: 138_357_544, 19: 143_667_240}
+MILLIONS = {11: 133, 13: 133, 16: 138, 19: 144}  # table 2 of the paper
+SEEN = (5, 14, 30)  # pixels a side that units in the middle see; the last is cut at the border
+SHOWN, IMAGE = 16, 1  # maps of each block, of one test image
 
 
 @page("VGG", minutes=3)
@@ -16,19 +24,7 @@ def vgg(page: Page) -> None:
     pixels, three 7x7, with fewer weights and more rectifiers than one large filter (Simonyan and
     Zisserman, ICLR 2015). The small net of this page has three blocks of two, with batch
     normalisation."""
-    rows = []
-    for depth in DEPTHS:
-        found = models.info(f"vgg{depth}").summary()
-        normed = models.info(f"vgg{depth}_bn").summary().parameters
-        rows.append((f"VGG-{depth}", found.parameters, normed, found.multiply_adds / 1e9))
-        wanted = PUBLISHED[depth]
-        page.check(
-            f"VGG-{depth} has {wanted:,} parameters",
-            found.parameters == wanted,
-            f"{found.parameters:,}",
-        )
-    head = ("net", "parameters", "with batch norm", "10⁹ multiply-adds an image")
-    page.table(head, rows, caption="The nets of the paper, for images of 224x224.")
+    sizes(page)
     data = standardized(page.cifar10())
     net = models.create("vgg_small")
     history = train(page, net, data, epochs=1, lr=0.05)
@@ -43,3 +39,67 @@ def vgg(page: Page) -> None:
     )
     accuracy = history[-1].test_accuracy
     page.check("test accuracy above 60 % after one epoch", accuracy > 0.60, f"{accuracy:.2%}")
+    blocks(page, net, data[2][IMAGE : IMAGE + 1])
+
+
+def sizes(page: Page) -> None:
+    """The published nets."""
+    rows = []
+    for depth in DEPTHS:
+        found = models.info(f"vgg{depth}").summary()
+        normed = models.info(f"vgg{depth}_bn").summary().parameters
+        rows.append((f"VGG-{depth}", found.parameters, normed, found.multiply_adds / 1e9))
+        wanted = PUBLISHED[depth]
+        page.check(
+            f"VGG-{depth} has {wanted:,} parameters",
+            found.parameters == wanted,
+            f"{found.parameters:,}",
+        )
+        what = f"VGG-{depth}, millions of parameters"
+        page.beside(what, MILLIONS[depth], found.parameters / 1e6, "Simonyan 2015, table 2")
+    head = ("net", "parameters", "with batch norm", "10⁹ multiply-adds an image")
+    page.table(head, rows, caption="The nets of the paper, for images of 224x224.")
+
+
+def blocks(page: Page, net: Any, image: Array) -> None:
+    """What grows with depth: how much of the image a unit sees; what shrinks: its map."""
+    net.eval()
+    pixels = (image[0] - image.min()) / (image.max() - image.min())
+    ends = [i for i, layer in enumerate(net.features) if isinstance(layer, nn.MaxPool2d)]
+    caption = (
+        f"An image and, for each block, {SHOWN} of its maps before pooling, those with the largest "
+        "means. Framed: the pixels that the unit in the middle of a map sees."
+    )
+    seen = []
+    with page.axes("blocks", caption, 1, 4, size=(9, 2.6)) as axes:
+        axes[0].imshow(pixels.transpose(1, 2, 0))
+        for panel, end, color in zip(axes[1:], ends, ("white", "yellow", "red"), strict=True):
+            maps, box = middle_unit(page, net.features[:end], image)
+            most = np.argsort(-maps.mean((1, 2)), kind="stable")[:SHOWN]
+            panel.imshow(page.grid(maps[most], 4), cmap="gray")
+            panel.set_title(f"{len(maps)} maps of {maps.shape[1]}x{maps.shape[2]}")
+            (top, bottom), (left, right) = box
+            frame = np.array([(left, top), (right, top), (right, bottom), (left, bottom)]) - 0.5
+            axes[0].plot(*frame[[0, 1, 2, 3, 0]].T, color=color, clip_on=False)
+            seen.append(max(bottom - top, right - left))
+        for panel in axes:
+            panel.axis("off")
+    text = ", ".join(f"{side}x{side}" for side in seen)
+    page.check(
+        "units of the three blocks see 5x5, 14x14 and, up to the border, 30x30 pixels",
+        seen == [*SEEN],
+        text,
+    )
+
+
+def middle_unit(page: Page, layers: Any, image: Array) -> tuple[Array, Array]:
+    """The maps (C, H, W) of the layers, and first and last row and column, both exclusive at their
+    ends, of the pixels with influence on the units in the middle: where their gradient is not 0."""
+    x = gpudl.tensor(image, device=page.device, requires_grad=True)
+    maps = layers(x)
+    row, column = (size // 2 for size in maps.shape[2:])
+    maps[:, :, row, column].sum().backward()
+    assert x.grad is not None
+    reached = x.grad.to("cpu").numpy()[0].any(0)
+    box = [np.nonzero(reached.any(axis))[0][[0, -1]] + [0, 1] for axis in (1, 0)]
+    return maps.detach().to("cpu").numpy()[0], np.array(box)

@@ -1,9 +1,10 @@
 """The residual nets for CIFAR-10 in PyTorch, as their authors' readers publish them."""
 
 
-def cifar_twin(torch, depth, classes=10, projection=None, last="linear"):
+def cifar_twin(torch, depth, classes=10, projection=None, last="linear", plain=False):
     """The net of section 4.2. projection: the name of 1x1 convolutions in the shortcuts (option B);
-    without one zeros fill the new channels (option A). last: the name of the linear layer."""
+    without one zeros fill the new channels (option A). last: the name of the linear layer. plain:
+    without shortcuts."""
     t, F = torch.nn, torch.nn.functional
 
     class Block(t.Module):
@@ -22,6 +23,8 @@ def cifar_twin(torch, depth, classes=10, projection=None, last="linear"):
 
         def forward(self, x):
             y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+            if plain:
+                return F.relu(y)
             if self.project:
                 return F.relu(y + self.project(x))
             s = self.stride

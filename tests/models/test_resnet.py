@@ -87,6 +87,8 @@ def test_logits_for_cifar():
     agree(CifarResNet(8, 7), stir(cifar_twin(torch, 8, 7)), (2, 3, 32, 32))
     projecting = stir(cifar_twin(torch, 20, 7, projection="downsample"))
     agree(CifarResNet(20, 7, shortcut="B"), projecting, (2, 3, 32, 32))
+    plain = stir(cifar_twin(torch, 20, 7, plain=True))
+    agree(CifarResNet(20, 7, plain=True), plain, (2, 3, 32, 32))
 
 
 def test_shortcuts():
