@@ -6,7 +6,7 @@ from gpudl.ops.elementwise_base import Number
 from gpudl.ops.reduction import Dim
 from gpudl.ops.sorting import Sorted
 from gpudl.random import Generator
-from gpudl.tensor import Tensor
+from gpudl.tensor_class import Tensor
 from typing import Any
 
 class Methods:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gpudl import autograd
+from gpudl import autograd, dtypes
+from gpudl.device import MetaArray
 from gpudl.op import Array, Case, Op, Spec
 
 if TYPE_CHECKING:
@@ -96,6 +97,38 @@ def refresh(tensor: Tensor) -> None:
         tensor._node = edge and autograd.OpNode(view.op, tensor.device, (edge,), saved)
         tensor._index = view.output
     tensor._stamp = view.root._stamp
+
+
+def change_in_place(tensor: Tensor, result: Tensor) -> None:
+    """`tensor` takes over the value of `result` and its place on the tape."""
+    recording = autograd._mode.recording
+    if recording:
+        refresh(tensor)
+        check_change(tensor, result)
+        if result._node is not None:
+            result._node.keep_old(tensor.data, tensor._cell)
+    if result.shape != tensor.shape:
+        raise ValueError(
+            f"in-place update: the result has shape {list(result.shape)}, which does not fit "
+            f"{list(tensor.shape)}"
+        )
+    if result.dtype != tensor.dtype:
+        if dtypes.kind_of(result.dtype) > dtypes.kind_of(tensor.dtype):
+            raise TypeError(
+                f"in-place update: a {result.dtype.name} result does not fit into "
+                f"{tensor.dtype.name}; use an operation that makes a new tensor"
+            )
+        result = result.to(tensor.dtype)
+    if not isinstance(tensor.data, MetaArray):
+        if not is_writable(tensor.data):
+            raise RuntimeError(
+                "in-place update: the memory is read-only, or one element stands for several "
+                "(expand); clone() the tensor first"
+            )
+        tensor.data[...] = result.data
+    tensor._cell[0] += 1
+    if recording:
+        take_place(tensor, result)
 
 
 def check_change(tensor: Tensor, result: Tensor) -> None:

@@ -37,6 +37,8 @@ ONE_PART = {
     "autograd": "tensor",
     "autograd_function": "tensor",
     "views": "tensor",
+    "arrays": "tensor",
+    "tensor_class": "tensor",
 }  # a tape records tensors, a tensor starts the tape
 
 CPP_LAYERS = ["platform", "core", "prim", "ops"]

@@ -1,0 +1,47 @@
+"""Arrays on a device from what users have: numbers, lists, arrays of other libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl import dtypes
+from gpudl.device import Device, MetaArray, cpu, meta
+from gpudl.device import device as device_of
+from gpudl.op import Array
+
+
+def place_of(data: Any) -> Device:
+    """The device that an array is on; the cpu for numbers and lists."""
+    if isinstance(data, MetaArray):
+        return meta
+    if hasattr(data, "__cuda_array_interface__"):
+        index = data.device.id if hasattr(data, "device") else 0
+        return device_of(f"cuda:{index}")
+    return cpu
+
+
+def as_array(data: Any, dtype: Any, where: Device) -> Array:
+    """The numbers on the device `where`, as `dtype` or what Tensor says of its `data`."""
+    if isinstance(data, MetaArray):
+        return data
+    foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__dlpack__")
+    if foreign and not hasattr(data, "__cuda_array_interface__"):
+        data = np.from_dlpack(data)
+    if not hasattr(data, "shape"):
+        try:
+            array = np.asarray(data)
+        except ValueError:
+            array = np.asarray(None)
+        if array.dtype == object:
+            raise ValueError(
+                "tensor: the nested lists are ragged or hold something that is no number"
+            )
+        if dtype is None and array.dtype == np.float64:
+            array = array.astype(np.float32)
+        data = array
+    wanted = dtypes.dtype_of(data.dtype if dtype is None else dtype)
+    if data.dtype != wanted:
+        data = data.astype(wanted)
+    return where.asarray(data)

@@ -1,0 +1,350 @@
+"""The class Tensor: an array on a device with its place on the tape.
+
+Arithmetic and all other functions are bound to it by gpudl.ops, which reads what each operator's
+module offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from gpudl import autograd, views
+from gpudl._methods import Methods
+from gpudl.arrays import as_array, place_of
+from gpudl.autograd import Version
+from gpudl.device import Device, MetaArray
+from gpudl.device import device as device_of
+from gpudl.op import Array, is_floating
+from gpudl.views import View
+
+FLOAT32 = np.dtype(np.float32)
+
+
+class Tensor(Methods):
+    """An n-dimensional array with automatic differentiation.
+
+    data: nested numbers, a NumPy or CuPy array, a Tensor or anything with __dlpack__. Python floats
+    and their lists become float32, integers int64, as in PyTorch; NumPy arrays keep their dtype.
+    """
+
+    data: Array
+    device: Device
+    _cell: Version
+    # What most tensors never have; set on the few that do.
+    _node: autograd.Node | None = None
+    _index: int = 0  # which output of _node
+    _requires_grad: bool = False  # as a leaf
+    _grad: Tensor | None = None
+    # (data, where its first gradient goes, weak reference to the arena that has both)
+    _grad_slot: tuple[Array, Array, Callable[[], Any]] | None = None
+    _hooks: list[Callable[[Any], Any]] | None = None
+    _view: View | None = None
+    _stamp: int = 0  # of the last recorded change in place that this tensor has seen
+
+    __array_priority__ = 1000  # NumPy leaves `array + tensor` to us
+
+    def __init__(
+        self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> None:
+        where = device_of(device) if device is not None else _device_of(data)
+        if isinstance(data, Tensor):
+            data = data.data if data.device is where else data.device.to_numpy(data.data)
+        self.data = as_array(data, dtype, where)
+        self.device = where
+        self._cell = [0]
+        if requires_grad:
+            self.requires_grad = True
+
+    @classmethod
+    def _wrap(
+        cls,
+        data: Array,
+        device: Device | None = None,
+        node: Any = None,
+        index: int = 0,
+        version: Version | None = None,
+    ) -> Tensor:
+        """A Tensor of an array as it is: no copy, no conversion."""
+        self = Tensor.__new__(Tensor)
+        self.data = data
+        self.device = device if device is not None else _device_of(data)
+        self._cell = [0] if version is None else version
+        if node is not None:
+            self._node = node
+            self._index = index
+        return self
+
+    # ---------------------------------------------------------------- shape and kind
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.data.shape)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 (PyTorch's name)
+        """The axes backwards: the transposed matrix."""
+        return self.permute(*range(self.ndim)[::-1])
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802
+        """The last two axes exchanged: a stack of transposed matrices."""
+        return self.transpose(-2, -1)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.name.startswith("cuda")
+
+    @property
+    def itemsize(self) -> int:
+        return int(self.dtype.itemsize)
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.itemsize
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def numel(self) -> int:
+        return int(self.data.size)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a tensor without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for i in range(len(self)):
+            yield self[i]
+
+    # ---------------------------------------------------------------- tape
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._edge() is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and not is_floating(self.dtype):
+            raise RuntimeError(
+                "requires_grad: only floating-point tensors have gradients, "
+                f"this is {self.dtype.name}"
+            )
+        if not value and self._node is not None:
+            raise RuntimeError(
+                "requires_grad: cannot be cleared on a computed tensor; use detach()"
+            )
+        self._requires_grad = value
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._node is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient; None until backward reaches this tensor."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"grad: must be a Tensor or None, got {type(value).__name__}")
+        if value is not None and tuple(value.shape) != tuple(self.shape):
+            raise ValueError(
+                f"grad: shape {tuple(value.shape)}, the tensor has {tuple(self.shape)}"
+            )
+        self._grad = value
+
+    @property
+    def _version(self) -> int:
+        return self._cell[0]
+
+    def _edge(self) -> Any:
+        """Where its gradient goes: (node, output), the tensor itself as a leaf, or None."""
+        if self._view is not None:
+            views.refresh(self)
+        return self._place()
+
+    def _place(self) -> Any:
+        if self._node is not None:
+            return (self._node, self._index)
+        return self if self._requires_grad else None
+
+    def _accumulate(self, gradient: Array) -> None:
+        """Add to `.grad`. A first gradient is copied: it may be another tensor's memory too.
+        Parameters of an optimizer have a slot in its flat arena, which then holds the gradient; it
+        belongs to the array that was this tensor's when the arena was made, not to a later one."""
+        if self._grad is not None:
+            self._grad.data += gradient
+            self._grad._cell[0] += 1
+        elif self._grad_slot is not None and self._grad_slot[0] is self.data:
+            slot = self._grad_slot[1]
+            slot[...] = gradient
+            self._grad = Tensor._wrap(slot, device=self.device)
+        elif isinstance(gradient, MetaArray):
+            self._grad = Tensor._wrap(gradient, device=self.device)
+        else:
+            self._grad = Tensor._wrap(autograd.whole(gradient.copy()), device=self.device)
+
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Gradients of this tensor for all leaves that require them, added to their `.grad`."""
+        autograd.backward(self, gradient, retain_graph, create_graph)
+
+    def detach(self) -> Tensor:
+        """The same memory, off the tape."""
+        return Tensor._wrap(self.data, device=self.device, version=self._cell)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> autograd.HookHandle:
+        """Call `hook(gradient)` when backward has this tensor's gradient; its result replaces it.
+
+        Returns a handle whose `remove()` takes the hook away.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: the tensor does not require gradients")
+        if self._node is not None:
+            if self._node.hooks is None:
+                self._node.hooks = {}
+            hooks = self._node.hooks.setdefault(self._index, [])
+        else:
+            hooks = self._hooks = self._hooks if self._hooks is not None else []
+        hooks.append(hook)
+        return autograd.HookHandle(lambda: hooks.remove(hook))
+
+    def retain_grad(self) -> None:
+        """Keep `.grad` of a computed tensor as well."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: the tensor does not require gradients")
+        if self._node is not None:
+            if self._node.retained is None:
+                self._node.retained = {}
+            self._node.retained[self._index] = self
+
+    def _changed_in_place(self, result: Tensor) -> Tensor:
+        """This tensor takes over the value of `result` and its place on the tape."""
+        views.change_in_place(self, result)
+        return self
+
+    # ---------------------------------------------------------------- in and out
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """A NumPy array; on cpu and emulator it shares the tensor's memory."""
+        if self.requires_grad:
+            raise RuntimeError(
+                "numpy(): the tensor requires gradients; use tensor.detach().numpy()"
+            )
+        return self.device.to_numpy(self.data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.device.to_numpy(self.data)
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **arguments: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("__dlpack__: the tensor requires gradients; use tensor.detach()")
+        return self.data.__dlpack__(**arguments)
+
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.numel() != 1:
+            raise RuntimeError(f"item(): the tensor has {self.numel()} elements; it must have one")
+        return self.device.to_numpy(self.data).item()
+
+    def tolist(self) -> Any:
+        return self.device.to_numpy(self.data).tolist()
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise RuntimeError(
+                "the truth of a tensor with more than one element is ambiguous; use any() or all()"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError("only integer tensors with one element can be an index")
+        return int(self.item())
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
+
+    def __repr__(self) -> str:
+        if isinstance(self.data, MetaArray):
+            body = f"..., shape={tuple(self.shape)}"
+        else:
+            array = self.device.to_numpy(self.data)
+            body = np.array2string(
+                array, separator=", ", precision=4, threshold=1000, prefix="tensor("
+            )
+        notes = "" if self.dtype in (FLOAT32, np.int64, np.bool_) else f", dtype={self.dtype.name}"
+        notes += "" if self.device.name == "cpu" else f", device='{self.device}'"
+        if self._node is not None:
+            notes += f", grad_fn=<{self._node.name}>"
+        elif self._requires_grad:
+            notes += ", requires_grad=True"
+        return f"tensor({body}{notes})"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            "tensors are not pickled, because loading a pickle runs code; save weights with "
+            "gpudl.save(module.state_dict(), 'weights.safetensors')"
+        )
+
+    def __copy__(self) -> Tensor:
+        """The same memory under another name, off the tape."""
+        copied = self.detach()
+        copied._requires_grad = self._requires_grad
+        return copied
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("only leaves can be copied deeply; use detach() or clone()")
+        copied = type(self).__new__(type(self))
+        copied.data = self.data if isinstance(self.data, MetaArray) else self.data.copy()
+        copied.device = self.device
+        copied._cell = [0]
+        copied._requires_grad = self._requires_grad
+        if self._grad is not None:
+            copied._grad = Tensor._wrap(self._grad.data.copy(), device=self.device)
+        memo[id(self)] = copied
+        return copied
+
+
+def _device_of(data: Any) -> Device:
+    return data.device if isinstance(data, Tensor) else place_of(data)
