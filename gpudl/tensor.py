@@ -1,4 +1,4 @@
-"""Tensors: how operators run on them, and how they are made. The class is in gpudl/tensor_class.py."""
+"""Tensors: how operators run on them, how they are made. The class is in gpudl/tensor_class.py."""
 
 from __future__ import annotations
 
