@@ -20,13 +20,18 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--data",
         metavar="NAME|PATH",
-        help=f"data set, folder of images by class, or .npz file (default: {default})",
+        help="data set, folder of images or of .txt files by class, .npz or .txt file "
+        f"(default: {default})",
     )
     parser.add_argument(
         "--data-dir",
         metavar="DIR",
         help="folder with the files of the data set (default: $GPUDL_DATA, then a download)",
     )
+
+
+def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--classes", type=_classes, metavar="A,B,…", help=text)
 
 
 def choose_device(asked: str | None) -> str:
@@ -41,6 +46,30 @@ def choose_device(asked: str | None) -> str:
         one_line = " ".join(reason.split()).rstrip(".")
         raise CommandError(f"--device {asked}: {one_line}; or use --device cpu")
     return asked
+
+
+def _classes(text: str) -> tuple[str, ...]:
+    """Names or labels between commas, for argparse."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty name; give 1,5 for example")
+    return names
+
+
+def seconds(text: str) -> float:
+    """A number from 0 up, for argparse."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 up")
+    return value
+
+
+def natural(text: str) -> int:
+    """A whole number from 0 up, for argparse."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
 
 
 def positive(text: str) -> int:

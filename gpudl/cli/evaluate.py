@@ -10,7 +10,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpudl.cli.arguments import add_data, add_device, choose_device, positive
+from gpudl.cli.arguments import add_classes, add_data, add_device, choose_device, positive
 from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
 
@@ -27,6 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "folder", metavar="RUN", help="folder of a training, runs/lenet5-digits-1 say"
     )
     add_data(parser, "that of the training")
+    add_classes(parser, "of the data those that stand for the model's, in their order")
     add_device(parser)
     parser.add_argument(
         "--batch-size", type=positive, default=256, metavar="N", help="(default: 256)"
@@ -59,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
         limit=options.limit or config.data.limit,
     )
     name = options.data or told.name
-    told = task.elsewhere(told, name) if options.data else told
+    if options.data or options.classes:
+        told = task.elsewhere(told, name, options.classes or ())
     split = task.fitted(config, task.load(told, info, config.training), name)
     loader = task.test_loader(split, config, device, options.batch_size)
     result = task.objective(config.training).evaluate(model, loader)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpudl.cli.arguments import add_device, choose_device, positive
+from gpudl.cli.arguments import add_device, choose_device, natural, positive
 from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
 
@@ -61,7 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="of the characters' draw; 0 takes the likeliest (default: 0.8)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of it (default: 0)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of it (default: 0)")
     add_device(parser)
 
 
@@ -86,11 +86,15 @@ def run(options: argparse.Namespace) -> int:
     kind = task.answer(model)
     if kind is None:
         raise CommandError(
-            f"{config.model}: cannot be asked about an image; see the pictures in {run}, "
-            f"or gpudl evaluate {run}"
+            f"{config.model}: cannot be asked about an image; {_instead(task, model, run)}"
         )
     answers[kind](Asked(run, config, task, model, which, options))
     return 0
+
+
+def _instead(task: Task, model: Any, run: Run) -> str:
+    judged = f", or gpudl evaluate {run}" if task.judges(model) else ""
+    return f"see the pictures in {run}{judged}"
 
 
 def _classify(asked: Asked) -> None:
@@ -134,7 +138,7 @@ def _reconstruct(asked: Asked) -> None:
     if found is None:
         raise CommandError(
             f"{asked.config.model}: gives no images back, so it cannot be asked about one; "
-            f"see the pictures in {asked.run}, or gpudl evaluate {asked.run}"
+            + _instead(asked.task, asked.model, asked.run)
         )
     _introduce(asked, pictures)
     errors = np.square(found - seen).mean(axis=(1, 2, 3))
@@ -169,12 +173,17 @@ def _read(asked: Asked) -> list[Any]:
 
 
 def _texts(asked: Asked) -> list[str]:
-    """The texts, of which the names of .txt files are read. Raises CommandError for an empty
-    one."""
+    """The texts; of the names of .txt files, what is in them. Raises CommandError for an empty
+    one, and for other files."""
     from gpudl.data.text import read_text
 
     found = []
     for text in asked.options.inputs:
+        if not text.endswith(".txt") and text and Path(text).exists():
+            raise CommandError(
+                f"{text}: is no text, which {asked.config.model} reads; "
+                "give the text itself or a .txt file"
+            )
         found.append(read_text(Path(text)).strip("\n") if text.endswith(".txt") else text)
         if not found[-1]:
             raise CommandError(f"predict: the text {text!r} is empty; give a character or more")
@@ -217,7 +226,12 @@ def _draw(
 
     out = asked.options.out
     folder = Path(out) if out else asked.run.folder / "predictions"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"{folder}: is no folder for pictures ({error.strerror}); name another with --out"
+        ) from None
     taken: set[str] = set()
     try:
         for picture, result in zip(pictures, results, strict=True):

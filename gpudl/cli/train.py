@@ -25,7 +25,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gpudl.cli.arguments import add_data, add_device, choose_device, positive
+from gpudl.cli.arguments import (
+    add_classes,
+    add_data,
+    add_device,
+    choose_device,
+    positive,
+    seconds,
+)
 from gpudl.cli.errors import INTERRUPTED, TERMINATED, CommandError
 
 if TYPE_CHECKING:
@@ -82,18 +89,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="of the model's function, dropout=0.2 say; may be repeated",
     )
-    parser.add_argument(
-        "--classes",
-        type=_classes,
-        metavar="A,B,…",
-        help="of the data only these, by name or label (default: the model's, else all)",
-    )
+    add_classes(parser, "of the data only these, by name or label (default: the model's, else all)")
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="so many samples only, for trials"
     )
     parser.add_argument(
         "--save-every",
-        type=float,
+        type=seconds,
         default=20.0,
         metavar="SECONDS",
         help="between checkpoints within an epoch (default: 20)",
@@ -162,14 +164,6 @@ def _recipe(options: argparse.Namespace) -> Recipe:
             "or --resume RUN"
         )
     return Recipe("", options.model, "")
-
-
-def _classes(text: str) -> tuple[str, ...]:
-    """Names or labels between commas, for argparse."""
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} has an empty name; give 1,5 for example")
-    return names
 
 
 def _options(texts: list[str]) -> dict[str, Any]:

@@ -61,10 +61,16 @@ def find_labels(classes: Sequence[int | str], names: Sequence[str], origin: str)
         is_name = isinstance(wanted, str) and text in names
         label = names.index(text) if is_name else int(text) if text.isdecimal() else -1
         if not 0 <= label < len(names):
-            near = difflib.get_close_matches(text, names, 1)
-            more = ", …" if len(names) > MOST_NAMED else ""
-            hint = f"did you mean {near[0]}" if near else "choose among"
-            listed = "" if near else f" {', '.join(names[:MOST_NAMED])}{more}"
-            raise DataError(f"{origin}: has no class {text!r}; {hint}{listed}")
+            raise DataError(
+                f"{origin}: has no class {text!r}; {_hint(text, names)}; "
+                "name those to take with --classes"
+            )
         found.append(label)
     return tuple(found)
+
+
+def _hint(wrong: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(wrong, names, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"it has {', '.join(names[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''}"

@@ -125,18 +125,24 @@ def regular_size(path: Path) -> int:
     return status.st_size
 
 
-def check_labels(path: Path, labels: npt.NDArray[Any], classes: int) -> None:
-    """Raises DataError where there are no labels, or not whole numbers from 0 to classes - 1."""
+def check_labels(
+    path: Path, labels: npt.NDArray[Any], classes: int, fix: str | None = None
+) -> None:
+    """Raises DataError where there are no labels, or not whole numbers from 0 to classes - 1.
+
+    fix: what to do about it, where the file is none that can be fetched again.
+    """
     if labels.size == 0:
-        raise damaged(path, "has no samples")
+        raise damaged(path, "has no samples", fix)
     if labels.dtype.kind not in "iu":
-        raise damaged(path, f"has labels of type {labels.dtype}, expected integers")
+        raise damaged(path, f"has labels of type {labels.dtype}, expected integers", fix)
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         raise damaged(
             path,
             f"label {labels[wrong[0]]} of sample {wrong[0]} is out of range, "
             f"expected 0 to {classes - 1}",
+            fix,
         )
 
 

@@ -109,7 +109,7 @@ def _part(path: Path, arrays: dict[str, Array], names: tuple[str, ...]) -> tuple
             f"{names[1]} has shape {labels.shape}, expected ({len(images)},) as {names[0]}",
             "store one label an image",
         )
-    check_labels(path, labels, 1 << 16)
+    check_labels(path, labels, 1 << 16, "store a label for each image, whole numbers from 0")
     return images, labels.astype(np.int64)
 
 

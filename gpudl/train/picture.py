@@ -92,7 +92,8 @@ def _open(path: Path) -> Any:
             f"{path}: reading images needs Pillow, which is not installed; pip install pillow"
         ) from None
     if not path.is_file():
-        raise TrainingError(f"{path}: is not there or no file; check the path")
+        found = "is a folder" if path.is_dir() else "is not there"
+        raise TrainingError(f"{path}: {found}; give the path of an image file")
     try:
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:

@@ -111,16 +111,15 @@ def build_model(
     offered: options that the data settle, for the functions that have them. given: the user's.
     """
     known = inspect.signature(info.build).parameters
-    least, classes = offered.get("num_classes"), given.get("num_classes")
-    if least is not None and isinstance(classes, int) and classes < least:
-        raise TrainingError(
-            f"--option num_classes: {classes}, but the data have {least} classes; "
-            "leave it away or give more"
-        )
+    for name, value in offered.items():
+        if given.get(name, value) != value:
+            raise TrainingError(
+                f"--option {name}: {given[name]}, but the data have {value}; leave it away"
+            )
     options = {name: value for name, value in offered.items() if name in known} | given
     try:
         return info.build(**options), options
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise TrainingError(
             f"{info.name} cannot be built with {given or options} ({error}); check --option"
         ) from None

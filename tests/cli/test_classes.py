@@ -28,6 +28,20 @@ def test_the_commands_keep_to_the_classes(gpudl, blocks, tmp_path):
     images = np.zeros((8, 28, 28), np.uint8)
     np.savez(tmp_path / "two.npz", images=images, labels=np.arange(8) % 2)
     assert (
-        "has no class '4'; choose among 0, 1" in gpudl("evaluate", "run", "--data", "two.npz").err
+        "has no class '4'; it has 0, 1; name" in gpudl("evaluate", "run", "--data", "two.npz").err
     )
     assert "',,' has an empty name" in gpudl("train", "mlp", "--classes", ",,").err
+
+
+def test_another_data_sets_classes_stand_for_the_models(gpudl, blocks, tmp_path):
+    words = ("train", "mlp", "--data", blocks, "--classes", "4,8", "--epochs", 3, "--out", "run")
+    assert gpudl(*words).code == 0
+    with np.load(blocks) as arrays:
+        images, labels = arrays["test_images"], arrays["test_labels"]
+    among = np.isin(labels, (4, 8))
+    named = {"classes": np.array(["eight", "four"]), "labels": (labels[among] == 4).astype(int)}
+    np.savez(tmp_path / "named.npz", images=images[among], **named)
+    result = gpudl("evaluate", "run", "--data", "named.npz", "--classes", "four,eight")
+    assert result.out.splitlines()[-1].startswith("test accuracy 1.0000 (2 of 2)")
+    result = gpudl("evaluate", "run", "--data", "named.npz", "--classes", "four")
+    assert "has 1 classes, the model tells 2" in result.err

@@ -38,6 +38,9 @@ def refused(result, *parts):
         ("train lenet5 --limit 0", ["--limit", "not above 0"]),
         ("train lenet5 --option dropout=0.5", ["lenet5 has none", "num_classes"]),
         ("train lenet5 --option dropout", ["NAME=VALUE"]),
+        ("train lenet5 --option num_class=9", ["did you mean num_classes"]),
+        ("train lenet5 --save-every nan", ["--save-every", "no number of seconds from 0 up"]),
+        ("train lenet5 --classes 1,,2", ["--classes", "an empty name"]),
         ("train lenet5 --device gpu", ["--device: 'gpu'", "cpu, emulator, cuda"]),
         ("train lenet5 --nonsense 1", ["--nonsense"]),
         ("train --resume nowhere", ["nowhere: is no run"]),
@@ -57,6 +60,42 @@ def test_data_that_are_missing_or_damaged(gpudl, tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04" + b"x" * 99)
     refused(gpudl("train", "lenet5", "--data", "bad.npz"), r"bad\.npz")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        ("num_classes=20", "--option num_classes: 20, but the data have 10; leave it away"),
+        ("in_channels=3", "--option in_channels: 3, but the data have 1; leave it away"),
+        ("image_size=32", "does not take samples of .1, 28, 28.*check --option"),
+        ("hidden=[0]", "mlp cannot be built with .*check --option"),
+    ],
+)
+def test_options_that_do_not_fit_the_data(gpudl, blocks, tmp_path, option, part):
+    """Refused before there is a run."""
+    refused(gpudl("train", "mlp", "--data", blocks, "--option", option), part)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_of_another_kind(gpudl, blocks, tmp_path):
+    (tmp_path / "verse.txt").write_text("a rose is a rose. " * 100)
+    (tmp_path / "folder").mkdir()
+    for model in ("lenet5", "dense_vae", "dcgan", "dbn"):
+        refused(
+            gpudl("train", model, "--data", "verse.txt"), f"has no images, which {model} learns"
+        )
+    for data in ("mnist", blocks, "folder"):
+        refused(
+            gpudl("train", "char_gru", "--data", data), "is no text, which char_gru learns from"
+        )
+    words = ("train", "char_gru", "--data", "verse.txt", "--option", "vocabulary=3")
+    refused(gpudl(*words), "--option vocabulary: 3, but the data have 8; leave it away")
+    arrays = {"images": np.zeros((20, 28, 28), np.uint8), "labels": np.arange(20) - 1}
+    np.savez(tmp_path / "below.npz", **arrays)
+    refused(gpudl("train", "mlp", "--data", "below.npz"), "label -1 of .*whole numbers from 0")
+    arrays["labels"] = arrays["labels"] * 0
+    np.savez(tmp_path / "one.npz", **arrays)
+    refused(gpudl("train", "mlp", "--data", "one.npz"), "has 1 class to choose from; give two")
 
 
 def test_out_that_has_files(gpudl, blocks, trained, tmp_path):
@@ -92,6 +131,7 @@ def test_weights_of_another_model(gpudl, blocks, tmp_path):
 
 def test_images_that_are_none(gpudl, trained, tmp_path):
     refused(gpudl("predict", trained, "nothing.png"), r"nothing\.png: is not there")
+    refused(gpudl("predict", trained, tmp_path), "is a folder; give the path of an image file")
     (tmp_path / "text.png").write_text("hello")
     refused(gpudl("predict", trained, "text.png"), r"text\.png: is no readable image")
 

@@ -51,6 +51,8 @@ def test_a_language_model_is_judged_and_goes_on_with_a_text(gpudl, poet):
         (("a daisy",), "has 'd', which is none of the 9 known characters"),
         (("",), "the text '' is empty"),
         (("a", "--temperature", -1), "temperature: -1.0; give 0 or more"),
+        (("a", "--seed", -1), "argument --seed: -1 is below 0"),
+        ((poet,), "run: is no text, which char_gru reads; give the text itself or a .txt file"),
     ):
         result = gpudl("predict", poet, *words)
         assert result.code == 2
@@ -83,9 +85,9 @@ def test_a_gan_is_trained_but_answers_no_questions(gpudl, blocks, tmp_path):
     result = gpudl("train", "dcgan", "--data", blocks, "--epochs", 1, "--limit", 8, "--out", "run")
     assert result.code == 0, result.err
     assert (tmp_path / "run/samples.png").exists()
-    result = gpudl("predict", tmp_path / "run", "a.png")
+    result = gpudl("predict", "run", "a.png")
     assert result.code == 2
-    assert "cannot be asked about an image" in result.err
+    assert result.err.endswith("cannot be asked about an image; see the pictures in run\n")
 
 
 def test_recipes_are_listed_and_run(gpudl, blocks, tmp_path):

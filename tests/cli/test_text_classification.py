@@ -103,7 +103,7 @@ def test_other_texts_are_read_with_the_characters_of_the_training(
         ({"data": "blocks"}, "blocks.npz: is no text"),
         ({"window": 300}, "--window: 300, but a part of"),
         ({"augment": "shift"}, "--augment: reader_here learns from text"),
-        ({"classes": ("genuine", "fake")}, "has no class 'fake'; choose among forged, genuine"),
+        ({"classes": ("genuine", "fake")}, "has no class 'fake'; it has forged, genuine"),
     ],
 )
 def test_what_makes_no_sense_is_refused(verse, blocks, options, message):

@@ -66,7 +66,7 @@ def test_classes_that_are_asked_for_count_before_the_models(signs, blocks):
 @pytest.mark.parametrize(
     ("model", "classes", "message"),
     [
-        ("mlp", ("1", "cat"), "has no class 'cat'; choose among 0, 1, 2"),
+        ("mlp", ("1", "cat"), "has no class 'cat'; it has 0, 1, 2"),
         ("mlp", ("1", "1"), "--classes: 1 is given twice; give each class once"),
         ("mlp", ("1",), "has 1 class to choose from; give two or more"),
         (

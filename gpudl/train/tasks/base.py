@@ -130,10 +130,10 @@ class Task:
         """The model's logits (N, classes) of a batch, where these are its answer."""
         return class_logits(model(inputs))
 
-    def elsewhere(self, told: Data, name: str) -> Data:
-        """What is to be loaded of another data set than that of the training: of its classes those
-        with the names that the model knows, if it learnt from some classes only."""
-        return replace(told, name=name, only=told.classes if told.only else ())
+    def elsewhere(self, told: Data, name: str, classes: tuple[str, ...] = ()) -> Data:
+        """What is to be loaded of another data set than that of the training: the classes asked
+        for, else those with the names that the model knows if it learnt from some only."""
+        return replace(told, name=name, only=classes or (told.classes if told.only else ()))
 
     def summary(self, result: Any) -> str:
         """One line on the test part."""
