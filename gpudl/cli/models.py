@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from typing import TYPE_CHECKING
 
 from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
+
+if TYPE_CHECKING:
+    from gpudl.models import Info
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +43,18 @@ def _model(name: str) -> str:
         [
             f"{info.name}: {info.description}",
             f"source: {published}",
-            f"trained on: {info.dataset}; {settings or 'the usual settings'}",
-            f"options: {', '.join(f'{p.name}={p.default!r}' for p in known)}",
+            f"trained on: {_data(info)} for {info.task}; {settings or 'the usual settings'}",
+            f"options: {', '.join(f'{p.name}={p.default!r}' for p in known) or 'none'}",
             "",
             str(info.summary()),
         ]
     )
+
+
+def _data(info: Info) -> str:
+    """The usual data set, with its classes that are taken if they are not all."""
+    classes = ", ".join(map(str, info.classes))
+    return f"{info.dataset} ({classes})" if classes else info.dataset
 
 
 def _recipes() -> str:
@@ -69,11 +79,6 @@ def _models() -> str:
         shape = "×".join(map(str, info.input_shape))
         year = str(info.year or "")
         size, work = f"{found.parameters:,}", f"{found.multiply_adds:,}"
-        data = (
-            f"{info.dataset} ({', '.join(map(str, info.classes))})"
-            if info.classes
-            else info.dataset
-        )
-        rows.append((name, size, work, shape, data, year, info.description, info.source))
+        rows.append((name, size, work, shape, _data(info), year, info.description, info.source))
     head = ("model", "parameters", "multiply-adds", "input", "data", "year", "description")
     return table((*head, "source"), rows, right=(1, 2))

@@ -9,6 +9,9 @@ examples:
   gpudl train --recipe char-lstm-shakespeare
   gpudl train --resume runs/lenet5-digits-1
 
+A classifier of texts (text_conv, text_rnn) takes a folder of .txt files, one a class, each line a
+text; of a single text, as tiny-shakespeare is, it tells pieces from forgeries.
+
 Ctrl-C saves a checkpoint. --resume goes on from the last one as if training had never stopped; its
 settings are in RUN/config.json. gpudl models --recipes lists the recipes; options given beside
 --recipe count before its own.
@@ -56,7 +59,12 @@ HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("augment", str, "NAME", "shift, flip, shift+flip, none (default: shift, cifar-10 both)"),
     ("shift", int, "N", "pixels that --augment shift moves an image by (default: 2)"),
     ("clip", float, "X", "most that the norm of all gradients may be (default: of text 1)"),
-    ("window", int, "N", "characters in a sequence of a language model (default: 64)"),
+    (
+        "window",
+        int,
+        "N",
+        "characters in a sequence of a language model (default: 64), or at most in a text (80)",
+    ),
     ("patience", int, "N", "stop after N epochs without a lower test loss"),
     ("seed", int, "N", "of all random numbers (default: 0)"),
     ("blas-threads", int, "N", "of NumPy's products (default: 1)"),

@@ -107,12 +107,13 @@ class Job:
     @property
     def title(self) -> str:
         c, t = self.config, self.config.training
+        of = f" of {', '.join(c.data.classes)}" if c.data.only else ""
         more = f", from epoch {self.trainer.epoch + 1}" if self.trainer.step else ""
         if self.trainer.epoch >= t.epochs or self.trainer.stop_reason:
             more = ", complete already"
         return (
             f"{c.model} ({c.parameters:,} parameters) on {c.data.name} "
-            f"({self.task.amount(self.split)}), "
+            f"({self.task.amount(self.split)}{of}), "
             f"{c.device}, {t.optimizer}, batches of {t.batch_size}, seed {t.seed}{more}; "
             f"run {self.run}"
         )

@@ -1,0 +1,45 @@
+"""What is checked before a training, in which order, and what it costs."""
+
+import pytest
+
+from gpudl import nn
+from gpudl.models import registry
+from gpudl.train import Job, TrainingError, configure
+
+
+def test_a_model_gets_its_weights_when_the_training_starts(monkeypatch, blocks, tmp_path):
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    made = []
+
+    def watched(num_classes: int = 10):
+        net = nn.Sequential(nn.Flatten(), nn.Linear(784, num_classes))
+        made.append(net[1].weight.device.name)
+        return net
+
+    registry.register((1, 28, 28), "mnist", "here", 2026)(watched)
+    prepared = configure("watched", data=str(blocks))
+    assert made == ["meta"]
+    assert prepared.config.parameters == 7850
+    Job.start(prepared, tmp_path / "run").close()
+    assert made == ["meta", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"options": {"hiden": [9]}},
+            "--option hiden: mlp has none of that name; did you mean hid",
+        ),
+        (
+            {"options": {"x": 1}},
+            "--option x: .* it has num_classes, in_channels, image_size, hidden",
+        ),
+        ({"window": 9}, "--window: mlp learns from no text"),
+        ({"lr": -1.0}, "--lr: -1.0"),
+        ({"schedule": "cosinus"}, "--schedule: 'cosinus' is unknown; did you mean cosine"),
+    ],
+)
+def test_settings_are_checked_before_the_data_are_read(given, message):
+    with pytest.raises(TrainingError, match=message):
+        configure("mlp", data="/not/there.npz", **given)
