@@ -24,12 +24,14 @@ class Dataset:
     classes: names of the labels 0, 1, …; empty where there are none.
     characters: of labelled texts, what their codes stand for.
     mean, std: per channel, of images in [0, 1]; None where unknown.
+    from_files: samples are read when they are asked for, which several threads do faster than one.
     """
 
     classes: tuple[str, ...] = ()
     characters: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    from_files: bool = False
 
     def __len__(self) -> int:
         raise TypeError(f"{type(self).__name__} has to define __len__")
@@ -148,7 +150,7 @@ class Subset(Dataset):
         self.dataset = dataset
         self.indices = check_indices(np.asarray(indices), len(dataset))
         self.classes, self.mean, self.std = dataset.classes, dataset.mean, dataset.std
-        self.characters = dataset.characters
+        self.characters, self.from_files = dataset.characters, dataset.from_files
 
     def __len__(self) -> int:
         return len(self.indices)

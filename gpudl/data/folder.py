@@ -32,6 +32,8 @@ class ImageFolder(Dataset):
     when it comes to it, for an image that cannot be read.
     """
 
+    from_files = True
+
     def __init__(
         self,
         root: Path,

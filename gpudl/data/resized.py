@@ -13,6 +13,7 @@ class Resized(Dataset):
     def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
         self.dataset, self.size = dataset, size
         self.classes, self.mean, self.std = dataset.classes, dataset.mean, dataset.std
+        self.from_files = dataset.from_files
 
     def __len__(self) -> int:
         return len(self.dataset)

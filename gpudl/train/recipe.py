@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,7 @@ STEP_EPOCHS, STEP_FACTOR = 1 / 3, 0.1
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.5
 SPLIT_SEED = 0  # of the held-out part: the same for all runs, so that their accuracies compare
 EVALUATION_BATCH = 256
+MOST_THREADS = 8  # each may hold two batches
 IMAGE_AXES = 3  # (C, H, W)
 
 
@@ -131,6 +133,7 @@ def train_loader(part: Dataset, told: Data, training: Training, device: str) -> 
         part,
         training.batch_size,
         shuffle=True,
+        num_workers=_threads(part),
         transform=_transform(part, told, training.augment, training.shift),
         seed=training.seed,
         device=device,
@@ -141,7 +144,13 @@ def plain_loader(
     part: Dataset, told: Data, device: str, batch_size: int = EVALUATION_BATCH
 ) -> Loader:
     """The images in their order, normalized as those of the training were."""
-    return Loader(part, batch_size, transform=_transform(part, told), device=device)
+    transform = _transform(part, told)
+    return Loader(part, batch_size, num_workers=_threads(part), transform=transform, device=device)
+
+
+def _threads(part: Dataset) -> int:
+    """That prepare batches, which do not depend on their number."""
+    return min(MOST_THREADS, os.cpu_count() or 1) if part.from_files else 1
 
 
 def _transform(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpudl.data import DataError, Loader, load
+from gpudl.data import ArrayDataset, DataError, Loader, load
 from gpudl.data.folder import ImageFolder
 
 
@@ -45,6 +45,8 @@ def test_held_out_by_class(animals):
     assert train.shape == test.shape == (3, 8, 8)
     np.testing.assert_allclose(train.mean, train.images.mean((0, 2, 3)) / 255)
     assert test.mean == train.mean
+    assert train.from_files
+    assert not ArrayDataset(train.labels).from_files
     images, labels = next(iter(Loader(train, batch_size=8, num_workers=2)))
     assert images.shape == (8, 3, 8, 8)
     assert labels.tolist() == train.labels.tolist()
