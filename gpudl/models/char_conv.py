@@ -1,6 +1,6 @@
-"""Convolutional nets along a text: dilated causal convolutions as a language model (van den Oord et
-al., WaveNet, 2016; Bai, Kolter and Koltun 2018), and a classifier of texts of any length (Kim,
-EMNLP 2014; Collobert and Weston, ICML 2008)."""
+"""Convolutional nets along a sequence: dilated causal convolutions as a language model (van den
+Oord et al., WaveNet, 2016; Bai, Kolter and Koltun 2018), and classifiers of texts and other
+sequences of any length (Kim, EMNLP 2014; Collobert and Weston, ICML 2008)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gpudl.ops.indexing import masked_fill
 from gpudl.ops.joining import cat
 from gpudl.tensor import Tensor
 
+PADDING = -1.0  # the first number of a step behind the end of a sequence of vectors
 FLOOR = -1e30  # below every feature: what stands behind the end of a text never is the maximum
 
 
@@ -51,11 +52,42 @@ class CharConv(nn.Module):
         return self.head(x.transpose(1, 2)), seen[:, -self.reach :]
 
 
-class TextConv(nn.Module):
+class SequenceConv(nn.Module):
+    """(N, T, features) sequences of vectors -> (N, num_classes) logits; T is any.
+
+    Features of `kernel` steps, features of those, and the largest of each over the sequence. Steps
+    whose first number is PADDING are behind a sequence's end; they are masked in every layer, so
+    the padding changes nothing.
+    """
+
+    def __init__(
+        self, features: int, num_classes: int, channels: Sequence[int] = (64, 64), kernel: int = 5
+    ) -> None:
+        super().__init__()
+        widths = (features, *channels)
+        self.convolutions = nn.ModuleList(
+            [
+                nn.Conv1d(before, after, kernel, padding=kernel // 2)
+                for before, after in pairwise(widths)
+            ]
+        )
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, input: Tensor) -> Tensor:
+        outside = (input[:, :, 0] == PADDING).unsqueeze(1)
+        return self.read(masked_fill(input.transpose(1, 2), outside, 0.0), outside)
+
+    def read(self, x: Tensor, outside: Tensor) -> Tensor:
+        """Logits of (N, features, T). outside: (N, 1, T), where the padding is."""
+        for convolution in self.convolutions:
+            x = masked_fill(convolution(x).relu(), outside, 0.0)
+        return self.head(masked_fill(x, outside, FLOOR).amax(2))  # type: ignore[no-any-return]
+
+
+class TextConv(SequenceConv):
     """(N, T) int64 codes, padded at their ends with `vocabulary` -> (N, num_classes) logits.
 
-    Features of `kernel` characters, features of those, and the largest of each over the text. What
-    is behind a text's end is masked in every layer, so the padding changes nothing.
+    A SequenceConv over a table of characters.
     """
 
     def __init__(
@@ -66,24 +98,13 @@ class TextConv(nn.Module):
         kernel: int = 5,
         embedding: int = 32,
     ) -> None:
-        super().__init__()
+        super().__init__(embedding, num_classes, channels, kernel)
         self.padding = vocabulary
         self.embedding = nn.Embedding(vocabulary + 1, embedding, padding_idx=vocabulary)
-        widths = (embedding, *channels)
-        self.convolutions = nn.ModuleList(
-            [
-                nn.Conv1d(before, after, kernel, padding=kernel // 2)
-                for before, after in pairwise(widths)
-            ]
-        )
-        self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, codes: Tensor) -> Tensor:
         outside = (codes == self.padding).unsqueeze(1)
-        x = self.embedding(codes).transpose(1, 2)
-        for convolution in self.convolutions:
-            x = masked_fill(convolution(x).relu(), outside, 0.0)
-        return self.head(masked_fill(x, outside, FLOOR).amax(2))  # type: ignore[no-any-return]
+        return self.read(self.embedding(codes).transpose(1, 2), outside)
 
 
 class TextRNN(nn.Module):

@@ -98,13 +98,13 @@ def neocognitron(
     source="Fukushima",
     year=1980,
     task="own",
-    training={"lr": 0.01},
+    training={"lr": 0.1, "schedule": "cosine"},
 )
 def neocognitron_1980(
     num_classes: int = 10,
-    planes: Sequence[int] = (24, 24, 300),
-    selectivity: Sequence[float] = (2.0, 1.5, 5.0),
-    patterns: Sequence[int] = (100, 100, 1500),
+    planes: Sequence[int] = (24, 40, 400),
+    selectivity: Sequence[float] = (2.0, 1.5, 7.0),
+    patterns: Sequence[int] = (100, 200, 1200),
 ) -> NeocognitronReader:
     """All three stages of the Neocognitron, the last with more planes, and a linear layer"""
     return NeocognitronReader(num_classes, planes, selectivity, patterns)

@@ -16,6 +16,7 @@ from gpudl.zoo.unsupervised import mapped
 DIGITS, SIDE = 5, 16
 MOVES = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (0, 2), (0, -2), (2, 0))
 TURNS, TEMPLATES = 24, 300
+PLANES, FAINT = 6, 0.1  # of a layer that are drawn; their strength beside the strongest
 
 
 @page("Neocognitron, simple and complex cells", minutes=1)
@@ -77,22 +78,33 @@ def _draw_layers(page: Page, net: Neocognitron) -> None:
     page.image("features", page.grid(excitation, columns=12, scale=6),
                "What the 24 planes of S1 have learned to look for, 5x5 pixels each")  # fmt: skip
     images = _drawn()[2:4]
-    pictures = []
-    for digit in (0, 1):
-        answers = net.layers(page.tensor(images[digit : digit + 1]))
-        for answer in (images[digit][None], *(a.numpy() for a in answers.values())):
-            strongest = np.argsort(-answer[0].max((1, 2)), kind="stable")[:9]
-            planes = [_enlarged(answer[0, k], float(answer.max())) for k in strongest]
-            pictures += planes + [np.ones((48, 48))] * (9 - len(planes))
-    page.image("layers", page.grid(np.stack(pictures), columns=9, vmin=0, vmax=1),
-               "Two digits, layer by layer: the image, then S1, C1, S2, C2, S3, C3; of each layer "
-               "the nine planes that answer most, strongest first")  # fmt: skip
+    names = ["image", "S1", "C1", "S2", "C2", "S3", "C3"]
+    caption = (
+        "Two digits, layer by layer: of each the planes that answer most, strongest first, white "
+        "where a plane answers most itself; those below a tenth of the strongest are left away"
+    )
+    size = (0.55 * (2 * PLANES + 1), 0.6 * len(names))
+    with page.axes("layers", caption, len(names), 2 * PLANES + 1, size) as axes:
+        for axis in axes.flat:
+            axis.axis("off")
+        for digit in (0, 1):
+            answers = net.layers(page.tensor(images[digit : digit + 1]))
+            shown = [images[digit], *(answer.numpy()[0] for answer in answers.values())]
+            for row, planes in zip(axes, shown, strict=True):
+                _draw_planes(row[digit * (PLANES + 1) :], planes)
+        for row, name in zip(axes, names, strict=True):
+            row[0].text(-0.2, 0.5, name, ha="right", va="center", transform=row[0].transAxes)
 
 
-def _enlarged(plane: Any, most: float) -> Any:
-    """A plane in 48x48 pixels, 1 where it answers most."""
-    chosen = np.arange(48) * len(plane) // 48
-    return plane[chosen][:, chosen] / max(most, 1e-12)
+def _draw_planes(axes: Any, planes: Any) -> None:
+    """The planes (count, H, W) that answer at least FAINT of the strongest, at most PLANES."""
+    most = planes.max((1, 2))
+    for axis, number in zip(axes, np.argsort(-most, kind="stable")[:PLANES], strict=False):
+        if most[number] >= FAINT * most.max():
+            axis.imshow(planes[number], cmap="gray", vmin=0, vmax=most[number])
+            axis.set(xticks=(), yticks=())
+            axis.axis("on")
+            axis.spines[:].set_visible(True)  # the last layer has one cell a plane, all white
 
 
 def _features(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:

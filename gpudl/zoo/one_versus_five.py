@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import nn, no_grad, optim, tensor
+from gpudl import nn, no_grad, optim
 from gpudl.models.small_nets import one_versus_five as network
 from gpudl.nn import functional as F
 from gpudl.tensor import Tensor
 from gpudl.zoo.page import Page, page
+
+Pair = tuple[Tensor, Tensor]  # images and signs
 
 ONE, FIVE = 1, 5
 GOOD = 0.98
@@ -25,7 +27,7 @@ def one_versus_five(page: Page) -> None:
     is trained with a throw-away output on what the layers before it say, and then stays; at the
     end all of them are tuned together."""
     x, y, x_test, y_test = page.usps()
-    train, test = _pairs(x, y), _pairs(x_test, y_test)
+    train, test = _pairs(page, x, y), _pairs(page, x_test, y_test)
     page.text(f"{len(train[0]):,} digits to learn from, {len(test[0]):,} to judge by; "
               f"{EPOCHS} passes for each layer and for the whole.")  # fmt: skip
     whole = network().to(page.device)
@@ -57,14 +59,14 @@ def one_versus_five(page: Page) -> None:
     page.check(f"greedy and fine-tuned: {GOOD:.0%} or more", final >= GOOD, f"{final:.2%}")
 
 
-def _pairs(images: Any, labels: Any) -> tuple[Any, Any]:
-    """Ones and fives in [-1, 1], and -1 for a one, 1 for a five."""
+def _pairs(page: Page, images: Any, labels: Any) -> Pair:
+    """Ones and fives in [-1, 1], and -1 for a one, 1 for a five, (N, 1)."""
     chosen = np.isin(labels, (ONE, FIVE))
     signs = np.where(labels[chosen] == FIVE, 1, -1)[:, None]
-    return 2 * images[chosen] - 1, signs.astype(np.float32)
+    return page.tensor(2 * images[chosen] - 1), page.tensor(signs, np.float32)
 
 
-def _grow(page: Page, net: Any, x: Any, signs: Any, target: str) -> None:
+def _grow(page: Page, net: Any, x: Tensor, signs: Tensor, target: str) -> None:
     """Train the hidden layers one after the other, then the output layer.
 
     target: "label" gives each new layer an output unit of its own for the labels, "input" a layer
@@ -72,10 +74,9 @@ def _grow(page: Page, net: Any, x: Any, signs: Any, target: str) -> None:
     """
     for place in HIDDEN:
         with no_grad():
-            said: Tensor = tensor(x, device=page.device)
+            given = x
             for before in list(net.layers)[:place]:
-                said = before(said)
-            given = said.numpy()
+                given = before(given)
         layer = net.layers[place]
         wanted, width = (signs, 1) if target == "label" else (given, given.shape[1])
         helper = nn.Linear(layer.weight.shape[0], width).to(page.device)
@@ -85,7 +86,7 @@ def _grow(page: Page, net: Any, x: Any, signs: Any, target: str) -> None:
 
 
 def _train(
-    page: Page, net: Any, parameters: Any, x: Any, wanted: Any, lr: float = 5e-3,
+    page: Page, net: Any, parameters: Any, x: Tensor, wanted: Tensor, lr: float = 5e-3,
     squared: bool = False,
 ) -> None:  # fmt: skip
     """Adam on the logistic loss log(1 + exp(-sign·score)), or on the squared error."""
@@ -93,32 +94,32 @@ def _train(
     rng = np.random.default_rng(page.seed)
     for _ in range(page.pick(EPOCHS, 1)):
         for chosen in np.array_split(rng.permutation(len(x)), -(-len(x) // BATCH)):
+            rows = page.tensor(chosen)
             net.zero_grad()
-            said = net(tensor(x[chosen], device=page.device))
-            target = tensor(wanted[chosen], device=page.device)
+            said, target = net(x[rows]), wanted[rows]
             loss = F.mse_loss(said, target) if squared else F.softplus(-target * said).mean()
             loss.backward()
             optimizer.step()
 
 
-def _errors(net: Any, train: tuple[Any, Any], test: tuple[Any, Any]) -> tuple[float, float]:
+def _errors(net: Any, train: Pair, test: Pair) -> tuple[float, float]:
     """The shares of digits on the wrong side of 0."""
     found = []
     with no_grad():
         for images, signs in (train, test):
-            scores = net(tensor(images, device=net.layers[1].weight.device)).numpy()
-            found.append(float(np.mean((scores > 0) != (signs > 0))))
+            scores = net(images).numpy()
+            found.append(float(np.mean((scores > 0) != (signs.numpy() > 0))))
     return found[0], found[1]
 
 
-def _draw(page: Page, net: Any, test: tuple[Any, Any]) -> None:
+def _draw(page: Page, net: Any, test: Pair) -> None:
     first, second = (net.layers[place].weight.detach().numpy() for place in HIDDEN)
     page.image(
         "second",
         page.grid((second @ first).reshape(2, 16, 16), columns=2, scale=8),
         "What the two units of the second layer see through the first, its tanh left away",
     )
-    codes: Tensor = tensor(test[0], device=page.device)
+    codes, signs = test[0], test[1].numpy()[:, 0]
     with no_grad():
         for layer in list(net.layers)[:-1]:
             codes = layer(codes)
@@ -126,7 +127,7 @@ def _draw(page: Page, net: Any, test: tuple[Any, Any]) -> None:
     with page.axes("plane", "The test digits in the plane of the second layer, and the border") \
             as axes:  # fmt: skip
         for sign, name in ((-1, "ones"), (1, "fives")):
-            axes.plot(*codes.numpy()[test[1][:, 0] == sign].T, ".", markersize=4, label=name)
+            axes.plot(*codes.numpy()[signs == sign].T, ".", markersize=4, label=name)
         side = np.array([-1.1, 1.1])
         steep = abs(weight[0, 1]) < abs(weight[0, 0])
         across = -(bias[0] + weight[0, int(steep)] * side) / weight[0, 1 - int(steep)]

@@ -97,8 +97,8 @@ def _draw_descent(
         bound = steepest * float((along**2).sum()) / (2 * np.maximum(times, 1))
         axes.loglog(times + 1, bound, color="#6b7280", linewidth=0.8, label="bound for step 1/L")
         start = found[1.0][0]
-        axes.set(xlabel="step", ylabel="loss - minimum", ylim=(start * 1e-4, start * 3e3))
-        axes.legend()
+        axes.set(xlabel="step", ylabel="loss - minimum", ylim=(start * 1e-5, start * 3e3))
+        axes.legend(loc="lower left")
     return worst
 
 

@@ -5,7 +5,8 @@ import pytest
 
 import gpudl
 from gpudl import models, nn, optim
-from gpudl.models.char_conv import TextConv, TextRNN
+from gpudl.models.char_conv import PADDING, SequenceConv, TextConv, TextRNN
+from gpudl.zoo.sequences import columns_of
 
 CODES = np.random.default_rng(0).integers(0, 65, (3, 20))
 
@@ -131,3 +132,24 @@ def test_text_classifiers_have_the_weights_that_their_layers_say():
     rnn = models.create("text_rnn")
     one_way = 4 * 64 * (32 + 64 + 2)
     assert sum(p.numel() for p in rnn.parameters()) == 66 * 32 + 2 * one_way + 128 * 2 + 2
+
+
+def test_sequences_of_vectors_may_be_padded():
+    gpudl.manual_seed(0)
+    net = SequenceConv(6, 3)
+    assert sum(p.numel() for p in net.parameters()) == 64 * 5 * (6 + 64) + 2 * 64 + 64 * 3 + 3
+    rng = np.random.default_rng(0)
+    rows = rng.random((2, 12, 6)).astype(np.float32)
+    rows[1, 7:] = PADDING
+    together = net(gpudl.tensor(rows)).detach().numpy()
+    alone = net(gpudl.tensor(rows[1:, :7])).detach().numpy()
+    np.testing.assert_allclose(together[1], alone[0], atol=1e-5)
+
+
+def test_the_columns_of_a_digit_are_those_from_its_first_ink_to_its_last():
+    images = np.zeros((2, 1, 2, 5), np.float32)
+    images[0, 0, 0, 1], images[0, 0, 1, 3] = 0.5, 1
+    images[1, 0, 1, 4] = 1
+    found = columns_of(images)
+    np.testing.assert_array_equal(found[0], [[0.5, 0], [0, 0], [0, 1], [-1, -1], [-1, -1]])
+    np.testing.assert_array_equal(found[1], [[0, 1], *[[-1, -1]] * 4])
