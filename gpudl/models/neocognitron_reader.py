@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpudl import nn
 from gpudl.models.neocognitron import CLayer, SLayer
 from gpudl.models.readout import Readout
 from gpudl.models.registry import register
@@ -36,13 +37,14 @@ class NeocognitronReader(Readout):
                 "give as many of each, one to three"
             )
         each = (patterns,) * len(planes) if isinstance(patterns, int) else tuple(patterns)
-        super().__init__(planes[-1] * EXTENTS[len(planes) - 1] ** 2, num_classes, sum(each))
+        super().__init__(sum(each))
         self.last = [sum(each[: i + 1]) for i in range(len(each))]  # images until a stage is done
         maps = 1
         for i, (count, r) in enumerate(zip(planes, selectivity, strict=True)):
             setattr(self, f"s{i + 1}", _s_layer(i, maps, count, r))
             setattr(self, f"c{i + 1}", CLayer(EXTENTS[i], 5 if EXTENTS[i] > 1 else 2))
             maps = count
+        self.readout = nn.Linear(maps * EXTENTS[len(planes) - 1] ** 2, num_classes)
 
     def stages(self) -> list[tuple[SLayer, CLayer]]:
         return [(getattr(self, f"s{i}"), getattr(self, f"c{i}")) for i in self._numbers()]

@@ -19,16 +19,16 @@ class Readout(nn.Module):
     """(N, …) -> (N, num_classes) logits from `features`.
 
     A subclass defines `features(images)`, (N, …) -> (N, width), without gradient, and
-    `teach(image, number)`, which learns from one image that is the number-th of the training.
-    patterns: so many images of the training teach.
+    `teach(image, number)`, which learns from one image that is the number-th of the training; it
+    makes `readout`, the linear layer. patterns: so many images of the training teach.
     """
 
+    readout: nn.Linear
     seen: Tensor
 
-    def __init__(self, width: int, num_classes: int, patterns: int) -> None:
+    def __init__(self, patterns: int) -> None:
         super().__init__()
         self.patterns = patterns
-        self.readout = nn.Linear(width, num_classes)
         self.register_buffer("seen", gpudl.zeros(1, dtype=gpudl.int64))
 
     def features(self, images: Tensor) -> Tensor:

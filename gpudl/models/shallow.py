@@ -181,8 +181,9 @@ class GaussianNet(Readout):
     the training. width: of the kernel, for pixels in [0, 1]."""
 
     def __init__(self, inputs: int, num_classes: int, centres: int, width: float) -> None:
-        super().__init__(centres, num_classes, centres)
+        super().__init__(centres)
         self.kernel = GaussianFeatures(gpudl.zeros(centres, inputs), width)
+        self.readout = nn.Linear(centres, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
         return self.kernel(images.flatten(1))  # type: ignore[no-any-return]

@@ -87,11 +87,12 @@ class ComplexReader(Readout):
     moves: Tensor
 
     def __init__(self, num_classes: int, size: int, templates: int, copies: int) -> None:
-        super().__init__(templates, num_classes, templates)
+        super().__init__(templates)
         turns = rotations(copies)
         self.cells = ComplexCells(np.zeros((templates, size, size), np.float32), turns)
         moves = gpudl.tensor(matrices(turns, size, size))
         self.register_buffer("moves", moves, persistent=False)
+        self.readout = nn.Linear(templates, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
         return self.cells(images)  # type: ignore[no-any-return]

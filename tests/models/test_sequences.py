@@ -125,6 +125,28 @@ def test_an_unknown_cell_is_refused():
         CharRNN(65, "gated")
 
 
+def test_text_classifiers_have_torchs_logits():
+    torch = pytest.importorskip("torch")
+    for name in ("text_conv", "text_rnn"):
+        net = models.create(name).eval()
+        state = torch_state(torch, net)
+        x = torch.nn.functional.embedding(torch.tensor(CODES), state["embedding.weight"])
+        if name == "text_conv":
+            x = x.transpose(1, 2)
+            for i in range(2):
+                weight, bias = (state[f"convolutions.{i}.{part}"] for part in ("weight", "bias"))
+                x = torch.nn.functional.conv1d(x, weight, bias, padding=2).relu()
+            x = x.transpose(1, 2)
+        else:
+            rnn = torch.nn.LSTM(32, 64, batch_first=True, bidirectional=True)
+            rnn.load_state_dict({n[4:]: v for n, v in state.items() if n.startswith("rnn.")})
+            x = rnn(x)[0]
+        head = (state[f"head.{part}"] for part in ("weight", "bias"))
+        expected = torch.nn.functional.linear(x.amax(1), *head).detach().numpy()
+        logits = net(gpudl.tensor(CODES)).detach().numpy()
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
 def test_text_classifiers_have_the_weights_that_their_layers_say():
     conv = models.create("text_conv")
     first, second = 32 * 64 * 5 + 64, 64 * 64 * 5 + 64

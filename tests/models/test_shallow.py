@@ -109,3 +109,16 @@ def test_the_gaussian_net_takes_its_centres_from_the_first_images():
     images = np.random.default_rng(0).random((8, 1, 2, 2), np.float32)
     assert [net.learn(gpudl.tensor(part)) for part in (images[:3], images[3:], images)] == [3, 2, 0]
     np.testing.assert_array_equal(net.kernel.centres.numpy(), images[:5].reshape(5, 4))
+
+
+def test_the_gaussian_nets_answers_equal_pytorchs():
+    torch = pytest.importorskip("torch")
+    net = models.gaussian_net(centres=20)
+    images = np.random.default_rng(0).random((23, 1, 16, 16), np.float32)
+    net.learn(gpudl.tensor(images))
+    w = {n: torch.from_numpy(v.numpy().copy()) for n, v in net.state_dict().items()}
+    apart = torch.cdist(torch.from_numpy(images).flatten(1), w["kernel.centres"])
+    z = (-(apart**2) / (2 * 2.0**2)).exp()
+    theirs = torch.nn.functional.linear(z, w["readout.weight"], w["readout.bias"])
+    ours = net(gpudl.tensor(images)).detach().numpy()
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-4)

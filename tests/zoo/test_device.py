@@ -22,8 +22,9 @@ def test_a_page_runs_on_its_device(name, tmp_path, monkeypatch):
     calls = {"cpu": 0, "emulator": 0}
     for place in (cpu, device("emulator")):
         for direction in ("forward", "backward"):
+            run = getattr(place, direction)
 
-            def counted(*arguments, run=getattr(place, direction), where=place.name):
+            def counted(*arguments, run=run, where=place.name):
                 calls[where] += 1
                 return run(*arguments)
 
