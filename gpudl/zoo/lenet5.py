@@ -13,6 +13,7 @@ from gpudl.models.lenet_1998 import LeNet5Of1998, map_loss
 from gpudl.models.lenet_codes import COLUMNS, ROWS
 from gpudl.train.recipe import WarmCosine
 from gpudl.zoo.page import Page, page
+from gpudl.zoo.recipes import recipe_table
 
 PAPER, INK = -0.1, 1.175  # grey values of the paper: mean about 0, variance about 1
 # Trainable parameters of each layer, from section II.B.
@@ -48,6 +49,7 @@ def lenet5(page: Page) -> None:
     _filters(page, today, original)
     _codes(page, original, _scale(x_test), y_test)
     _maps(page, original, _scale(x_test), y_test)
+    recipe_table(page, "lenet5-mnist", "lenet5-1998-mnist")
 
 
 def _scale(images: Any) -> Any:

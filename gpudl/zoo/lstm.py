@@ -7,9 +7,9 @@ import math
 from gpudl import models, nn
 from gpudl.data import Split
 from gpudl.train import Row
-from gpudl.train.recipe_file import read_recipe
 from gpudl.zoo.language import BATCH, CLIP, WINDOW, shakespeare, show_sample, train_on_text
 from gpudl.zoo.page import Page, page
+from gpudl.zoo.recipes import recipe_table
 
 NETS = {"char_rnn": ("Elman", 2e-3), "char_gru": ("GRU", 4e-3), "char_lstm": ("LSTM", 4e-3)}
 HIDDEN, EPOCHS = 128, 3
@@ -49,18 +49,7 @@ def lstm(page: Page) -> None:
     page.check("gates help: LSTM and GRU below Elman's net", gated < found["Elman"], shown)
     page.check("LSTM below 1.9 nats per character", found["LSTM"] < 1.9, f"{found['LSTM']:.3f}")
     show_sample(page, trained["LSTM"][0], split, "the LSTM")
-    _recipes(page)
-
-
-def _recipes(page: Page) -> None:
-    rows = []
-    for name in RECIPES:
-        recipe = read_recipe(name)
-        layers, hidden = recipe.options["layers"], recipe.options["hidden"]
-        rows.append((f"`{name}`", f"{layers} of {hidden} units", recipe.training["epochs"],
-                     recipe.expect, recipe.measured or "not yet"))  # fmt: skip
-    head = ("`gpudl train --recipe`", "layers", "passes", "should reach", "measured")
-    page.table(head, rows, "Above are short trainings of small nets; these are the longer ones")
+    recipe_table(page, *RECIPES)
 
 
 def _rates() -> str:
