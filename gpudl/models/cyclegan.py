@@ -277,6 +277,6 @@ class HalfNegative:
 )
 def cyclegan_negatives(in_channels: int = 1) -> Negatives:
     """A small CycleGAN that learns to make negatives without seeing pairs"""
-    to_b, to_a = (Translator(in_channels, in_channels, 8, 2, 1, 3) for _ in range(2))
-    judge_a, judge_b = (PatchDiscriminator(in_channels, 16, 2) for _ in range(2))
+    to_b, to_a = (Translator(in_channels, in_channels, 8, 1, 1, 3) for _ in range(2))
+    judge_a, judge_b = (PatchDiscriminator(in_channels, 8, 2) for _ in range(2))
     return Negatives(CycleGAN(to_b, to_a, judge_a, judge_b, identity=0.0))

@@ -46,21 +46,24 @@ def train(
     loss: Callable[[Tensor], Tensor] | None = None,
 ) -> list[float]:
     """Adam on model.loss(images), with a learning rate that falls to 0 in a straight line. Gives
-    the mean loss of each epoch."""
+    the mean loss of each whole epoch."""
     labels = np.zeros(len(images), np.int64)
     optimizer = optim.Adam(model.parameters(), lr=lr)
     model.train()
-    losses = []
+    means: list[float] = []
+    losses: list[Tensor] = []  # of an epoch; read at its end, since a GPU waits for who reads
     for done, x, _ in batches(page, images, labels, batch_size, epochs):
         optimizer.param_groups[0]["lr"] = lr * (1 - done)
         optimizer.zero_grad()
         value = (loss or model.loss)(x)
         value.backward()
         optimizer.step()
-        losses.append(float(value.item()))
+        losses.append(value.detach())
+        if len(losses) == len(images) // batch_size:
+            means.append(gpudl.stack(losses).mean().item())
+            losses.clear()
     model.eval()
-    per_epoch = max(1, len(losses) // epochs)
-    return [float(np.mean(losses[i : i + per_epoch])) for i in range(0, len(losses), per_epoch)]
+    return means
 
 
 @gpudl.no_grad()
