@@ -19,6 +19,7 @@ DEEP = (784, 1000, 500, 250, 30)
 SHALLOW = (784, 256)
 TUNING, ALONE = 3, 3  # epochs of the deep nets and of those with one hidden layer
 MASKED = "denoising, half of the pixels masked"
+AS_LONG = len(DEEP) - 1 + TUNING  # epochs of the net that was not stacked: as many
 UNPOOLING, WINNERS = 3, 2  # and of the convolutional ones
 
 
@@ -69,14 +70,14 @@ def deep_nets(page: Page, digits: Digits) -> tuple[Principal, dense.Autoencoder]
     train(page, net, digits.x, epochs=TUNING)
     tuned = error(page, net, digits.x_test)
     fresh = dense.Autoencoder(DEEP, "relu").to(page.device)
-    train(page, fresh, digits.x, epochs=TUNING)
+    train(page, fresh, digits.x, epochs=AS_LONG)
     page.table(
         ("30 numbers an image", "epochs", "error"),
         [
             ("principal components", "", of_axes),
             ("stacked: each layer on the codes of the one below", "1 a layer", stacked),
             ("stacked, then fine-tuned", f"1 a layer, then {TUNING}", tuned),
-            ("from a random start", str(TUNING), error(page, fresh, digits.x_test)),
+            ("from a random start, all together", str(AS_LONG), error(page, fresh, digits.x_test)),
         ],
         caption="-".join(map(str, DEEP)) + " and back, ReLU units and a linear code",
     )
@@ -138,6 +139,11 @@ def retrieval(page: Page, digits: Digits, principal: Principal, net: dense.Autoe
         "most of the ten nearest codes are of the same digit", rows[-1][1] > 0.85,
         f"{rows[-1][1]:.1%}",
     )  # fmt: skip
+    best = max(rows, key=lambda row: row[1])
+    page.text(
+        f"Most neighbours of the same digit: {best[0]}. Nothing in the net's loss says that codes "
+        "of one digit are to lie together; what it gains is that its codes give images back."
+    )
     tiles = [tile for i in range(6) for tile in (asked[i], *kept[found[i, :9]])]
     page.image(
         "retrieval", page.grid(np.stack(tiles).reshape(-1, 28, 28), 10, 2, 0, 1),
@@ -181,8 +187,9 @@ def shallow_nets(page: Page, digits: Digits) -> tuple[dict[str, dense.Autoencode
         rows.append((name, found, active, classified(page, digits, codes, judged)))
     page.table(
         ("784-256 and back", "error", "active units", "linear classifier on the codes"), rows,
-        caption=f"{len(digits.x):,} training images, {ALONE} epochs. Active: code above "
-        "0.1. The error of winner-take-all: with the losers of 500 images silent",
+        caption=f"{len(digits.x):,} training images, {ALONE} epochs. Logistic code "
+        "units, ReLU for L1 and winner-take-all; active: above 0.1. The error of winner-take-all: "
+        "with the losers of 500 images silent",
     )  # fmt: skip
     sparse_claims(page, {row[0]: row[2] for row in rows})
     best = max(rows, key=lambda row: row[3])

@@ -135,8 +135,8 @@ def draw_plane(page: Page, net: models.VAE, images: Array, labels: Array) -> Non
             own = codes[labels[: len(codes)] == digit]
             axes.scatter(own[:, 0], own[:, 1], s=3, label=str(digit))
         axes.legend(markerscale=3, fontsize=7, loc="upper right")
-        axes.set_xlim(-4, 4)
-        axes.set_ylim(-4, 4)
+        axes.set(xlim=(-4, 4), ylim=(-4, 4))
+        axes.set(xlabel="first number of the code", ylabel="second number")
 
 
 def normal_quantiles(count: int) -> Array:
