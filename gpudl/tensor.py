@@ -51,25 +51,34 @@ def apply(op: Op, *tensors: Tensor | None) -> Any:
         if changed is not None:
             changed._cell[0] += 1
     node = _node(op, where, tensors, plan) if taped and op.differentiable else None
-    made = []
-    for index, y in enumerate(outputs):
-        result = _new(Tensor)
-        result.data = where.asarray(y) if isinstance(y, np.generic) else y
-        result.device = where
-        if op.view:
-            _share(op, index, tensors[0], result, recording)
-        else:
-            result._cell = [0]
-        if node is not None and plan.floating_outputs[index]:
-            result._node = node
-            result._index = index
-        made.append(result)
+    made = _results(op, where, outputs, tensors[0], node, plan)
     if node is not None:
         _save(node, op, given, outputs, tensors, made, plan)
     return made[0] if len(made) == 1 else tuple(made)
 
 
 _new = object.__new__
+
+
+def _results(
+    op: Op, where: Device, outputs: Any, source: Any, node: OpNode | None, plan: Plan
+) -> list[Tensor]:
+    """The outputs as tensors, at their place on the tape. source: what they are views of, if the
+    operator makes views."""
+    made = []
+    for index, y in enumerate(outputs):
+        result = _new(Tensor)
+        result.data = where.asarray(y) if isinstance(y, np.generic) else y
+        result.device = where
+        if op.view:
+            _share(op, index, source, result)
+        else:
+            result._cell = [0]
+        if node is not None and plan.floating_outputs[index]:
+            result._node = node
+            result._index = index
+        made.append(result)
+    return made
 
 
 def _devices_differ(op: Op, tensors: tuple[Tensor | None, ...]) -> ValueError:
@@ -82,14 +91,14 @@ def _devices_differ(op: Op, tensors: tuple[Tensor | None, ...]) -> ValueError:
     )
 
 
-def _share(op: Op, index: int, source: Any, result: Tensor, recording: bool) -> None:
+def _share(op: Op, index: int, source: Any, result: Tensor) -> None:
     """Make `result` known as a view of `source`, if it has its memory."""
     result._cell = [0]
     if isinstance(result.data, MetaArray) or not views.share_memory(result.data, source.data):
         return
     root = source if source._view is None else source._view.root
     result._cell = source._cell
-    result._view = View(source, op, index, root, recording)
+    result._view = View(source, op, index, root, autograd._mode.recording)
     result._stamp = root._stamp
 
 
