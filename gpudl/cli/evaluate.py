@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
         folder=options.data_dir or config.data.folder,
         limit=options.limit or config.data.limit,
     )
-    name = options.data or told.name
-    if options.data or options.classes:
+    name = told.name if options.data is None else options.data
+    if name != told.name or options.classes:
         told = task.elsewhere(told, name, options.classes or ())
     split = task.fitted(config, task.load(told, info, config.training), name)
     loader = task.test_loader(split, config, device, options.batch_size)

@@ -145,7 +145,7 @@ def _started(options: argparse.Namespace) -> Job:
     device = choose_device(options.device)
     prepared = configure(
         recipe.model,
-        data=options.data or recipe.data or None,
+        data=recipe.data or None if options.data is None else options.data,
         data_dir=options.data_dir,
         limit=options.limit,
         classes=options.classes or (),

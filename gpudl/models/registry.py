@@ -76,8 +76,9 @@ def names() -> list[str]:
 def info(name: str) -> Info:
     """Raises KeyError that suggests the nearest names."""
     if name not in _MODELS:
-        near = difflib.get_close_matches(name, _MODELS, 1)
-        near = near or [known for known in names() if name and name in known]
+        typed = name.lower().replace("-", "_")
+        near = difflib.get_close_matches(typed, _MODELS, 1)
+        near = near or [known for known in names() if typed and typed in known]
         meant = " or ".join(map(repr, near))
         hint = f"did you mean {meant}" if near else f"it must be one of {', '.join(names())}"
         raise KeyError(f"unknown model {name!r}; {hint}")

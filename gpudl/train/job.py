@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from gpudl import models, random
+from gpudl import random
 from gpudl.choice import tune
 from gpudl.data import Split
 from gpudl.train import blas, recipe
@@ -42,7 +42,7 @@ class Job:
         blas.set_threads(training.blas_threads)
         random.manual_seed(training.seed)
         self.task = task = task_of(find_model(settings.model))
-        self.model = models.create(settings.model, **settings.options).to(settings.device)
+        self.model = recipe.rebuild_model(settings).to(settings.device)
         optimizer = task.optimizer(self.model, training)
         loader = task.train_loader(split, settings)
         judged = task.judges(self.model)
@@ -179,7 +179,7 @@ class Job:
 def trained_model(run: Run, settings: Config, device: str) -> tuple[Any, str]:
     """The model of a run with its final weights, or those of the last checkpoint; and which they
     are."""
-    model = models.create(settings.model, **settings.options)
+    model = recipe.rebuild_model(settings)
     if run.weights.exists():
         weights, which = load_weights(run.weights), "final weights"
     elif run.checkpoint.exists():

@@ -51,7 +51,7 @@ def configure(
     info, options = find_model(model), options or {}
     task = task_of(info)
     recipe.check_options(info, options)
-    name = _absolute(data) if data else info.dataset
+    name = info.dataset if data is None else _absolute(data)
     data_dir = str(Path(data_dir).expanduser().resolve()) if data_dir else None
     settings = _settings(info, task, name, training)
     told = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
@@ -111,7 +111,7 @@ def _absolute(data: str) -> str:
     path = Path(data).expanduser()
     is_file = path.suffix in (".npz", ".txt")
     is_path = os.sep in data or is_file or (path.is_dir() and not _is_known(data))
-    return str(path.resolve()) if is_path else data
+    return str(path.resolve()) if data and is_path else data
 
 
 def _is_known(data: str) -> bool:
@@ -133,7 +133,7 @@ def _check_choice(
     option: str, value: str | None, choices: Sequence[str] | dict[str, float]
 ) -> None:
     if value is not None and value not in choices:
-        near = difflib.get_close_matches(value, choices, 1)
+        near = difflib.get_close_matches(value.lower(), choices, 1)
         hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(choices)}"
         raise TrainingError(f"--{option}: {value!r} is unknown; {hint}")
 

@@ -29,7 +29,7 @@ from gpudl.data.errors import DataError, NoImagesError
 from gpudl.data.shuffle import permutation
 from gpudl.optim import lr_scheduler
 from gpudl.train.callbacks import Schedule
-from gpudl.train.config import Data, Training
+from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 
 WARM_UP = 0.1  # of all steps
@@ -38,6 +38,8 @@ PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.5
 SPLIT_SEED = 0  # of the held-out part: the same for all runs, so that their accuracies compare
 EVALUATION_BATCH = 256
 MOST_THREADS = 8  # each may hold two batches
+# What a function with wrong options raises.
+BUILDING = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 IMAGE_AXES = 3  # (C, H, W)
 
 
@@ -84,16 +86,17 @@ def limited(split: Split, told: Data) -> Split:
     return split if told.limit is None else Split(*(_first(part, told.limit) for part in split))
 
 
-def offer_channels(info: models.Info, channels: int) -> dict[str, Any]:
-    """The option for so many channels of an image. Raises TrainingError where the model takes
-    others."""
+def offer_shape(info: models.Info, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The options for images (C, H, W). Raises TrainingError where the model takes other
+    channels."""
+    channels, height, _ = shape
     known = inspect.signature(info.build).parameters
     if "in_channels" not in known and channels != info.input_shape[0]:
         raise TrainingError(
             f"{info.name}: takes images of {info.input_shape[0]} channels, these have {channels}; "
             "choose another model or data set"
         )
-    return {"in_channels": channels}
+    return {"in_channels": channels, "image_size": height}
 
 
 def check_options(info: models.Info, given: dict[str, Any]) -> None:
@@ -121,9 +124,20 @@ def build_model(
     options = {name: value for name, value in offered.items() if name in known} | given
     try:
         return info.build(**options), options
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except BUILDING as error:
         raise TrainingError(
             f"{info.name} cannot be built with {given or options} ({error}); check --option"
+        ) from None
+
+
+def rebuild_model(settings: Config) -> Any:
+    """The model of a run, with new weights. Raises TrainingError where this version of gpudl builds
+    it otherwise."""
+    try:
+        return models.create(settings.model, **settings.options)
+    except BUILDING as error:
+        raise TrainingError(
+            f"{settings.options}: do not fit {settings.model} ({error}); train the model again"
         ) from None
 
 

@@ -22,6 +22,11 @@ def refused(result, *parts):
         ("", ["COMMAND", "gpudl --help"]),
         ("train", ["no model", "gpudl models"]),
         ("train lenet", ["did you mean 'lenet5'"]),
+        ("train MLP", ["did you mean 'mlp'"]),
+        ("train LeNet-5", ["did you mean 'lenet5'"]),
+        ("train Resnet-18", ["did you mean 'resnet18'"]),
+        ("train lenet5 --optimizer SGD", ["did you mean sgd"]),
+        ("train lenet5 --data=", ["there is no data set ''"]),
         ("train lenet5 --data mnit", ["did you mean mnist"]),
         ("train lenet5 --data /not/there", ["is not there"]),
         ("train lenet5 --optimizer adan", ["did you mean adam"]),
@@ -67,7 +72,7 @@ def test_data_that_are_missing_or_damaged(gpudl, tmp_path):
     [
         ("num_classes=20", "--option num_classes: 20, but the data have 10; leave it away"),
         ("in_channels=3", "--option in_channels: 3, but the data have 1; leave it away"),
-        ("image_size=32", "does not take samples of .1, 28, 28.*check --option"),
+        ("image_size=32", "--option image_size: 32, but the data have 28; leave it away"),
         ("hidden=[0]", "mlp cannot be built with .*check --option"),
     ],
 )
@@ -95,7 +100,8 @@ def test_data_of_another_kind(gpudl, blocks, tmp_path):
     refused(gpudl("train", "mlp", "--data", "below.npz"), "label -1 of .*whole numbers from 0")
     arrays["labels"] = arrays["labels"] * 0
     np.savez(tmp_path / "one.npz", **arrays)
-    refused(gpudl("train", "mlp", "--data", "one.npz"), "has 1 class to choose from; give two")
+    for model in ("mlp", "dbn"):
+        refused(gpudl("train", model, "--data", "one.npz"), "has 1 class to choose from; give two")
 
 
 def test_out_that_has_files(gpudl, blocks, trained, tmp_path):

@@ -72,7 +72,7 @@ def test_classes_that_are_asked_for_count_before_the_models(signs, blocks):
         (
             "sign_net",
             ("1", "2", "3"),
-            "tells 2 classes apart by the sign of its one output, the data have 3",
+            "tells 2 classes apart, the data have 3; give 2 with --classes",
         ),
         ("char_rnn", ("1",), "--classes: char_rnn learns from text as it is; leave it away"),
     ],

@@ -43,3 +43,17 @@ def test_a_model_gets_its_weights_when_the_training_starts(monkeypatch, blocks, 
 def test_settings_are_checked_before_the_data_are_read(given, message):
     with pytest.raises(TrainingError, match=message):
         configure("mlp", data="/not/there.npz", **given)
+
+
+def test_a_model_that_does_not_take_the_samples_is_refused(monkeypatch, blocks):
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+
+    def narrow(num_classes: int = 10, pixels: int = 784):
+        return nn.Sequential(nn.Flatten(), nn.Linear(pixels, num_classes))
+
+    registry.register((1, 28, 28), "mnist", "here", 2026)(narrow)
+    assert configure("narrow", data=str(blocks)).config.parameters == 7850
+    with pytest.raises(
+        TrainingError, match=r"narrow with .* does not take samples of \(1, 28, 28\)"
+    ):
+        configure("narrow", data=str(blocks), options={"pixels": 700})

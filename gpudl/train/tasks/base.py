@@ -77,7 +77,7 @@ class Task:
 
     def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
         """Arguments that the data settle, for the model's function where it has them."""
-        return recipe.offer_channels(info, split.train.shape[0])
+        return recipe.offer_shape(info, split.train.shape)
 
     def check(self, info: models.Info, model: Any, config: Config) -> None:
         """Raises TrainingError where the model cannot be trained for this task so.

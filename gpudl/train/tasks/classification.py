@@ -23,7 +23,6 @@ class Classification(Task):
     """The model gives logits (N, num_classes) of images (N, C, H, W)."""
 
     name = "classification"
-    dtype: Any = np.float32
 
     def describe(self, split: Split) -> dict[str, Any]:
         part = split.train
@@ -36,31 +35,7 @@ class Classification(Task):
         return {"num_classes": len(told.classes), **super().offers(info, split, told)}
 
     def check(self, info: models.Info, model: Any, config: Config) -> None:
-        classes = len(config.data.classes)
-        if classes < 2:
-            raise TrainingError(
-                f"{config.data.name}: has {classes} class to choose from; give two or more, "
-                "by --classes or with other data"
-            )
-        outputs = self._outputs(info, model, config)
-        most, how = (2, " by the sign of its one output") if outputs == 1 else (outputs, "")
-        if classes > most:
-            raise TrainingError(
-                f"{info.name}: tells {most} classes apart{how}, the data have {classes}; "
-                "give fewer with --classes"
-            )
-
-    def _outputs(self, info: models.Info, model: Any, config: Config) -> int:
-        """Logits of a sample. Raises TrainingError where the model does not take the samples."""
-        try:
-            with meta, evaluation_mode(model):
-                # What is made of NumPy arrays is not on meta yet.
-                return int(model.to(meta)(zeros(1, *config.input_shape, dtype=self.dtype)).shape[1])
-        except ValueError as error:
-            raise TrainingError(
-                f"{info.name} with {config.options} does not take samples of "
-                f"{config.input_shape} ({error}); check --option"
-            ) from None
+        check_classes(self, info, model, config)
 
     def objective(self, training: Training) -> Objective:
         return Supervised(cross_entropy, training.clip)
@@ -74,6 +49,33 @@ class Classification(Task):
     def draw(self, done: Finished) -> list[str]:
         """confusion.png and mistakes.png."""
         return [draw_confusion(done), draw_mistakes(done)]
+
+
+def check_classes(
+    task: Task, info: models.Info, model: Any, config: Config, dtype: Any = np.float32
+) -> None:
+    """Raises TrainingError where the model does not take the samples, or has not a logit for each
+    class."""
+    classes, shape = len(config.data.classes), config.input_shape
+    if classes < 2:
+        raise TrainingError(
+            f"{config.data.name}: has {classes} class to choose from; give two or more, "
+            "by --classes or with other data"
+        )
+    try:
+        with meta, evaluation_mode(model):
+            model.to(meta)  # what is made of NumPy arrays is not there yet
+            outputs = task.classify(model, zeros(1, *shape, dtype=dtype)).shape[1]
+    except ValueError as error:
+        raise TrainingError(
+            f"{info.name} with {config.options} does not take samples of {shape} ({error}); "
+            "check --option"
+        ) from None
+    if outputs != classes:
+        raise TrainingError(
+            f"{info.name}: tells {outputs} classes apart, the data have {classes}; "
+            f"give {outputs} with --classes"
+        )
 
 
 def same_classes(config: Config, split: Split, name: str) -> Split:

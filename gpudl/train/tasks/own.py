@@ -22,7 +22,12 @@ from gpudl.train.errors import TrainingError
 from gpudl.train.metrics import Evaluation, class_logits, evaluate
 from gpudl.train.objective import Batch, Between, Measured, Objective, Scores, nothing
 from gpudl.train.tasks.base import Answer, Finished
-from gpudl.train.tasks.classification import draw_confusion, draw_mistakes, same_classes
+from gpudl.train.tasks.classification import (
+    check_classes,
+    draw_confusion,
+    draw_mistakes,
+    same_classes,
+)
 from gpudl.train.tasks.reconstruction import Images, named, require_method
 
 
@@ -74,6 +79,8 @@ class Own(Images):
     def check(self, info: models.Info, model: Any, config: Config) -> None:
         training = config.training
         require_method(info, model, "make_stepper", "make_stepper(make_optimizer)")
+        if self.answer(model):
+            check_classes(self, info, model, config)
         if training.clip is not None:
             raise TrainingError(f"--clip: {info.name} makes its steps itself; leave it away")
         needs = {"--patience": training.patience, "--schedule": training.schedule == "plateau"}

@@ -22,7 +22,7 @@ from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import Objective, Supervised
 from gpudl.train.tasks.base import Answer, Finished
-from gpudl.train.tasks.classification import Classification, draw_confusion
+from gpudl.train.tasks.classification import Classification, check_classes, draw_confusion
 from gpudl.train.tasks.language import load_text_parts, refuse_augmentation
 
 TRAIN, TEST = 8000, 4000  # pieces of a single text and forgeries
@@ -35,7 +35,6 @@ class TextClassification(Classification):
 
     name = "text-classification"
     unit = "texts"
-    dtype = np.int64
     defaults = {"augment": "none", "clip": 1.0, "window": LONGEST}
 
     def load(self, told: Data, info: models.Info, training: Training) -> Split:
@@ -56,7 +55,7 @@ class TextClassification(Classification):
         return {"num_classes": len(told.classes), "vocabulary": len(told.characters)}
 
     def check(self, info: models.Info, model: Any, config: Config) -> None:
-        super().check(info, model, config)
+        check_classes(self, info, model, config, np.int64)
         refuse_augmentation(info, config)
 
     def objective(self, training: Training) -> Objective:
