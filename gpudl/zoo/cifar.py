@@ -26,13 +26,7 @@ def standardized(data: Arrays) -> Arrays:
 
 
 def train(
-    page: Page,
-    net: Any,
-    data: Arrays,
-    epochs: int,
-    lr: float = 0.03,
-    judge: bool = True,
-    batch_size: int = 64,
+    page: Page, net: Any, data: Arrays, epochs: int, lr: float = 0.03, judge: bool = True
 ) -> list[Any]:
     """As small nets are trained for few epochs on these pages: by SGD with momentum, the learning
     rate rising, then falling along a cosine; images mirrored at random. (Moving them as well pays
@@ -43,7 +37,7 @@ def train(
         data[:2],
         data[2:] if judge else None,
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=64,
         optimizer=SGD(net.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4),
         transform=transforms.RandomHorizontalFlip(),
         schedule=recipe.WarmCosine,
