@@ -18,6 +18,7 @@ from gpudl.tensor import Tensor
 from gpudl.train.objective import AUXILIARY
 from gpudl.zoo.cifar import standardized, train
 from gpudl.zoo.page import Array, Page, page
+from gpudl.zoo.recipes import recipe_table
 
 PUBLISHED = {
     ("googlenet_paper", False): 6_998_552,
@@ -54,6 +55,7 @@ def googlenet(page: Page) -> None:
     page.check("test accuracy above 50 % after two epochs", accuracy > 0.5, f"{accuracy:.2%}")
     name = info("cifar-10").classes[data[3][IMAGE]]
     branches(page, net, standardized(data)[2][IMAGE : IMAGE + 1], name)
+    recipe_table(page, "googlenet-small-cifar10")
 
 
 def sizes(page: Page) -> None:

@@ -13,9 +13,9 @@ from gpudl.models.resnet import LAYERS
 from gpudl.nn import functional as F
 from gpudl.optim import SGD
 from gpudl.train import recipe
-from gpudl.train.recipe_file import read_recipe
 from gpudl.zoo.cifar import standardized
 from gpudl.zoo.page import Arrays, Page, page
+from gpudl.zoo.recipes import recipe_table
 
 PUBLISHED = {
     "resnet18": 11_689_512,
@@ -26,7 +26,7 @@ PUBLISHED = {
     "resnet20": 269_722,
 }
 CIFAR = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
-RECIPE = "resnet20-cifar10"
+RECIPES = ("resnet20-cifar10", "resnet56-cifar10", "resnet110-cifar10")
 DEEP, STEPS, BATCH = 56, 50, 32  # plain against residual: layers, steps of descent, images of each
 
 
@@ -39,6 +39,7 @@ def resnet(page: Page) -> None:
     shortcuts(page)
     data = standardized(page.cifar10(train=page.pick(5_000, 128), test=page.pick(1_000, 64)))
     first_steps(page, data)
+    recipe_table(page, *RECIPES)
     plain_and_residual(page, data)
 
 
@@ -78,7 +79,6 @@ def shortcuts(page: Page) -> None:
 
 def first_steps(page: Page, data: Arrays) -> None:
     """A few steps of the recipe, as many as a processor makes in minutes."""
-    told = read_recipe(RECIPE)
     net = models.create("resnet20").to(page.device)
     optimizer = SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     augment = transforms.Compose(
@@ -90,10 +90,8 @@ def first_steps(page: Page, data: Arrays) -> None:
     )  # fmt: skip
     page.text(
         f"Here ResNet-20 makes {history[-1].step:,} steps, on {len(data[0]):,} images of CIFAR-10, "
-        "moved by up to 4 pixels and mirrored at random; a processor can do that. The full "
-        f"training is the recipe `{RECIPE}` (`gpudl train --recipe {RECIPE} --device cuda`): "
-        f"{told.training['epochs']} epochs. Expected: {told.expect}. "
-        f"Measured: {told.measured or 'not yet; it wants a GPU'}."
+        "moved by up to 4 pixels and mirrored at random; a processor can do that. Full trainings "
+        "want a GPU."
     )
     page.table(
         ("epoch", "training loss", "training accuracy", "test loss", "test accuracy"),

@@ -14,6 +14,7 @@ from gpudl.nn import functional as f
 from gpudl.optim import SGD
 from gpudl.zoo.cifar import standardized, train
 from gpudl.zoo.page import Array, Arrays, Page, page
+from gpudl.zoo.recipes import recipe_table
 
 PAPER = [(96, 110, 110), (256, 26, 26), (384, 13, 13), (384, 13, 13), (256, 13, 13)]  # figure 3
 LAYERS = {"conv2": 5, "conv3": 8, "conv5": 12}  # how many of the small net's features lead there
@@ -35,6 +36,7 @@ def zfnet(page: Page) -> None:
     filters = net.features[0].weight.detach().to("cpu").numpy()
     page.image("filters", page.grid(filters, 16, 6), "The 5x5 filters of the first layer.")
     pictures(page, net, data[2])
+    recipe_table(page, "zfnet-small-cifar10")
 
 
 def shapes(page: Page) -> None:
