@@ -47,7 +47,7 @@ class Deconvolution:
         """The indices of the `count` images (N, C, H, W) that excite the channel most, somewhere;
         the strongest first."""
         peaks = [
-            self.forward(images[start : start + batch])[0].numpy()[:, channel].max((1, 2))
+            self.forward(images[start : start + batch])[0].to("cpu").numpy()[:, channel].max((1, 2))
             for start in range(0, len(images), batch)
         ]
         return np.argsort(-np.concatenate(peaks), kind="stable")[:count]
@@ -56,18 +56,23 @@ class Deconvolution:
         """For each image (N, C, H, W) what in it causes the channel's largest activation, alone:
         (N, C, H, W)."""
         activations, sizes, switches = self.forward(images)
-        values = activations.numpy()
+        values = activations.to("cpu").numpy()
         n, _, rows, columns = values.shape
         plane = values[:, channel].reshape(n, rows * columns)
         places = plane.argmax(1)
         alone = np.zeros_like(values)
         alone[:, channel].reshape(n, -1)[np.arange(n), places] = plane[np.arange(n), places]
-        return self.back(Tensor(alone, device=activations.device), sizes, switches).numpy()
+        causes = self.back(Tensor(alone, device=activations.device), sizes, switches)
+        return causes.to("cpu").numpy()
 
     @no_grad()
     def forward(self, images: Any) -> tuple[Tensor, list[Any], list[Tensor | None]]:
         """The last layer's output; each layer's input shape; each pooling's switches."""
-        x = images if isinstance(images, Tensor) else Tensor(np.asarray(images, np.float32))
+        x = images
+        if not isinstance(images, Tensor):
+            weights = (weight for layer in self.layers for weight in layer.parameters())
+            device = next((weight.device for weight in weights), None)
+            x = Tensor(np.asarray(images, np.float32), device=device)
         sizes: list[Any] = []
         switches: list[Tensor | None] = []
         for layer in self.layers:

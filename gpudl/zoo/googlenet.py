@@ -152,7 +152,10 @@ def shapes(page: Page, images: Array, labels: Array) -> None:
         rows.append((name, str(tuple(outputs.logits.shape)), before.item(), after.item()))
         page.check(
             f"{name}: logits of the net and both heads, finite",
-            all(one.shape == (2, CLASSES) and np.isfinite(one.data).all() for one in outputs),
+            all(
+                one.shape == (2, CLASSES) and np.isfinite(one.detach().to("cpu").numpy()).all()
+                for one in outputs
+            ),
             " ".join(str(tuple(one.shape)) for one in outputs),
         )
         page.check(

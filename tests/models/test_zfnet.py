@@ -123,6 +123,14 @@ def test_only_what_the_unit_sees_is_drawn():
     assert max(np.ptp(rows), np.ptp(columns)) < 8  # 3 outputs of pooling, 2 pixels each, and 2
 
 
+def test_images_go_to_the_device_of_the_weights():
+    net, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)), draw(2, 3, 9, 9)
+    wanted = Deconvolution(net).pictures(images, 1)
+    way = Deconvolution(net.to("emulator"))
+    np.testing.assert_allclose(way.pictures(images, 1), wanted, rtol=1e-5, atol=1e-6)
+    assert sorted(way.strongest(images, 1, 2)) == [0, 1]
+
+
 def test_strongest_images_come_first():
     images = np.zeros((5, 1, 4, 4), np.float32)
     images[[3, 1], 0, 2, 2] = [5, 2]
