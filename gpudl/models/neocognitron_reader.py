@@ -100,12 +100,12 @@ def neocognitron(
     source="Fukushima",
     year=1980,
     task="own",
-    training={"lr": 0.1, "schedule": "cosine"},
+    training={"lr": 0.5, "schedule": "cosine"},
 )
 def neocognitron_1980(
     num_classes: int = 10,
-    planes: Sequence[int] = (24, 40, 400),
-    selectivity: Sequence[float] = (2.0, 1.5, 7.0),
+    planes: Sequence[int] = (24, 40, 200),
+    selectivity: Sequence[float] = (2.0, 1.5, 4.0),
     patterns: Sequence[int] = (100, 200, 1200),
 ) -> NeocognitronReader:
     """All three stages of the Neocognitron, the last with more planes, and a linear layer"""

@@ -18,7 +18,6 @@ from gpudl.models.registry import register
 from gpudl.tensor import Tensor
 
 JUDGED = 16  # pixels of an image whose probability given all others is judged
-SHOWN = 64  # hidden units whose weights are drawn
 STEPS = 200  # of Gibbs sampling behind the chains, for samples
 
 
@@ -94,11 +93,6 @@ class GenerativeRBM(nn.RBM):
             pixels = gpudl.arange(apart // 2, self.visible_features, apart)
             found["pseudo_likelihood"] = self.log_pseudo_likelihood(v, pixels).mean()
         return found
-
-    def pictures(self) -> dict[str, Tensor]:
-        """What the first hidden units look for, in [0, 1], 0.5 where a weight is 0."""
-        weight = self.weight[:SHOWN].detach().reshape(-1, *self.image_shape)
-        return {"filters": weight / weight.abs().amax((1, 2, 3), keepdim=True) / 2 + 0.5}
 
     @no_grad()
     def sample(self, count: int, steps: int = STEPS) -> Tensor:
