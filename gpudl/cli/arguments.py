@@ -19,12 +19,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--data",
+        type=filled,
         metavar="NAME|PATH",
         help="data set, folder of images or of .txt files by class, .npz or .txt file "
         f"(default: {default})",
     )
     parser.add_argument(
         "--data-dir",
+        type=filled,
         metavar="DIR",
         help="folder with the files of the data set (default: $GPUDL_DATA, then a download)",
     )
@@ -54,6 +56,14 @@ def _classes(text: str) -> tuple[str, ...]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} has an empty name; give 1,5 for example")
     return names
+
+
+def filled(text: str) -> str:
+    """A text with something in it, for argparse: an unset variable of a shell gives an empty one,
+    which must not stand for the default."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is empty; give a value or leave it away")
+    return text
 
 
 def seconds(text: str) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpudl.cli.arguments import add_device, choose_device, natural, positive
+from gpudl.cli.arguments import add_device, choose_device, filled, natural, positive
 from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
 
@@ -47,7 +47,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=positive, default=3, metavar="N", help="classes shown (default: 3)"
     )
-    parser.add_argument("--out", metavar="DIR", help="for the pictures (default: RUN/predictions)")
+    parser.add_argument(
+        "--out", type=filled, metavar="DIR", help="for the pictures (default: RUN/predictions)"
+    )
     parser.add_argument(
         "--as-is", action="store_true", help="only resize: do not invert, crop or centre"
     )

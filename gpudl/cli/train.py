@@ -33,6 +33,7 @@ from gpudl.cli.arguments import (
     add_data,
     add_device,
     choose_device,
+    filled,
     positive,
     seconds,
 )
@@ -79,7 +80,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
     parser.add_argument(
-        "--out", metavar="RUN", help="folder of the run (default: the next in runs/)"
+        "--out", type=filled, metavar="RUN", help="folder of the run (default: the next in runs/)"
     )
     add_data(parser, "the model's own")
     add_device(parser)

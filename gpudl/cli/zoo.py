@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from gpudl.cli.arguments import add_device, choose_device
+from gpudl.cli.arguments import add_device, choose_device, filled, natural
 from gpudl.cli.table import table
 
 
@@ -20,9 +20,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="a few steps on little data, to see that it works"
     )
     parser.add_argument(
-        "--out", default="docs/zoo", metavar="DIR", help="where to (default: docs/zoo)"
+        "--out", type=filled, default="docs/zoo", metavar="DIR", help="where to (default: docs/zoo)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="(default: 0)")
     add_device(parser)
 
 

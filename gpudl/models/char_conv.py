@@ -55,15 +55,17 @@ class CharConv(nn.Module):
 class SequenceConv(nn.Module):
     """(N, T, features) sequences of vectors -> (N, num_classes) logits; T is any.
 
-    Features of `kernel` steps, features of those, and the largest of each over the sequence. Steps
-    whose first number is PADDING are behind a sequence's end; they are masked in every layer, so
-    the padding changes nothing.
+    Features of `kernel` steps, an odd number, features of those, and the largest of each over the
+    sequence. Steps whose first number is PADDING are behind a sequence's end; they are masked in
+    every layer, so the padding changes nothing.
     """
 
     def __init__(
         self, features: int, num_classes: int, channels: Sequence[int] = (64, 64), kernel: int = 5
     ) -> None:
         super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"SequenceConv: kernel is {kernel}; it must be odd, 3 or 5 say")
         widths = (features, *channels)
         self.convolutions = nn.ModuleList(
             [

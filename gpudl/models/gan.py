@@ -232,6 +232,8 @@ def _small(in_channels: int, image_size: int, num_classes: int, width: int) -> G
     whose work is harder, is the wider one."""
     if image_size % 4:
         raise ValueError(f"dcgan: image_size is {image_size}; it must be a multiple of 4")
+    if width < 2:
+        raise ValueError(f"dcgan: width is {width}; it must be 2 or more")
     start = image_size // 4
     return GAN(
         Generator(64, in_channels, (2 * width, width), start, num_classes),

@@ -32,6 +32,8 @@ class LinearNeurons(nn.Module):
 
     def __init__(self, inputs: int, units: int = 1) -> None:
         super().__init__()
+        if units < 1:
+            raise ValueError(f"LinearNeurons: units is {units}; it must be 1 or more")
         self.weight = nn.Parameter(np.zeros((units, inputs), np.float32), requires_grad=False)
         nn.init.normal_(self.weight)
         self.weight.div_(self.weight.norm(dim=1, keepdim=True))

@@ -66,9 +66,11 @@ class ReadoutSteps:
         self.model = model
         optimizer = make_optimizer(model.readout.parameters())
         self.optimizers: Mapping[str, Any] = {"optimizer": optimizer}
+        self.taught = False  # all features; as long as not, each step asks the device how many
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        if self.model.learn(images):  # the features are not yet what they will be
+        self.taught = self.taught or not self.model.learn(images)
+        if not self.taught:  # the features are not yet what they will be
             with gpudl.no_grad():
                 return {"loss": F.cross_entropy(self.model(images), labels)}
         optimizer = self.optimizers["optimizer"]

@@ -295,3 +295,8 @@ def test_named_models_make_their_steps(name):
     game = net.make_stepper(functools.partial(gpudl.optim.Adam, lr=1e-3))
     losses = game.step(gpudl.rand(4, 1, 28, 28), gpudl.tensor([1, 2, 3, 4]))
     assert np.isfinite([loss.item() for loss in losses.values()]).all()
+
+
+def test_a_net_too_narrow_to_halve_is_refused():
+    with pytest.raises(ValueError, match="width is 1; it must be 2 or more"):
+        gpudl.models.create("dcgan", width=1)

@@ -109,3 +109,8 @@ def test_the_nets_have_a_weight_a_pixel():
         picture = net.pictures()["components"].numpy()
         assert picture.shape == (units, 1, 16, 16)
         assert 0 <= picture.min() <= picture.max() <= 1
+
+
+def test_a_net_without_neurons_is_refused():
+    with pytest.raises(ValueError, match="units is 0; it must be 1 or more"):
+        models.create("sanger_net", units=0)

@@ -175,3 +175,8 @@ def test_the_columns_of_a_digit_are_those_from_its_first_ink_to_its_last():
     found = columns_of(images)
     np.testing.assert_array_equal(found[0], [[0.5, 0], [0, 0], [0, 1], [-1, -1], [-1, -1]])
     np.testing.assert_array_equal(found[1], [[0, 1], *[[-1, -1]] * 4])
+
+
+def test_an_even_window_is_refused():
+    with pytest.raises(ValueError, match="kernel is 4; it must be odd"):
+        TextConv(65, 2, kernel=4)

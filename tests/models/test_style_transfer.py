@@ -68,7 +68,7 @@ def test_any_net_paints_within_black_and_white(name, options, layers, device):
     steps = 20 if device == "cpu" else 2
     painted, history = task.paint(photo, lambda p: optim.Adam(p, lr=0.05), steps, black, white)
     assert len(history) == steps
-    assert sum(history[-1]) < (0.8 if device == "cpu" else 1) * sum(history[0])
+    assert sum(history[-1]) < (0.75 if device == "cpu" else 1) * sum(history[0])
     assert history[0].content == 0
     assert painted.cpu().numpy().min() >= 0
     assert painted.cpu().numpy().max() <= 1
