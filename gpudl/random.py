@@ -14,6 +14,8 @@ absolute, and 5e-7 of the radius sqrt(-2 log u).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -194,3 +196,15 @@ def get_rng_state() -> np.ndarray[Any, np.dtype[np.int64]]:
 def set_rng_state(state: Any) -> None:
     """Put the default generator where get_rng_state told."""
     _default.set_state(state)
+
+
+@contextmanager
+def rng_state(state: Any) -> Iterator[None]:
+    """The default generator draws from the place `state` (see get_rng_state) inside of the `with`
+    block, and goes on behind it as if there had been none."""
+    before = get_rng_state()
+    set_rng_state(state)
+    try:
+        yield
+    finally:
+        set_rng_state(before)

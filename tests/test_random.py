@@ -213,3 +213,15 @@ def test_constructors_against_numpy():
         gpudl.arange(0, 3, 0)
     with pytest.raises(ValueError, match="negative extent"):
         gpudl.zeros(-1)
+
+
+def test_draws_of_a_block_leave_the_others_as_they_were():
+    gpudl.manual_seed(3)
+    plain = [gpudl.rand(4).tolist() for _ in range(2)]
+    gpudl.manual_seed(3)
+    found = [gpudl.rand(4).tolist()]
+    with random.rng_state((3, 1, 0)):
+        other = gpudl.rand(4).tolist()
+    found.append(gpudl.rand(4).tolist())
+    assert found == plain
+    assert other not in plain

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from gpudl import random
 from gpudl.autograd import no_grad
 from gpudl.nn.utils import clip_grad_norm_
 from gpudl.train.metrics import Evaluation, class_logits, evaluate
 
 AUXILIARY = 0.3
+JUDGING = (0, 1, 0)  # seed, stream and offset of draws while judging; a training's stream is 0
 Batch = tuple[Any, ...]
 Between = Callable[[], None]
 
@@ -108,11 +110,15 @@ class Supervised(Objective):
 
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
-    """Without gradients and in evaluation mode; the model's own mode is put back after."""
+    """Without gradients and in evaluation mode; the model's own mode is put back after.
+
+    What is drawn is the same every time, so that a model whose loss draws (a VAE's code) is judged
+    alike during a training and later, and the numbers of a training do not move on.
+    """
     was_training = model.training
     model.eval()
     try:
-        with no_grad():
+        with no_grad(), random.rng_state(JUDGING):
             yield
     finally:
         model.train(was_training)

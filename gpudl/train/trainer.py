@@ -164,9 +164,13 @@ class Trainer:
 
     def _evaluate(self) -> Evaluation | Scores:
         self.test.set_epoch(0)
-        return self.objective.evaluate(
-            self.model, self.test, lambda: self._call("on_evaluation_step")
-        )
+        training = random.get_rng_state()
+
+        def between() -> None:
+            with random.rng_state(training):  # what a checkpoint made here has to keep
+                self._call("on_evaluation_step")
+
+        return self.objective.evaluate(self.model, self.test, between)
 
     def read(self) -> None:
         """Bring the losses and counts of the latest steps from the device into `totals`."""
