@@ -48,8 +48,7 @@ def alexnet(page: Page) -> None:
     page.image(
         "filters",
         page.grid(net.features[0].weight.detach().to("cpu").numpy(), 16, 10),
-        "The 32 filters of the first layer, 3x3 pixels of three colours: edges and colours, as in "
-        "figure 3 of the paper.",
+        "The 32 filters of the first layer, 3x3 pixels of three colours.",
     )
     answers(page, net, data)
     ablations(page, net, data)
