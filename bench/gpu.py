@@ -217,6 +217,8 @@ def environment() -> dict[str, str]:
 
 
 def main() -> int:
+    # Shells start background jobs without interrupts; the stages would inherit that and be killed.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
     parser.add_argument(

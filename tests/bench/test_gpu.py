@@ -90,6 +90,14 @@ def test_a_stage_that_takes_too_long_may_write_before_it_is_ended(machine, monke
     assert "written" in log.read_text()
 
 
+def test_the_same_as_a_background_job_which_shells_start_without_interrupts(machine, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        test_a_stage_that_takes_too_long_may_write_before_it_is_ended(machine, monkeypatch)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_what_ignores_the_interrupt_is_killed(monkeypatch):
     monkeypatch.setattr(gpu, "GRACE", 0.2)
     deaf = python(
