@@ -7,9 +7,9 @@
 (64, 1, 28, 28)
 """
 
-from . import transforms
-from .classes import OfClasses, class_names, find_labels
-from .dataset import (
+from gpudl.data import transforms
+from gpudl.data.classes import OfClasses, class_names, find_labels
+from gpudl.data.dataset import (
     ArrayDataset,
     Dataset,
     ImageDataset,
@@ -18,11 +18,11 @@ from .dataset import (
     random_split,
     stratified_split,
 )
-from .errors import DataError
-from .labelled_text import LabelledTexts, forgeries, load_texts
-from .loader import Loader
-from .registry import Info, Request, Split, info, load, names, register
-from .text import Streams, TextDataset
+from gpudl.data.errors import DataError
+from gpudl.data.labelled_text import LabelledTexts, forgeries, load_texts
+from gpudl.data.loader import Loader
+from gpudl.data.registry import Info, Request, Split, info, load, names, register
+from gpudl.data.text import Streams, TextDataset
 
 __all__ = [
     "ArrayDataset",

@@ -6,8 +6,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import damaged
-from .files import DataFile, opened
+from gpudl.data.errors import damaged
+from gpudl.data.files import DataFile, opened
 
 SLACK = 1 << 20  # bytes allowed for the members that nobody asked for
 

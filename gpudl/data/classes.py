@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .dataset import Array, Dataset, Indices, Subset
-from .errors import DataError
+from gpudl.data.dataset import Array, Dataset, Indices, Subset
+from gpudl.data.errors import DataError
 
 MOST_NAMED = 20  # classes in a message
 

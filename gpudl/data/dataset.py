@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .shuffle import permutation
+from gpudl.data.shuffle import permutation
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError, damaged
+from gpudl.data.errors import DataError, damaged
 
 GZIP_MAGIC = b"\x1f\x8b"
 # Deflate spends at least two bits on a match of 258 bytes (RFC 1951, 3.2.5), hence never shrinks

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .dataset import Dataset, Indices, Subset, channel_statistics
-from .errors import DataError, damaged
-from .files import regular_size
-from .registry import Split, hold_out
-from .transforms import Size
+from gpudl.data.dataset import Dataset, Indices, Subset, channel_statistics
+from gpudl.data.errors import DataError, damaged
+from gpudl.data.files import regular_size
+from gpudl.data.registry import Split, hold_out
+from gpudl.data.transforms import Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")

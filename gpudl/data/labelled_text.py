@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .dataset import ArrayDataset, Indices
-from .errors import DataError
-from .registry import Split, hold_out
-from .text import Codes, TextDataset, decode, encode, read_text
+from gpudl.data.dataset import ArrayDataset, Indices
+from gpudl.data.errors import DataError
+from gpudl.data.registry import Split, hold_out
+from gpudl.data.text import Codes, TextDataset, decode, encode, read_text
 
 SHORTEST, LONGEST = 10, 80  # characters of a forgery
 CONTEXT = 2  # characters that the forger looks at

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..device import device as find_device
-from ..tensor import Tensor
-from .dataset import Dataset, Indices
-from .prefetch import Prefetch
-from .shuffle import augmentation_rng, check_seed, permutation
-from .transforms import Transform
+from gpudl.data.dataset import Dataset, Indices
+from gpudl.data.prefetch import Prefetch
+from gpudl.data.shuffle import augmentation_rng, check_seed, permutation
+from gpudl.data.transforms import Transform
+from gpudl.device import device as find_device
+from gpudl.tensor import Tensor
 
 Batch = tuple[Any, ...]
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import damaged
-from .files import opened
+from gpudl.data.errors import damaged
+from gpudl.data.files import opened
 
 SIDE = 32
 RECORD = 1 + 3 * SIDE * SIDE

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..pickles import Call, Function, RefusedError, read
-from .errors import damaged
+from gpudl.data.errors import damaged
+from gpudl.pickles import Call, Function, RefusedError, read
 
 RECONSTRUCT, NDARRAY, DTYPE = "numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"
 

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .dataset import Dataset, ImageDataset, Indices, stratified_split
-from .errors import DataError, NoImagesError
-from .resized import Resized
-from .shuffle import check_seed
-from .transforms import Size, resize
+from gpudl.data.dataset import Dataset, ImageDataset, Indices, stratified_split
+from gpudl.data.errors import DataError, NoImagesError
+from gpudl.data.resized import Resized
+from gpudl.data.shuffle import check_seed
+from gpudl.data.transforms import Size, resize
 
 HELD_OUT = 0.2  # of each class, where there is no published test part
 AT_ONCE = 1 << 28  # numbers that are resized when they are read; of more, each batch on its way
@@ -138,15 +138,15 @@ def load(
         found = info(name)
         return _resized(found.read(found, request), size)
     if path.suffix == ".npz":
-        from .npz import load_npz
+        from gpudl.data.npz import load_npz
 
         return _resized(load_npz(path, seed=request.seed), size)
     if path.suffix == ".txt":
-        from .text import load_text
+        from gpudl.data.text import load_text
 
         return _resized(load_text(path), size)
     if str(name) and path.is_dir():
-        from .folder import load_folder
+        from gpudl.data.folder import load_folder
 
         return load_folder(path, size=size, seed=request.seed)
     if str(name) and (path.exists() or path.name != str(name)):
@@ -191,7 +191,7 @@ def _resize_part(part: Dataset, size: Size) -> Dataset:
 
 def _infos() -> dict[str, Info]:
     """All data sets, after importing every module of the package `sets`."""
-    from . import sets
+    from gpudl.data import sets
 
     for module in pkgutil.iter_modules(sets.__path__, f"{sets.__name__}."):
         importlib.import_module(module.name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .dataset import Array, Dataset, Indices
-from .transforms import resize
+from gpudl.data.dataset import Array, Dataset, Indices
+from gpudl.data.transforms import resize
 
 
 class Resized(Dataset):

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpudl.data.errors import DataError
 from gpudl.files import cache_folder
-
-from .errors import DataError
 
 ENVIRONMENT = "GPUDL_DATA"
 

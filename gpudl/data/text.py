@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .dataset import Array, Dataset, Indices
-from .errors import DataError, damaged
-from .registry import Split
+from gpudl.data.dataset import Array, Dataset, Indices
+from gpudl.data.errors import DataError, damaged
+from gpudl.data.registry import Split
 
 WINDOW = 64  # characters
 TRAIN_SHARE = 0.9  # the beginning of a text

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..archive import read_members
-from ..dataset import ImageDataset
-from ..errors import damaged
-from ..files import check_labels, opened
-from ..packed import unpack_images
-from ..pickles import read_pickle
-from ..registry import Info, Request, Split, register
-from ..sources import Layout, Remote, Source
+from gpudl.data.archive import read_members
+from gpudl.data.dataset import ImageDataset
+from gpudl.data.errors import damaged
+from gpudl.data.files import check_labels, opened
+from gpudl.data.packed import unpack_images
+from gpudl.data.pickles import read_pickle
+from gpudl.data.registry import Info, Request, Split, register
+from gpudl.data.sources import Layout, Remote, Source
 
 SHAPE = (3, 32, 32)
 VALUES = 3 * 32 * 32

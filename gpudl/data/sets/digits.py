@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dataset import ImageDataset, channel_statistics
-from ..errors import DataError
-from ..registry import Info, Request, Split, hold_out, register
-from ..transforms import resize
+from gpudl.data.dataset import ImageDataset, channel_statistics
+from gpudl.data.errors import DataError
+from gpudl.data.registry import Info, Request, Split, hold_out, register
+from gpudl.data.transforms import resize
 
 GREATEST = 16  # of the 8x8 pixels: each counts the dark ones in a 4x4 block of the scan
 SIZE = 28  # that of MNIST, so that models fit both

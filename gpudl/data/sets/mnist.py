@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset import ImageDataset
-from ..errors import damaged
-from ..files import check_labels
-from ..idx import read_idx
-from ..registry import Info, Request, Split, register
-from ..sources import Layout, Remote, Source
+from gpudl.data.dataset import ImageDataset
+from gpudl.data.errors import damaged
+from gpudl.data.files import check_labels
+from gpudl.data.idx import read_idx
+from gpudl.data.registry import Info, Request, Split, register
+from gpudl.data.sources import Layout, Remote, Source
 
 SIDE = 28
 MOST = 60000  # images in one file

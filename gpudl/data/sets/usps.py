@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset import ImageDataset
-from ..errors import damaged
-from ..files import check_labels, opened
-from ..registry import Info, Request, Split, register
-from ..sources import Layout, Remote, Source
+from gpudl.data.dataset import ImageDataset
+from gpudl.data.errors import damaged
+from gpudl.data.files import check_labels, opened
+from gpudl.data.registry import Info, Request, Split, register
+from gpudl.data.sources import Layout, Remote, Source
 
 SIDE = 16
 COLUMNS = 1 + SIDE * SIDE
