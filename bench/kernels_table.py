@@ -233,7 +233,7 @@ def number(value: float) -> str:
 def predictions(
     suite: str, work: Any, dtype: str, found: dict[tuple[str, ...], Any]
 ) -> Iterator[Prediction]:
-    from gpudl.machine import H100
+    from gpudl.core.machine import H100
 
     nominal = H100._replace(launch=0)
     reached = nominal._replace(
@@ -257,8 +257,8 @@ def predictions(
 
 def algorithm_on_cuda(work: Any, direction: str, dtype: str) -> str | None:
     """The kernel that an H100 would run; None where none takes the inputs."""
+    from gpudl.core.machine import H100
     from gpudl.device import device
-    from gpudl.machine import H100
 
     op, specs = work.op, work.specs(dtype)
     emulator: Any = device("emulator")  # has the same kernels
@@ -274,7 +274,7 @@ def algorithm_on_cuda(work: Any, direction: str, dtype: str) -> str | None:
 def predict(work: Any, direction: str, algorithm: str, dtype: str) -> float | None:
     """What the operator itself predicts, tiles and waves included; of all gradients only together,
     so not of one of them."""
-    from gpudl.machine import H100
+    from gpudl.core.machine import H100
 
     if direction not in ("forward", "backward"):
         return None

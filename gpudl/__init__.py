@@ -5,13 +5,12 @@ from typing import Any as _Any
 
 from gpudl import ops as _ops
 from gpudl.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from gpudl.choice import (
+from gpudl.core.choice import (
     are_deterministic_algorithms_enabled,
     tune,
     use_deterministic_algorithms,
 )
-from gpudl.device import device
-from gpudl.dtypes import (
+from gpudl.core.dtypes import (
     double,
     float16,
     float32,
@@ -24,13 +23,14 @@ from gpudl.dtypes import (
     long,
     uint8,
 )
-from gpudl.random import (
+from gpudl.core.random import (
     Generator,
     get_rng_state,
     initial_seed,
     manual_seed,
     set_rng_state,
 )
+from gpudl.device import device
 from gpudl.tensor import Tensor, from_numpy, tensor
 
 globals().update(_ops.functions("gpudl"))
@@ -39,7 +39,7 @@ __version__: str = "0.1.0"
 
 # Loaded when first used, so that `import gpudl` stays quick.
 _LAZY: dict[str, str] = {
-    "bfloat16": "gpudl.dtypes",
+    "bfloat16": "gpudl.core.dtypes",
     "explain": "gpudl.explanation",
     "load": "gpudl.interop.safetensors",
     "save": "gpudl.interop.safetensors",

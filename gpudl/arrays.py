@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import dtypes
+from gpudl.core import dtypes
+from gpudl.core.op import Array
 from gpudl.device import Device, MetaArray, cpu, meta
 from gpudl.device import device as device_of
-from gpudl.op import Array
 
 
 def place_of(data: Any) -> Device:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd import Node, check_gradient, is_grad_enabled, no_grad, whole
+from gpudl.core.op import Array, is_floating
 from gpudl.device import Device
-from gpudl.op import Array, is_floating
 from gpudl.tensor import Tensor
 
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 
 from gpudl.autograd import grad, no_grad
-from gpudl.choice import Candidate, median_seconds
+from gpudl.core.choice import Candidate, median_seconds
+from gpudl.core.op import Op, Spec
 from gpudl.device import Cpu, Device, NativeDevice
-from gpudl.op import Op, Spec
 from gpudl.tensor import Tensor
 
 Specs = tuple[Spec | None, ...]

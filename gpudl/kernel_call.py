@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpudl.choice import Candidate
-from gpudl.op import Array, Op, Spec
+from gpudl.core.choice import Candidate
+from gpudl.core.op import Array, Op, Spec
 
 if TYPE_CHECKING:
     from gpudl.devices.native import NativeDevice

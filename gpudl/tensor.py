@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import autograd, dtypes, views
+from gpudl import autograd, views
 from gpudl.autograd import OpNode
+from gpudl.core import dtypes
+from gpudl.core.op import Array, Op, Plan
 from gpudl.device import Device, MetaArray, cpu
-from gpudl.op import Array, Op, Plan
 from gpudl.tensor_class import Tensor as Tensor
 from gpudl.views import View
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gpudl import autograd, dtypes
+from gpudl import autograd
+from gpudl.core import dtypes
+from gpudl.core.op import Array, Case, Op, Spec
 from gpudl.device import MetaArray
-from gpudl.op import Array, Case, Op, Spec
 
 if TYPE_CHECKING:
     from gpudl.tensor import Tensor

@@ -9,10 +9,10 @@ import pytest
 
 import gpudl
 import gpudl.nn.functional as F
-from gpudl.choice import Choices, choices
+from gpudl.core.choice import Choices, choices
+from gpudl.core.machine import A100, H100, machine_of
+from gpudl.core.op import Bounded
 from gpudl.device import NativeDevice, device
-from gpudl.machine import A100, H100, machine_of
-from gpudl.op import Bounded
 from gpudl.ops.linear import LinearOp
 from gpudl.ops.matmul import MatmulOp
 from tests.ops.harness import EMULATOR_MISSING

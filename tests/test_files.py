@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpudl.files import replacing, write_bytes
+from gpudl.core.files import replacing, write_bytes
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(tmp_path):

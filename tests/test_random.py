@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl import random
+from gpudl.core import random
 from gpudl.nn import functional as F
 from gpudl.ops.random import DropoutOp, NormalFillOp, UniformFillOp
 from gpudl.tensor import Tensor, apply

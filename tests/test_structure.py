@@ -10,14 +10,13 @@ from types import FunctionType
 import pytest
 
 import gpudl  # noqa: F401 (registers all operators)
-from gpudl.op import OPS
+from gpudl.core.op import OPS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Parts of the package, lowest first; parts of one line do not know each other.
 PYTHON_LAYERS = [
-    ("_native", "_methods", "dtypes", "files", "machine", "pickles", "random"),
-    ("op", "choice"),
+    ("_native", "_methods", "core", "pickles"),
     ("device",),
     ("tensor",),
     ("ops", "explanation"),

@@ -1,6 +1,6 @@
 // Philox4x32-10: four random words from a 128-bit counter and a 64-bit key, without state.
 // Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
-// gpudl/random.py is the same for NumPy; both give the same bits.
+// gpudl/core/random.py is the same for NumPy; both give the same bits.
 #pragma once
 #include <cstdint>
 

@@ -1,5 +1,5 @@
 // Uniform and normal numbers from random words, with the same bits on every device: only operations that IEEE 754
-// rounds the same everywhere, and none that a compiler may fuse. gpudl/random.py holds the same steps for NumPy.
+// rounds the same everywhere, and none that a compiler may fuse. gpudl/core/random.py holds the same steps for NumPy.
 #pragma once
 #include <cstdint>
 

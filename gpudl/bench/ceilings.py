@@ -10,9 +10,9 @@ from gpudl.bench import theirs
 from gpudl.bench.ours import Ours, algorithms
 from gpudl.bench.timing import Clock, Loop, in_turns
 from gpudl.bench.workload import Workload
-from gpudl.choice import tune
+from gpudl.core.choice import tune
+from gpudl.core.op import Cost
 from gpudl.device import Device
-from gpudl.op import Cost
 from gpudl.ops.matmul import MatmulOp
 
 COPIED = {"cuda": 1 << 30, "cpu": 1 << 27, "emulator": 1 << 20}  # bytes

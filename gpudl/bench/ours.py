@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpudl.bench.workload import Workload
+from gpudl.core.op import Array, Op, Spec
 from gpudl.device import Device, NativeDevice
 from gpudl.kernel_call import arrange
-from gpudl.op import Array, Op, Spec
 
 Arrays = tuple[Any, ...]
 

@@ -48,7 +48,7 @@ def dumps(content: Mapping[str, Any]) -> str:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    from gpudl.files import write_text
+    from gpudl.core.files import write_text
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, dumps(content))

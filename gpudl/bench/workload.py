@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpudl.dtypes import dtype_of
-from gpudl.op import Array, Cost, Op, Spec, is_floating
+from gpudl.core.dtypes import dtype_of
+from gpudl.core.op import Array, Cost, Op, Spec, is_floating
 
 Call = Callable[[], Any]
 Row = dict[str, Any]  # a result, as it is written to a file

@@ -120,7 +120,7 @@ def chosen_suites(words: list[str]) -> tuple[str, ...]:
 
 def run_tune(words: list[str], options: argparse.Namespace) -> int:
     """Meet the suites' inputs with tuning on; what was found is kept for `gpudl.tune()`."""
-    from gpudl.choice import choices, tune
+    from gpudl.core.choice import choices, tune
     from gpudl.device import NativeDevice
     from gpudl.device import device as find_device
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpudl.core.files import cache_folder
 from gpudl.data.errors import DataError
-from gpudl.files import cache_folder
 
 ENVIRONMENT = "GPUDL_DATA"
 

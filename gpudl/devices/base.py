@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Op, Spec
+from gpudl.core.op import Array, Op, Spec
 
 
 class Entered(_local):

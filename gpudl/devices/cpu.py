@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.core.op import Array, Op, Spec
 from gpudl.devices.base import Device, quietly
-from gpudl.op import Array, Op, Spec
 
 
 class Cpu(Device):

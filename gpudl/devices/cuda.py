@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpudl import _native
+from gpudl.core.machine import Machine, machine_of
+from gpudl.core.op import Array, Op
 from gpudl.devices.native import NativeDevice, build_of
-from gpudl.machine import Machine, machine_of
-from gpudl.op import Array, Op
 
 
 class Cuda(NativeDevice):

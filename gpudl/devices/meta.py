@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpudl.core.op import Array, Op, Spec
 from gpudl.devices.base import Device
-from gpudl.op import Array, Op, Spec
 
 
 class MetaArray(NamedTuple):

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl.choice import Candidate, choices, median_seconds
+from gpudl.core.choice import Candidate, choices, median_seconds
+from gpudl.core.machine import H100, Machine
+from gpudl.core.op import Array, Op, Spec, is_floating
 from gpudl.devices.base import Device, quietly
 from gpudl.kernel_call import KernelCall, channels_first, channels_last
-from gpudl.machine import H100, Machine
-from gpudl.op import Array, Op, Spec, is_floating
 
 Specs = tuple[Spec | None, ...]
 

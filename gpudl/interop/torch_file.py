@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
-from gpudl.dtypes import dtype_of
+from gpudl.core.dtypes import dtype_of
 from gpudl.pickles import Function, RefusedError, read
 
 Array = np.ndarray[Any, Any]

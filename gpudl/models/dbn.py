@@ -11,9 +11,9 @@ import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd import no_grad
+from gpudl.core.random import Generator
 from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
 from gpudl.models.registry import register
-from gpudl.random import Generator
 from gpudl.tensor import Tensor
 
 

@@ -17,7 +17,7 @@ import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd import no_grad
-from gpudl.random import Generator
+from gpudl.core.random import Generator
 from gpudl.tensor import Tensor
 
 LARGEST = 20  # units whose states are counted through: a million states

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import random
-from gpudl.op import Array
-from gpudl.random import Generator
+from gpudl.core import random
+from gpudl.core.op import Array
+from gpudl.core.random import Generator
 from gpudl.tensor import Tensor
 
 

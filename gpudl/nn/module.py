@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gpudl import dtypes
 from gpudl.autograd import HookHandle, no_grad
+from gpudl.core import dtypes
+from gpudl.core.op import Array, is_floating
 from gpudl.device import MetaArray
 from gpudl.device import device as device_of
-from gpudl.op import Array, is_floating
 from gpudl.tensor import Tensor
 
 __all__ = ["Module", "Parameter"]

@@ -8,8 +8,8 @@ from typing import Any
 import gpudl
 import gpudl.nn.functional as F
 from gpudl.autograd import no_grad
+from gpudl.core.random import Generator
 from gpudl.nn.module import Module, Parameter
-from gpudl.random import Generator
 from gpudl.tensor import Tensor
 
 __all__ = ["RBM"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpudl.op import Case
+from gpudl.core.op import Case
 from gpudl.ops.conv_base import Size
 
 

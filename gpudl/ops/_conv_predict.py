@@ -30,7 +30,7 @@ from gpudl.ops import gemm_cost
 from gpudl.ops.gemm_cost import gemm_workspace
 
 if TYPE_CHECKING:
-    from gpudl.machine import Machine
+    from gpudl.core.machine import Machine
     from gpudl.ops.conv_base import Windowed
 
 LARGE, SMALL = (128, 128, 8), (32, 32, 16)  # tiles (BM, BN, BK) of csrc/prim/gemm_simt.h

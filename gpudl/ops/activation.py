@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Spec, public, require
+from gpudl.core.op import Array, Case, Spec, public, require
 from gpudl.ops.activation_base import NO_NAN, Activation, normal, run
 from gpudl.ops.quick_numpy import in_pieces
 from gpudl.tensor import Tensor

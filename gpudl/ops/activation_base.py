@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require_float
 from gpudl.ops.matmul import draw_bfloat16
 from gpudl.ops.quick_numpy import in_pieces, quick
 from gpudl.tensor import Tensor, apply

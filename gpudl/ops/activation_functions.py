@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpudl.op import public
+from gpudl.core.op import public
 from gpudl.ops import activation_smooth as ops
 from gpudl.ops.activation_base import run
 from gpudl.tensor import Tensor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Spec, require
+from gpudl.core.op import Array, Case, Spec, require
 from gpudl.ops.activation_base import NO_NAN, Activation, normal
 from gpudl.ops.erf import normal_integral, normal_integral_float32
 from gpudl.ops.quick_numpy import in_pieces

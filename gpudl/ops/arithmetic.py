@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Case, Spec, is_floating, public
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Spec, is_floating, public
 from gpudl.ops.elementwise_base import Binary, Number, Unary, fixed, in_place, operands
 from gpudl.tensor import Tensor, apply
 

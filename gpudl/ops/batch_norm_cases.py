@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpudl.op import Case
+from gpudl.core.op import Case
 
 if TYPE_CHECKING:
     from gpudl.ops.batch_norm import BatchNormOp

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Op, Spec, require, require_float
+from gpudl.core.op import Array, Case, Op, Spec, require, require_float
 
 IGNORED = -100
 LOSS_PARTS = 1024  # floats of scratch memory of a reduced loss (prim/class_loss.h)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 
 
 def draws(*shape: int, scale: float = 1) -> Any:

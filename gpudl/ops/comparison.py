@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Case, Spec, public
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Spec, public
 from gpudl.ops.elementwise_base import Binary, Number, Unary, fixed, operands, uniform
 from gpudl.tensor import Tensor, apply
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Case, Cost, Spec, require, require_float
+from gpudl.core.op import Case, Cost, Spec, require, require_float
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv_arguments import Number, Padding, windows

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gpudl.machine import Machine
-from gpudl.op import Array, Op, Spec, require
+from gpudl.core.machine import Machine
+from gpudl.core.op import Array, Op, Spec, require
 from gpudl.ops.gemm_cost import gemm_workspace
 
 Size = tuple[int, ...]  # one number for each spatial axis

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Spec, public, require
+from gpudl.core.op import Array, Case, Cost, Spec, public, require
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv import Conv2dOp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gpudl.op import Case, Cost, Spec, require, require_float
+from gpudl.core.op import Case, Cost, Spec, require, require_float
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv_arguments import Number, Padding, each, windows

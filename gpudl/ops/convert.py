@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import dtypes
 from gpudl.autograd import Node, is_grad_enabled
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Op, Spec, is_floating, public
 from gpudl.device import Device, MetaArray
 from gpudl.device import device as device_of
-from gpudl.op import Case, Op, Spec, is_floating, public
 from gpudl.ops.elementwise_base import normal
 from gpudl.ops.shape import expand, reshape
 from gpudl.tensor import Tensor, apply

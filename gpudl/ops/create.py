@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.core.op import public
 from gpudl.device import MetaArray, chosen
-from gpudl.op import public
 from gpudl.ops.random import NormalFillOp, UniformFillOp, fill, randint, shape_of
 from gpudl.tensor import Tensor
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Spec, is_floating, public, require
+from gpudl.core.op import Array, Case, Cost, Spec, is_floating, public, require
 from gpudl.ops.class_loss_base import IGNORED, ClassLoss, logits, reduction_fields, rows
 from gpudl.ops.cross_entropy_probabilities import CrossEntropyProbabilitiesOp
 from gpudl.tensor import Tensor, apply

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.class_loss_base import LOSS_PARTS, logits
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from gpudl.op import public
+from gpudl.core.op import public
+from gpudl.core.random import Generator
 from gpudl.ops.create import ones
 from gpudl.ops.random import dropout
 from gpudl.ops.ranks import each_rank
-from gpudl.random import Generator
 from gpudl.tensor import Tensor
 
 SELU_LOWEST = -1.7580993408473766  # -scale*alpha of SELU, which its negative branch tends to

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpudl.op import public
+from gpudl.core.op import public
 from gpudl.tensor import Tensor
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Case, Op, Spec, is_floating, public
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Op, Spec, is_floating, public
 from gpudl.ops.comparison import maximum, minimum
 from gpudl.ops.elementwise_base import Number, Unary, fixed, in_place, uniform
 from gpudl.tensor import Tensor, apply

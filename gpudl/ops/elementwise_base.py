@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Array, Case, Op, Spec, is_floating, public
+from gpudl.core import dtypes
+from gpudl.core.op import Array, Case, Op, Spec, is_floating, public
 from gpudl.tensor import Tensor
 
 Number = bool | int | float

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd import is_grad_enabled
-from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.segments import sum_repeated
 from gpudl.ops.sorting import SortOp
 from gpudl.tensor import Tensor, apply

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import random
-from gpudl.op import Case, Spec, public, require, require_float
+from gpudl.core import random
+from gpudl.core.op import Case, Spec, public, require, require_float
+from gpudl.core.random import Generator
 from gpudl.ops.gemm_cost import gemm_workspace
 from gpudl.ops.matmul import Product, draw
 from gpudl.ops.random import COUNTER, check_counter, counter_on, uniform_like
-from gpudl.random import Generator
 from gpudl.tensor import Tensor, apply
 
 

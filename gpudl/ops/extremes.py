@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Case, Op, Spec, public
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Op, Spec, public
 from gpudl.ops.comparison import maximum, minimum
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.reduction import Dim, Reduction, dims_of, kept_shape

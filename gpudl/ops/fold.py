@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Op, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Op, Spec, public, require, require_float
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.pool_base import Ints, Size, each_axis
 from gpudl.tensor import Tensor, apply

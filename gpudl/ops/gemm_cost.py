@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from gpudl.machine import H100, Machine
+from gpudl.core.machine import H100, Machine
 
 TILE = 64  # rows and columns of the tiles that small products are cut into
 SHORTEST_PIECE = 128  # of k

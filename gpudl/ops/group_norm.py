@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.batch_norm import along, batch_norm, values_per_channel
 from gpudl.tensor import Tensor, apply
 

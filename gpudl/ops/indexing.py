@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Array, Case, Op, Spec, public
+from gpudl.core import dtypes
+from gpudl.core.op import Array, Case, Op, Spec, public
 from gpudl.ops.elementwise_base import (
     Number,
     broadcast_shapes,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.pool_adaptive import (
     adaptive_avg_pool1d,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Case, Op, Spec, public, require
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Op, Spec, public, require
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.shape import axis_of
 from gpudl.tensor import Tensor, apply

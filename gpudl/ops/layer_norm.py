@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.tensor import Tensor, apply
 
 PARTS = 512  # blocks of threads that share the gradients of weight and bias, at most

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.moments import norm
 from gpudl.tensor import Tensor, apply
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.pool_base import Ints, Size, batched, each_axis, unbatched
 from gpudl.tensor import Tensor, apply
 

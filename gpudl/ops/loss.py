@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Case, Spec, require
+from gpudl.core.op import Case, Spec, require
 from gpudl.ops.elementwise import sign_of
 from gpudl.ops.loss_base import Difference, PairLoss, by_hand
 

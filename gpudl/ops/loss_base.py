@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.quick_numpy import in_pieces, quick, sum_in_pieces
 
 PARTS = 1024  # floats of scratch memory of a sum (prim/map_sum.h)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case
+from gpudl.core.op import Array, Case
 from gpudl.ops.loss_base import ElementLoss, by_hand
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from gpudl.op import public
+from gpudl.core.op import public
 from gpudl.ops import loss as ops
 from gpudl.ops.activation import relu
 from gpudl.ops.class_loss_base import reduction_fields

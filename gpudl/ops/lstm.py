@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Spec, public
+from gpudl.core.op import Array, Case, Spec, public
 from gpudl.ops.recurrent_base import RecurrentSequence, sigmoid
 from gpudl.tensor import Tensor, apply
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl.op import Case, public
+from gpudl.core.op import Case, public
 from gpudl.ops.elementwise_base import fixed
 from gpudl.ops.reduction import Dim, Reduction, kept_shape, reduce
 from gpudl.tensor import Tensor

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Case
+from gpudl.core.op import Case
 from gpudl.ops.optimizer_base import Update, decayed, root
 
 

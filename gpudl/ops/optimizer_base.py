@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl.op import Case, Cost, Op, Spec, require, require_float
+from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 
 CHUNK = 1 << 16  # elements that the NumPy form works on at a time: they stay in the cache
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Case, Cost, Op, Spec, public, require
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Cost, Op, Spec, public, require
 from gpudl.ops.elementwise_base import Number, fixed, normal
 from gpudl.tensor import Tensor, apply
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpudl.op import Op, public
+from gpudl.core.op import Op, public
 from gpudl.ops.pool_average import AvgPoolOp, LpPoolOp
 from gpudl.ops.pool_base import Size, batched, each_axis, sliding_fields, unbatched
 from gpudl.ops.pool_max import MaxPoolIndicesOp, MaxPoolOp

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpudl.op import Op
+from gpudl.core.op import Op
 from gpudl.ops.pool import max_with_indices
 from gpudl.ops.pool_average import AdaptiveAvgPoolOp, AvgPoolOp
 from gpudl.ops.pool_base import Ints, batched, unbatched

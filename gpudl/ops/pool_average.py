@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Spec, require
+from gpudl.core.op import Array, Case, Spec, require
 from gpudl.ops.pool_base import Adaptive, Ints, Pool, Sliding
 from gpudl.ops.pool_cases import adaptive_cases, drawn, refused_cases, window_cases
 

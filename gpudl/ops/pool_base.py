@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Cost, Op, Spec, require, require_float
+from gpudl.core.op import Array, Cost, Op, Spec, require, require_float
 from gpudl.tensor import Tensor
 
 Ints = tuple[int, ...]

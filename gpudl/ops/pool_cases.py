@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case
+from gpudl.core.op import Array, Case
 
 Ints = tuple[int, ...]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Op, Spec, require, require_float
+from gpudl.core.op import Array, Case, Op, Spec, require, require_float
 from gpudl.ops.pool_base import MOST_ELEMENTS, Ints
 
 

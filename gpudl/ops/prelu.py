@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.activation import leaky_relu
 from gpudl.ops.activation_base import normal
 from gpudl.ops.activation_functions import sigmoid

@@ -1,5 +1,5 @@
 """Random fills, Bernoulli draws and dropout, with the same bits on every device; see
-gpudl.random."""
+gpudl.core.random."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import random
+from gpudl.core import random
+from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.random import Generator
 from gpudl.device import chosen
-from gpudl.op import Case, Cost, Op, Spec, public, require, require_float
-from gpudl.random import Generator
 from gpudl.tensor import Tensor, apply
 
 INT64 = np.dtype(np.int64)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl.machine import H100, Machine
-from gpudl.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.core.machine import H100, Machine
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.matmul import gemm_workspace
 
 # Numbers of csrc/prim/recurrent_persistent.h.

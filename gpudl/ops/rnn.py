@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Case, Spec, public, require
+from gpudl.core.op import Case, Spec, public, require
 from gpudl.ops.recurrent_base import RecurrentSequence
 from gpudl.tensor import Tensor, apply
 

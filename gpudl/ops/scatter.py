@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, Case, Op, Spec, public
+from gpudl.core.op import Array, Case, Op, Spec, public
 from gpudl.ops.elementwise_base import (
     Number,
     fixed,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array
+from gpudl.core.op import Array
 
 
 def sum_repeated(xp: Any, values: Array, index: Array, extent: int) -> Array:

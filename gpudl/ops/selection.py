@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import public
+from gpudl.core.op import public
 from gpudl.ops.indexing import index_select, where
 from gpudl.ops.matmul import matmul
 from gpudl.ops.scatter import scatter_add

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gpudl.core.op import Case, Op, Spec, public, require
 from gpudl.device import MetaArray
-from gpudl.op import Case, Op, Spec, public, require
 from gpudl.ops.elementwise_base import normal, unbroadcast
 from gpudl.tensor import Tensor, apply
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from gpudl.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.quick_numpy import row_blocks, row_max, row_sum
 from gpudl.tensor import Tensor, apply
 

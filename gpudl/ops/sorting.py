@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpudl import dtypes
-from gpudl.op import Case, Op, Spec, is_floating, public, require
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Op, Spec, is_floating, public, require
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.segments import flat_index
 from gpudl.ops.shape import axis_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.op import Array, public
+from gpudl.core.op import Array, public
 from gpudl.ops.elementwise_base import number
 from gpudl.ops.indexing import Cut, IndexPutOp, SliceOp, TakeOp, check_range
 from gpudl.tensor import Tensor, apply

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.core.op import Array, Spec
 from gpudl.device import Device, NativeDevice
 from gpudl.kernel_call import channels_first, channels_last, is_dense
-from gpudl.op import Array, Spec
 from gpudl.tensor import Tensor
 
 ALIGN = (

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from gpudl.autograd import enable_grad
-from gpudl.op import Op, is_floating
+from gpudl.core.op import Op, is_floating
 from gpudl.optim.arena import Arena
 from gpudl.tensor import Tensor, apply
 

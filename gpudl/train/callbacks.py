@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpudl.files import write_text
+from gpudl.core.files import write_text
 from gpudl.train.checkpoint import save_state
 from gpudl.train.errors import StoppedError
 

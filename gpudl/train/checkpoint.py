@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.files import write_bytes
+from gpudl.core.files import write_bytes
 from gpudl.tensor import Tensor
 from gpudl.train.errors import TrainingError
 

@@ -8,8 +8,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from gpudl import random
-from gpudl.choice import tune
+from gpudl.core import random
+from gpudl.core.choice import tune
 from gpudl.data import Split
 from gpudl.train import blas, recipe
 from gpudl.train.callbacks import Callback, Checkpoint, EarlyStopping, History, StopRequest

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from gpudl import random
 from gpudl.autograd import no_grad
+from gpudl.core import random
 from gpudl.nn.utils import clip_grad_norm_
 from gpudl.train.metrics import Evaluation, class_logits, evaluate
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gpudl.files import write_text
+from gpudl.core.files import write_text
 from gpudl.train.config import Config, from_dict
 from gpudl.train.errors import TrainingError
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import random
-from gpudl.choice import choices
+from gpudl.core import random
+from gpudl.core.choice import choices
 from gpudl.train.callbacks import Callback
 from gpudl.train.errors import DivergedError
 from gpudl.train.metrics import Evaluation

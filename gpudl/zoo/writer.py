@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpudl import random
 from gpudl.bench.environment import processor
-from gpudl.files import write_text
+from gpudl.core import random
+from gpudl.core.files import write_text
 from gpudl.train import blas
 from gpudl.zoo.page import Info, Page, info, names
 

@@ -10,7 +10,7 @@ import pytest
 from gpudl.bench import Bench, Settings, measure, plots, report, suites, theirs
 from gpudl.bench.suites import networks
 from gpudl.bench.workload import Draw, Procedure, Scale, Workload
-from gpudl.op import OPS
+from gpudl.core.op import OPS
 from gpudl.ops.activation import ReluOp
 from gpudl.ops.linear import LinearOp
 from gpudl.ops.matmul import MatmulOp

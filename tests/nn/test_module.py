@@ -226,7 +226,7 @@ def test_a_device_is_a_name():
 
 
 def test_inside_a_device_tensors_and_layers_are_made_there():
-    before = gpudl.random.get_rng_state()
+    before = gpudl.core.random.get_rng_state()
     with gpudl.device("meta"):
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(), nn.Linear(9, 9999))
         init.orthogonal_(net[3].weight)
@@ -235,4 +235,4 @@ def test_inside_a_device_tensors_and_layers_are_made_there():
     assert {tensor.device.name for tensor in net.state_dict().values()} == {"meta"}
     assert net[3].weight.requires_grad
     assert inner.device == gpudl.zeros(2).device == "cpu"
-    np.testing.assert_equal(gpudl.random.get_rng_state(), before)  # nothing was drawn
+    np.testing.assert_equal(gpudl.core.random.get_rng_state(), before)  # nothing was drawn

@@ -167,7 +167,7 @@ def test_start_of_training_and_moving_to_the_emulator():
     layer = nn.LSTM(3, 100)
     for parameter in layer.parameters():
         assert 0.09 < np.abs(parameter.detach().numpy()).max() <= 0.1
-    if gpudl.op.OPS["lstm_sequence"].kernels and _emulator():
+    if gpudl.core.op.OPS["lstm_sequence"].kernels and _emulator():
         x = draw(3, 2, 3).astype(np.float32)
         want = layer(gpudl.tensor(x), lengths=[3, 2])[0].detach().numpy()
         layer.to("emulator")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gpudl  # noqa: F401 (registers all operators)
+from gpudl.core.op import OPS, Case, Op, Spec, is_floating
 from gpudl.device import (
     Device,
     NativeDevice,
@@ -18,7 +19,6 @@ from gpudl.device import (
     device,
     why_missing,
 )
-from gpudl.op import OPS, Case, Op, Spec, is_floating
 
 EMULATOR_MISSING = why_missing("emulator")
 CUDA_MISSING = why_missing("cuda")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gpudl.core.op import OPS
 from gpudl.device import cpu
-from gpudl.op import OPS
 from gpudl.tensor import Tensor, apply
 from tests.ops import harness as h
 from tests.tolerance import assert_close

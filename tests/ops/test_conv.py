@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpudl import nn
-from gpudl.machine import H100
+from gpudl.core.machine import H100
 from gpudl.nn import functional
 from gpudl.nn.functional import conv2d
 from gpudl.ops import conv, conv_base

@@ -7,8 +7,8 @@ import pytest
 
 import gpudl
 from gpudl import Tensor, tensor
+from gpudl.core.op import Spec
 from gpudl.nn import functional
-from gpudl.op import Spec
 from gpudl.ops.gemm_cost import gemm_pieces, gemm_workspace
 from gpudl.ops.linear import LinearOp
 

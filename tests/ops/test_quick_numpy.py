@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gpudl.core.op import OPS
 from gpudl.device import cpu
-from gpudl.op import OPS
 from gpudl.ops import quick_numpy
 from gpudl.ops.quick_numpy import quick
 from tests.ops import harness as h

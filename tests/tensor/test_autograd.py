@@ -20,7 +20,7 @@ def leaf(*values):
 def test_lecture_example():
     """J = cos(sin(x²) + 3x²): dJ/dx = -sin(sin(x²) + 3x²)·(cos(x²) + 3)·2x."""
     for value in (-1.3, 0.5, 2.0):
-        x = gpudl.tensor(value, dtype=gpudl.dtypes.float64, requires_grad=True)
+        x = gpudl.tensor(value, dtype=gpudl.core.dtypes.float64, requires_grad=True)
         square = x**2
         J = (square.sin() + 3 * square).cos()
         J.backward()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl import dtypes
+from gpudl.core import dtypes
 from gpudl.device import why_missing
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool")

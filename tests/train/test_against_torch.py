@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl import data, models, optim, random
+from gpudl import data, models, optim
 from gpudl.bench.suites.step import lenet5
+from gpudl.core import random
 from gpudl.device import why_missing
 from gpudl.nn.functional import cross_entropy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gpudl.bench.workload import Draw, Scale, Workload
-from gpudl.op import OPS
+from gpudl.core.op import OPS
 
 ACTIVATIONS = (
     "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "softplus",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.bench.workload import Scale, Workload, given
-from gpudl.op import OPS, Case, Cost, Op, Spec, is_floating
+from gpudl.core.op import OPS, Case, Cost, Op, Spec, is_floating
 
 LARGEST = 2  # cases of each operator
 

@@ -12,7 +12,7 @@ import gpudl
 from gpudl import Tensor, nn, optim
 from gpudl.bench.theirs import replayed
 from gpudl.bench.workload import Call, Draw, Procedure, Scale, Workload, given
-from gpudl.op import Cost
+from gpudl.core.op import Cost
 from gpudl.ops.energy import ContrastiveDivergenceOp, GibbsHalfStepOp
 
 SIZES = ((100, 784, 500), (512, 784, 1024), (512, 4096, 4096))  # batch, visible, hidden

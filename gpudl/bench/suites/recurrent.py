@@ -13,7 +13,7 @@ from gpudl import Tensor, nn, no_grad
 from gpudl.bench.accuracy import Expected, on_host
 from gpudl.bench.theirs import replayed
 from gpudl.bench.workload import Call, Procedure, Scale
-from gpudl.op import Cost
+from gpudl.core.op import Cost
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 CHECKED_STEPS = 32  # of a sequence, for the error against float64

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gpudl.files import replacing
+from gpudl.core.files import replacing
 from gpudl.train.errors import TrainingError
 
 BLUE, ORANGE, GREEN, RED, GREY = "#1f5fa8", "#d9730d", "#2a8a4a", "#c0392b", "#6b7280"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gpudl import models
+from gpudl.core.files import write_text
 from gpudl.data import Loader, Split, Streams, TextDataset, load
 from gpudl.data.text import encode
-from gpudl.files import write_text
 from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError

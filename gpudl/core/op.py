@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
-    from gpudl.machine import Machine
+    from gpudl.core.machine import Machine
 else:
 
     def dataclass_transform(**_):

@@ -120,7 +120,7 @@ class Choices:
         return self._measured[place]
 
     def file(self, place: str) -> Path:
-        from gpudl.files import cache_folder
+        from gpudl.core.files import cache_folder
 
         name = "".join(c if c.isalnum() else "-" for c in place)
         return (self.folder or cache_folder() / "tune") / f"{name}.json"
@@ -128,7 +128,7 @@ class Choices:
     def _write(self, place: str) -> None:
         import json
 
-        from gpudl.files import write_text
+        from gpudl.core.files import write_text
 
         path = self.file(place)
         path.parent.mkdir(parents=True, exist_ok=True)
