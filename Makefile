@@ -30,7 +30,7 @@ KERNELS := $(QUICK) tests/ops -k emulator
 ASAN_PRELOAD = $(shell $${CXX:-c++} -print-file-name=libasan.so) $(shell $${CXX:-c++} -print-file-name=libstdc++.so)
 SCHEDULES ?= 0 1 3 5 7 9 11 13 15 2 4 6 8 10 12 14 16
 # Tests of a module that is missing are skipped; one that was just built must not be missing.
-LOADS := -c "from gpudl import _native; _native.load('emulator')"
+LOADS := -c "from gpudl.devices import modules; modules.load('emulator')"
 CPP_FILES := find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'
 
 .PHONY: zoo help train test emulator cuda test-schedules test-asan test-race test-sass kernels lint stubs format gpu clean

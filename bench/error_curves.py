@@ -63,8 +63,8 @@ def contenders(device: str) -> dict[str, Any]:
     """Functions of (a, b) by name: our kernels for float32, and PyTorch's on the same device."""
     from gpudl.bench import theirs
     from gpudl.core.op import Spec
-    from gpudl.device import NativeDevice
-    from gpudl.device import device as find_device
+    from gpudl.devices.find import NativeDevice
+    from gpudl.devices.find import device as find_device
     from gpudl.ops.matmul import MatmulOp
 
     torch = theirs.load(1)

@@ -258,7 +258,7 @@ def predictions(
 def algorithm_on_cuda(work: Any, direction: str, dtype: str) -> str | None:
     """The kernel that an H100 would run; None where none takes the inputs."""
     from gpudl.core.machine import H100
-    from gpudl.device import device
+    from gpudl.devices.find import device
 
     op, specs = work.op, work.specs(dtype)
     emulator: Any = device("emulator")  # has the same kernels

@@ -30,7 +30,7 @@ from gpudl.core.random import (
     manual_seed,
     set_rng_state,
 )
-from gpudl.device import device
+from gpudl.devices.find import device
 from gpudl.tensor import Tensor, from_numpy, tensor
 
 globals().update(_ops.functions("gpudl"))

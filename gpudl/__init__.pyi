@@ -31,7 +31,7 @@ from gpudl.core.random import get_rng_state as get_rng_state
 from gpudl.core.random import initial_seed as initial_seed
 from gpudl.core.random import manual_seed as manual_seed
 from gpudl.core.random import set_rng_state as set_rng_state
-from gpudl.device import device as device
+from gpudl.devices.find import device as device
 from gpudl.explanation import explain as explain
 from gpudl.interop.safetensors import load as load
 from gpudl.interop.safetensors import save as save

@@ -8,8 +8,8 @@ import numpy as np
 
 from gpudl.core import dtypes
 from gpudl.core.op import Array
-from gpudl.device import Device, MetaArray, cpu, meta
-from gpudl.device import device as device_of
+from gpudl.devices.find import Device, MetaArray, cpu, meta
+from gpudl.devices.find import device as device_of
 
 
 def place_of(data: Any) -> Device:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from gpudl.core.op import Array, Op
-from gpudl.device import Device, MetaArray
+from gpudl.devices.find import Device, MetaArray
 
 if TYPE_CHECKING:
     from gpudl.autograd_function import Context as Context

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpudl.autograd import Node, check_gradient, is_grad_enabled, no_grad, whole
 from gpudl.core.op import Array, is_floating
-from gpudl.device import Device
+from gpudl.devices.find import Device
 from gpudl.tensor import Tensor
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from gpudl.autograd import grad, no_grad
 from gpudl.core.choice import Candidate, median_seconds
 from gpudl.core.op import Op, Spec
-from gpudl.device import Cpu, Device, NativeDevice
+from gpudl.devices.find import Cpu, Device, NativeDevice
 from gpudl.tensor import Tensor
 
 Specs = tuple[Spec | None, ...]

@@ -10,7 +10,7 @@ from gpudl import autograd, views
 from gpudl.autograd import OpNode
 from gpudl.core import dtypes
 from gpudl.core.op import Array, Op, Plan
-from gpudl.device import Device, MetaArray, cpu
+from gpudl.devices.find import Device, MetaArray, cpu
 from gpudl.tensor_class import Tensor as Tensor
 from gpudl.views import View
 

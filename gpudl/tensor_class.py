@@ -16,8 +16,8 @@ from gpudl._methods import Methods
 from gpudl.arrays import as_array, place_of
 from gpudl.autograd import Version
 from gpudl.core.op import Array, is_floating
-from gpudl.device import Device, MetaArray
-from gpudl.device import device as device_of
+from gpudl.devices.find import Device, MetaArray
+from gpudl.devices.find import device as device_of
 from gpudl.views import View
 
 FLOAT32 = np.dtype(np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from gpudl import autograd
 from gpudl.core import dtypes
 from gpudl.core.op import Array, Case, Op, Spec
-from gpudl.device import MetaArray
+from gpudl.devices.find import MetaArray
 
 if TYPE_CHECKING:
     from gpudl.tensor import Tensor

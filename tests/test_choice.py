@@ -12,7 +12,7 @@ import gpudl.nn.functional as F
 from gpudl.core.choice import Choices, choices
 from gpudl.core.machine import A100, H100, machine_of
 from gpudl.core.op import Bounded
-from gpudl.device import NativeDevice, device
+from gpudl.devices.find import NativeDevice, device
 from gpudl.ops.linear import LinearOp
 from gpudl.ops.matmul import MatmulOp
 from tests.ops.harness import EMULATOR_MISSING

@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gpudl import _native
+from gpudl.devices import modules
 
-MISSING = _native.why_missing("emulator")
+MISSING = modules.why_missing("emulator")
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
 
 @pytest.fixture(scope="module")
 def module():
-    return _native.load("emulator")
+    return modules.load("emulator")
 
 
 def image(*shape, dtype=np.float32):

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Parts of the package, lowest first; parts of one line do not know each other.
 PYTHON_LAYERS = [
-    ("_native", "_methods", "core", "pickles"),
-    ("device",),
+    ("_methods", "core", "pickles"),
+    ("devices",),
     ("tensor",),
     ("ops", "explanation"),
     ("nn",),
@@ -31,8 +31,6 @@ PYTHON_LAYERS = [
 PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part in layer}
 
 ONE_PART = {
-    "devices": "device",
-    "kernel_call": "device",
     "autograd": "tensor",
     "autograd_function": "tensor",
     "views": "tensor",

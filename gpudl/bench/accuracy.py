@@ -14,7 +14,7 @@ import numpy as np
 
 from gpudl.bench.workload import Workload
 from gpudl.core.op import Array, Op, Spec, is_floating
-from gpudl.device import cpu
+from gpudl.devices.find import cpu
 
 MOST = 1 << 22  # elements of the inputs up to which all results are computed
 MOST_FLOPS = 100_000_000  # and operations, of products

@@ -12,7 +12,7 @@ from gpudl.bench.timing import Clock, Loop, in_turns
 from gpudl.bench.workload import Workload
 from gpudl.core.choice import tune
 from gpudl.core.op import Cost
-from gpudl.device import Device
+from gpudl.devices.find import Device
 from gpudl.ops.matmul import MatmulOp
 
 COPIED = {"cuda": 1 << 30, "cpu": 1 << 27, "emulator": 1 << 20}  # bytes

@@ -82,9 +82,9 @@ def compiler(device: str) -> str:
     kind = device.partition(":")[0]
     if kind == "cpu":
         return ""
-    from gpudl import _native
+    from gpudl.devices import modules
 
-    module: Any = _native.load(kind)
+    module: Any = modules.load(kind)
     return str(getattr(module, "compiler", ""))
 
 

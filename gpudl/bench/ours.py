@@ -9,8 +9,8 @@ import numpy as np
 
 from gpudl.bench.workload import Workload
 from gpudl.core.op import Array, Op, Spec
-from gpudl.device import Device, NativeDevice
-from gpudl.kernel_call import arrange
+from gpudl.devices.find import Device, NativeDevice
+from gpudl.devices.kernel_call import arrange
 
 Arrays = tuple[Any, ...]
 

@@ -15,8 +15,8 @@ from gpudl.bench import measure, theirs
 from gpudl.bench.ceilings import Ceilings
 from gpudl.bench.timing import Clock, HostClock
 from gpudl.bench.workload import Procedure, Row, Workload
-from gpudl.device import Device, NativeDevice
-from gpudl.device import device as find_device
+from gpudl.devices.find import Device, NativeDevice
+from gpudl.devices.find import device as find_device
 
 EMULATOR_MOST = 2_000_000  # operations: beyond, the emulator takes too long
 

@@ -38,7 +38,7 @@ def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
 
 def choose_device(asked: str | None) -> str:
     """The device asked for, or the best that works. Raises CommandError where it does not."""
-    from gpudl.device import why_missing
+    from gpudl.devices.find import why_missing
 
     if asked is None:
         return "cpu" if why_missing("cuda") else "cuda"

@@ -121,8 +121,8 @@ def chosen_suites(words: list[str]) -> tuple[str, ...]:
 def run_tune(words: list[str], options: argparse.Namespace) -> int:
     """Meet the suites' inputs with tuning on; what was found is kept for `gpudl.tune()`."""
     from gpudl.core.choice import choices, tune
-    from gpudl.device import NativeDevice
-    from gpudl.device import device as find_device
+    from gpudl.devices.find import NativeDevice
+    from gpudl.devices.find import device as find_device
 
     where = find_device(choose_device(options.device))
     if not isinstance(where, NativeDevice):

@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def devices() -> Iterator[Line]:
-    from gpudl.device import why_missing
+    from gpudl.devices.find import why_missing
 
     yield Line("cpu", True, f"NumPy on {_processor()}, {os.cpu_count()} cores")
     for name in ("emulator", "cuda"):
@@ -82,9 +82,9 @@ def devices() -> Iterator[Line]:
 
 
 def _module(name: str) -> str:
-    from gpudl import _native
+    from gpudl.devices import modules
 
-    module: Any = _native.load(name)
+    module: Any = modules.load(name)
     with_nvcc = f", nvcc {module.nvcc} for {module.archs}" if module.nvcc else ""
     return f"{len(module.schema)} kernels, built with {module.compiler}{with_nvcc}"
 
@@ -197,11 +197,11 @@ def driver_cuda() -> tuple[int, int] | None:
 
 def module_cuda() -> tuple[int, int] | None:
     """The CUDA version that the native module was built with; None without the module."""
-    from gpudl import _native
+    from gpudl.devices import modules
 
-    if _native.why_missing("cuda"):
+    if modules.why_missing("cuda"):
         return None
-    found = re.match(r"(\d+)\.(\d+)", str(_native.load("cuda").nvcc))
+    found = re.match(r"(\d+)\.(\d+)", str(modules.load("cuda").nvcc))
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -12,7 +12,7 @@ from gpudl.data.dataset import Dataset, Indices
 from gpudl.data.prefetch import Prefetch
 from gpudl.data.shuffle import augmentation_rng, check_seed, permutation
 from gpudl.data.transforms import Transform
-from gpudl.device import device as find_device
+from gpudl.devices.find import device as find_device
 from gpudl.tensor import Tensor
 
 Batch = tuple[Any, ...]

@@ -1,1 +1,1 @@
-"""The devices, one module each; gpudl/device.py finds them by name."""
+"""The devices, one module each; gpudl/devices/find.py finds them by name."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import _native
 from gpudl.core.machine import Machine, machine_of
 from gpudl.core.op import Array, Op
+from gpudl.devices import modules
 from gpudl.devices.native import NativeDevice, build_of
 
 
@@ -18,7 +18,7 @@ class Cuda(NativeDevice):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.module = _native.load("cuda")
+        self.module = modules.load("cuda")
         try:
             import cupy
         except ImportError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 
-from gpudl import _native
+from gpudl.devices import modules
 from gpudl.devices.native import NativeDevice, build_of
 
 
@@ -16,7 +16,7 @@ class Emulator(NativeDevice):
 
     def __init__(self) -> None:
         super().__init__()
-        self.module = _native.load("emulator")
+        self.module = modules.load("emulator")
         self.module.set_schedule(int(os.environ.get("GPUDL_SCHEDULE", "0")))
 
     @cached_property

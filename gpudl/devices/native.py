@@ -13,7 +13,7 @@ from gpudl.core.choice import Candidate, choices, median_seconds
 from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Array, Op, Spec, is_floating
 from gpudl.devices.base import Device, quietly
-from gpudl.kernel_call import KernelCall, channels_first, channels_last
+from gpudl.devices.kernel_call import KernelCall, channels_first, channels_last
 
 Specs = tuple[Spec | None, ...]
 

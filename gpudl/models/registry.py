@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gpudl.device import meta
+from gpudl.devices.find import meta
 from gpudl.nn.module import Module
 from gpudl.nn.summary import Summary, summary
 

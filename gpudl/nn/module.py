@@ -10,8 +10,8 @@ import numpy as np
 from gpudl.autograd import HookHandle, no_grad
 from gpudl.core import dtypes
 from gpudl.core.op import Array, is_floating
-from gpudl.device import MetaArray
-from gpudl.device import device as device_of
+from gpudl.devices.find import MetaArray
+from gpudl.devices.find import device as device_of
 from gpudl.tensor import Tensor
 
 __all__ = ["Module", "Parameter"]

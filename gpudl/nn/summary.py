@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd import no_grad
-from gpudl.device import MetaArray, meta
+from gpudl.devices.find import MetaArray, meta
 from gpudl.nn.module import Module
 from gpudl.tensor import Tensor
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from gpudl.autograd import is_grad_enabled
 from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
-from gpudl.device import NativeDevice
-from gpudl.kernel_call import channels_last
+from gpudl.devices.find import NativeDevice
+from gpudl.devices.kernel_call import channels_last
 from gpudl.ops import batch_norm_cases
 from gpudl.ops import batch_norm_numpy as chunked
 from gpudl.ops.create import ones, zeros

@@ -10,8 +10,8 @@ import numpy as np
 from gpudl.autograd import Node, is_grad_enabled
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating, public
-from gpudl.device import Device, MetaArray
-from gpudl.device import device as device_of
+from gpudl.devices.find import Device, MetaArray
+from gpudl.devices.find import device as device_of
 from gpudl.ops.elementwise_base import normal
 from gpudl.ops.shape import expand, reshape
 from gpudl.tensor import Tensor, apply

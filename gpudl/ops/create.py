@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import public
-from gpudl.device import MetaArray, chosen
+from gpudl.devices.find import MetaArray, chosen
 from gpudl.ops.random import NormalFillOp, UniformFillOp, fill, randint, shape_of
 from gpudl.tensor import Tensor
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpudl.core.machine import Machine
 from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
-from gpudl.device import NativeDevice
+from gpudl.devices.find import NativeDevice
 from gpudl.ops.gemm_cost import gemm_seconds
 from gpudl.ops.gemm_cost import gemm_workspace as gemm_workspace  # of other products too
 from gpudl.tensor import Tensor, apply

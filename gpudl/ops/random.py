@@ -11,7 +11,7 @@ import numpy as np
 from gpudl.core import random
 from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.core.random import Generator
-from gpudl.device import chosen
+from gpudl.devices.find import chosen
 from gpudl.tensor import Tensor, apply
 
 INT64 = np.dtype(np.int64)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpudl.core.op import Case, Op, Spec, public, require
-from gpudl.device import MetaArray
+from gpudl.devices.find import MetaArray
 from gpudl.ops.elementwise_base import normal, unbroadcast
 from gpudl.tensor import Tensor, apply
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
-from gpudl.device import NativeDevice
-from gpudl.kernel_call import channels_last, is_dense
+from gpudl.devices.find import NativeDevice
+from gpudl.devices.kernel_call import channels_last, is_dense
 from gpudl.tensor import Tensor, apply
 
 PARTIAL = 2048  # sums of parts, at most

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import Array, Spec
-from gpudl.device import Device, NativeDevice
-from gpudl.kernel_call import channels_first, channels_last, is_dense
+from gpudl.devices.find import Device, NativeDevice
+from gpudl.devices.kernel_call import channels_first, channels_last, is_dense
 from gpudl.tensor import Tensor
 
 ALIGN = (

@@ -16,7 +16,7 @@ import numpy as np
 from gpudl import data as data_sets
 from gpudl import models
 from gpudl.data import Split
-from gpudl.device import meta
+from gpudl.devices.find import meta
 from gpudl.train import blas, config, recipe
 from gpudl.train.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Config
 from gpudl.train.errors import TrainingError

@@ -7,7 +7,7 @@ from gpudl.bench import accuracy
 from gpudl.bench.ours import gradient
 from gpudl.bench.suites import norm, optimizer, pool
 from gpudl.bench.workload import Scale, Workload
-from gpudl.device import cpu
+from gpudl.devices.find import cpu
 from gpudl.ops.conv import Conv2dOp
 from gpudl.ops.layer_norm import LayerNormOp
 from gpudl.ops.linear import LinearOp

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench import error_curves as curves
-from gpudl.device import NativeDevice
+from gpudl.devices.find import NativeDevice
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # What an installed gpudl prints: where it is, the modules it has, and something it computed.
 USE = """
 import gpudl
-from gpudl import _native
+from gpudl.devices import modules
 print(gpudl.__file__)
-print(*(name for name in _native.NAMES if _native.why_missing(name) is None))
+print(*(name for name in modules.NAMES if modules.why_missing(name) is None))
 print(gpudl.relu(gpudl.tensor([-1.0, 11.0])))
 """
 

@@ -176,7 +176,7 @@ def test_start_of_training_and_moving_to_the_emulator():
 
 
 def _emulator():
-    from gpudl.device import why_missing
+    from gpudl.devices.find import why_missing
 
     return why_missing("emulator") is None
 

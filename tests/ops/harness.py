@@ -10,7 +10,7 @@ import pytest
 
 import gpudl  # noqa: F401 (registers all operators)
 from gpudl.core.op import OPS, Case, Op, Spec, is_floating
-from gpudl.device import (
+from gpudl.devices.find import (
     Device,
     NativeDevice,
     channels_first,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpudl.core.op import OPS
-from gpudl.device import cpu
+from gpudl.devices.find import cpu
 from gpudl.tensor import Tensor, apply
 from tests.ops import harness as h
 from tests.tolerance import assert_close

@@ -9,7 +9,7 @@ import gpudl
 from bench.error_curves import loop, operands, units
 from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Spec
-from gpudl.device import NativeDevice
+from gpudl.devices.find import NativeDevice
 from gpudl.ops.gemm_cost import FEWEST
 from gpudl.ops.matmul import MatmulOp
 from tests.ops import harness as h

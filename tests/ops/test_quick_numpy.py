@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpudl.core.op import OPS
-from gpudl.device import cpu
+from gpudl.devices.find import cpu
 from gpudl.ops import quick_numpy
 from gpudl.ops.quick_numpy import quick
 from tests.ops import harness as h

@@ -9,7 +9,7 @@ import pytest
 
 import gpudl
 from gpudl import autograd
-from gpudl.device import cpu
+from gpudl.devices.find import cpu
 from tests.ops import harness as h
 
 

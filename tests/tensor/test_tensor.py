@@ -9,7 +9,7 @@ import pytest
 
 import gpudl
 from gpudl.core import dtypes
-from gpudl.device import why_missing
+from gpudl.devices.find import why_missing
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool")
 

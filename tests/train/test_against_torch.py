@@ -9,7 +9,7 @@ import gpudl
 from gpudl import data, models, optim
 from gpudl.bench.suites.step import lenet5
 from gpudl.core import random
-from gpudl.device import why_missing
+from gpudl.devices.find import why_missing
 from gpudl.nn.functional import cross_entropy
 
 MISSING = why_missing("emulator")

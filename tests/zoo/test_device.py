@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from gpudl import device, zoo
-from gpudl.device import cpu
+from gpudl import zoo
+from gpudl.devices import find as device
+from gpudl.devices.find import cpu
 
 pytestmark = pytest.mark.slow
 

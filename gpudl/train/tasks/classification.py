@@ -8,7 +8,7 @@ import numpy as np
 
 from gpudl import models
 from gpudl.data import Split, class_names
-from gpudl.device import meta
+from gpudl.devices.find import meta
 from gpudl.ops.create import zeros
 from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.train import recipe

@@ -9,6 +9,7 @@ from functools import cache
 from types import ModuleType
 
 NAMES = ("emulator", "cuda")
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 _REBUILD = "install gpudl again (pip install --force-reinstall --no-deps .; in a clone: make {})"
 _ABSENT = {
@@ -66,7 +67,7 @@ def _path(name: str) -> str:
             )
         return asked
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = os.path.join(os.path.dirname(__file__), f"_{name}{suffix}")
+        path = os.path.join(_PACKAGE, f"_{name}{suffix}")
         if os.path.isfile(path):
             return path
     raise ImportError(
