@@ -4,7 +4,8 @@ from importlib import import_module as _import_module
 from typing import Any as _Any
 
 from gpudl import ops as _ops
-from gpudl.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from gpudl.autograd.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from gpudl.autograd.tensor import Tensor, from_numpy, tensor
 from gpudl.core.choice import (
     are_deterministic_algorithms_enabled,
     tune,
@@ -31,7 +32,6 @@ from gpudl.core.random import (
     set_rng_state,
 )
 from gpudl.devices.find import device
-from gpudl.tensor import Tensor, from_numpy, tensor
 
 globals().update(_ops.functions("gpudl"))
 
@@ -40,7 +40,7 @@ __version__: str = "0.1.0"
 # Loaded when first used, so that `import gpudl` stays quick.
 _LAZY: dict[str, str] = {
     "bfloat16": "gpudl.core.dtypes",
-    "explain": "gpudl.explanation",
+    "explain": "gpudl.autograd.explanation",
     "load": "gpudl.interop.safetensors",
     "save": "gpudl.interop.safetensors",
 }

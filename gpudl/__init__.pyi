@@ -7,10 +7,14 @@ from gpudl import models as models
 from gpudl import nn as nn
 from gpudl import optim as optim
 from gpudl import train as train
-from gpudl.autograd import enable_grad as enable_grad
-from gpudl.autograd import is_grad_enabled as is_grad_enabled
-from gpudl.autograd import no_grad as no_grad
-from gpudl.autograd import set_grad_enabled as set_grad_enabled
+from gpudl.autograd.explanation import explain as explain
+from gpudl.autograd.tape import enable_grad as enable_grad
+from gpudl.autograd.tape import is_grad_enabled as is_grad_enabled
+from gpudl.autograd.tape import no_grad as no_grad
+from gpudl.autograd.tape import set_grad_enabled as set_grad_enabled
+from gpudl.autograd.tensor import Tensor as Tensor
+from gpudl.autograd.tensor import from_numpy as from_numpy
+from gpudl.autograd.tensor import tensor as tensor
 from gpudl.core.choice import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
 from gpudl.core.choice import tune as tune
 from gpudl.core.choice import use_deterministic_algorithms as use_deterministic_algorithms
@@ -32,7 +36,6 @@ from gpudl.core.random import initial_seed as initial_seed
 from gpudl.core.random import manual_seed as manual_seed
 from gpudl.core.random import set_rng_state as set_rng_state
 from gpudl.devices.find import device as device
-from gpudl.explanation import explain as explain
 from gpudl.interop.safetensors import load as load
 from gpudl.interop.safetensors import save as save
 from gpudl.ops.activation import relu as relu
@@ -190,6 +193,3 @@ from gpudl.ops.sorting import argsort as argsort
 from gpudl.ops.sorting import cumsum as cumsum
 from gpudl.ops.sorting import sort as sort
 from gpudl.ops.sorting import topk as topk
-from gpudl.tensor import Tensor as Tensor
-from gpudl.tensor import from_numpy as from_numpy
-from gpudl.tensor import tensor as tensor

@@ -142,7 +142,7 @@ def own_name(module: str, function: Callable[..., Any]) -> str | None:
 def stubs() -> dict[Path, str]:
     package = ROOT / "gpudl"
     return {
-        package / "_methods.pyi": methods(),
+        package / "autograd/methods.pyi": methods(),
         package / "__init__.pyi": module_stub("gpudl", package / "__init__.py"),
         package / "nn/functional.pyi": module_stub("functional", package / "nn/functional.py"),
     }

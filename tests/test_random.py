@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import gpudl
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import random
 from gpudl.nn import functional as F
 from gpudl.ops.random import DropoutOp, NormalFillOp, UniformFillOp
-from gpudl.tensor import Tensor, apply
 from tests.ops.harness import native_devices
 
 native = pytest.mark.parametrize("where", native_devices())

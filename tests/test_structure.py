@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Parts of the package, lowest first; parts of one line do not know each other.
 PYTHON_LAYERS = [
-    ("_methods", "core", "pickles"),
+    ("core", "pickles"),
     ("devices",),
-    ("tensor",),
-    ("ops", "explanation"),
+    ("autograd",),
+    ("ops",),
     ("nn",),
     ("models", "optim", "data", "interop"),
     ("train", "distributed"),
@@ -30,14 +30,6 @@ PYTHON_LAYERS = [
 ]
 PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part in layer}
 
-ONE_PART = {
-    "autograd": "tensor",
-    "autograd_function": "tensor",
-    "views": "tensor",
-    "arrays": "tensor",
-    "tensor_class": "tensor",
-}  # a tape records tensors, a tensor starts the tape
-
 CPP_LAYERS = ["platform", "core", "prim", "ops"]
 
 DEVICE_MACROS = re.compile(r"CUDA|NVCC|GPUDL_EMULATOR|GPUDL_ASAN|GPUDL_RACE|SANITIZE|__x86|__aarch")
@@ -46,7 +38,7 @@ DEVICE_MACROS = re.compile(r"CUDA|NVCC|GPUDL_EMULATOR|GPUDL_ASAN|GPUDL_RACE|SANI
 def part_of(path: Path) -> str:
     """The top-level module or folder of gpudl that a file belongs to."""
     name = path.relative_to(ROOT / "gpudl").parts[0].removesuffix(".py")
-    return ONE_PART.get(name, name)
+    return name
 
 
 def imported_parts(path: Path) -> set[str]:
@@ -61,7 +53,7 @@ def imported_parts(path: Path) -> set[str]:
             module = ".".join([*base, *filter(None, [node.module])])
             names |= {f"{module}.{alias.name}" for alias in node.names}
     inside = {tuple(name.split(".")) for name in names if name.startswith("gpudl.")}
-    return {ONE_PART.get(name[1], name[1]) for name in inside}
+    return {name[1] for name in inside}
 
 
 python_files = sorted(p for p in (ROOT / "gpudl").rglob("*.py") if part_of(p) != "__init__")

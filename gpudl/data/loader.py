@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.data.dataset import Dataset, Indices
 from gpudl.data.prefetch import Prefetch
 from gpudl.data.shuffle import augmentation_rng, check_seed, permutation
 from gpudl.data.transforms import Transform
 from gpudl.devices.find import device as find_device
-from gpudl.tensor import Tensor
 
 Batch = tuple[Any, ...]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.tensor import Tensor
+from gpudl.autograd.tensor import Tensor
 
 
 def save(

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
 from gpudl.models.start import he, small, start
 from gpudl.nn import init
-from gpudl.tensor import Tensor
 
 REMOVABLE = ("conv3", "conv4", "fc6", "fc7")
 

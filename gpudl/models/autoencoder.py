@@ -12,8 +12,8 @@ from itertools import pairwise
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 ACTIVATIONS = {
     "linear": nn.Identity,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gpudl.nn.functional as F
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.autoencoder import TRAINING, reconstruction_error
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 
 class ConvAutoencoder(nn.Module):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import gpudl
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.autoencoder import TRAINING, Autoencoder
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 NOISES = ("masking", "gaussian", "salt and pepper")
 WIDTH = 500  # units of the named models

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gpudl
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.autoencoder import HINTON, TRAINING, Autoencoder
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 
 class StackedAutoencoder(Autoencoder):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 CHARACTERS, WINDOW = 65, 64

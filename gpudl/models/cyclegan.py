@@ -11,10 +11,10 @@ import numpy as np
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.gan import frozen
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 
 class ResidualBlock(nn.Module):

@@ -8,12 +8,12 @@ from typing import Any
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
 from gpudl.models.rbm import fit, in_batches, parameter_groups
 from gpudl.models.registry import register
 from gpudl.nn.module import Parameter
-from gpudl.tensor import Tensor
 
 
 class DBM(nn.Module):

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from gpudl import nn, no_grad, zeros
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import functional as f
-from gpudl.tensor import Tensor
 
 UNCHANGED = (nn.LocalResponseNorm, nn.Dropout)  # layers that the way back passes by
 

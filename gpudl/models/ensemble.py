@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import functional as F
 from gpudl.ops.joining import stack
 from gpudl.ops.moments import logsumexp
-from gpudl.tensor import Tensor
 
 
 class Ensemble(nn.Module):

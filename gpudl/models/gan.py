@@ -15,9 +15,9 @@ from typing import Any
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 
 def initialize(module: nn.Module) -> None:

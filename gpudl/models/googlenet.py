@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
 from gpudl.models.start import he, small, start
 from gpudl.ops.joining import cat
-from gpudl.tensor import Tensor
 
 SOURCE = "Szegedy et al., CVPR 2015"
 

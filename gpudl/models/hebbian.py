@@ -18,8 +18,8 @@ import numpy as np
 
 import gpudl
 from gpudl import nn, no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 RULES = ("hebb", "oja", "sanger")
 

@@ -5,8 +5,8 @@ pooling, ReLU."""
 from __future__ import annotations
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 
 class LeNet5(nn.Module):

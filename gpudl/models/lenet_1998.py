@@ -10,10 +10,10 @@ import numpy as np
 
 import gpudl
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.lenet_codes import codes
 from gpudl.models.registry import register
 from gpudl.nn import functional as F
-from gpudl.tensor import Tensor
 
 # Which of S2's six maps each of C3's sixteen looks at: three in a row, four in a row, four in two
 # pairs, all (Table I of the paper).

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 # Every activation of gpudl.nn that works element by element and needs no options.
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -15,8 +15,8 @@ import numpy as np
 
 import gpudl
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import functional as F
-from gpudl.tensor import Tensor
 
 Window = np.ndarray[Any, np.dtype[np.float32]]
 ALPHA = 0.5  # where C-cells saturate

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.neocognitron import CLayer, SLayer
 from gpudl.models.readout import Readout
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 EXTENTS = (10, 6, 1)  # of the C-layers
 

@@ -16,9 +16,9 @@ import numpy as np
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
-from gpudl.tensor import Tensor
 
 LARGEST = 20  # units whose states are counted through: a million states
 AT_ONCE = 12  # bits of the states that are worked on at a time

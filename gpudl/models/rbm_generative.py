@@ -12,10 +12,10 @@ from typing import Any
 
 import gpudl
 from gpudl import nn
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.models import partition
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 JUDGED = 16  # pixels of an image whose probability given all others is judged
 STEPS = 200  # of Gibbs sampling behind the chains, for samples

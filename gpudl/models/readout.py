@@ -11,8 +11,8 @@ from typing import Any
 
 import gpudl
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import functional as F
-from gpudl.tensor import Tensor
 
 
 class Readout(nn.Module):

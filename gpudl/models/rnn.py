@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 import gpudl
 from gpudl import nn
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Parameter
 from gpudl.ops.create import empty, ones, zeros
 from gpudl.ops.joining import cat, stack
 from gpudl.ops.linear import linear
-from gpudl.tensor import Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Floats = npt.NDArray[np.floating[Any]]

@@ -12,9 +12,9 @@ from typing import Any
 
 import gpudl
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.readout import Readout
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 
 class CosineFeatures(nn.Module):

@@ -17,9 +17,9 @@ import numpy as np
 
 import gpudl
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.readout import Readout
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
 Transform = Callable[[Images], Images]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
-from gpudl.tensor import Tensor
 
 Kinds = type[nn.Module] | tuple[type[nn.Module], ...]
 

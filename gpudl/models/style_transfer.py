@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import gpudl
 from gpudl import nn, no_grad
-from gpudl.tensor import Tensor
+from gpudl.autograd.tensor import Tensor
 
 
 class Step(NamedTuple):

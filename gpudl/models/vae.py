@@ -13,9 +13,9 @@ from itertools import pairwise
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

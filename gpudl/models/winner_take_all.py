@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.autoencoder import TRAINING, Autoencoder, reconstruction_error
 from gpudl.models.registry import register
-from gpudl.tensor import Tensor
 
 
 class WinnerTakeAllAutoencoder(Autoencoder):

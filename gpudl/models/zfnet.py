@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.alexnet import start_with_equal_chances
 from gpudl.models.registry import register
 from gpudl.models.start import small, start
-from gpudl.tensor import Tensor
 
 
 class ZFNet(nn.Module):

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops import activation as pieces
 from gpudl.ops import activation_functions as smooth
 from gpudl.ops.create import full
 from gpudl.ops.prelu import glu, prelu, rrelu
 from gpudl.ops.softmax import log_softmax, softmax
-from gpudl.tensor import Tensor
 
 __all__ = [
     "CELU",

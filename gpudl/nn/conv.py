@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.layers import reset
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.conv import conv1d, conv2d, conv3d
@@ -12,7 +13,6 @@ from gpudl.ops.conv_arguments import Number, Padding, each, paddings
 from gpudl.ops.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from gpudl.ops.create import empty
 from gpudl.ops.pad import pad
-from gpudl.tensor import Tensor
 
 __all__ = [
     "Conv1d",

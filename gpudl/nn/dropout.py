@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops.dropout import (
     alpha_dropout,
@@ -13,7 +14,6 @@ from gpudl.ops.dropout import (
     dropout2d,
     dropout3d,
 )
-from gpudl.tensor import Tensor
 
 __all__ = ["AlphaDropout", "Dropout1d", "Dropout2d", "Dropout3d"]
 

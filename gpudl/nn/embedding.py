@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.create import empty
 from gpudl.ops.embedding import embedding
-from gpudl.tensor import Tensor
 
 __all__ = ["Embedding"]
 

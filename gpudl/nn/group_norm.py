@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.create import ones, zeros
 from gpudl.ops.group_norm import group_norm, instance_norm
-from gpudl.tensor import Tensor
 
 __all__ = ["GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 

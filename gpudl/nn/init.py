@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import random
 from gpudl.core.op import Array
 from gpudl.core.random import Generator
-from gpudl.tensor import Tensor
 
 
 def _fill(tensor: Tensor, make: Callable[[], Array]) -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.create import ones, zeros
 from gpudl.ops.layer_norm import layer_norm, rms_norm, shape_of
-from gpudl.tensor import Tensor
 
 __all__ = ["LayerNorm", "RMSNorm"]
 

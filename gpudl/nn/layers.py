@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.create import empty
 from gpudl.ops.linear import linear
 from gpudl.ops.random import dropout
-from gpudl.tensor import Tensor
 
 __all__ = ["Dropout", "Flatten", "Identity", "Linear"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops.local_response_norm import local_response_norm
-from gpudl.tensor import Tensor
 
 __all__ = ["LocalResponseNorm"]
 

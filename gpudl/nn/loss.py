@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops import loss_functions as functions
 from gpudl.ops.cross_entropy import cross_entropy, nll_loss
-from gpudl.tensor import Tensor
 
 __all__ = [
     "BCELoss",

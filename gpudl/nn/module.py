@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gpudl.autograd import HookHandle, no_grad
+from gpudl.autograd.tape import HookHandle, no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Array, is_floating
 from gpudl.devices.find import MetaArray
 from gpudl.devices.find import device as device_of
-from gpudl.tensor import Tensor
 
 __all__ = ["Module", "Parameter"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.batch_norm import batch_norm
 from gpudl.ops.create import ones, zeros
-from gpudl.tensor import Tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops.pad import pad
-from gpudl.tensor import Tensor
 
 __all__ = [
     "CircularPad1d",

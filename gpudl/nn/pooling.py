@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops import functions
 from gpudl.ops.pool_adaptive import AdaptiveSize
 from gpudl.ops.pool_base import Size
-from gpudl.tensor import Tensor
 
 __all__ = [
     "AdaptiveAvgPool1d",

@@ -7,10 +7,10 @@ from typing import Any
 
 import gpudl
 import gpudl.nn.functional as F
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
 from gpudl.nn.module import Module, Parameter
-from gpudl.tensor import Tensor
 
 __all__ = ["RBM"]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.nn.utils.rnn import PackedSequence, check_lengths
@@ -16,7 +17,6 @@ from gpudl.ops.linear import linear
 from gpudl.ops.lstm import lstm_sequence
 from gpudl.ops.random import dropout as drop
 from gpudl.ops.rnn import NONLINEARITIES, rnn_sequence
-from gpudl.tensor import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN", "RNNBase"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.ops.create import empty, zeros
@@ -12,7 +13,6 @@ from gpudl.ops.gru import gru_sequence
 from gpudl.ops.linear import linear
 from gpudl.ops.lstm import lstm_sequence
 from gpudl.ops.rnn import NONLINEARITIES, rnn_sequence
-from gpudl.tensor import Tensor
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops.softmax import softmax2d, softmin
-from gpudl.tensor import Tensor
 
 __all__ = ["Softmax2d", "Softmin"]
 

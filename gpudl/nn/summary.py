@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.devices.find import MetaArray, meta
 from gpudl.nn.module import Module
-from gpudl.tensor import Tensor
 
 __all__ = ["Summary", "summary"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops.fold import fold, pixel_shuffle, pixel_unshuffle, unfold
 from gpudl.ops.interpolate import interpolate
 from gpudl.ops.pool_base import Size
-from gpudl.tensor import Tensor
 
 __all__ = [
     "Fold",

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import PUBLIC
-from gpudl.tensor import Tensor
 
 # Hundreds of classes are made here and none is garbage: looking for some takes a tenth of the time.
 _collecting = gc.isenabled()

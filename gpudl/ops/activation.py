@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Spec, public, require
 from gpudl.ops.activation_base import NO_NAN, Activation, normal, run
 from gpudl.ops.quick_numpy import in_pieces
-from gpudl.tensor import Tensor
 
 
 class ReluOp(Activation):

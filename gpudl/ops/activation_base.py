@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require_float
 from gpudl.ops.matmul import draw_bfloat16
 from gpudl.ops.quick_numpy import in_pieces, quick
-from gpudl.tensor import Tensor, apply
 
 # PyTorch's gradient at NaN is one thing in its vector code and another in its scalar code, which
 # its CUDA code follows; so do these (tests/ops/test_activation.py).

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import public
 from gpudl.ops import activation_smooth as ops
 from gpudl.ops.activation_base import run
-from gpudl.tensor import Tensor
 
 SELU_ALPHA = 1.6732632423543772848  # Klambauer et al. 2017, equation 14
 SELU_SCALE = 1.0507009873554804934

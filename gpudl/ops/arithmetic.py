@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Spec, is_floating, public
 from gpudl.ops.elementwise_base import Binary, Number, Unary, fixed, in_place, operands
-from gpudl.tensor import Tensor, apply
 
 
 class AddOp(Binary):

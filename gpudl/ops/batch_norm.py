@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpudl.autograd import is_grad_enabled
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tape import is_grad_enabled
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.devices.find import NativeDevice
 from gpudl.devices.kernel_call import channels_last
 from gpudl.ops import batch_norm_cases
 from gpudl.ops import batch_norm_numpy as chunked
 from gpudl.ops.create import ones, zeros
-from gpudl.tensor import Tensor, apply
 
 ACTIVATIONS = ("none", "relu", "relu6", "leaky_relu")
 RESIDENT_ROWS = 1792  # values of a channel that one block of threads holds in its registers

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Spec, public
 from gpudl.ops.elementwise_base import Binary, Number, Unary, fixed, operands, uniform
-from gpudl.tensor import Tensor, apply
 
 X, Y = [1.0, 2.0, 3.0, np.nan], [2.0, 2.0, 2.0, np.nan]
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Spec, require, require_float
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv_arguments import Number, Padding, windows
 from gpudl.ops.conv_base import ACTIVATIONS, Size, Windowed
 from gpudl.ops.ranks import each_rank
-from gpudl.tensor import Tensor, apply
 
 
 class Convolution(Windowed):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.ops.conv_base import Size
-from gpudl.tensor import Tensor
 
 Number = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Spec, public, require
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv import Conv2dOp
 from gpudl.ops.conv_arguments import Number, Padding, each, windows
 from gpudl.ops.conv_base import Size, Windowed
-from gpudl.tensor import Tensor, apply
 
 
 class ConvReluMaxPool2dOp(Windowed):

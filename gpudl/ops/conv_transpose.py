@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Spec, require, require_float
 from gpudl.ops import conv_base as base
 from gpudl.ops import conv_im2col as im2col
 from gpudl.ops.conv_arguments import Number, Padding, each, windows
 from gpudl.ops.conv_base import Size, Windowed
 from gpudl.ops.ranks import each_rank
-from gpudl.tensor import Tensor, apply
 
 
 class TransposedConvolution(Windowed):

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.autograd import Node, is_grad_enabled
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tape import Node, is_grad_enabled
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating, public
 from gpudl.devices.find import Device, MetaArray
 from gpudl.devices.find import device as device_of
 from gpudl.ops.elementwise_base import normal
 from gpudl.ops.shape import expand, reshape
-from gpudl.tensor import Tensor, apply
 
 
 class CastOp(Op):

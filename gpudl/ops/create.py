@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import public
 from gpudl.devices.find import MetaArray, chosen
 from gpudl.ops.random import NormalFillOp, UniformFillOp, fill, randint, shape_of
-from gpudl.tensor import Tensor
 
 
 def _make(

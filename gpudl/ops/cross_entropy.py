@@ -7,10 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Spec, is_floating, public, require
 from gpudl.ops.class_loss_base import IGNORED, ClassLoss, logits, reduction_fields, rows
 from gpudl.ops.cross_entropy_probabilities import CrossEntropyProbabilitiesOp
-from gpudl.tensor import Tensor, apply
 
 
 class CrossEntropyOp(ClassLoss):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import public
 from gpudl.core.random import Generator
 from gpudl.ops.create import ones
 from gpudl.ops.random import dropout
 from gpudl.ops.ranks import each_rank
-from gpudl.tensor import Tensor
 
 SELU_LOWEST = -1.7580993408473766  # -scale*alpha of SELU, which its negative branch tends to
 

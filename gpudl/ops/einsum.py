@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import public
-from gpudl.tensor import Tensor
 
 
 @public("gpudl")

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating, public
 from gpudl.ops.comparison import maximum, minimum
 from gpudl.ops.elementwise_base import Number, Unary, fixed, in_place, uniform
-from gpudl.tensor import Tensor, apply
 
 
 class ExpOp(Unary):

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Array, Case, Op, Spec, is_floating, public
-from gpudl.tensor import Tensor
 
 Number = bool | int | float
 Maker = Callable[[Any], tuple[Any, ...]]  # of a numpy.random.Generator, slow to import

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.autograd import is_grad_enabled
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tape import is_grad_enabled
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.segments import sum_repeated
 from gpudl.ops.sorting import SortOp
-from gpudl.tensor import Tensor, apply
 
 CHUNK = 32  # places that the kernel adds up by itself
 NO_ROW = -1

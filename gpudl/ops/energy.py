@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import random
 from gpudl.core.op import Case, Spec, public, require, require_float
 from gpudl.core.random import Generator
 from gpudl.ops.gemm_cost import gemm_workspace
 from gpudl.ops.matmul import Product, draw
 from gpudl.ops.random import COUNTER, check_counter, counter_on, uniform_like
-from gpudl.tensor import Tensor, apply
 
 
 class GibbsHalfStepOp(Product):

@@ -7,13 +7,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, public
 from gpudl.ops.comparison import maximum, minimum
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.reduction import Dim, Reduction, dims_of, kept_shape
 from gpudl.ops.shape import axis_of
-from gpudl.tensor import Tensor, apply
 
 TIES = [[1.0, 3.0, 3.0], [2.0, np.nan, 5.0]]
 

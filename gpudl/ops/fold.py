@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Op, Spec, public, require, require_float
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.pool_base import Ints, Size, each_axis
-from gpudl.tensor import Tensor, apply
 
 
 class Blocks(Op):

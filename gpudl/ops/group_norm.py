@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.batch_norm import along, batch_norm, values_per_channel
-from gpudl.tensor import Tensor, apply
 
 BLOCKS = 512  # of threads that share a pass, at most, unless there are more samples
 TILE = 128  # channels that one takes side by side

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.pool_adaptive import (
@@ -16,7 +18,6 @@ from gpudl.ops.pool_adaptive import (
     adaptive_avg_pool3d,
 )
 from gpudl.ops.pool_base import MOST_ELEMENTS, Ints
-from gpudl.tensor import Tensor, apply
 
 TAPS = {"nearest": 1, "nearest_exact": 1, "linear": 2, "cubic": 4}
 CUBIC = -0.75  # the parameter of Keys' cubic convolution, 1981, as PyTorch and OpenCV set it

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, public, require
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.shape import axis_of
-from gpudl.tensor import Tensor, apply
 
 
 class CatOp(Op):

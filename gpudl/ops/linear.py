@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.autograd import is_grad_enabled
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tape import is_grad_enabled
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.dtypes import dtype_of
 from gpudl.core.op import Array, Case, Spec, public, require, require_float
 from gpudl.devices.find import NativeDevice
 from gpudl.ops.gemm_cost import column_workspace, gemm_workspace
 from gpudl.ops.matmul import Product, draw, draw_bfloat16, draw_float16, wide
-from gpudl.tensor import Tensor, apply
 
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm_epilogue.h
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.moments import norm
-from gpudl.tensor import Tensor, apply
 
 
 class LocalResponseNormOp(Op):

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.pool_base import Ints, Size, batched, each_axis, unbatched
-from gpudl.tensor import Tensor, apply
 
 MOST_ELEMENTS = (1 << 31) - 1
 MOST_TILES = 65535  # that a grid has along one axis

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import public
 from gpudl.ops import loss as ops
 from gpudl.ops.activation import relu
 from gpudl.ops.class_loss_base import reduction_fields
 from gpudl.ops.loss_binary import BinaryCrossEntropyOp, BinaryCrossEntropyWithLogitsOp
-from gpudl.tensor import Tensor, apply
 
 
 @public("functional")

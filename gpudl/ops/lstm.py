@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Spec, public
 from gpudl.ops.recurrent_base import RecurrentSequence, sigmoid
-from gpudl.tensor import Tensor, apply
 
 
 class LstmSequenceOp(RecurrentSequence):

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.machine import Machine
 from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.devices.find import NativeDevice
 from gpudl.ops.gemm_cost import gemm_seconds
 from gpudl.ops.gemm_cost import gemm_workspace as gemm_workspace  # of other products too
-from gpudl.tensor import Tensor, apply
 
 PRECISIONS = ("highest", "high", "medium")
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, public
 from gpudl.ops.elementwise_base import fixed
 from gpudl.ops.reduction import Dim, Reduction, kept_shape, reduce
-from gpudl.tensor import Tensor
 
 
 class VarOp(Reduction):

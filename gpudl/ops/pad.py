@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Cost, Op, Spec, public, require
 from gpudl.ops.elementwise_base import Number, fixed, normal
-from gpudl.tensor import Tensor, apply
 
 MODES = ("constant", "reflect", "replicate", "circular")
 MOST_ELEMENTS = (1 << 31) - 1  # kernels number elements in 32 bits

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Op, public
 from gpudl.ops.pool_average import AvgPoolOp, LpPoolOp
 from gpudl.ops.pool_base import Size, batched, each_axis, sliding_fields, unbatched
 from gpudl.ops.pool_max import MaxPoolIndicesOp, MaxPoolOp
 from gpudl.ops.pool_unpool import MaxUnpoolOp
 from gpudl.ops.ranks import each_rank, of_rank
-from gpudl.tensor import Tensor, apply
 
 
 def max_with_indices(function: str, op: Op, input: Tensor, rank: int, return_indices: bool) -> Any:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Op
 from gpudl.ops.pool import max_with_indices
 from gpudl.ops.pool_average import AdaptiveAvgPoolOp, AvgPoolOp
 from gpudl.ops.pool_base import Ints, batched, unbatched
 from gpudl.ops.pool_max import AdaptiveMaxPoolOp, MaxPoolOp
 from gpudl.ops.ranks import each_rank
-from gpudl.tensor import Tensor, apply
 
 AdaptiveSize = int | tuple[int | None, ...] | None
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Cost, Op, Spec, require, require_float
-from gpudl.tensor import Tensor
 
 Ints = tuple[int, ...]
 Size = int | tuple[int, ...]

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.activation import leaky_relu
 from gpudl.ops.activation_base import normal
@@ -16,7 +18,6 @@ from gpudl.ops.comparison import gt
 from gpudl.ops.indexing import where
 from gpudl.ops.joining import chunk
 from gpudl.ops.random import rand
-from gpudl.tensor import Tensor, apply
 
 LEAST_SPLIT, MOST_SPLITS, PARTS = 256, 4096, 1024  # as in prim/pixel_sums.h and prim/map_sum.h
 

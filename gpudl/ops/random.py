@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import random
 from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
 from gpudl.core.random import Generator
 from gpudl.devices.find import chosen
-from gpudl.tensor import Tensor, apply
 
 INT64 = np.dtype(np.int64)
 FLOAT32 = np.dtype(np.float32)

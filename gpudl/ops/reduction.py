@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating, public, require_float
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.shape import axis_of
 from gpudl.ops.tree_sum import tree_sum
-from gpudl.tensor import Tensor, apply
 
 Dims = tuple[int, ...] | None
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Spec, public, require
 from gpudl.ops.recurrent_base import RecurrentSequence
-from gpudl.tensor import Tensor, apply
 
 NONLINEARITIES = ("tanh", "relu")
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Op, Spec, public
 from gpudl.ops.elementwise_base import (
     Number,
@@ -18,7 +20,6 @@ from gpudl.ops.elementwise_base import (
 from gpudl.ops.indexing import check_range, require_integers
 from gpudl.ops.segments import flat_index, last_of_each, sum_repeated
 from gpudl.ops.shape import axis_of
-from gpudl.tensor import Tensor, apply
 
 
 class AlongAxis(Op):

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor, tensor
 from gpudl.core.op import public
 from gpudl.ops.indexing import index_select, where
 from gpudl.ops.matmul import matmul
 from gpudl.ops.scatter import scatter_add
-from gpudl.tensor import Tensor, tensor
 
 
 def _axis(name: str, x: Tensor, dim: int) -> int:

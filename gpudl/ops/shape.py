@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Op, Spec, public, require
 from gpudl.devices.find import MetaArray
 from gpudl.ops.elementwise_base import normal, unbroadcast
-from gpudl.tensor import Tensor, apply
 
 Shape = tuple[int, ...]
 

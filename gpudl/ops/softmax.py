@@ -7,9 +7,10 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
 from gpudl.ops.quick_numpy import row_blocks, row_max, row_sum
-from gpudl.tensor import Tensor, apply
 
 LOG2 = 0.69314718055994529
 

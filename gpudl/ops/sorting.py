@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating, public, require
 from gpudl.ops.elementwise_base import fixed, normal
 from gpudl.ops.segments import flat_index
 from gpudl.ops.shape import axis_of
-from gpudl.tensor import Tensor, apply
 
 
 class Sorted(NamedTuple):

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, public
 from gpudl.ops.elementwise_base import number
 from gpudl.ops.indexing import Cut, IndexPutOp, SliceOp, TakeOp, check_range
-from gpudl.tensor import Tensor, apply
 
 Basic = tuple[Any, ...]
 Arrays = dict[int, Array]  # axis of the sliced tensor -> integer index along it

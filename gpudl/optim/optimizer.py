@@ -7,10 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gpudl.autograd import enable_grad
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tape import enable_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Op, is_floating
 from gpudl.optim.arena import Arena
-from gpudl.tensor import Tensor, apply
 
 Group = dict[str, Any]
 NO_OPTIONS = ("self", "params", "__class__")  # among a constructor's locals()

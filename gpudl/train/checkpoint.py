@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.files import write_bytes
-from gpudl.tensor import Tensor
 from gpudl.train.errors import TrainingError
 
 FORMAT = "gpudl-checkpoint-1"

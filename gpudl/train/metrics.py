@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
 from gpudl.ops.create import zeros_like
 from gpudl.ops.joining import cat
 from gpudl.train.checkpoint import to_numpy

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
 from gpudl.core import random
 from gpudl.nn.utils import clip_grad_norm_
 from gpudl.train.metrics import Evaluation, class_logits, evaluate

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.data.text import decode, encode
-from gpudl.tensor import Tensor
 from gpudl.train.checkpoint import to_numpy
 from gpudl.train.objective import evaluation_mode
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
-from gpudl.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import gpudl
 from gpudl import optim
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
 from gpudl.models.dbn import DBN, pretrain
 from gpudl.models.rbm import in_batches
 from gpudl.train.recipe import WarmCosine

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from gpudl import no_grad, optim, stack
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.hebbian import LinearNeurons
 from gpudl.models.small_nets import first_net
-from gpudl.tensor import Tensor
 from gpudl.zoo.page import Page, page
 
 DIGITS = (0, 1, 4)

@@ -9,12 +9,12 @@ import numpy as np
 
 import gpudl
 from gpudl import models
+from gpudl.autograd.tensor import Tensor
 from gpudl.data import info
 from gpudl.data.transforms import resize
 from gpudl.models.googlenet import SOURCE, WIDTHS, GoogLeNetOutputs, Inception, Widths
 from gpudl.nn import functional as F
 from gpudl.optim import SGD
-from gpudl.tensor import Tensor
 from gpudl.train.objective import AUXILIARY
 from gpudl.zoo.cifar import standardized, train
 from gpudl.zoo.page import Array, Page, page

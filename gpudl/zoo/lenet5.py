@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import no_grad, optim, tensor
+from gpudl import no_grad, optim
+from gpudl.autograd.tensor import tensor
 from gpudl.data.transforms import RandomCrop
 from gpudl.models.lenet import LeNet5
 from gpudl.models.lenet_1998 import LeNet5Of1998, map_loss

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import nn, no_grad, tensor
+from gpudl import nn, no_grad
+from gpudl.autograd.tensor import tensor
 from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.zoo.page import Array, Page
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import nn, optim, tensor
+from gpudl import nn, optim
+from gpudl.autograd.tensor import tensor
 from gpudl.nn import init
 from gpudl.ops.cross_entropy import cross_entropy
 from gpudl.zoo.lesson import ERROR, LOSS, Split, learn, percent, perceptron, place

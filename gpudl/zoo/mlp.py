@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import optim, tensor
+from gpudl import optim
+from gpudl.autograd.tensor import tensor
 from gpudl.models.mlp import ACTIVATIONS, MLP
 from gpudl.nn.functional import cross_entropy
 from gpudl.train.recipe import WarmCosine

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from gpudl import nn, no_grad, optim
+from gpudl.autograd.tensor import Tensor
 from gpudl.models.small_nets import one_versus_five as network
 from gpudl.nn import functional as F
-from gpudl.tensor import Tensor
 from gpudl.zoo.page import Page, page
 
 Pair = tuple[Tensor, Tensor]  # images and signs

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gpudl.autograd.tensor import Tensor, tensor
 from gpudl.data import Split, load
-from gpudl.tensor import Tensor, tensor
 from gpudl.train.errors import TrainingError
 
 Array = npt.NDArray[Any]

@@ -8,7 +8,7 @@ import numpy as np
 
 import gpudl
 from gpudl import nn, optim
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
 from gpudl.models import partition
 from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
 from gpudl.train.recipe import WarmCosine

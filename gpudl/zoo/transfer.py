@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.data.shuffle import permutation
 from gpudl.data.transforms import resize
 from gpudl.nn import functional as F
 from gpudl.nn import init
 from gpudl.optim import Adam
-from gpudl.tensor import Tensor
 from gpudl.train.transfer import features, freeze, layer_groups
 from gpudl.zoo.page import Array, Arrays, Page, page
 

@@ -10,8 +10,8 @@ import numpy as np
 
 import gpudl
 from gpudl import optim
+from gpudl.autograd.tensor import Tensor
 from gpudl.data import ArrayDataset, Loader
-from gpudl.tensor import Tensor
 from gpudl.zoo.page import QUICK_STEPS, Array, Page
 
 

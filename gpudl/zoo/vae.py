@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import gpudl
+from gpudl.autograd.tensor import Tensor
 from gpudl.models import vae as models
-from gpudl.tensor import Tensor
 from gpudl.zoo.page import Array, Page, page
 from gpudl.zoo.unsupervised import mapped, train
 

@@ -8,7 +8,7 @@ import pytest
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
-from gpudl.tensor import Tensor
+from gpudl.autograd.tensor import Tensor
 from tests.ops.harness import native_devices
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import gpudl
 from gpudl import nn
-from gpudl.tensor import Tensor
+from gpudl.autograd.tensor import Tensor
 
 
 def test_one_axis_is_the_two_dimensional_layer_with_one_row():

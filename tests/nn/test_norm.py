@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import functional as F
-from gpudl.tensor import Tensor
 from tests.ops.harness import native_devices
 
 LAYERS = [

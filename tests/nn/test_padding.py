@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpudl import nn
-from gpudl.tensor import Tensor
+from gpudl.autograd.tensor import Tensor
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import OPS
 from gpudl.devices.find import cpu
-from gpudl.tensor import Tensor, apply
 from tests.ops import harness as h
 from tests.tolerance import assert_close
 

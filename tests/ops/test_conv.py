@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from gpudl import nn
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.machine import H100
 from gpudl.nn import functional
 from gpudl.nn.functional import conv2d
 from gpudl.ops import conv, conv_base
-from gpudl.tensor import Tensor
 from tests.ops import harness as h
 
 

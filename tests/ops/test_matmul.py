@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl import Tensor, tensor
+from gpudl import Tensor
+from gpudl.autograd.tensor import tensor
 from gpudl.core.op import Spec
 from gpudl.nn import functional
 from gpudl.ops.gemm_cost import gemm_pieces, gemm_workspace

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpudl.nn.functional as F
-from gpudl.tensor import Tensor
+from gpudl.autograd.tensor import Tensor
 from tests.ops.harness import native_devices
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gpudl
+from gpudl.autograd.tensor import Tensor
 from gpudl.nn import utils
-from gpudl.tensor import Tensor
 from tests.ops.harness import native_devices
 
 everywhere = pytest.mark.parametrize("where", [pytest.param("cpu"), *native_devices()])

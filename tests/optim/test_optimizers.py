@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import optim
-from gpudl.tensor import Tensor
+from gpudl.autograd.tensor import Tensor
 from tests.ops.harness import native_devices
 
 SHAPES = [(7,), (3, 5), (4, 3, 2, 2), ()]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gpudl import optim
+from gpudl.autograd.tensor import Tensor
 from gpudl.optim import lr_scheduler as ours
-from gpudl.tensor import Tensor
 
 
 def optimizer_of(module, tensor):

@@ -5,8 +5,7 @@ import os
 import pytest
 
 from gpudl import zoo
-from gpudl.devices import find as device
-from gpudl.devices.find import cpu
+from gpudl.devices.find import cpu, device
 
 pytestmark = pytest.mark.slow
 

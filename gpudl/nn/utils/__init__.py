@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
 from gpudl.ops.clipping import ClipNormOp, ClipValueOp, VectorNormOp
 from gpudl.ops.joining import stack
-from gpudl.tensor import Tensor, apply
 
 Parameters = Tensor | Iterable[Tensor]
 

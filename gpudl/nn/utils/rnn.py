@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.autograd.tensor import Tensor
 from gpudl.ops.indexing import index_select, masked_fill
 from gpudl.ops.joining import cat, stack
 from gpudl.ops.pad import pad
-from gpudl.tensor import Tensor
 
 Lengths = np.ndarray[Any, np.dtype[np.int64]]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from gpudl import models
-from gpudl.autograd import no_grad
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.data import Split
-from gpudl.tensor import Tensor
 from gpudl.train.checkpoint import to_numpy
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError

@@ -1,4 +1,4 @@
-"""Tensors: how operators run on them, how they are made. The class is in gpudl/tensor_class.py."""
+"""How operators run on tensors and are recorded on the tape."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import autograd, views
-from gpudl.autograd import OpNode
-from gpudl.core import dtypes
+from gpudl.autograd import tape, views
+from gpudl.autograd.tape import OpNode
+from gpudl.autograd.tensor import Tensor as Tensor
+from gpudl.autograd.views import View
 from gpudl.core.op import Array, Op, Plan
-from gpudl.devices.find import Device, MetaArray, cpu
-from gpudl.tensor_class import Tensor as Tensor
-from gpudl.views import View
+from gpudl.devices.find import Device, MetaArray
 
 
 def apply(op: Op, *tensors: Tensor | None) -> Any:
     """Run an operator on tensors and record it. Returns a Tensor, or a tuple of outputs."""
-    recording = autograd._mode.recording
+    recording = tape._mode.recording
     arrays: list[Array | None] = []
     key: list[Any] = []
     where: Device | None = None
@@ -99,7 +98,7 @@ def _share(op: Op, index: int, source: Any, result: Tensor) -> None:
         return
     root = source if source._view is None else source._view.root
     result._cell = source._cell
-    result._view = View(source, op, index, root, autograd._mode.recording)
+    result._view = View(source, op, index, root, tape._mode.recording)
     result._stamp = root._stamp
 
 
@@ -130,23 +129,3 @@ def _save(
             if kept is not None and tensor is not None:
                 versions.append((name, tensor._cell, tensor._cell[0]))
         node.versions = versions
-
-
-def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A new tensor with a copy of `data`; see Tensor."""
-    made = Tensor(data, dtype, device, requires_grad)
-    if hasattr(data, "shape") and not isinstance(made.data, MetaArray):
-        made.data = made.data.copy()
-    return made
-
-
-def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor on the cpu that shares the array's memory."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
-    if dtypes.dtype_of(array.dtype) != array.dtype:
-        raise TypeError(
-            f"from_numpy: dtype {array.dtype} has a foreign byte order; use gpudl.tensor(), "
-            "which copies"
-        )
-    return Tensor._wrap(array, device=cpu)

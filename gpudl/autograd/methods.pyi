@@ -2,11 +2,11 @@
 
 import builtins
 from collections.abc import Sequence
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
 from gpudl.ops.elementwise_base import Number
 from gpudl.ops.reduction import Dim
 from gpudl.ops.sorting import Sorted
-from gpudl.tensor_class import Tensor
 from typing import Any
 
 class Methods:

@@ -18,9 +18,7 @@ from gpudl.core.op import Array, Op
 from gpudl.devices.find import Device, MetaArray
 
 if TYPE_CHECKING:
-    from gpudl.autograd_function import Context as Context
-    from gpudl.autograd_function import Function as Function
-    from gpudl.tensor import Tensor
+    from gpudl.autograd.tensor import Tensor
 
 _numbers = itertools.count()
 F = TypeVar("F", bound=Callable[..., Any])
@@ -250,7 +248,7 @@ def _through_hooks(
 ) -> Array:
     if not hooks:
         return gradient
-    from gpudl.tensor import Tensor
+    from gpudl.autograd.tensor import Tensor
 
     for hook in hooks:
         result = hook(Tensor._wrap(whole(gradient), device=device))
@@ -261,7 +259,7 @@ def _through_hooks(
 
 
 def check_gradient(what: str, gradient: Any, shape: tuple[int, ...]) -> None:
-    from gpudl.tensor import Tensor
+    from gpudl.autograd.tensor import Tensor
 
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{what} must be a Tensor or None, got {type(gradient).__name__}")
@@ -309,7 +307,7 @@ def grad(
     Raises RuntimeError if an input does not require gradients, or is not part of the graph and
     `allow_unused` is false.
     """
-    from gpudl.tensor import Tensor
+    from gpudl.autograd.tensor import Tensor
 
     wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for number, tensor in enumerate(wanted):
@@ -330,7 +328,7 @@ def grad(
 
 
 def _roots(tensors: Any, gradients: Any, create_graph: bool) -> list[tuple[Tensor, Array]]:
-    from gpudl.tensor import Tensor
+    from gpudl.autograd.tensor import Tensor
 
     many = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
     given = gradients if isinstance(gradients, (list, tuple)) else (gradients,) * len(many)
@@ -374,12 +372,3 @@ def _root_gradient(tensor: Tensor, gradient: Any) -> Array:
             f"the tensor {tuple(tensor.shape)}"
         )
     return array
-
-
-def __getattr__(name: str) -> Any:
-    """Function, which few programs use, is loaded when first asked for."""
-    if name in ("Context", "Function"):
-        from gpudl import autograd_function
-
-        return getattr(autograd_function, name)
-    raise AttributeError(f"module 'gpudl.autograd' has no attribute {name!r}")

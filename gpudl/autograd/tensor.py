@@ -11,14 +11,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpudl import autograd, views
-from gpudl._methods import Methods
-from gpudl.arrays import as_array, place_of
-from gpudl.autograd import Version
+from gpudl.autograd import tape, views
+from gpudl.autograd.arrays import as_array, place_of
+from gpudl.autograd.methods import Methods
+from gpudl.autograd.tape import Version
+from gpudl.autograd.views import View
+from gpudl.core import dtypes
 from gpudl.core.op import Array, is_floating
-from gpudl.devices.find import Device, MetaArray
+from gpudl.devices.find import Device, MetaArray, cpu
 from gpudl.devices.find import device as device_of
-from gpudl.views import View
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -34,7 +35,7 @@ class Tensor(Methods):
     device: Device
     _cell: Version
     # What most tensors never have; set on the few that do.
-    _node: autograd.Node | None = None
+    _node: tape.Node | None = None
     _index: int = 0  # which output of _node
     _requires_grad: bool = False  # as a leaf
     _grad: Tensor | None = None
@@ -202,7 +203,7 @@ class Tensor(Methods):
         elif isinstance(gradient, MetaArray):
             self._grad = Tensor._wrap(gradient, device=self.device)
         else:
-            self._grad = Tensor._wrap(autograd.whole(gradient.copy()), device=self.device)
+            self._grad = Tensor._wrap(tape.whole(gradient.copy()), device=self.device)
 
     def backward(
         self,
@@ -211,13 +212,13 @@ class Tensor(Methods):
         create_graph: bool = False,
     ) -> None:
         """Gradients of this tensor for all leaves that require them, added to their `.grad`."""
-        autograd.backward(self, gradient, retain_graph, create_graph)
+        tape.backward(self, gradient, retain_graph, create_graph)
 
     def detach(self) -> Tensor:
         """The same memory, off the tape."""
         return Tensor._wrap(self.data, device=self.device, version=self._cell)
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> autograd.HookHandle:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> tape.HookHandle:
         """Call `hook(gradient)` when backward has this tensor's gradient; its result replaces it.
 
         Returns a handle whose `remove()` takes the hook away.
@@ -231,7 +232,7 @@ class Tensor(Methods):
         else:
             hooks = self._hooks = self._hooks if self._hooks is not None else []
         hooks.append(hook)
-        return autograd.HookHandle(lambda: hooks.remove(hook))
+        return tape.HookHandle(lambda: hooks.remove(hook))
 
     def retain_grad(self) -> None:
         """Keep `.grad` of a computed tensor as well."""
@@ -348,3 +349,23 @@ class Tensor(Methods):
 
 def _device_of(data: Any) -> Device:
     return data.device if isinstance(data, Tensor) else place_of(data)
+
+
+def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of `data`; see Tensor."""
+    made = Tensor(data, dtype, device, requires_grad)
+    if hasattr(data, "shape") and not isinstance(made.data, MetaArray):
+        made.data = made.data.copy()
+    return made
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor on the cpu that shares the array's memory."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
+    if dtypes.dtype_of(array.dtype) != array.dtype:
+        raise TypeError(
+            f"from_numpy: dtype {array.dtype} has a foreign byte order; use gpudl.tensor(), "
+            "which copies"
+        )
+    return Tensor._wrap(array, device=cpu)

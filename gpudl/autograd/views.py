@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gpudl import autograd
+from gpudl.autograd import tape
 from gpudl.core import dtypes
 from gpudl.core.op import Array, Case, Op, Spec
 from gpudl.devices.find import MetaArray
 
 if TYPE_CHECKING:
-    from gpudl.tensor import Tensor
+    from gpudl.autograd.tensor import Tensor
 
 
 class View(NamedTuple):
@@ -95,14 +95,14 @@ def refresh(tensor: Tensor) -> None:
     if not tensor._requires_grad:
         edge = view.source._edge()
         saved = view.op.saved_type(*(None for _ in view.op.saves), (_spec(view.source),))
-        tensor._node = edge and autograd.OpNode(view.op, tensor.device, (edge,), saved)
+        tensor._node = edge and tape.OpNode(view.op, tensor.device, (edge,), saved)
         tensor._index = view.output
     tensor._stamp = view.root._stamp
 
 
 def change_in_place(tensor: Tensor, result: Tensor) -> None:
     """`tensor` takes over the value of `result` and its place on the tape."""
-    recording = autograd._mode.recording
+    recording = tape._mode.recording
     if recording:
         refresh(tensor)
         check_change(tensor, result)
@@ -176,7 +176,7 @@ def take_place(tensor: Tensor, result: Tensor) -> None:
             edges = (source._place(), part._place())
             op = ViewUpdateOp.of(view.op)
             specs = (_spec(source), _spec(part))
-            source._node = autograd.OpNode(op, source.device, edges, op.saved_type(specs))
+            source._node = tape.OpNode(op, source.device, edges, op.saved_type(specs))
             source._index = 0
         part, view = source, source._view
     part._stamp += 1

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from gpudl.autograd import grad, no_grad
+from gpudl.autograd.tape import grad, no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.choice import Candidate, median_seconds
 from gpudl.core.op import Op, Spec
 from gpudl.devices.find import Cpu, Device, NativeDevice
-from gpudl.tensor import Tensor
 
 Specs = tuple[Spec | None, ...]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.autograd import Node, check_gradient, is_grad_enabled, no_grad, whole
+from gpudl.autograd.tape import Node, check_gradient, is_grad_enabled, no_grad, whole
+from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, is_floating
 from gpudl.devices.find import Device
-from gpudl.tensor import Tensor
 
 
 class Context:
