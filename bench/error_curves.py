@@ -65,7 +65,7 @@ def contenders(device: str) -> dict[str, Any]:
     from gpudl.core.op import Spec
     from gpudl.devices.find import NativeDevice
     from gpudl.devices.find import device as find_device
-    from gpudl.ops.matmul import MatmulOp
+    from gpudl.ops.matrix.matmul import MatmulOp
 
     torch = theirs.load(1)
     where, op = find_device(device), MatmulOp.of(False, False)
@@ -101,7 +101,7 @@ def contenders(device: str) -> dict[str, Any]:
 
 def exact(name: str) -> bool:
     """Must it stay below the loop? Not those that round their operands, nor the peer."""
-    from gpudl.ops.matmul import MatmulOp
+    from gpudl.ops.matrix.matmul import MatmulOp
 
     return name.startswith("gpudl") and name.removeprefix("gpudl ") not in MatmulOp.precision
 

@@ -13,8 +13,8 @@ from gpudl.core.choice import Choices, choices
 from gpudl.core.machine import A100, H100, machine_of
 from gpudl.core.op import Bounded
 from gpudl.devices.find import NativeDevice, device
-from gpudl.ops.linear import LinearOp
-from gpudl.ops.matmul import MatmulOp
+from gpudl.ops.matrix.linear import LinearOp
+from gpudl.ops.matrix.matmul import MatmulOp
 from tests.ops.harness import EMULATOR_MISSING
 
 needs_emulator = pytest.mark.skipif(EMULATOR_MISSING is not None, reason=str(EMULATOR_MISSING))

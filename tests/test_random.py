@@ -11,7 +11,7 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import random
 from gpudl.nn import functional as F
-from gpudl.ops.random import DropoutOp, NormalFillOp, UniformFillOp
+from gpudl.ops.random.fills import DropoutOp, NormalFillOp, UniformFillOp
 from tests.ops.harness import native_devices
 
 native = pytest.mark.parametrize("where", native_devices())

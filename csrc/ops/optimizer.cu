@@ -1,5 +1,5 @@
 // The optimizers' rules: new value of parameter p with gradient g, and of its state (prim/update.h). Python's
-// definitions (gpudl/ops/optimizer.py) name the numbers in `h` and the sources.
+// definitions (gpudl/ops/optimizer/rules.py) name the numbers in `h` and the sources.
 #include "core/export.h"
 #include "prim/update.h"
 

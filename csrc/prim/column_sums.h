@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(CHUNK_BLOCK)
   }
 }
 
-constexpr int COLUMN_SUMS_BLOCKS = 528;  // four a multiprocessor of an H100; gpudl/ops/linear.py knows it too
+constexpr int COLUMN_SUMS_BLOCKS = 528;  // four a multiprocessor of an H100; gpudl/ops/matrix/linear.py knows it too
 constexpr int COLUMN_SUMS_LEAST = 4;     // turns of a block that are worth a second kernel
 
 template <int PACK, class F, class T>

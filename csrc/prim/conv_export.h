@@ -20,7 +20,7 @@ namespace gpudl {
 
 using Workspace = View<float, 1>;
 
-constexpr int RELU = 1;  // number of an activation, as in gpudl/ops/conv_base.py
+constexpr int RELU = 1;  // number of an activation, as in gpudl/ops/conv/base.py
 
 // What becomes of a sum on its way to memory: sum + bias of its channel + residual in its place, and ReLU of that if
 // asked for. No other activation: exp and tanh in every unrolled store would cost the main loops their registers.

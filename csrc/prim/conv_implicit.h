@@ -13,7 +13,7 @@
 
 namespace gpudl {
 
-// Room for the pieces of k that pay off (gpudl/ops/matmul.py, gemm_workspace): a sweep gets no more than its own,
+// Room for the pieces of k that pay off (gpudl/ops/matrix/matmul.py, gemm_workspace): a sweep gets no more than its own,
 // though other products of the same call may ask for a larger workspace.
 inline Workspace pieces_of(Workspace all, int m, int n, int k, int batch) {
   const int64_t outputs = int64_t{1} * m * n * batch;

@@ -24,7 +24,7 @@
 //
 // Where c is small and k long, k is cut into pieces that run side by side: as many as the workspace holds m·n·batch
 // float32 partial sums for (none without a workspace), added in a fixed order by a second kernel, so that the bits
-// never change. gpudl/ops/matmul.py's gemm_workspace tells how much pays off.
+// never change. gpudl/ops/matrix/matmul.py's gemm_workspace tells how much pays off.
 #pragma once
 #include <cstdint>
 

@@ -26,7 +26,7 @@ constexpr int RECURRENT_WARPS = RECURRENT_BLOCK / 32;
 constexpr int RECURRENT_SAMPLES = 16;  // of the state that are in shared memory at once
 constexpr int RECURRENT_TILE = 8;      // rows of the weight, and samples, that a warp multiplies at once
 
-// How the hidden units are spread over blocks. gpudl/ops/recurrent_base.py computes the same.
+// How the hidden units are spread over blocks. gpudl/ops/recurrent/base.py computes the same.
 struct RecurrentSlices {
   int units = 0, blocks = 0;
   int rows = 0;    // of the weight in a block: GATES·units, rounded up to tiles; row g·units + i is gate g of unit i

@@ -6,7 +6,7 @@
 //   };
 //   prim::update(Momentum{}, arguments, {buffer.data});
 //
-// `hyper` holds two penalties and the rule's numbers (gpudl/ops/optimizer.py names them) on the device, so that a
+// `hyper` holds two penalties and the rule's numbers (gpudl/ops/optimizer/rules.py names them) on the device, so that a
 // captured graph may be replayed with others. `active` marks the elements to update; absent: all. The others and their
 // state stay as they are.
 #pragma once

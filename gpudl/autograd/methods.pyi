@@ -4,9 +4,9 @@ import builtins
 from collections.abc import Sequence
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
-from gpudl.ops.elementwise_base import Number
-from gpudl.ops.reduction import Dim
-from gpudl.ops.sorting import Sorted
+from gpudl.ops.elementwise.base import Number
+from gpudl.ops.reduce.sorting import Sorted
+from gpudl.ops.reduce.sums import Dim
 from typing import Any
 
 class Methods:

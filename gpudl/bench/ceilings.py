@@ -13,7 +13,7 @@ from gpudl.bench.workload import Workload
 from gpudl.core.choice import tune
 from gpudl.core.op import Cost
 from gpudl.devices.find import Device
-from gpudl.ops.matmul import MatmulOp
+from gpudl.ops.matrix.matmul import MatmulOp
 
 COPIED = {"cuda": 1 << 30, "cpu": 1 << 27, "emulator": 1 << 20}  # bytes
 SIDES = {"cuda": 8192, "cpu": 1024, "emulator": 48}  # of the square matrices

@@ -11,9 +11,9 @@ from gpudl import nn
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.char_rnn import CHARACTERS, WINDOW
 from gpudl.models.registry import register
-from gpudl.ops.create import full
-from gpudl.ops.indexing import masked_fill
-from gpudl.ops.joining import cat
+from gpudl.ops.index.slices import masked_fill
+from gpudl.ops.shape.create import full
+from gpudl.ops.shape.joining import cat
 
 PADDING = -1.0  # the first number of a step behind the end of a sequence of vectors
 FLOOR = -1e30  # below every feature: what stands behind the end of a text never is the maximum

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import functional as F
-from gpudl.ops.joining import stack
-from gpudl.ops.moments import logsumexp
+from gpudl.ops.reduce.moments import logsumexp
+from gpudl.ops.shape.joining import stack
 
 
 class Ensemble(nn.Module):

@@ -13,7 +13,7 @@ from gpudl import nn
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
 from gpudl.models.start import he, small, start
-from gpudl.ops.joining import cat
+from gpudl.ops.shape.joining import cat
 
 SOURCE = "Szegedy et al., CVPR 2015"
 

@@ -20,9 +20,9 @@ from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Parameter
-from gpudl.ops.create import empty, ones, zeros
-from gpudl.ops.joining import cat, stack
-from gpudl.ops.linear import linear
+from gpudl.ops.matrix.linear import linear
+from gpudl.ops.shape.create import empty, ones, zeros
+from gpudl.ops.shape.joining import cat, stack
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Floats = npt.NDArray[np.floating[Any]]

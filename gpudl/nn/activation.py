@@ -9,11 +9,11 @@ import numpy as np
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops import activation as pieces
-from gpudl.ops import activation_functions as smooth
-from gpudl.ops.create import full
-from gpudl.ops.prelu import glu, prelu, rrelu
-from gpudl.ops.softmax import log_softmax, softmax
+from gpudl.ops.activation import functions as smooth
+from gpudl.ops.activation import pieces
+from gpudl.ops.activation.prelu import glu, prelu, rrelu
+from gpudl.ops.activation.softmax import log_softmax, softmax
+from gpudl.ops.shape.create import full
 
 __all__ = [
     "CELU",

@@ -8,11 +8,11 @@ from typing import ClassVar
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.layers import reset
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.conv import conv1d, conv2d, conv3d
-from gpudl.ops.conv_arguments import Number, Padding, each, paddings
-from gpudl.ops.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from gpudl.ops.create import empty
-from gpudl.ops.pad import pad
+from gpudl.ops.conv.arguments import Number, Padding, each, paddings
+from gpudl.ops.conv.conv import conv1d, conv2d, conv3d
+from gpudl.ops.conv.transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from gpudl.ops.shape.create import empty
+from gpudl.ops.shape.pad import pad
 
 __all__ = [
     "Conv1d",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
-from gpudl.ops.dropout import (
+from gpudl.ops.random.dropout import (
     alpha_dropout,
     check_probability,
     dropout1d,

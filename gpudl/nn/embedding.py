@@ -8,8 +8,8 @@ from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.create import empty
-from gpudl.ops.embedding import embedding
+from gpudl.ops.index.embedding import embedding
+from gpudl.ops.shape.create import empty
 
 __all__ = ["Embedding"]
 

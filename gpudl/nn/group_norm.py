@@ -6,8 +6,8 @@ import numpy as np
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.create import ones, zeros
-from gpudl.ops.group_norm import group_norm, instance_norm
+from gpudl.ops.norm.group import group_norm, instance_norm
+from gpudl.ops.shape.create import ones, zeros
 
 __all__ = ["GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 

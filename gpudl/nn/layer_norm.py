@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.create import ones, zeros
-from gpudl.ops.layer_norm import layer_norm, rms_norm, shape_of
+from gpudl.ops.norm.layer import layer_norm, rms_norm, shape_of
+from gpudl.ops.shape.create import ones, zeros
 
 __all__ = ["LayerNorm", "RMSNorm"]
 

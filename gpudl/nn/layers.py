@@ -7,9 +7,9 @@ import math
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.create import empty
-from gpudl.ops.linear import linear
-from gpudl.ops.random import dropout
+from gpudl.ops.matrix.linear import linear
+from gpudl.ops.random.fills import dropout
+from gpudl.ops.shape.create import empty
 
 __all__ = ["Dropout", "Flatten", "Identity", "Linear"]
 

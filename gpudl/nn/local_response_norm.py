@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
-from gpudl.ops.local_response_norm import local_response_norm
+from gpudl.ops.norm.local_response import local_response_norm
 
 __all__ = ["LocalResponseNorm"]
 

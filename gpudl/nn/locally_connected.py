@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.create import empty
-from gpudl.ops.locally_connected import locally_connected1d, locally_connected2d
-from gpudl.ops.pool_base import Ints, Size, each_axis
+from gpudl.ops.conv.locally_connected import locally_connected1d, locally_connected2d
+from gpudl.ops.pool.base import Ints, Size, each_axis
+from gpudl.ops.shape.create import empty
 
 __all__ = ["LocallyConnected1d", "LocallyConnected2d"]
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
-from gpudl.ops import loss_functions as functions
-from gpudl.ops.cross_entropy import cross_entropy, nll_loss
+from gpudl.ops.loss import functions
+from gpudl.ops.loss.cross_entropy import cross_entropy, nll_loss
 
 __all__ = [
     "BCELoss",

@@ -6,8 +6,8 @@ import numpy as np
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.batch_norm import batch_norm
-from gpudl.ops.create import ones, zeros
+from gpudl.ops.norm.batch import batch_norm
+from gpudl.ops.shape.create import ones, zeros
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 

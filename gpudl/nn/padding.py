@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
-from gpudl.ops.pad import pad
+from gpudl.ops.shape.pad import pad
 
 __all__ = [
     "CircularPad1d",

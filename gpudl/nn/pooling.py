@@ -1,5 +1,4 @@
-"""Pooling layers. The functions, with the sizes of their outputs, stand in gpudl.ops.pool and
-gpudl.ops.pool_adaptive."""
+"""Pooling layers. The functions, with the sizes of their outputs, stand in gpudl/ops/pool."""
 
 from __future__ import annotations
 
@@ -8,8 +7,8 @@ from typing import Any, ClassVar
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops import functions
-from gpudl.ops.pool_adaptive import AdaptiveSize
-from gpudl.ops.pool_base import Size
+from gpudl.ops.pool.adaptive import AdaptiveSize
+from gpudl.ops.pool.base import Size
 
 __all__ = [
     "AdaptiveAvgPool1d",

@@ -10,13 +10,13 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.nn.utils.rnn import PackedSequence, check_lengths
-from gpudl.ops.create import empty, zeros
-from gpudl.ops.gru import gru_sequence
-from gpudl.ops.joining import cat, stack
-from gpudl.ops.linear import linear
-from gpudl.ops.lstm import lstm_sequence
-from gpudl.ops.random import dropout as drop
-from gpudl.ops.rnn import NONLINEARITIES, rnn_sequence
+from gpudl.ops.matrix.linear import linear
+from gpudl.ops.random.fills import dropout as drop
+from gpudl.ops.recurrent.gru import gru_sequence
+from gpudl.ops.recurrent.lstm import lstm_sequence
+from gpudl.ops.recurrent.rnn import NONLINEARITIES, rnn_sequence
+from gpudl.ops.shape.create import empty, zeros
+from gpudl.ops.shape.joining import cat, stack
 
 __all__ = ["GRU", "LSTM", "RNN", "RNNBase"]
 

@@ -8,11 +8,11 @@ from typing import Any
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.create import empty, zeros
-from gpudl.ops.gru import gru_sequence
-from gpudl.ops.linear import linear
-from gpudl.ops.lstm import lstm_sequence
-from gpudl.ops.rnn import NONLINEARITIES, rnn_sequence
+from gpudl.ops.matrix.linear import linear
+from gpudl.ops.recurrent.gru import gru_sequence
+from gpudl.ops.recurrent.lstm import lstm_sequence
+from gpudl.ops.recurrent.rnn import NONLINEARITIES, rnn_sequence
+from gpudl.ops.shape.create import empty, zeros
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
-from gpudl.ops.softmax import softmax2d, softmin
+from gpudl.ops.activation.softmax import softmax2d, softmin
 
 __all__ = ["Softmax2d", "Softmin"]
 

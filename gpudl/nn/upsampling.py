@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
-from gpudl.ops.fold import fold, pixel_shuffle, pixel_unshuffle, unfold
-from gpudl.ops.interpolate import interpolate
-from gpudl.ops.pool_base import Size
+from gpudl.ops.conv.fold import fold, pixel_shuffle, pixel_unshuffle, unfold
+from gpudl.ops.pool.base import Size
+from gpudl.ops.pool.interpolate import interpolate
 
 __all__ = [
     "Fold",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from gpudl.ops.optimizer_adam import AdamOp
+from gpudl.ops.optimizer.adam import AdamOp
 from gpudl.optim.optimizer import Group, Optimizer
 from gpudl.optim.sgd import NOT_NEGATIVE
 

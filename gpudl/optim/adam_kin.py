@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from gpudl.ops.optimizer_adam import AdamaxOp, NadamOp, RadamOp
+from gpudl.ops.optimizer.adam import AdamaxOp, NadamOp, RadamOp
 from gpudl.optim.adam import CHECKS
 from gpudl.optim.optimizer import Group, Optimizer
 

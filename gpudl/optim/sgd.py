@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpudl.ops.optimizer import SgdOp
+from gpudl.ops.optimizer.rules import SgdOp
 from gpudl.optim.optimizer import Group, Optimizer
 
 NOT_NEGATIVE = (lambda value: value >= 0, "zero or more")

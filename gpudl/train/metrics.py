@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpudl.autograd.tape import no_grad
-from gpudl.ops.create import zeros_like
-from gpudl.ops.joining import cat
+from gpudl.ops.shape.create import zeros_like
+from gpudl.ops.shape.joining import cat
 from gpudl.train.checkpoint import to_numpy
 
 Floats = npt.NDArray[np.floating[Any]]

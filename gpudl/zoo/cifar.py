@@ -8,7 +8,7 @@ import numpy as np
 
 import gpudl
 from gpudl.data import transforms
-from gpudl.ops.softmax import softmax
+from gpudl.ops.activation.softmax import softmax
 from gpudl.optim import SGD
 from gpudl.train import recipe
 from gpudl.zoo.page import Array, Arrays, Page

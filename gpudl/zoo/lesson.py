@@ -10,7 +10,7 @@ import numpy as np
 
 from gpudl import nn, no_grad
 from gpudl.autograd.tensor import tensor
-from gpudl.ops.cross_entropy import cross_entropy
+from gpudl.ops.loss.cross_entropy import cross_entropy
 from gpudl.zoo.page import Array, Page
 
 BATCH = 50

@@ -10,7 +10,7 @@ import numpy as np
 from gpudl import nn, optim
 from gpudl.autograd.tensor import tensor
 from gpudl.nn import init
-from gpudl.ops.cross_entropy import cross_entropy
+from gpudl.ops.loss.cross_entropy import cross_entropy
 from gpudl.zoo.lesson import ERROR, LOSS, Split, learn, percent, perceptron, place
 from gpudl.zoo.page import Array, Page
 

@@ -260,7 +260,7 @@ class Page:
         A quick run takes 2 steps.
         """
         from gpudl.data import ArrayDataset, Loader
-        from gpudl.ops.cross_entropy import cross_entropy
+        from gpudl.ops.loss.cross_entropy import cross_entropy
         from gpudl.optim.lr_scheduler import LambdaLR
         from gpudl.train import Progress, Schedule, Trainer
 

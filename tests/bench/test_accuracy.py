@@ -8,10 +8,10 @@ from gpudl.bench.ours import gradient
 from gpudl.bench.suites import norm, optimizer, pool
 from gpudl.bench.workload import Scale, Workload
 from gpudl.devices.find import cpu
-from gpudl.ops.conv import Conv2dOp
-from gpudl.ops.layer_norm import LayerNormOp
-from gpudl.ops.linear import LinearOp
-from gpudl.ops.matmul import MatmulOp
+from gpudl.ops.conv.conv import Conv2dOp
+from gpudl.ops.matrix.linear import LinearOp
+from gpudl.ops.matrix.matmul import MatmulOp
+from gpudl.ops.norm.layer import LayerNormOp
 
 CPU = Scale("cpu", False)
 

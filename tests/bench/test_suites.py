@@ -11,9 +11,9 @@ from gpudl.bench import Bench, Settings, measure, plots, report, suites, theirs
 from gpudl.bench.suites import networks
 from gpudl.bench.workload import Draw, Procedure, Scale, Workload
 from gpudl.core.op import OPS
-from gpudl.ops.activation import ReluOp
-from gpudl.ops.linear import LinearOp
-from gpudl.ops.matmul import MatmulOp
+from gpudl.ops.activation.pieces import ReluOp
+from gpudl.ops.matrix.linear import LinearOp
+from gpudl.ops.matrix.matmul import MatmulOp
 from tests.ops.harness import EMULATOR_MISSING
 
 KINDS = ("cpu", "emulator", "cuda")

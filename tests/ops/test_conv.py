@@ -11,7 +11,8 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core.machine import H100
 from gpudl.nn import functional
 from gpudl.nn.functional import conv2d
-from gpudl.ops import conv, conv_base
+from gpudl.ops.conv import base as conv_base
+from gpudl.ops.conv import conv
 from tests.ops import harness as h
 
 

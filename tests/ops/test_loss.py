@@ -10,7 +10,7 @@ import gpudl
 import gpudl.nn.functional as F
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.ops.cross_entropy import CrossEntropyOp, NllLossOp
+from gpudl.ops.loss.cross_entropy import CrossEntropyOp, NllLossOp
 from tests.ops.harness import native_devices
 
 everywhere = pytest.mark.parametrize("where", ["cpu", *native_devices()])

@@ -10,8 +10,8 @@ from gpudl import Tensor
 from gpudl.autograd.tensor import tensor
 from gpudl.core.op import Spec
 from gpudl.nn import functional
-from gpudl.ops.gemm_cost import gemm_pieces, gemm_workspace
-from gpudl.ops.linear import LinearOp
+from gpudl.ops.matrix.cost import gemm_pieces, gemm_workspace
+from gpudl.ops.matrix.linear import LinearOp
 
 
 def normal(*shape: int):

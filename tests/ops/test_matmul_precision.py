@@ -10,8 +10,8 @@ from bench.error_curves import loop, operands, units
 from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Spec
 from gpudl.devices.find import NativeDevice
-from gpudl.ops.gemm_cost import FEWEST
-from gpudl.ops.matmul import MatmulOp
+from gpudl.ops.matrix.cost import FEWEST
+from gpudl.ops.matrix.matmul import MatmulOp
 from tests.ops import harness as h
 
 native = pytest.mark.parametrize("where", h.native_devices())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpudl.ops import optimizer_base
-from gpudl.ops.optimizer import SgdOp
-from gpudl.ops.optimizer_adam import AdamOp
+from gpudl.ops.optimizer import base as optimizer_base
+from gpudl.ops.optimizer.adam import AdamOp
+from gpudl.ops.optimizer.rules import SgdOp
 
 ADAM = (0.9, 0.1, 0.99, 0.01, 0.3, 0.5, 1e-3)  # decay and what follows
 RULES = [

@@ -8,7 +8,7 @@ import pytest
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
-from gpudl.ops.pool_max import MaxPoolOp
+from gpudl.ops.pool.max import MaxPoolOp
 from tests.ops.harness import native_devices
 from tests.tolerance import assert_close
 

@@ -7,8 +7,8 @@ import pytest
 
 from gpudl.core.op import OPS
 from gpudl.devices.find import cpu
-from gpudl.ops import quick_numpy
-from gpudl.ops.quick_numpy import quick
+from gpudl.ops.elementwise import quick_numpy
+from gpudl.ops.elementwise.quick_numpy import quick
 from tests.ops import harness as h
 from tests.ops.test_all import check_backward, compare_outputs, dtype_kind
 from tests.tolerance import assert_close

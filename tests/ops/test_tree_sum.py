@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.ops.tree_sum import tree_sum
+from gpudl.ops.reduce.tree_sum import tree_sum
 from tests.ops.harness import native_devices
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from gpudl.bench.suites.networks import Conv, distinct
 from gpudl.bench.workload import Scale, Workload
-from gpudl.ops.conv import Conv1dOp, Conv2dOp, Conv3dOp
-from gpudl.ops.conv_transpose import ConvTranspose2dOp
+from gpudl.ops.conv.conv import Conv1dOp, Conv2dOp, Conv3dOp
+from gpudl.ops.conv.transpose import ConvTranspose2dOp
 
 BATCHES = (256, 32)
 CPU_BATCH = 8

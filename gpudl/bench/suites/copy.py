@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gpudl.bench.workload import Call, Scale, Workload, given
-from gpudl.ops.convert import CloneOp
-from gpudl.ops.joining import CatOp
-from gpudl.ops.pad import PadOp
-from gpudl.ops.random import DropoutOp, NormalFillOp, UniformFillOp
+from gpudl.ops.random.fills import DropoutOp, NormalFillOp, UniformFillOp
+from gpudl.ops.shape.convert import CloneOp
+from gpudl.ops.shape.joining import CatOp
+from gpudl.ops.shape.pad import PadOp
 
 
 def workloads(scale: Scale) -> Iterator[Workload]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gpudl.bench.workload import Scale, Workload
-from gpudl.ops.linear import LinearOp
-from gpudl.ops.matmul import MatmulOp
+from gpudl.ops.matrix.linear import LinearOp
+from gpudl.ops.matrix.matmul import MatmulOp
 
 SQUARES = (4096, 8192, 1024, 256, 512, 2048, 16384)
 

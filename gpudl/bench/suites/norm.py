@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpudl.bench.workload import Draw, Scale, Workload, given
-from gpudl.ops.batch_norm import BatchNormOp
-from gpudl.ops.group_norm import GroupNormOp
-from gpudl.ops.layer_norm import LayerNormOp, RmsNormOp
-from gpudl.ops.local_response_norm import LocalResponseNormOp
+from gpudl.ops.norm.batch import BatchNormOp
+from gpudl.ops.norm.group import GroupNormOp
+from gpudl.ops.norm.layer import LayerNormOp, RmsNormOp
+from gpudl.ops.norm.local_response import LocalResponseNormOp
 
 # ResNet's images at the end of its stages: (channels, side).
 IMAGES = ((64, 112), (256, 56), (512, 28), (2048, 7))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpudl.bench.workload import Call, Draw, Scale, Workload, given
-from gpudl.ops.optimizer import AdagradOp, RmspropOp, SgdOp
-from gpudl.ops.optimizer_adam import AdamOp
+from gpudl.ops.optimizer.adam import AdamOp
+from gpudl.ops.optimizer.rules import AdagradOp, RmspropOp, SgdOp
 
 # Parameters of LeNet-5, ResNet-18, ResNet-50.
 SIZES = {"LeNet-5": 61_706, "ResNet-18": 11_689_512, "ResNet-50": 25_557_032}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from gpudl.bench.suites.networks import POOLS
 from gpudl.bench.workload import Scale, Workload
-from gpudl.ops.pool_average import AvgPoolOp
-from gpudl.ops.pool_max import MaxPoolOp
+from gpudl.ops.pool.average import AvgPoolOp
+from gpudl.ops.pool.max import MaxPoolOp
 
 
 def workloads(scale: Scale) -> Iterator[Workload]:

@@ -13,7 +13,7 @@ from gpudl import Tensor, nn, optim
 from gpudl.bench.theirs import replayed
 from gpudl.bench.workload import Call, Draw, Procedure, Scale, Workload, given
 from gpudl.core.op import Cost
-from gpudl.ops.energy import ContrastiveDivergenceOp, GibbsHalfStepOp
+from gpudl.ops.random.boltzmann import ContrastiveDivergenceOp, GibbsHalfStepOp
 
 SIZES = ((100, 784, 500), (512, 784, 1024), (512, 4096, 4096))  # batch, visible, hidden
 

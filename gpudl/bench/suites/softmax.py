@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gpudl.bench.workload import Scale, Workload, labels
-from gpudl.ops.cross_entropy import CrossEntropyOp
-from gpudl.ops.softmax import LogSoftmaxOp, SoftmaxOp
+from gpudl.ops.activation.softmax import LogSoftmaxOp, SoftmaxOp
+from gpudl.ops.loss.cross_entropy import CrossEntropyOp
 
 GPU = ((16384, 10), (4096, 1000), (8192, 4096), (4096, 32768))
 CPU = ((1024, 10), (256, 1000), (64, 32768))

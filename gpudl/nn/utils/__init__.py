@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.ops.clipping import ClipNormOp, ClipValueOp, VectorNormOp
-from gpudl.ops.joining import stack
+from gpudl.ops.optimizer.clipping import ClipNormOp, ClipValueOp, VectorNormOp
+from gpudl.ops.shape.joining import stack
 
 Parameters = Tensor | Iterable[Tensor]
 

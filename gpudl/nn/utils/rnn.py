@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.ops.indexing import index_select, masked_fill
-from gpudl.ops.joining import cat, stack
-from gpudl.ops.pad import pad
+from gpudl.ops.index.slices import index_select, masked_fill
+from gpudl.ops.shape.joining import cat, stack
+from gpudl.ops.shape.pad import pad
 
 Lengths = np.ndarray[Any, np.dtype[np.int64]]
 

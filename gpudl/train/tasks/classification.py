@@ -9,8 +9,8 @@ import numpy as np
 from gpudl import models
 from gpudl.data import Split, class_names
 from gpudl.devices.find import meta
-from gpudl.ops.create import zeros
-from gpudl.ops.cross_entropy import cross_entropy
+from gpudl.ops.loss.cross_entropy import cross_entropy
+from gpudl.ops.shape.create import zeros
 from gpudl.train import recipe
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError

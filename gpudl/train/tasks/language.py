@@ -11,7 +11,7 @@ from gpudl import models
 from gpudl.core.files import write_text
 from gpudl.data import Loader, Split, Streams, TextDataset, load
 from gpudl.data.text import encode
-from gpudl.ops.cross_entropy import cross_entropy
+from gpudl.ops.loss.cross_entropy import cross_entropy
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import (

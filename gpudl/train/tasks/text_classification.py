@@ -16,7 +16,7 @@ from gpudl.core.files import write_text
 from gpudl.data import LabelledTexts, Loader, Split, class_names, forgeries, load_texts
 from gpudl.data.labelled_text import LONGEST, unpadded
 from gpudl.data.text import encode
-from gpudl.ops.cross_entropy import cross_entropy
+from gpudl.ops.loss.cross_entropy import cross_entropy
 from gpudl.train import recipe
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError

@@ -1,0 +1,385 @@
+"""What convolution and transposed convolution share: parameters, sizes, and the definition."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from gpudl.core.machine import Machine
+from gpudl.core.op import Array, Op, Spec, require
+from gpudl.ops.matrix.cost import gemm_workspace
+
+Size = tuple[int, ...]  # one number for each spatial axis
+Triple = tuple[int, int, int]
+ACTIVATIONS = ("none", "relu")  # numbered as in csrc/prim/conv_export.h
+FEW_CHANNELS = 16  # a group with fewer is better off without a matrix product
+MAX_COLUMNS = 1 << 24  # elements of the matrix of columns at a time, unless one image has more
+MOST_ROWS = 256  # of a tile, by which the last one may reach beyond the matrix
+LARGEST = 2**31 - 1  # kernels index within an image, and within the weights, by 32 bits
+SHAPES = {1: "(N, C, W)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
+WINDOWS = {1: "S", 2: "R, S", 3: "T, R, S"}
+
+
+class Geometry(NamedTuple):
+    """How windows lie over an image, along the axes (D, H, W); those it lacks have extent 1.
+
+    Output o meets the elements o*stride - padding + tap*dilation of the image for all taps of the
+    window; before the image lie `padding` zeros, after it `padding + extra`.
+    """
+
+    stride: Triple
+    padding: Triple
+    dilation: Triple
+    groups: int
+    extra: Triple
+
+    def outputs(self, image: Size, window: Size) -> Size:
+        """How many positions windows of this extent have on an image."""
+        return tuple(
+            (size + 2 * padding + extra - dilation * (taps - 1) - 1) // stride + 1
+            for size, taps, stride, padding, dilation, extra in zip(
+                image, window, self.stride, self.padding, self.dilation, self.extra, strict=True
+            )
+        )
+
+
+def triple(size: Size, missing: int) -> Triple:
+    return (missing,) * (3 - len(size)) + tuple(size)  # type: ignore[return-value]
+
+
+class Windowed(Op):
+    """Base of all convolutions: windows of weights over `axes` spatial axes.
+
+    extra: how many more zeros lie after x than before it, along each axis.
+    """
+
+    axes: ClassVar[int]
+    kernels: ClassVar[tuple[str, ...]] = (
+        "im2col",
+        "direct",
+        "implicit_gemm",
+        "implicit_mma_tf32x3",
+        "implicit_mma_tf32",
+        "implicit_mma_bf16",
+        "implicit_wgmma_bf16",
+        "implicit_mma_f16",
+    )
+    precision: ClassVar[dict[str, str]] = {
+        "implicit_mma_tf32": "tf32",
+        "implicit_mma_bf16": "bfloat16",
+        "implicit_wgmma_bf16": "bfloat16",
+        "implicit_mma_f16": "float16",
+    }
+    cpu = ("im2col",)
+
+    stride: Size
+    padding: Size
+    dilation: Size
+    groups: int
+    extra: Size
+
+    def check_fields(self) -> None:
+        for name, least in (("stride", 1), ("dilation", 1), ("padding", 0)):
+            value = getattr(self, name)
+            require(
+                len(value) == self.axes, self, name, f"is {value}; it needs {self.axes} numbers"
+            )
+            require(min(value) >= least, self, name, f"is {value}; it must be at least {least}")
+        after = tuple(p + e for p, e in zip(self.padding, self.extra, strict=True))
+        require(min(after) >= 0, self, "padding", f"is {after} after x; it must be at least 0")
+        require(self.groups >= 1, self, "groups", f"is {self.groups}; it must be at least 1")
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        return Geometry(
+            triple(self.stride, 1),
+            triple(self.padding, 0),
+            triple(self.dilation, 1),
+            self.groups,
+            triple(self.extra, 0),
+        )
+
+    def parameters(self) -> dict[str, Any]:
+        """What kernels take: triples, since they know three axes only."""
+        stride, padding, dilation, groups, _ = self.geometry
+        return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+    def __repr__(self) -> str:
+        values = zip(self.fields, self._values(), strict=True)
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in values)})"
+
+    def check_arrays(self, x: Spec, weight: Spec, channels: int, filters: int) -> None:
+        """Ranks, and that x has as many channels as weight takes. channels: what weight and groups
+        ask of x; filters: the axis of weight that groups must divide."""
+        rank = self.axes + 2
+        require(
+            len(x.shape) == rank, self, "x", f"has shape {x.shape}; it must be {SHAPES[self.axes]}"
+        )
+        require(
+            x.shape[1] == channels,
+            self,
+            "x",
+            f"has {x.shape[1]} channels, but weight {weight.shape} with groups={self.groups} takes "
+            f"{channels}",
+        )
+        require(
+            filters % self.groups == 0,
+            self,
+            "weight",
+            f"has {filters} output channels, which groups={self.groups} does not divide",
+        )
+
+    def check_weight(self, weight: Spec, named: str) -> None:
+        require(
+            len(weight.shape) == self.axes + 2 and min(weight.shape) > 0,
+            self,
+            "weight",
+            f"has shape {weight.shape}; it must be ({named}, {WINDOWS[self.axes]}), none of them 0",
+        )
+
+    def check_padded(self, argument: str, image: Size) -> None:
+        """Positions in the padded image are 32-bit numbers in the kernels."""
+        padded = [
+            size + 2 * padding + extra
+            for size, padding, extra in zip(image[2:], self.padding, self.extra, strict=True)
+        ]
+        require(
+            max(padded) <= LARGEST,
+            self,
+            argument,
+            f"and its padding extend over {max(padded)} elements; at most 2^31 - 1 are supported",
+        )
+
+    def check_bias(self, bias: Spec | None, outputs: int, weight: Spec) -> None:
+        require(
+            bias is None or bias.shape == (outputs,),
+            self,
+            "bias",
+            f"has shape {bias and bias.shape}; weight {weight.shape} needs ({outputs},)",
+        )
+
+    # ------------------------------------------------------------------ kernels
+
+    def image_and_output(self, *specs: Any) -> tuple[Spec, Spec]:
+        """Of the convolution that the kernels compute: what its windows lie over, and what they
+        give. Transposed convolution has them swapped."""
+        raise TypeError(f"{type(self).__name__} declares no image_and_output")
+
+    def supports(self, algorithm: str, *specs: Any) -> bool:
+        """Kernels index within an image, its columns, and the weights, by 32 bits."""
+        weight: Spec = specs[1]
+        image, output = self.image_and_output(*specs)
+        of_one = [s.size // max(1, s.shape[0]) for s in (image, output)]
+        if "wgmma" in algorithm:  # TMA reads rows of channels that start at multiples of 16 bytes
+            rows = math.gcd(image.shape[1], output.shape[1]) // self.groups % 8 == 0
+            if not rows or (self.groups > 1 and not self.is_pointwise(*specs)):
+                return False
+        if "mma" in algorithm or algorithm.startswith("implicit"):  # rows are pixels of the batch,
+            of_one += [s.size // max(1, s.shape[1]) + MOST_ROWS for s in (image, output)]
+        if algorithm == "im2col":
+            of_one.append(self.columns_of_image(*specs))
+        return bool(max(weight.size, *of_one) <= LARGEST)
+
+    def prefer(
+        self,
+        machine: Machine | None,
+        direction: str,
+        precision: str,
+        algorithms: tuple[str, ...],
+        *specs: Any,
+    ) -> tuple[str, ...]:
+        """On a GPU by predicted time, TF32 only if asked for. The emulator takes what is quickest
+        to emulate: with few channels in a group most of a matrix product's tile is empty."""
+        if machine is None:
+            k, c_group = specs[1].shape[:2]
+            few = min(k // self.groups, c_group) < FEW_CHANNELS
+            return tuple(sorted(algorithms, key="direct".__eq__, reverse=few))
+
+        def rank(algorithm: str) -> float:
+            return self.predict(machine, direction, algorithm, *specs)
+
+        exact = precision == "highest"
+        fit = [a for a in algorithms if not (exact and self.precision.get(a) == "tf32")]
+        return (*sorted(fit, key=rank), *(a for a in algorithms if a not in fit))
+
+    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+        from gpudl.ops.conv import predict
+
+        return predict.seconds(self, machine, direction, algorithm, specs)
+
+    def is_pointwise(self, *specs: Any) -> bool:
+        """Does a window of one element meet every element of the image once?"""
+        image, output = self.image_and_output(*specs)
+        ones = (*specs[1].shape[2:], *self.stride)
+        return max(ones) == 1 and max(self.padding) == 0 and image.shape[2:] == output.shape[2:]
+
+    def columns_of_image(self, *specs: Any) -> int:
+        """Elements of the matrix of columns of one image."""
+        output = self.image_and_output(*specs)[1]
+        return int(math.prod((*output.shape[2:], self.groups, *specs[1].shape[1:])))
+
+    def forward_workspace(self, algorithm: str, *specs: Any) -> int:
+        """For the outputs of the convolution that the kernels compute."""
+        if algorithm == "direct":
+            return 0
+        if algorithm == "im2col":
+            return self._columns(*specs)[0]
+        weight, output = specs[1], self.image_and_output(*specs)[1]
+        pixels = output.size // max(1, output.shape[1])
+        filters = weight.shape[0] // self.groups
+        return gemm_workspace(pixels, filters, math.prod(weight.shape[1:]), self.groups)
+
+    def data_workspace(self, algorithm: str, *specs: Any) -> int:
+        """For the gradient of its image."""
+        if algorithm == "direct":
+            return 0
+        if algorithm == "im2col":
+            return self._columns(*specs)[0]
+        weight, image = specs[1], self.image_and_output(*specs)[0]
+        pixels = image.size // max(1, image.shape[1])
+        depth = weight.size // weight.shape[1] // self.groups
+        return gemm_workspace(pixels, weight.shape[1], depth, self.groups)
+
+    def weight_workspace(self, algorithm: str, *specs: Any) -> int:
+        """For the gradients of its weights and of a bias, which may lie along either."""
+        weight: Spec = specs[1]
+        image, output = self.image_and_output(*specs)
+        biases = max(
+            s.shape[1] * max(1, min(-(-s.size // max(1, s.shape[1]) // 256), 128))
+            for s in (image, output)
+        )
+        k, pixels = weight.shape[0], output.size // max(1, output.shape[1])
+        if algorithm == "direct":
+            return max(gradient_splits(pixels, weight.size) * weight.size, biases)
+        columns, images = self._columns(*specs) if algorithm == "im2col" else (0, output.shape[0])
+        depth = images * math.prod(output.shape[2:])
+        partial = gemm_workspace(k // self.groups, weight.size // k, depth, self.groups)
+        return max(columns + partial, biases)
+
+    def reduction(self, *specs: Any) -> int:
+        output, weight = self.image_and_output(*specs)[1], specs[1].shape
+        taps, filters = math.prod(weight[2:]), weight[0] // self.groups
+        pixels = output.size // max(1, output.shape[1])
+        return int(max(weight[1] * taps, filters * taps, pixels))
+
+    def _columns(self, *specs: Any) -> tuple[int, int]:
+        """Elements of the columns that are held at a time, and of how many images they are."""
+        images = self.image_and_output(*specs)[0].shape[0]
+        each = self.columns_of_image(*specs)
+        images = max(1, min(images, MAX_COLUMNS // max(1, each)))
+        return (0 if self.is_pointwise(*specs) else images * each), images
+
+
+def gradient_splits(pixels: int, weights: int) -> int:
+    """Into how many parts the pixels of a weight gradient are cut, which are summed apart: enough
+    for all processors of a GPU (512 blocks of 256 sums), none smaller than 256 pixels."""
+    return max(1, min(-(-pixels // 256), 512 * 256 // weights, 4096))
+
+
+# -------------------------------------------------------------------- arrays
+
+
+def volume(x: Array) -> Array:
+    """(N, C, W) and (N, C, H, W) with the axes they lack, of extent 1."""
+    return x if x is None else x.reshape(*x.shape[:2], *[1] * (5 - x.ndim), *x.shape[2:])
+
+
+def flat(x: Array, axes: int) -> Array:
+    """And back."""
+    return x if x is None else x.reshape(*x.shape[:2], *x.shape[5 - axes :])
+
+
+def activate(xp: Any, activation: str, y: Array) -> None:
+    """In place."""
+    if activation == "relu":
+        xp.maximum(y, 0, out=y)
+
+
+def before_activation(xp: Any, activation: str, dy: Array, y: Array) -> Array:
+    """The gradient of what the activation was applied to."""
+    if activation == "relu":
+        return xp.where(y <= 0, 0, dy).astype(dy.dtype, copy=False)
+    return dy
+
+
+# -------------------------------------------------------------------- the definition, any rank
+
+
+def wide(x: Array) -> Array:
+    """Half precision is summed in float32."""
+    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
+
+
+def per_group(weight: Array, groups: int) -> Array:
+    """(K, C/groups, …) -> (groups, K/groups, C/groups, …)."""
+    return weight.reshape(groups, len(weight) // groups, *weight.shape[1:])
+
+
+def images_per_group(images: Array, groups: int) -> Array:
+    """(N, C, …) -> (N, groups, C/groups, …)."""
+    return images.reshape(len(images), groups, images.shape[1] // groups, *images.shape[2:])
+
+
+def frame(op: Windowed, image: Size, outputs: Size, window: Size) -> tuple[Size, Any]:
+    """The shape of an image in zeros as far as windows reach, and where in it the image lies."""
+    sizes, places = [], []
+    for axis, (size, count, taps) in enumerate(zip(image[2:], outputs, window, strict=True)):
+        padding = op.padding[axis]
+        reach = (count - 1) * op.stride[axis] + op.dilation[axis] * (taps - 1) + 1
+        sizes.append(max(padding + size, reach))
+        places.append(slice(padding, padding + size))
+    return (*image[:2], *sizes), (..., *places)
+
+
+def framed(xp: Any, op: Windowed, image: Array, outputs: Size, window: Size) -> Array:
+    shape, inside = frame(op, image.shape, outputs, window)
+    padded = xp.zeros(shape, image.dtype)
+    padded[inside] = image
+    return images_per_group(padded, op.groups)
+
+
+def tap(op: Windowed, padded: Array, at: Size, outputs: Size) -> Array:
+    """What the window's element `at` meets in (N, groups, C/groups, …), for each output: a view."""
+    places = zip(at, op.dilation, op.stride, outputs, strict=True)
+    met = (..., *(slice(i * d, i * d + (n - 1) * s + 1, s) for i, d, s, n in places))
+    return padded[met]
+
+
+def correlate(xp: Any, op: Windowed, image: Array, weight: Array, outputs: Size) -> Array:
+    """y[n,k,o] = sum over channels c of the group and taps of weight[k,c,tap] · image there."""
+    grouped = per_group(weight, op.groups)
+    y = xp.zeros((len(image), *grouped.shape[:2], *outputs), image.dtype)
+    padded = framed(xp, op, image, outputs, weight.shape[2:])
+    for at in np.ndindex(weight.shape[2:]):
+        of_tap = np.index_exp[...] + at
+        y += xp.einsum("gkc,ngc...->ngk...", grouped[of_tap], tap(op, padded, at, outputs))
+    return y.reshape(len(image), len(weight), *outputs)
+
+
+def spread(xp: Any, op: Windowed, dy: Array, weight: Array, image: Size) -> Array:
+    """The gradient of `correlate` with respect to an image of this shape."""
+    outputs, grouped = dy.shape[2:], per_group(weight, op.groups)
+    shape, inside = frame(op, image, outputs, weight.shape[2:])
+    padded = xp.zeros(shape, dy.dtype)
+    for at in np.ndindex(weight.shape[2:]):
+        of_tap = np.index_exp[...] + at
+        met = tap(op, images_per_group(padded, op.groups), at, outputs)
+        met += xp.einsum("gkc,ngk...->ngc...", grouped[of_tap], images_per_group(dy, op.groups))
+    return padded[inside]
+
+
+def weight_gradient(xp: Any, op: Windowed, dy: Array, image: Array, weight: Array) -> Array:
+    """The gradient of `correlate` with respect to its weights."""
+    outputs = dy.shape[2:]
+    dw = xp.zeros(weight.shape, dy.dtype)
+    padded = framed(xp, op, image, outputs, weight.shape[2:])
+    dy = images_per_group(dy.reshape(*dy.shape[:2], math.prod(outputs)), op.groups)
+    for at in np.ndindex(weight.shape[2:]):
+        met = tap(op, padded, at, outputs)
+        met = met.reshape(*met.shape[:3], math.prod(outputs))
+        of_tap = np.index_exp[...] + at
+        dw[of_tap] = xp.einsum("ngkp,ngcp->gkc", dy, met).reshape(weight.shape[:2])
+    return dw

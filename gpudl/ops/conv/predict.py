@@ -1,0 +1,115 @@
+"""How long a convolution's kernels should take on a GPU, for ranking them before any is measured.
+
+Every algorithm is charged for what it computes, padding of its tiles included, and for the waves of
+blocks that this makes; for the arrays it must move; and for its launches. What is assumed, not
+counted, stands in DIRECT.
+
+Why there is no Winograd. F(2x2, 3x3) needs 16 products for 4 outputs instead of 36 (Lavin and Gray,
+"Fast Algorithms for Convolutional Neural Networks", CVPR 2016), and its error is no obstacle: on
+normal numbers, with 8 to 512 channels, it stayed below that of a sequential float32 loop. But its
+transformed tiles are 4 times as large as image and output and are written and read once, about
+9 (x + y) of traffic beside 1 (x + y). For float32 layers of ResNet, batch 32, on an H100 at 3 TB/s,
+with split TF32 at 102 TFLOP/s (a third of what mma.sync reaches), in microseconds:
+
+    channels, size     64, 56x56    256, 14x14    512, 7x7 (8x8 in tiles)
+    implicit product          73            73            73
+    Winograd, products        32            32            42
+    Winograd, traffic        154            38            25
+
+It would gain less than a tenth, and in the last stage alone; fused into one kernel, it would need
+the registers and shared memory that the split products take.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gpudl.ops.matrix import cost
+from gpudl.ops.matrix.cost import gemm_workspace
+
+if TYPE_CHECKING:
+    from gpudl.core.machine import Machine
+    from gpudl.ops.conv.base import Windowed
+
+LARGE, SMALL = (128, 128, 8), (32, 32, 16)  # tiles (BM, BN, BK) of csrc/prim/gemm_simt.h
+TILES = {
+    "implicit_mma_tf32x3": (128, 64, 16),
+    "implicit_mma_tf32": (128, 128, 16),
+    "implicit_mma_bf16": (128, 128, 32),
+    "implicit_mma_f16": (128, 128, 32),
+    "implicit_wgmma_bf16": (128, 128, 64),
+}
+FEWEST = {"implicit_mma_tf32x3": cost.FEWEST["mma_tf32x3"]}  # summands that are split
+# The share of the CUDA cores' peak that the direct kernels are taken to reach, by the channels a
+# thread computes: of 8, each x that is loaded feeds 8 products, of 1 a single one.
+DIRECT = {1: 0.12, 4: 0.3, 8: 0.45}
+
+
+class Product(NamedTuple):
+    """m·n results of k summands, for each group. what: "forward", "data" or "weight"; channels: of
+    the summands of one tap, 0 if they are pixels; launches: of sweeps that share the results."""
+
+    what: str
+    m: int
+    n: int
+    k: int
+    groups: int
+    channels: int = 0
+    launches: int = 1
+
+
+def products(op: Windowed, direction: str, specs: tuple[Any, ...]) -> Iterator[Product]:
+    """What one direction computes, as the kernels' convolution sees it."""
+    image, output = op.image_and_output(*specs)
+    weight, groups = specs[1].shape, op.groups
+    filters, depth = weight[0] // groups, math.prod(weight[1:])
+    outputs, pixels = (s.size // max(1, s.shape[1]) for s in (output, image))
+    sweeps = math.prod(op.stride)
+    # A sweep meets its part of the window; together they read the whole window once.
+    forward = Product("forward", outputs, filters, depth, groups, weight[1])
+    taps = -(-math.prod(weight[2:]) // sweeps)
+    data = Product("data", pixels, weight[1], taps * filters, groups, filters, sweeps)
+    transposed = image is not specs[0]
+    if direction == "forward":
+        yield data if transposed else forward
+    else:
+        yield forward if transposed else data
+        yield Product("weight", filters, depth, outputs, groups)
+
+
+def seconds(
+    op: Windowed, machine: Machine, direction: str, algorithm: str, specs: tuple[Any, ...]
+) -> float:
+    item = specs[0].dtype.itemsize
+    moved = item * (specs[1].size + sum(s.size for s in op.image_and_output(*specs)))
+    total = 0.0
+    for product in products(op, direction, specs):
+        kernel = "implicit_gemm" if product.k < FEWEST.get(algorithm, 0) else algorithm
+        if algorithm == "direct":
+            channels = product.m if product.what == "weight" else product.n
+            share = DIRECT[1 if channels == 1 else 4 if channels <= 4 else 8]
+            flops: float = 2 * product.m * product.n * product.k * product.groups
+            total += machine.roofline(algorithm, flops / share, moved)
+        else:
+            columns = 2 * item * op.columns_of_image(*specs) * specs[0].shape[0]
+            explicit = algorithm == "im2col"
+            flops = _tiled(machine, kernel, product)
+            total += machine.roofline(kernel, flops, moved + (columns if explicit else 0))
+            total += machine.launch * explicit
+        total += machine.launch * (product.launches - 1)
+    return total
+
+
+def _tiled(machine: Machine, algorithm: str, p: Product) -> float:
+    """Operations of all tiles, those of idle multiprocessors in the last wave included."""
+    large = min(p.m, p.n) > 64 and p.m * p.n * p.groups >= 64 * 128 * 128
+    bm, bn, bk = TILES.get(algorithm, LARGE if large else SMALL)
+    tiles = -(-p.m // bm) * -(-p.n // bn) * p.groups
+    pieces = gemm_workspace(p.m, p.n, p.k, p.groups) // max(1, p.m * p.n * p.groups)
+    k = -(-p.k // bk) * bk
+    if "wgmma" in algorithm and p.channels:  # every tap begins a stage
+        k = p.k // p.channels * -(-p.channels // bk) * bk
+    flops = 2 * bm * bn * tiles * k
+    return flops * machine.waves(tiles * max(1, pieces))

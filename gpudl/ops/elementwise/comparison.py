@@ -1,0 +1,348 @@
+"""Comparisons and logic, whose results are bool and have no gradient; maximum and minimum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Spec, public
+from gpudl.ops.elementwise.base import Binary, Number, Unary, fixed, operands, uniform
+
+X, Y = [1.0, 2.0, 3.0, np.nan], [2.0, 2.0, 2.0, np.nan]
+
+
+class Comparison(Binary):
+    """z = x ? y as bool, by a function of NumPy and CuPy; golden: what it says of 1, 2, 3 and NaN
+    against 2, 2, 2 and NaN."""
+
+    backward = None  # type: ignore[assignment]
+    function: ClassVar[str]
+    golden: ClassVar[tuple[bool, ...]]
+
+    def infer(self, x: Spec, y: Spec) -> tuple[Spec, ...]:
+        return (Spec(super().infer(x, y)[0].shape, dtypes.bool_),)
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return getattr(xp, self.function)(x, y)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from super().cases()
+        yield Case("special values", cls(), fixed(X, Y), golden=(np.array(cls.golden),))
+        yield Case("integer with float", cls(), fixed([1, 2, 3], [1.5, 2.0, 2.5]))
+
+
+class EqOp(Comparison):
+    """z = (x == y)."""
+
+    function = "equal"
+    golden = (False, True, False, False)
+
+
+class NeOp(Comparison):
+    """z = (x != y)."""
+
+    function = "not_equal"
+    golden = (True, False, True, True)
+
+
+class LtOp(Comparison):
+    """z = (x < y)."""
+
+    function = "less"
+    golden = (True, False, False, False)
+
+
+class LeOp(Comparison):
+    """z = (x <= y)."""
+
+    function = "less_equal"
+    golden = (True, True, False, False)
+
+
+class GtOp(Comparison):
+    """z = (x > y)."""
+
+    function = "greater"
+    golden = (False, False, True, False)
+
+
+class GeOp(Comparison):
+    """z = (x >= y)."""
+
+    function = "greater_equal"
+    golden = (False, True, True, False)
+
+
+class LogicalAndOp(Comparison):
+    """z = x and y; what is not zero is true."""
+
+    function = "logical_and"
+    golden = (True, True, True, True)
+
+
+class LogicalOrOp(Comparison):
+    """z = x or y."""
+
+    function = "logical_or"
+    golden = (True, True, True, True)
+
+
+class LogicalXorOp(Comparison):
+    """z = either x or y."""
+
+    function = "logical_xor"
+    golden = (False, False, False, False)
+
+
+class Extreme(Binary):
+    """The larger or smaller of both; NaN passes. Where both are equal each takes half the
+    gradient."""
+
+    saves = ("x", "y")
+
+    def loses(self, a: Any, b: Any) -> Any:
+        """Where b alone gives the result."""
+        raise TypeError
+
+    def share(self, xp: Any, dz: Any, a: Any, b: Any) -> Any:
+        half = dz * dz.dtype.type(0.5)
+        return xp.where(self.loses(a, b), 0, xp.where(a == b, half, dz)).astype(dz.dtype)
+
+    def dx(self, xp: Any, dz: Any, saved: Any) -> Any:
+        return self.share(xp, dz, saved.x, saved.y)
+
+    def dy(self, xp: Any, dz: Any, saved: Any) -> Any:
+        return self.share(xp, dz, saved.y, saved.x)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from super().cases()
+        z = [2.0, 2.0, np.nan] if cls.__name__ == "MaximumOp" else [1.0, 2.0, np.nan]
+        made = fixed([1.0, 2.0, np.nan], [2.0, 2.0, 1.0])
+        yield Case("ties", cls(), made, golden=(np.array(z, np.float32),))
+
+
+class MaximumOp(Extreme):
+    """z = max(x, y)."""
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.maximum(x, y)
+
+    def loses(self, a: Any, b: Any) -> Any:
+        return a < b
+
+
+class MinimumOp(Extreme):
+    """z = min(x, y)."""
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.minimum(x, y)
+
+    def loses(self, a: Any, b: Any) -> Any:
+        return a > b
+
+
+class Predicate(Unary):
+    """y says something of x, as bool."""
+
+    saves = ()
+    backward = None  # type: ignore[assignment]
+    function: ClassVar[str]
+    golden: ClassVar[tuple[bool, ...]]
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        return (Spec(x.shape, dtypes.bool_),)
+
+    def compute(self, xp: Any, x: Any) -> Any:
+        return getattr(xp, self.function)(x)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case("draws", cls(), uniform(-1, 1, (3, 4)))
+        x = [0.0, 1.0, np.nan, np.inf, -np.inf]
+        yield Case("special values", cls(), fixed(x), golden=(np.array(cls.golden),))
+        yield Case("integers", cls(), fixed([0, 1]))
+
+
+class IsnanOp(Predicate):
+    """Where x is no number."""
+
+    function = "isnan"
+    golden = (False, False, True, False, False)
+
+
+class IsinfOp(Predicate):
+    """Where x is infinite."""
+
+    function = "isinf"
+    golden = (False, False, False, True, True)
+
+
+class IsfiniteOp(Predicate):
+    """Where x is neither infinite nor NaN."""
+
+    function = "isfinite"
+    golden = (True, True, False, False, False)
+
+
+class LogicalNotOp(Predicate):
+    """Where x is zero."""
+
+    function = "logical_not"
+    golden = (True, False, False, False, False)
+
+
+@public("gpudl", "Tensor")
+def eq(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input == other, elementwise."""
+    return apply(EqOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def ne(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input != other, elementwise."""
+    return apply(NeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+def _or_unknown(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
+    """For == and !=: what is no number is left to Python, so that `x == None` is False."""
+
+    def compare(self: Tensor, other: Any) -> Any:
+        known = isinstance(other, (Tensor, bool, int, float)) or hasattr(other, "__array__")
+        return function(self, other) if known else NotImplemented
+
+    return compare
+
+
+public("Tensor", names=("__eq__",))(_or_unknown(eq))
+public("Tensor", names=("__ne__",))(_or_unknown(ne))
+
+
+@public("gpudl", "Tensor")
+@public("Tensor", names=("__lt__",))
+def lt(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input < other, elementwise."""
+    return apply(LtOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+@public("Tensor", names=("__le__",))
+def le(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input <= other, elementwise."""
+    return apply(LeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+@public("Tensor", names=("__gt__",))
+def gt(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input > other, elementwise."""
+    return apply(GtOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+@public("Tensor", names=("__ge__",))
+def ge(input: Tensor, other: Tensor | Number) -> Tensor:
+    """input >= other, elementwise."""
+    return apply(GeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def maximum(input: Tensor, other: Tensor) -> Tensor:
+    """The larger of both, elementwise; NaN passes."""
+    return apply(MaximumOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller of both, elementwise; NaN passes."""
+    return apply(MinimumOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def logical_and(input: Tensor, other: Tensor) -> Tensor:
+    """input and other, elementwise; what is not zero is true."""
+    return apply(LogicalAndOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def logical_or(input: Tensor, other: Tensor) -> Tensor:
+    """input or other, elementwise."""
+    return apply(LogicalOrOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def logical_xor(input: Tensor, other: Tensor) -> Tensor:
+    """Either input or other, elementwise."""
+    return apply(LogicalXorOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def logical_not(input: Tensor) -> Tensor:
+    """Where input is zero or False."""
+    return apply(LogicalNotOp.of(), input)  # type: ignore[no-any-return]
+
+
+def _bool_only(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:
+    """& | ^ ~ join conditions; bits of integers are not what they are for here."""
+
+    def combine(self: Tensor, *others: Any) -> Tensor:
+        for operand in (self, *others):
+            if getattr(operand, "dtype", None) != np.bool_ and not isinstance(operand, bool):
+                raise TypeError(f"{sign} takes bool tensors; compare first, as in (x > 0)")
+        return function(self, *others)
+
+    return combine
+
+
+public("Tensor", names=("__and__", "__rand__"))(_bool_only(logical_and, "&"))
+public("Tensor", names=("__or__", "__ror__"))(_bool_only(logical_or, "|"))
+public("Tensor", names=("__xor__", "__rxor__"))(_bool_only(logical_xor, "^"))
+public("Tensor", names=("__invert__",))(_bool_only(logical_not, "~"))
+
+
+@public("gpudl", "Tensor")
+def isnan(input: Tensor) -> Tensor:
+    """Where input is NaN."""
+    return apply(IsnanOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def isinf(input: Tensor) -> Tensor:
+    """Where input is infinite."""
+    return apply(IsinfOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def isfinite(input: Tensor) -> Tensor:
+    """Where input is neither infinite nor NaN."""
+    return apply(IsfiniteOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Have both one shape and the same elements?"""
+    return input.shape == other.shape and bool(eq(input, other).numpy().all())
+
+
+@public("gpudl", "Tensor")
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """|input - other| <= atol + rtol·|other|, elementwise; equal infinities are close."""
+    a, b = operands(input, other)
+    xp = a.device.xp
+    return Tensor._wrap(xp.isclose(a.data, b.data, rtol, atol, equal_nan), a.device)
+
+
+@public("gpudl", "Tensor")
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Is every element of input close to other's? See isclose."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).numpy().all())

@@ -1,0 +1,210 @@
+"""Parts of tensors and products of vectors under PyTorch's names, put together from other
+operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl.autograd.tensor import Tensor, tensor
+from gpudl.core.op import public
+from gpudl.ops.index.scatter import scatter_add
+from gpudl.ops.index.slices import index_select, where
+from gpudl.ops.matrix.matmul import matmul
+
+
+def _axis(name: str, x: Tensor, dim: int) -> int:
+    if not -x.ndim <= dim < x.ndim:
+        raise IndexError(
+            f"{name}: dim is {dim}, but the tensor has {x.ndim} axes, {-x.ndim} to {x.ndim - 1}"
+        )
+    return dim % x.ndim
+
+
+@public("gpudl", "Tensor")
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """The elements start … start + length - 1 along `dim`; a view."""
+    axis = _axis("narrow", input, dim)
+    extent = input.shape[axis]
+    first = start + extent if start < 0 else start
+    if length < 0 or not 0 <= first <= extent - length:
+        raise IndexError(
+            f"narrow: start {start} and length {length} do not fit axis {dim} of {extent} elements"
+        )
+    return input[(slice(None),) * axis + (slice(first, first + length),)]
+
+
+@public("gpudl", "Tensor")
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """One element of `dim`, which disappears; a view."""
+    axis = _axis("select", input, dim)
+    return input[(slice(None),) * axis + (int(index),)]
+
+
+def _bands(name: str, x: Tensor, diagonal: int, lower: bool) -> Tensor:
+    if x.ndim < 2:
+        raise ValueError(f"{name}: input has shape {list(x.shape)}; it must be a matrix or a stack")
+    rows, columns = x.shape[-2:]
+    keep = np.tri(rows, columns, diagonal if lower else diagonal - 1, dtype=bool)
+    mask = tensor(keep if lower else ~keep, device=x.device)
+    return where(mask, x, 0)  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The elements on and below a diagonal of each matrix, zeros elsewhere."""
+    return _bands("tril", input, diagonal, lower=True)
+
+
+@public("gpudl", "Tensor")
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The elements on and above a diagonal of each matrix, zeros elsewhere."""
+    return _bands("triu", input, diagonal, lower=False)
+
+
+@public("gpudl", "Tensor")
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The elements (i, i + offset) of two axes, as a last axis; a copy."""
+    first, second = _axis("diagonal", input, dim1), _axis("diagonal", input, dim2)
+    if first == second:
+        raise ValueError(f"diagonal: dim1 and dim2 are both axis {first}")
+    rows, columns = input.shape[first], input.shape[second]
+    start, end = max(0, -offset), min(rows, columns - offset)
+    i = np.arange(start, max(start, end))
+    moved: Any = input.movedim((first, second), (-2, -1))
+    index = tensor(i * columns + i + offset, device=input.device)
+    flat = moved.reshape(*moved.shape[:-2], rows * columns)
+    return index_select(flat, -1, index)
+
+
+_diagonal = diagonal
+
+
+@public("gpudl", "Tensor")
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix; of a vector, the matrix that has it as its diagonal."""
+    if input.ndim == 2:
+        return _diagonal(input, diagonal)
+    if input.ndim != 1:
+        raise ValueError(f"diag: input has shape {list(input.shape)}; it must have 1 or 2 axes")
+    extent = input.shape[0] + abs(diagonal)
+    i = np.arange(input.shape[0])
+    rows, columns = i + max(0, -diagonal), i + max(0, diagonal)
+    zeros = tensor(np.zeros(extent * extent, input.dtype), device=input.device)
+    index = tensor(rows * extent + columns, device=input.device)
+    return scatter_add(zeros, 0, index, input).reshape(extent, extent)
+
+
+@public("gpudl", "Tensor")
+def trace(input: Tensor) -> Tensor:
+    """The sum of a matrix' diagonal."""
+    if input.ndim != 2:
+        raise ValueError(f"trace: input has shape {list(input.shape)}; it must be a matrix")
+    return diag(input).sum()
+
+
+@public("gpudl", "Tensor")
+def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
+    """Each element of `dim` `repeats` times in a row; without `dim`, of the flattened tensor.
+
+    repeats: one number for all, or an integer tensor with one for each.
+    """
+    if dim is None:
+        input, dim = input.reshape(-1), 0
+    extent = input.shape[_axis("repeat_interleave", input, dim)]
+    counts = repeats.to("cpu").numpy() if isinstance(repeats, Tensor) else np.asarray(repeats)
+    if counts.size not in (1, extent) or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ValueError(
+            f"repeat_interleave: repeats {counts.tolist()} must be a number from 0 on, or one for "
+            f"each of the {extent} elements"
+        )
+    index = np.repeat(np.arange(extent), counts.reshape(-1) if counts.size > 1 else counts.item())
+    return index_select(input, dim, tensor(index, device=input.device))
+
+
+@public("gpudl")
+def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinates of a grid: the i-th result repeats the i-th vector along all other axes.
+
+    indexing: "ij", the first vector runs over rows; "xy", over columns.
+    """
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: indexing is {indexing!r}; it must be 'ij' or 'xy'")
+    vectors = [t.reshape(-1) for t in tensors]
+    swap = indexing == "xy" and len(vectors) > 1
+    if swap:
+        vectors[0], vectors[1] = vectors[1], vectors[0]
+    shape = [len(v) for v in vectors]
+    grids = []
+    for axis, v in enumerate(vectors):
+        lying = v.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        grids.append(lying.expand(*shape))
+    if swap:
+        grids[0], grids[1] = grids[1], grids[0]
+    return tuple(grids)
+
+
+@public("gpudl", "Tensor")
+def index_add(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
+) -> Tensor:
+    """input with alpha times the slices of `source` added to its slices that `index` names, in a
+    fixed order."""
+    axis = _axis("index_add", input, dim)
+    if index.ndim != 1 or source.ndim != input.ndim or source.shape[axis] != len(index):
+        raise ValueError(
+            f"index_add: source {list(source.shape)} must have {input.ndim} axes and along axis "
+            f"{dim} one slice for each entry of index {list(index.shape)}"
+        )
+    lying = index.reshape([-1 if i == axis else 1 for i in range(input.ndim)])
+    scaled = source if alpha == 1 else source * alpha
+    return scatter_add(input, axis, lying.expand(*source.shape), scaled)
+
+
+@public("gpudl", "Tensor")
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """input[i]·vec2[j] of two vectors."""
+    for name, t in (("input", input), ("vec2", vec2)):
+        if t.ndim != 1:
+            raise ValueError(f"outer: {name} has shape {list(t.shape)}; it must be a vector")
+    return input.unsqueeze(1) * vec2
+
+
+@public("gpudl", "Tensor")
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """Σ input·tensor of two vectors of one length."""
+    if input.ndim != 1 or input.shape != tensor.shape:
+        raise ValueError(
+            f"dot: {list(input.shape)} and {list(tensor.shape)} must be vectors of one length"
+        )
+    return matmul(input, tensor)
+
+
+@public("gpudl", "Tensor")
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """A matrix times a vector."""
+    if input.ndim != 2 or vec.ndim != 1:
+        raise ValueError(
+            f"mv: {list(input.shape)} and {list(vec.shape)} must be a matrix and a vector"
+        )
+    return matmul(input, vec)
+
+
+@public("gpudl", "Tensor")
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """beta·input + alpha·(mat1 · mat2)."""
+    product = matmul(mat1, mat2)
+    return (input if beta == 1 else input * beta) + (product if alpha == 1 else product * alpha)
+
+
+@public("gpudl")
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """A tensor of the data, sharing memory with it where dtype and device allow."""
+    if isinstance(data, Tensor):
+        return data.to(dtype=dtype, device=device)
+    if isinstance(data, np.ndarray) and data.flags.writeable:
+        return Tensor(data).to(dtype=dtype, device=device)
+    return tensor(data, dtype=dtype, device=device)

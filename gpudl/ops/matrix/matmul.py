@@ -1,0 +1,392 @@
+"""Matrix products, and the precision of float32 products on tensor cores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
+from gpudl.core.machine import Machine
+from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.devices.find import NativeDevice
+from gpudl.ops.matrix.cost import gemm_seconds
+from gpudl.ops.matrix.cost import gemm_workspace as gemm_workspace  # of other products too
+
+PRECISIONS = ("highest", "high", "medium")
+
+
+@public("gpudl")
+def set_float32_matmul_precision(precision: str) -> None:
+    """How exactly GPUs multiply float32 matrices; takes effect on later calls.
+
+    "highest" (default): at most the error of a float32 loop (docs/precision.md). "high": operands
+    rounded to TF32, 11 significant bits. "medium": to bfloat16, 8 bits. Sums are in float32
+    always, and cpu computes in float32.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"set_float32_matmul_precision: {precision!r} must be one of {PRECISIONS}")
+    NativeDevice.precision = precision
+
+
+@public("gpudl")
+def get_float32_matmul_precision() -> str:
+    """ "highest", "high" or "medium"; see set_float32_matmul_precision."""
+    return NativeDevice.precision
+
+
+class Product(Op):
+    """What operators made of matrix products share: the algorithms of csrc/prim/gemm.h."""
+
+    kernels: ClassVar[tuple[str, ...]] = (
+        "simt", "simt_large", "mma_bf16x6", "mma_tf32x3", "wgmma_tf32", "mma_tf32", "mma_bf16x1",
+        "wgmma_bf16", "mma_bf16", "wgmma_f16", "mma_f16",
+    )  # fmt: skip
+    precision: ClassVar[dict[str, str]] = {
+        "mma_tf32": "tf32", "wgmma_tf32": "tf32", "mma_bf16x1": "bfloat16",
+        "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16", "mma_f16": "float16",
+        "wgmma_f16": "float16",
+    }  # fmt: skip
+
+    def extents(self, *specs: Any) -> tuple[int, int, int, int]:
+        """(batch, m, n, k) of the forward product."""
+        raise TypeError(f"{type(self).__name__} declares no extents")
+
+    def prefer(
+        self,
+        machine: Machine | None,
+        direction: str,
+        precision: str,
+        algorithms: tuple[str, ...],
+        *specs: Any,
+    ) -> tuple[str, ...]:
+        """By predicted time, of those as precise as asked for; "medium" takes bfloat16 products of
+        float32, "high" TF32. The emulator takes what is quickest to emulate."""
+        if machine is None:
+            return algorithms
+        wanted = {"highest": "float32", "high": "tf32", "medium": "bfloat16"}[precision]
+
+        def rank(algorithm: str) -> tuple[bool, float]:
+            rounds = self.precision.get(algorithm, "float32")
+            time = self.predict(machine, direction, algorithm, *specs)
+            return rounds not in ("float32", wanted), time
+
+        return tuple(sorted(algorithms, key=rank))
+
+    def tile_shapes(self, direction: str, algorithm: str, *specs: Any) -> tuple[int, ...]:
+        """1 and 2, of simt the small one first, of mma the large one (csrc/prim/gemm_mma.h)."""
+        return (0, 1, 2) if algorithm == "simt" or algorithm.startswith("mma") else (0,)
+
+    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+        batch, m, n, k = self.extents(*specs)
+        itemsize = next(s.dtype.itemsize for s in specs if s is not None)
+        products = [(m, n, k)] if direction == "forward" else [(m, k, n), (k, n, m)]
+        return sum(gemm_seconds(machine, algorithm, batch, *p, itemsize) for p in products)
+
+    def supports(self, algorithm: str, *specs: Any) -> bool:
+        """TMA reads rows that start at multiples of 16 bytes."""
+        group = {"wgmma_bf16": 8, "wgmma_f16": 8, "wgmma_tf32": 4}.get(algorithm)
+        if group is None:
+            return True
+        present = [s for s in (*specs, self.infer(*specs)[0]) if s is not None and len(s.shape) > 1]
+        return all(s.size > 0 and s.shape[-1] % group == 0 for s in present)
+
+    def cost(self, *specs: Any) -> Cost:
+        batch, m, n, k = self.extents(*specs)
+        present = [s for s in (*specs, *self.infer(*specs)) if s is not None]
+        moved = sum(s.size * s.dtype.itemsize for s in present)
+        return Cost(2 * batch * m * n * k, moved, batch * m * n * k)
+
+    def reduction(self, *specs: Any) -> int:
+        return max(self.extents(*specs))  # k forward, m, n and batch backward
+
+
+class MatmulOp(Product):
+    """y = op(a) · op(b) over stacks of matrices, op(x) = xᵀ if its field says so.
+
+    a: (…, m, k), or (…, k, m) with transpose_a; b: (…, k, n), or (…, n, k) with transpose_b. The
+    leading axes are equal, or all ones (or absent) in one operand, which then serves all of the
+    other's. Operands of one axis are one row as stored; their row axis is missing from the result.
+    """
+
+    inputs = ("a", "b")
+    saves = ("a", "b")
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    def infer(self, a: Spec, b: Spec) -> tuple[Spec, ...]:
+        require_float(self, a=a, b=b)
+        both = f"a {a} and b {b}"
+        require(len(a.shape) >= 1, self, "a", f"{a} has no axes; it must have at least one")
+        require(len(b.shape) >= 1, self, "b", f"{b} has no axes; it must have at least one")
+        require(len(a.shape) > 1 or not self.transpose_a, self, "a", "with one axis, transposed")
+        require(
+            len(b.shape) > 1 or self.transpose_b,
+            self,
+            "b",
+            f"{b} is one row; a vector of k elements is multiplied with transpose_b",
+        )
+        m, k = _matrix(a.shape, self.transpose_a)
+        k_of_b, n = _matrix(b.shape, self.transpose_b)
+        require(k == k_of_b, self, "b", f"has {k_of_b} rows, but a has {k} columns: {both}")
+        stacks = {_strip(s.shape[:-2]) for s in (a, b)} - {()}
+        require(
+            len(stacks) <= 1,
+            self,
+            "b",
+            f"has other leading axes than a: {both}; they must be equal, or all ones (use expand)",
+        )
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        shape = batch + (m,) * (len(a.shape) > 1) + (n,) * (len(b.shape) > 1)
+        return (Spec(shape, a.dtype),)
+
+    def extents(self, a: Spec, b: Spec) -> tuple[int, int, int, int]:
+        m, k = _matrix(a.shape, self.transpose_a)
+        n = _matrix(b.shape, self.transpose_b)[1]
+        batch = max(_count(a), _count(b)) if _count(a) and _count(b) else 0
+        if _count(b) == 1 and not self.transpose_a:
+            return 1, batch * m, n, k  # one product of all rows
+        return batch, m, n, k
+
+    def forward(self, xp: Any, a: Any, b: Any) -> tuple[Any, ...]:
+        y = self.infer(Spec(a.shape, a.dtype), Spec(b.shape, b.dtype))[0]
+        a, b = self._stacks(a, b)
+        product = xp.matmul(_swap(a, self.transpose_a), _swap(b, self.transpose_b))
+        return (product.reshape(y.shape).astype(y.dtype, copy=False),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        spec_a, spec_b = saved.specs
+        a, b = self._stacks(saved.a, saved.b)
+        m, n = _swap(a, self.transpose_a).shape[1], _swap(b, self.transpose_b).shape[2]
+        dy = wide(dys[0]).reshape(max(len(a), len(b)) if len(a) and len(b) else 0, m, n)
+        da = db = None
+        if needs[0]:
+            da = xp.matmul(dy, _swap(b, not self.transpose_b))
+            da = _gather(_swap(da, self.transpose_a), a, spec_a)
+        if needs[1]:
+            db = xp.matmul(_swap(a, not self.transpose_a), dy)
+            db = _gather(_swap(db, self.transpose_b), b, spec_b)
+        return da, db
+
+    def _stacks(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """Both as (batch, rows, columns); one b for all of a makes one matrix of all a's rows."""
+        a, b = wide(a), wide(b)
+        a, b = (x.reshape(_count(x), *_matrix(x.shape, False)) for x in (a, b))
+        if len(b) == 1 and not self.transpose_a:
+            a = a.reshape(1, -1 if a.size else len(a) * a.shape[1], a.shape[2])
+        return a, b
+
+    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
+        batch, m, n, k = self.extents(*specs)
+        if direction == "forward":
+            return gemm_workspace(m, n, k, batch)
+        return max(
+            gemm_workspace(m, k, n, batch, _count(specs[0]) == 1),
+            gemm_workspace(k, n, m, batch, _count(specs[1]) == 1),
+        )
+
+    def twin(self, torch: Any, a: Any, b: Any) -> Any:
+        a = a.transpose(-1, -2) if self.transpose_a else a
+        b = b.transpose(-1, -2) if self.transpose_b and b.ndim > 1 else b
+        return torch.matmul(a, b)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from _product_cases()
+        yield from _stack_cases()
+        yield from _bfloat16_cases()
+        yield from _float16_cases()
+        yield from _refused_cases()
+
+
+def _matrix(shape: tuple[int, ...], transpose: bool) -> tuple[int, int]:
+    rows, columns = shape[-2:] if len(shape) > 1 else (1, *shape)
+    return (columns, rows) if transpose else (rows, columns)
+
+
+def _strip(batch: tuple[int, ...]) -> tuple[int, ...]:
+    """Without leading ones."""
+    while batch and batch[0] == 1:
+        batch = batch[1:]
+    return batch
+
+
+def _count(x: Any) -> int:
+    """Matrices in a stack."""
+    n = 1
+    for extent in x.shape[:-2]:
+        n *= extent
+    return n
+
+
+def _swap(x: Array, swap: bool) -> Array:
+    return x.swapaxes(-1, -2) if swap else x
+
+
+def wide(x: Array) -> Array:
+    """bfloat16 and float16 are summed in float32."""
+    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
+
+
+def _gather(gradient: Array, stack: Array, spec: Spec) -> Array:
+    """The gradient of an operand, summed over the batches that it served."""
+    if len(stack) == 1 and len(gradient) != 1:
+        gradient = gradient.sum(axis=0)
+    return gradient.reshape(spec.shape).astype(spec.dtype, copy=False)
+
+
+@public("gpudl", "Tensor", names=("matmul", "__matmul__"))
+def matmul(input: Tensor, other: Any) -> Tensor:
+    """Matrix product as torch.matmul defines it.
+
+    Two vectors give their inner product, (m, k) by (k, n) a matrix; more axes are stacks of
+    matrices, whose leading axes broadcast. A vector is a row on the left and a column on the right;
+    that axis is missing from the result. Raises ValueError where the inner extents differ.
+    """
+    if not isinstance(other, Tensor):
+        other = Tensor(other, device=input.device)
+    left, right = input.shape[:-2], other.shape[:-2]
+    stacks = {_strip(left), _strip(right)} - {()}
+    if len(stacks) > 1:
+        batch = np.broadcast_shapes(left, right)
+        tall: Any = input
+        wide: Any = other
+        input = tall.expand(*batch, *input.shape[-2:])
+        other = wide.expand(*batch, *other.shape[-2:])
+    return apply(MatmulOp.of(False, other.ndim == 1), input, other)  # type: ignore[no-any-return]
+
+
+@public("Tensor", names=("__rmatmul__",))
+def rmatmul(input: Tensor, other: Any) -> Tensor:
+    """other · input, where other is an array."""
+    return matmul(Tensor(other, device=input.device), input)
+
+
+@public("gpudl", "Tensor")
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """(m, k) by (k, n): the matrix product of exactly two axes each."""
+    for name, x in (("input", input), ("mat2", mat2)):
+        if x.ndim != 2:
+            raise ValueError(f"mm: {name} has shape {tuple(x.shape)}; it must have 2 axes")
+    return matmul(input, mat2)
+
+
+@public("gpudl", "Tensor")
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """(b, m, k) by (b, k, n): a matrix product for each of b."""
+    for name, x in (("input", input), ("mat2", mat2)):
+        if x.ndim != 3:
+            raise ValueError(f"bmm: {name} has shape {tuple(x.shape)}; it must have 3 axes")
+    if len(input) != len(mat2):
+        raise ValueError(f"bmm: mat2 has {len(mat2)} matrices, input {len(input)}")
+    return matmul(input, mat2)
+
+
+# -------------------------------------------------------------------- cases
+
+
+def draw(*shapes: tuple[int, ...]) -> Any:
+    """make(rng) of a Case: normal numbers in these shapes."""
+    return lambda rng: tuple(rng.standard_normal(s).astype(np.float32) for s in shapes)
+
+
+def draw_bfloat16(*shapes: tuple[int, ...]) -> Any:
+    """The same in bfloat16, which ml_dtypes brings to NumPy."""
+
+    def make(rng: np.random.Generator) -> tuple[Array, ...]:
+        import ml_dtypes
+
+        return tuple(rng.standard_normal(s).astype(ml_dtypes.bfloat16) for s in shapes)
+
+    return make
+
+
+def draw_float16(*shapes: tuple[int, ...]) -> Any:
+    """The same in float16."""
+    return lambda rng: tuple(rng.standard_normal(s).astype(np.float16) for s in shapes)
+
+
+def _product_cases() -> Iterator[Case]:
+    a = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    b = np.array([[7, 8], [9, 10], [11, 12]], np.float32)
+    y = np.array([[58, 64], [139, 154]], np.float32)  # by hand: 1·7 + 2·9 + 3·11 = 58, …
+    yield Case("by hand", MatmulOp.of(False, False), lambda rng: (a, b), golden=(y,))
+    for transpose_a in (False, True):
+        for transpose_b in (False, True):
+            op = MatmulOp.of(transpose_a, transpose_b)
+            kind = "nt"[transpose_a] + "nt"[transpose_b]
+            for m, n, k in [(130, 140, 37), (7, 5, 1), (1, 70, 20), (64, 32, 16), (33, 3, 66)]:
+                shape_a = (k, m) if transpose_a else (m, k)
+                shape_b = (n, k) if transpose_b else (k, n)
+                yield Case(f"{kind} {m}x{n}x{k}", op, draw(shape_a, shape_b))
+    op = MatmulOp.of(False, False)
+    yield Case("1x1x1", op, draw((1, 1), (1, 1)))
+    yield Case("no sum", op, draw((3, 0), (0, 4)))
+    yield Case("no rows", op, draw((0, 3), (3, 4)))
+    yield Case("no columns", op, draw((5, 3), (3, 0)))
+    yield Case("long sum in pieces", op, draw((7, 777), (777, 5)))
+    yield Case("skinny", op, draw((515, 6), (6, 2)))
+
+
+def _stack_cases() -> Iterator[Case]:
+    op, mixed, transposed = (MatmulOp.of(*f) for f in ((False, False), (True, False), (True, True)))
+    yield Case("stack of 3", op, draw((3, 9, 17), (3, 17, 11)))
+    yield Case("stack of 3, both transposed", transposed, draw((3, 17, 9), (3, 11, 17)))
+    yield Case("stack of 1", op, draw((1, 9, 17), (1, 17, 11)))
+    yield Case("empty stack", op, draw((0, 9, 4), (0, 4, 11)))
+    yield Case("two leading axes", op, draw((2, 3, 4, 5), (2, 3, 5, 6)))
+    yield Case("one matrix for a stack", op, draw((3, 9, 17), (17, 11)))
+    yield Case("one matrix for a transposed stack", mixed, draw((3, 17, 9), (17, 11)))
+    yield Case("a stack for one matrix", op, draw((9, 17), (3, 17, 11)))
+    yield Case("leading ones", op, draw((1, 1, 9, 17), (3, 17, 11)))
+    yield Case("one matrix for an empty stack", op, draw((0, 9, 17), (17, 11)))
+    yield Case("an empty stack for one matrix", op, draw((9, 17), (0, 17, 11)))
+    yield Case("vector, matrix", op, draw((17,), (17, 11)))
+    yield Case("matrix, vector", MatmulOp.of(False, True), draw((9, 17), (17,)))
+    yield Case("vector, vector", MatmulOp.of(False, True), draw((17,), (17,)))
+    yield Case("stack, vector", MatmulOp.of(False, True), draw((2, 3, 9, 17), (17,)))
+    yield Case("vector, stack", op, draw((17,), (3, 17, 11)))
+
+
+def _bfloat16_cases() -> Iterator[Case]:
+    for fields in ((False, False), (False, True), (True, False), (True, True)):
+        op = MatmulOp.of(*fields)
+        kind = "bfloat16 " + "".join("nt"[f] for f in fields)
+        for m, n, k in [(130, 140, 37), (72, 136, 64), (7, 5, 1)]:
+            shape_a = (k, m) if fields[0] else (m, k)
+            shape_b = (n, k) if fields[1] else (k, n)
+            yield Case(f"{kind} {m}x{n}x{k}", op, draw_bfloat16(shape_a, shape_b))
+    op = MatmulOp.of(False, False)
+    yield Case("bfloat16 stack", op, draw_bfloat16((3, 16, 40), (3, 40, 24)))
+    yield Case("bfloat16 a stack for one matrix", op, draw_bfloat16((16, 40), (3, 40, 24)))
+    yield Case("bfloat16 long sum in pieces", op, draw_bfloat16((8, 776), (776, 16)))
+    yield Case("bfloat16 no sum", op, draw_bfloat16((8, 0), (0, 16)))
+
+
+def _float16_cases() -> Iterator[Case]:
+    a = np.array([[1, 2**-14, 2**-24]], np.float16)  # a subnormal number too
+    b = np.array([[3, 1, 0], [1, 0, 4], [0, 2**-1, 8]], np.float16)
+    y = np.array([[3 + 2**-14, 1 + 2**-25, 2**-12 + 2**-21]], np.float16)  # by hand, rounded once
+    yield Case("float16 by hand", MatmulOp.of(False, False), lambda rng: (a, b), golden=(y,))
+    for fields, (m, n, k) in [
+        ((False, True), (130, 70, 37)),
+        ((True, False), (72, 40, 64)),
+        ((False, True), (72, 136, 72)),
+    ]:
+        shape_a = (k, m) if fields[0] else (m, k)
+        shape_b = (n, k) if fields[1] else (k, n)
+        name = "float16 " + "".join("nt"[f] for f in fields)
+        yield Case(f"{name} {m}x{n}x{k}", MatmulOp.of(*fields), draw_float16(shape_a, shape_b))
+
+
+def _refused_cases() -> Iterator[Case]:
+    op = MatmulOp.of(False, False)
+    mismatch = r"matmul: b has 4 rows, but a has 3 columns: a float32\[2, 3\] and b float32\[4, 5\]"
+    yield Case("inner extents differ", op, draw((2, 3), (4, 5)), error=mismatch)
+    yield Case("stacks differ", op, draw((2, 3, 4), (3, 4, 5)), error="matmul: b has other leading")
+    yield Case("a number", op, draw((), (4, 5)), error="matmul: a float32")
+    yield Case("integers", op, lambda rng: (np.ones((2, 2), int),) * 2, error="matmul: a is int64")
+    two_dtypes = lambda rng: (np.ones((2, 2), np.float32), np.ones((2, 2)))  # noqa: E731
+    yield Case("two dtypes", op, two_dtypes, error="matmul: b is float64, but a is float32")

@@ -1,0 +1,69 @@
+"""Adaptive pooling as functions, with PyTorch's names and arguments.
+
+input is (N, C, ...) with one, two or three further axes, or (C, ...) without a batch. Where the
+output's sizes divide the input's, the windows are those of ordinary pooling, which then runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
+from gpudl.core.op import Op
+from gpudl.ops.pool.average import AdaptiveAvgPoolOp, AvgPoolOp
+from gpudl.ops.pool.base import Ints, batched, unbatched
+from gpudl.ops.pool.functions import max_with_indices
+from gpudl.ops.pool.max import AdaptiveMaxPoolOp, MaxPoolOp
+from gpudl.ops.ranks import each_rank
+
+AdaptiveSize = int | tuple[int | None, ...] | None
+
+
+def _adaptive(
+    rank: int, function: str, input: Tensor, output_size: AdaptiveSize
+) -> tuple[Tensor, bool, Ints, Ints | None]:
+    """The batched input, whether it had no batch, the sizes, and the windows if all are equal."""
+    x, lacking = batched(function, input, rank)
+    given = output_size if isinstance(output_size, tuple) else (output_size,) * rank
+    given = given * rank if len(given) == 1 else given
+    if len(given) != rank:
+        raise ValueError(
+            f"{function}: output_size is {output_size}; it must be one number or {rank}"
+        )
+    sizes = tuple(n if s is None else int(s) for s, n in zip(given, x.shape[2:], strict=True))
+    if min(sizes) < 1 or any(n % s or not n for n, s in zip(x.shape[2:], sizes, strict=True)):
+        return x, lacking, sizes, None
+    return x, lacking, sizes, tuple(n // s for n, s in zip(x.shape[2:], sizes, strict=True))
+
+
+def _adaptive_max_pool(
+    rank: int, input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> Any:
+    """The largest element of each window, which are so large that P x Q of them cover the input.
+
+    (N, C, H, W) -> (N, C, P, Q), output_size = (P, Q); None stands for the input's own size. Window
+    p has the rows from floor(p*H/P) up to, without, ceil((p + 1)*H/P), and columns likewise.
+    """
+    function = f"adaptive_max_pool{rank}d"
+    _, _, sizes, even = _adaptive(rank, function, input, output_size)
+    op: Op = AdaptiveMaxPoolOp.of(sizes)
+    if even is not None:
+        op = MaxPoolOp.of(even, even, (0,) * rank, (1,) * rank, False)
+    return max_with_indices(function, op, input, rank, return_indices)
+
+
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = each_rank(_adaptive_max_pool)
+
+
+def _adaptive_avg_pool(rank: int, input: Tensor, output_size: AdaptiveSize) -> Tensor:
+    """The mean of each of output_size windows of (N, C, H, W), which adaptive_max_pool2d
+    describes; output_size 1 is the global average."""
+    x, lacking, sizes, even = _adaptive(rank, f"adaptive_avg_pool{rank}d", input, output_size)
+    op: Op = AdaptiveAvgPoolOp.of(sizes)
+    if even is not None:
+        op = AvgPoolOp.of(even, even, (0,) * rank, (1,) * rank, False, True, 0)
+    return unbatched(apply(op, x), lacking)
+
+
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = each_rank(_adaptive_avg_pool)

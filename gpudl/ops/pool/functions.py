@@ -1,0 +1,148 @@
+"""Pooling as functions, with PyTorch's names and arguments: max, average, Lp and unpooling.
+
+In all of them input is (N, C, …) with one, two or three further axes, or (C, …) without a batch. A
+window over n elements gives (n + 2*padding - dilation*(kernel - 1) - 1)//stride + 1 outputs,
+rounded up with ceil_mode; stride defaults to kernel_size. Numbers given once hold for all axes.
+ValueError: a window larger than the padded input, or padding over half a kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
+from gpudl.core.op import Op, public
+from gpudl.ops.pool.average import AvgPoolOp, LpPoolOp
+from gpudl.ops.pool.base import Size, batched, each_axis, sliding_fields, unbatched
+from gpudl.ops.pool.max import MaxPoolIndicesOp, MaxPoolOp
+from gpudl.ops.pool.unpool import MaxUnpoolOp
+from gpudl.ops.ranks import each_rank, of_rank
+
+
+def max_with_indices(function: str, op: Op, input: Tensor, rank: int, return_indices: bool) -> Any:
+    """What pools over windows of the largest return."""
+    x, lacking = batched(function, input, rank)
+    y, argmax = apply(op, x)
+    if not return_indices:
+        return unbatched(y, lacking)
+    indices = apply(MaxPoolIndicesOp.of(op, tuple(x.shape[2:])), argmax)
+    return unbatched(y, lacking), unbatched(indices, lacking)
+
+
+def _max_pool(
+    rank: int,
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window: (N, C, H, W) -> (N, C, P, Q).
+
+    Padding never wins, the first of equals does, NaN passes. return_indices: also the winners'
+    places, flat in H*W, int64. Sizes and errors: see the module's text above.
+    """
+    function = f"max_pool{rank}d"
+    fields = sliding_fields(function, rank, kernel_size, stride, padding, dilation)
+    return max_with_indices(function, MaxPoolOp.of(*fields, ceil_mode), input, rank, return_indices)
+
+
+max_pool1d, max_pool2d, max_pool3d = each_rank(_max_pool)
+
+
+def _avg_pool(
+    rank: int,
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window: (N, C, H, W) -> (N, C, P, Q), sizes as in max_pool2d.
+
+    Padding counts as zeros, or with count_include_pad=False not at all; divisor_override replaces
+    the number to divide by (not in avg_pool1d, as in PyTorch); ValueError if it is 0.
+    """
+    function = f"avg_pool{rank}d"
+    if divisor_override == 0:
+        raise ValueError(f"{function}: divisor_override is 0; pass None to divide by the count")
+    fields = sliding_fields(function, rank, kernel_size, stride, padding, 1)
+    op = AvgPoolOp.of(*fields, ceil_mode, count_include_pad, divisor_override or 0)
+    x, lacking = batched(function, input, rank)
+    return unbatched(apply(op, x), lacking)
+
+
+@public("functional")
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of (N, C, W); see avg_pool2d."""
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+avg_pool2d, avg_pool3d = of_rank(_avg_pool, 2), of_rank(_avg_pool, 3)
+
+
+def _lp_pool(
+    rank: int,
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """(The sum of x^p over each window)^(1/p), p = norm_type: (N, C, H, W) -> (N, C, P, Q).
+
+    As in PyTorch x is not taken absolute: an odd p and a negative sum give NaN. Sums of zero have
+    no gradient. ValueError: norm_type 0 or infinite.
+    """
+    fields = sliding_fields(f"lp_pool{rank}d", rank, kernel_size, stride, 0, 1)
+    x, lacking = batched(f"lp_pool{rank}d", input, rank)
+    return unbatched(apply(LpPoolOp.of(*fields, ceil_mode, float(norm_type)), x), lacking)
+
+
+lp_pool1d, lp_pool2d, lp_pool3d = each_rank(_lp_pool)
+
+
+def _max_unpool(
+    rank: int,
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: tuple[int, ...] | None = None,
+) -> Tensor:
+    """Undoes max_pool2d(..., return_indices=True), with zeros where elements were lost.
+
+    input, indices: (N, C, P, Q) -> (N, C, H, W), H = (P - 1)*stride - 2*padding + kernel unless
+    output_size says otherwise by less than a stride. Where an index comes twice the last one wins.
+    """
+    function = f"max_unpool{rank}d"
+    kernel, step, margin, _ = sliding_fields(function, rank, kernel_size, stride, padding, 1)
+    x, lacking = batched(function, input, rank)
+    at, _ = batched(function, indices, rank)
+    axes = zip(x.shape[2:], step, margin, kernel, strict=True)
+    usual = tuple((n - 1) * s - 2 * p + k for n, s, p, k in axes)
+    size = usual
+    if output_size is not None:
+        size = each_axis(function, "output_size", tuple(output_size)[-rank:], rank)
+        if any(abs(a - b) >= s for a, b, s in zip(size, usual, step, strict=True)):
+            raise ValueError(
+                f"{function}: output_size is {size}; it must be less than one stride {step} away "
+                f"from {usual}"
+            )
+    return unbatched(apply(MaxUnpoolOp.of(size), x, at), lacking)
+
+
+max_unpool1d, max_unpool2d, max_unpool3d = each_rank(_max_unpool)

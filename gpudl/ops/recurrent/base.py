@@ -1,0 +1,244 @@
+"""What the recurrent operators share: one layer in one direction over a whole sequence, from the
+input projections of all its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpudl.core.machine import H100, Machine
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.ops.matrix.matmul import gemm_workspace
+
+# Numbers of csrc/prim/recurrent_persistent.h.
+TILE, SAMPLES, WARPS = 8, 16, 8
+MOST_BLOCKS = 160
+PART = 32  # floats, to whose multiples parts of the workspace are rounded up
+
+# Of an H100, for predictions: bytes/s of the second-level cache, seconds of a barrier of blocks.
+L2_BYTES = 5.5e12
+BARRIER = 1.5e-6
+
+
+class RecurrentSequence(Op):
+    """h[t] = cell(x[t], h[t-1]) for t = 0 … T-1, or T-1 … 0 with reverse.
+
+    x: (T, N, GATES·H), the input projections with their bias; weight: (GATES·H, H), multiplies the
+    state; h0: (N, H). lengths: (N) int64, at most T: steps t >= lengths[n] leave the state of n as
+    it is and give y = 0; nothing flows back through them. y: (T, N, H) the states, hn the last.
+    """
+
+    GATES: ClassVar[int]  # of x, in units of H
+    STATES: ClassVar[tuple[str, ...]] = ("h0",)
+    SEPARATE: ClassVar[bool] = False  # has the product another gradient than x?
+    kernels = ("persistent", "stepwise")
+
+    reverse: bool = False
+
+    def check_inputs(self, x: Spec, weight: Spec, lengths: Spec | None, **states: Spec) -> None:
+        require_float(self, x=x, weight=weight, **states)
+        require(len(x.shape) == 3, self, "x", f"is {x}; it must be (T, N, {self.GATES}·H)")
+        hidden = x.shape[2] // self.GATES
+        require(
+            hidden > 0 and hidden * self.GATES == x.shape[2],
+            self,
+            "x",
+            f"is {x}; its last axis must hold {self.GATES} gates of at least one unit each",
+        )
+        require(x.shape[0] > 0, self, "x", f"is {x}; a sequence has at least one step")
+        expected = (x.shape[2], hidden)
+        fits = weight.shape == expected
+        require(fits, self, "weight", f"is {weight}; with x {x} it must have shape {expected}")
+        for name, state in states.items():
+            expected = (x.shape[1], hidden)
+            fits = state.shape == expected
+            require(fits, self, name, f"is {state}; with x {x} it must have shape {expected}")
+        require(
+            lengths is None or (lengths.shape == x.shape[1:2] and lengths.dtype == np.int64),
+            self,
+            "lengths",
+            f"is {lengths}; it must be int64 of shape {x.shape[1:2]}",
+        )
+        require(
+            max(2 * x.size, weight.size) < 1 << 31,
+            self,
+            "x",
+            f"is {x}; the kernels count to 2^31 elements (split the sequence)",
+        )
+
+    # ------------------------------------------------------------ walks over time
+
+    def steps(self, count: int) -> list[int]:
+        """The steps in the order in which they are computed."""
+        return list(range(count))[:: -1 if self.reverse else 1]
+
+    def before(self, xp: Any, states: Array, start: Array, lengths: Any) -> Array:
+        """(T, N, H): the state that each step started from. Where it did not count: anything."""
+        first = start[None]
+        if not self.reverse:
+            return xp.concatenate([first, states[:-1]])
+        made = xp.concatenate([states[1:], first])
+        if lengths is not None:
+            last = xp.arange(len(states))[:, None] + 1 == lengths[None]
+            made = xp.where(last[:, :, None], first, made)
+        return made
+
+    @staticmethod
+    def counts(t: int, lengths: Any) -> Any:
+        """(N, 1): does step t count? None if all do."""
+        return None if lengths is None else (t < lengths)[:, None]
+
+    # ------------------------------------------------------------ for kernels
+
+    def fits(self, machine: Machine, algorithm: str, *specs: Any) -> bool:
+        needed = self.shared_bytes(machine.multiprocessors, *specs)
+        return algorithm != "persistent" or needed <= machine.shared_bytes
+
+    def prefer(
+        self,
+        machine: Machine | None,
+        direction: str,
+        precision: str,
+        algorithms: tuple[str, ...],
+        *specs: Any,
+    ) -> tuple[str, ...]:
+        """By predicted time; the emulator takes the first."""
+        if machine is None:
+            return algorithms
+        gpu = machine
+        return tuple(sorted(algorithms, key=lambda a: self.predict(gpu, direction, a, *specs)))
+
+    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+        """A step after the other. persistent: the state through every block (backward, a part of it
+        from every block to every other), half the peak of arithmetic, and a barrier. stepwise: two
+        launches, and the weight from the second-level cache."""
+        (steps, batch, width), weight = specs[0].shape, specs[1].size
+        hidden = width // self.GATES
+        cache = L2_BYTES * machine.multiprocessors / H100.multiprocessors
+        arithmetic = 2 * batch * weight / (0.5 * machine.flops["float32"])
+        if algorithm == "stepwise":
+            step = 2 * machine.launch + max(arithmetic, 4 * weight / cache)
+        else:
+            units = padded(hidden, machine.multiprocessors) // machine.multiprocessors
+            moved = 4 * batch * hidden * (padded(hidden, units) // units)
+            step = BARRIER + arithmetic + moved * (2 if direction == "backward" else 1) / cache
+        each = step if direction == "forward" else step + arithmetic
+        return float(steps * each)
+
+    def shared_bytes(self, blocks: int, *specs: Any) -> int:
+        """What a block of the persistent kernels needs at most, if that many are alive at once;
+        see csrc/prim/recurrent_persistent.h."""
+        _, batch, width = specs[0].shape
+        hidden = width // self.GATES
+        rows = padded(padded(hidden, blocks) // blocks * self.GATES, TILE)
+        line = padded(hidden, 128) + 4
+        forward = SAMPLES * line + WARPS * rows * (SAMPLES + 1)
+        return 4 * (rows * line + max(forward, rows * padded(batch, TILE)))
+
+    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
+        steps, batch, width = specs[0].shape
+        hidden = width // self.GATES
+        if direction == "forward":
+            if algorithm == "persistent":
+                return PART
+            return padded(batch * width) + gemm_workspace(batch, width, hidden)
+        kept = len(self.STATES) * padded(batch * hidden) + padded(batch * width)
+        if self.SEPARATE:
+            kept += padded(steps * batch * width)
+        product = gemm_workspace(width, hidden, (steps - 1) * batch)
+        if algorithm == "stepwise":
+            return kept + max(product, gemm_workspace(batch, hidden, width))
+        blocks = min(hidden, MOST_BLOCKS)
+        parts = 2 * blocks * batch * (hidden + -(-hidden // blocks))
+        return kept + PART + padded(parts) + product
+
+    def cost(self, *specs: Any) -> Cost:
+        x, weight = specs[0], specs[1]
+        products = x.shape[0] * x.shape[1] * weight.size
+        present = [s for s in (*specs, *self.infer(*specs)) if s is not None]
+        moved = sum(s.size * s.dtype.itemsize for s in present)
+        return Cost(2 * products + 10 * x.size, moved, products)
+
+    def reduction(self, *specs: Any) -> int:
+        t, n, width = specs[0].shape
+        length: int = max(t * n, width) * t
+        return length
+
+    # ------------------------------------------------------------ tests
+
+    def torch_module(
+        self, torch: Any, module: Any, weights: dict[str, Any], x: Any, *more: Any
+    ) -> Any:
+        """(y, states…) of PyTorch's module of one layer without input projections."""
+        *states, lengths = more
+        t, n, width = x.shape
+        where = torch.arange(t)[:, None].expand(t, n)
+        if self.reverse:
+            count = torch.full((n,), t) if lengths is None else lengths
+            where = torch.where(where < count, count - 1 - where, where)
+        x = x.gather(0, where[:, :, None].expand(t, n, width))
+        weights = {"weight_ih_l0": torch.eye(width, dtype=x.dtype), **weights}
+        hx = tuple(s[None] for s in states)
+        rnn = torch.nn.utils.rnn
+        if lengths is not None:
+            x = rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        inputs = (x, hx if len(hx) > 1 else hx[0])
+        module._flat_weights = [weights[name] for name in module._flat_weights_names]
+        y, last = module(*inputs)
+        if lengths is not None:
+            y, _ = rnn.pad_packed_sequence(y, total_length=t)
+        y = y.gather(0, where[:, :, None].expand(t, n, y.shape[2]))
+        return (y, *(s[0] for s in (last if len(hx) > 1 else (last,))))
+
+    @classmethod
+    def draw(cls, t: int, n: int, hidden: int, lengths: Any = None, bias: bool = False) -> Any:
+        """make(rng) of a case."""
+        width = cls.GATES * hidden
+        shapes = [(t, n, width), (width, hidden), *([(width,)] if bias else [])]
+        shapes += [(n, hidden)] * len(cls.STATES)
+
+        def make(rng: np.random.Generator) -> tuple[Array | None, ...]:
+            arrays: list[Any] = [rng.standard_normal(s).astype(np.float32) for s in shapes]
+            arrays[1] /= np.sqrt(np.float32(hidden))
+            if cls.inputs[2] == "bias" and not bias:
+                arrays.insert(2, None)
+            return (*arrays, None if lengths is None else np.array(lengths))
+
+        return make
+
+    @classmethod
+    def common_cases(cls, forward: Any, backward: Any, bias: bool = False) -> Iterator[Case]:
+        """forward, backward: the operator in both directions."""
+        draw = cls.draw
+        yield Case("one step", forward, draw(1, 3, 5, None, bias))
+        yield Case("one sample", forward, draw(3, 1, 8, None, bias))
+        yield Case("ragged", forward, draw(3, 5, 13, None, bias))
+        yield Case("reverse", backward, draw(3, 2, 6, None, bias))
+        yield Case("several chunks", backward, draw(2, 18, 36, None, bias))
+        yield Case("wide", backward, draw(2, 2, 134, None, bias))
+        yield Case("lengths", forward, draw(4, 4, 5, (2, 4, 1, 4), bias))
+        yield Case("lengths, reverse", backward, draw(4, 4, 5, (2, 4, 1, 3), bias))
+        yield Case("no samples", forward, draw(2, 0, 3, None, bias))
+        name = cls.name
+        yield Case("no steps", forward, draw(0, 2, 3, None, bias), error="at least one step")
+        wrong = draw(2, 2, 3, (1, 2, 1), bias)
+        yield Case("counts", forward, wrong, error=f"{name}: lengths is int64.3.; it must be")
+        other = draw(2, 2, 3, None, bias)
+
+        def narrow(rng: np.random.Generator) -> tuple[Array | None, ...]:
+            arrays = list(other(rng))
+            arrays[1] = arrays[1][:, :2]
+            return tuple(arrays)
+
+        yield Case("weight", forward, narrow, error=f"{name}: weight is .* must have shape")
+
+
+def padded(count: int, to: int = PART) -> int:
+    """The next multiple of `to`."""
+    return -(-count // to) * to
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    return 1 / (1 + xp.exp(-x))

@@ -1,0 +1,183 @@
+"""Copies: in another dtype, on another device, in order, and over another tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tape import Node, is_grad_enabled
+from gpudl.autograd.tensor import Tensor
+from gpudl.core import dtypes
+from gpudl.core.op import Case, Op, Spec, is_floating, public
+from gpudl.devices.find import Device, MetaArray
+from gpudl.devices.find import device as device_of
+from gpudl.ops.elementwise.base import normal
+from gpudl.ops.shape.views import expand, reshape
+
+
+class CastOp(Op):
+    """The same numbers in another format; the gradient is cast back."""
+
+    dtype: Any
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        return (Spec(x.shape, self.dtype),)
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (x.astype(self.dtype),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        return (dys[0].astype(saved.specs[0].dtype),)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return x.to(getattr(torch, self.dtype.name))
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case("to double", cls(dtypes.float64), normal((2, 3)))
+        yield Case("to integers", cls(dtypes.int64), lambda rng: (np.array([1.7, -1.7], "f"),))
+        yield Case("to bool", cls(dtypes.bool_), lambda rng: (np.array([0.0, 0.5], "f"),))
+
+
+class CloneOp(Op):
+    """A copy."""
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        return (x,)
+
+    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
+        return (x.copy(),)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        return (dys[0],)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return x.clone()
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case("plain", cls(), normal((2, 3)))
+
+
+class TransferNode(Node):
+    """A copy to another device; the gradient goes back."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, edge: Any, source: Device, device: Device) -> None:
+        super().__init__("to", (edge,), 1, device)
+        self.source = source
+
+    def run(self, dys: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (move(dys[0], self.source),)
+
+
+def move(array: Any, where: Device) -> Any:
+    """A copy of the array on another device, also where both devices use the same memory."""
+    if isinstance(array, MetaArray):
+        if where.name != "meta":
+            raise ValueError(f"to: a tensor on the meta device has no values to move to {where}")
+        return array
+    if hasattr(array, "get"):  # CuPy's
+        return where.asarray(array.get())
+    return where.asarray(array.copy() if where.xp is np else array)
+
+
+@public("gpudl", "Tensor")
+def clone(input: Tensor) -> Tensor:
+    """A copy that stays on the tape."""
+    return apply(CloneOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def contiguous(self: Tensor) -> Tensor:
+    """Itself if its elements lie in order, else a copy."""
+    if isinstance(self.data, MetaArray) or self.data.flags.c_contiguous:
+        return self
+    return reshape(clone(reshape(self, -1)), self.shape) if self.numel() else self
+
+
+@public("Tensor")
+def is_contiguous(self: Tensor) -> bool:
+    return isinstance(self.data, MetaArray) or bool(self.data.flags.c_contiguous)
+
+
+@public("Tensor")
+def to(self: Tensor, *target: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """In another dtype, on another device, or as another tensor is: `x.to("cuda")`,
+    `x.to(gpudl.float32)`, `x.to(device, dtype)`. Itself if nothing changes."""
+    for wanted in target:
+        if isinstance(wanted, Tensor):
+            dtype, device = wanted.dtype, wanted.device
+        elif isinstance(wanted, Device) or (isinstance(wanted, str) and is_device(wanted)):
+            device = wanted
+        else:
+            dtype = wanted
+    result = self
+    if dtype is not None:
+        wanted_dtype = dtypes.dtype_of(dtype)
+        if wanted_dtype != self.dtype:
+            result = apply(CastOp.of(wanted_dtype), result)
+    if device is not None:
+        where = device_of(device)
+        if where is not result.device:
+            edge = result._edge() if is_grad_enabled() else None
+            node = None if edge is None else TransferNode(edge, result.device, where)
+            result = Tensor._wrap(move(result.data, where), where, node)
+    return result
+
+
+def is_device(name: str) -> bool:
+    return name in ("cpu", "meta", "emulator") or name.partition(":")[0] == "cuda"
+
+
+def _cast(name: str, dtype: Any) -> None:
+    def convert(self: Tensor) -> Tensor:
+        return to(self, dtype=dtype)
+
+    convert.__name__ = name
+    convert.__doc__ = f"As {dtype}."
+    public("Tensor")(convert)
+
+
+for _name, _dtype in {
+    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16",
+    "long": "int64", "int": "int32", "bool": "bool",
+}.items():  # fmt: skip
+    _cast(_name, _dtype)
+
+
+@public("Tensor")
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """In the dtype and on the device of another."""
+    return to(self, other)
+
+
+@public("Tensor")
+def cpu(self: Tensor) -> Tensor:
+    """On the cpu."""
+    return to(self, device="cpu")
+
+
+@public("Tensor")
+def cuda(self: Tensor, device: int | str | None = None) -> Tensor:
+    """On the GPU, the first if none is named."""
+    return to(self, device=f"cuda:{device}" if isinstance(device, int) else device or "cuda")
+
+
+@public("Tensor")
+def is_floating_point(self: Tensor) -> bool:
+    return is_floating(self.dtype)
+
+
+@public("Tensor")
+def copy_(self: Tensor, src: Tensor) -> Tensor:
+    """Overwrite the tensor with another's elements, cast and repeated to fit; from any device."""
+    src = src if isinstance(src, Tensor) else Tensor(src)
+    if src.shape != self.shape:
+        src = expand(src, self.shape)
+    moved = to(src, dtype=self.dtype, device=self.device)
+    return self._changed_in_place(clone(moved) if moved is src else moved)

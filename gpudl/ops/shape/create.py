@@ -1,0 +1,213 @@
+"""Constructors of tensors, under PyTorch's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpudl.autograd.tensor import Tensor
+from gpudl.core.op import public
+from gpudl.devices.find import MetaArray, chosen
+from gpudl.ops.random.fills import NormalFillOp, UniformFillOp, fill, randint, shape_of
+
+
+def _make(
+    make: Callable[[Any, Any], Any], shape: Any, dtype: Any, device: Any, requires_grad: bool
+) -> Tensor:
+    """make(xp, dtype) on a device; float32 where no dtype is given."""
+    where = chosen(device)
+    kind = np.dtype(np.float32 if dtype is None else dtype)
+    array = MetaArray(shape, kind) if where.name == "meta" else make(where.xp, kind)
+    made = Tensor._wrap(array, where)
+    made.requires_grad = requires_grad
+    return made
+
+
+@public("gpudl")
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of shape `size`: zeros(2, 3) or zeros((2, 3))."""
+    shape = shape_of(size)
+    return _make(lambda xp, kind: xp.zeros(shape, kind), shape, dtype, device, requires_grad)
+
+
+@public("gpudl")
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of shape `size`."""
+    shape = shape_of(size)
+    return _make(lambda xp, kind: xp.ones(shape, kind), shape, dtype, device, requires_grad)
+
+
+@public("gpudl")
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of shape `size` with whatever values its memory held."""
+    shape = shape_of(size)
+    return _make(lambda xp, kind: xp.empty(shape, kind), shape, dtype, device, requires_grad)
+
+
+@public("gpudl")
+def full(
+    size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """`fill_value` everywhere. Without a dtype the value decides: bool, int64 or float32."""
+    shape = shape_of((size,))
+    kind = dtype if dtype is not None else _kind_of(fill_value)
+    return _make(
+        lambda xp, kind: xp.full(shape, fill_value, kind), shape, kind, device, requires_grad
+    )
+
+
+@public("gpudl")
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """start, start + step, … below end: arange(5), arange(1, 5), arange(1, 5, 0.5).
+
+    int64 if all three are whole numbers, else float32. Raises ValueError if step is 0 or leads
+    away from end.
+    """
+    if end is None:
+        start, end = 0, start
+    if step == 0 or (end - start) * step < 0:
+        raise ValueError(f"arange: step {step} does not lead from {start} to {end}")
+    count = int(np.ceil((end - start) / step))
+    whole = all(isinstance(value, (int, np.integer)) for value in (start, end, step))
+    exact = np.int64 if whole else np.float64
+
+    def make(xp: Any, kind: Any) -> Any:
+        return (xp.arange(count, dtype=exact) * step + start).astype(kind)
+
+    return _make(make, (count,), dtype or (INT64 if whole else None), device, requires_grad)
+
+
+@public("gpudl")
+def linspace(
+    start: float,
+    end: float,
+    steps: int,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` numbers at equal distances from start to end, both included."""
+    if steps < 0:
+        raise ValueError(f"linspace: steps is {steps}; it must not be negative")
+    return _make(
+        lambda xp, kind: xp.linspace(start, end, steps).astype(kind),
+        (steps,),
+        dtype,
+        device,
+        requires_grad,
+    )
+
+
+@public("gpudl")
+def eye(
+    n: int, m: int | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones on the diagonal of an n × m matrix (square without m), zeros elsewhere."""
+    columns = n if m is None else m
+    return _make(
+        lambda xp, kind: xp.eye(n, columns, dtype=kind), (n, columns), dtype, device, requires_grad
+    )
+
+
+INT64 = np.dtype(np.int64)
+
+
+def _kind_of(value: Any) -> Any:
+    kind = np.asarray(value).dtype
+    return {"b": np.bool_, "i": INT64, "u": INT64}.get(kind.kind, np.float32)
+
+
+# -------------------------------------------------------------------- like another tensor
+
+
+def _like(input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
+    return {
+        "dtype": input.dtype if dtype is None else dtype,
+        "device": input.device if device is None else device,
+    }
+
+
+@public("gpudl")
+def zeros_like(
+    input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros in the shape, dtype and device of `input`; so the other `*_like` functions."""
+    return zeros(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+
+
+@public("gpudl")
+def ones_like(
+    input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones in the shape, dtype and device of `input`."""
+    return ones(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+
+
+@public("gpudl")
+def empty_like(
+    input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Memory as it is, in the shape, dtype and device of `input`."""
+    return empty(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+
+
+@public("gpudl")
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`fill_value` everywhere, in the shape, dtype and device of `input`."""
+    return full(input.shape, fill_value, requires_grad=requires_grad, **_like(input, dtype, device))
+
+
+@public("gpudl")
+def rand_like(
+    input: Tensor,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Any = None,
+) -> Tensor:
+    """Uniform numbers in [0, 1), in the shape, dtype and device of `input`."""
+    op = UniformFillOp.of(tuple(input.shape))
+    return fill(op, requires_grad=requires_grad, generator=generator, **_like(input, dtype, device))
+
+
+@public("gpudl")
+def randn_like(
+    input: Tensor,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Any = None,
+) -> Tensor:
+    """Standard normal numbers, in the shape, dtype and device of `input`."""
+    op = NormalFillOp.of(tuple(input.shape))
+    return fill(op, requires_grad=requires_grad, generator=generator, **_like(input, dtype, device))
+
+
+@public("gpudl")
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Any = None,
+) -> Tensor:
+    """Whole numbers from low to high - 1 (0 to low - 1 without high), in the shape and dtype of
+    `input`."""
+    first, last = (0, low) if high is None else (low, high)
+    return randint(first, last, input.shape, generator=generator, **_like(input, dtype, device))
