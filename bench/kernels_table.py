@@ -1,8 +1,8 @@
 """Writes docs/kernels.md: the machine code of all kernels, and what to expect of them on an H100.
 
-    python bench/kernels_table.py [--check] [csrc/ops/conv2d.cu ...]
+    python bench/kernels_table.py [--check] [csrc/ops/conv/conv_direct.cu ...]
 
-Compiles csrc/ops/*.cu for sm_80 and sm_90a (files that did not change are not compiled again) and
+Compiles all kernels for sm_80 and sm_90a (files that did not change are not compiled again) and
 reads the machine code; needs the emulator module to know which kernels take which inputs. With
 files named, only their tables are made anew. --check only says whether the file names every kernel
 of csrc/ops and csrc/prim; it compiles nothing.
@@ -37,11 +37,11 @@ def kernels_in_source() -> dict[str, list[str]]:
     """Names of the `__global__` functions, by file of csrc."""
     found = {}
     for folder in ("ops", "prim"):
-        for path in sorted((ROOT / "csrc" / folder).iterdir()):
+        for path in filter(Path.is_file, sorted((ROOT / "csrc" / folder).rglob("*"))):
             text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
             names = re.findall(r"__global__[^;{]*?\b(\w+_kernel)\s*\(", text)
             if names:
-                found[f"{folder}/{path.name}"] = sorted(set(names))
+                found[str(path.relative_to(ROOT / "csrc"))] = sorted(set(names))
     return found
 
 
@@ -121,8 +121,8 @@ def machine_code_tables(
 
 def tables_of(page: str) -> dict[str, str]:
     """What machine_code_tables made of a page that was written before."""
-    parts = page.partition(PREDICTIONS)[0].split("\n### csrc/ops/")[1:]
-    return {name: text.strip() for name, _, text in (part.partition("\n") for part in parts)}
+    parts = page.partition(PREDICTIONS)[0].split("\n### csrc/")[1:]
+    return {Path(n).name: text.strip() for n, _, text in (part.partition("\n") for part in parts)}
 
 
 def kernel_row(group: Group, dynamic: list[int | None]) -> Iterator[str]:
@@ -331,19 +331,19 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def page(chosen: list[Path]) -> str:
     """chosen: the files to look at; the tables of others are taken over. All if there are none."""
-    sources = sorted((ROOT / "csrc" / "ops").glob("*.cu"))
+    sources = machine_code.kernel_files()
     tables = tables_of(PAGE.read_text(encoding="utf-8")) if chosen else {}
     tables |= dict(machine_code_tables(machine_code.inspect_all(chosen or sources)))
     parts = [HEAD]
-    for name in (s.name for s in sources if s.name in tables):
-        parts += [f"\n### csrc/ops/{name}\n", tables[name]]
+    for source in (s for s in sources if s.name in tables):
+        parts += [f"\n### {source.relative_to(ROOT)}\n", tables[source.name]]
     return "\n".join([*parts, PREDICTIONS, *prediction_tables()]) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="compile nothing, write nothing")
-    parser.add_argument("files", nargs="*", type=Path, help="of csrc/ops, to look at alone")
+    parser.add_argument("files", nargs="*", type=Path, help="to look at alone")
     options = parser.parse_args()
     if not options.check:
         PAGE.write_text(page([file.resolve() for file in options.files]), encoding="utf-8")

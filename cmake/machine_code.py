@@ -20,6 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def kernel_files() -> list[Path]:
+    """All files that kernels are compiled from."""
+    return sorted(p for part in ("prim", "ops") for p in (ROOT / "csrc" / part).rglob("*.cu"))
+
+
 OUT = ROOT / "build" / "sass"
 COMPILER = OUT / "compiler"  # wheels, where the machine has none
 DISASSEMBLER = OUT / "disassembler"

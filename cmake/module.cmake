@@ -1,6 +1,7 @@
 # What both modules share.
 
-file(GLOB GPUDL_KERNELS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/ops/*.cu)
+file(GLOB_RECURSE GPUDL_KERNELS CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/csrc/prim/*.cu ${PROJECT_SOURCE_DIR}/csrc/ops/*.cu)
 file(GLOB GPUDL_CORE CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/core/*.cpp)
 
 # gpudl_add_module(<name> <sources>...): the extension module gpudl.<name>. What it was built with is compiled in.

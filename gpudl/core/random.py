@@ -4,7 +4,7 @@ Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel Random Numbers: As Easy as 
 turns a 128-bit counter and a 64-bit key into four words without any state between them. Here the
 key is the seed, the counter holds the stream (upper 64 bits) and the number of the block (lower
 64): element i of a draw is word i % 4 of block offset + i // 4. csrc/core/philox.h and
-csrc/prim/random.h are the same arithmetic for kernels.
+csrc/ops/random/random.h are the same arithmetic for kernels.
 
 Uniforms take the upper 24 bits of a word. Normals are Box and Muller's, with our own logarithm,
 sine and cosine: float32 steps of addition, multiplication, division and square root only, all of

@@ -71,8 +71,8 @@ def test_tables_of_files_that_are_not_looked_at_are_taken_over():
 
 def test_kernels_are_found_in_the_source():
     found = page.kernels_in_source()
-    assert "softmax_forward_rows_kernel" in found["ops/softmax.cu"]
-    assert "gemm_wgmma_kernel" in found["prim/gemm_wgmma.h"]
+    assert "softmax_forward_rows_kernel" in found["ops/activation/softmax.cu"]
+    assert "gemm_wgmma_kernel" in found["prim/gemm/gemm_wgmma.h"]
     assert all(name.endswith("_kernel") for names in found.values() for name in names)
     assert "gemm_wgmma_kernel" in page.missing("| `gemm_wgmma_kernel_of_old` |")
     assert "gemm_wgmma_kernel" not in page.missing("| `gemm_wgmma_kernel` |")

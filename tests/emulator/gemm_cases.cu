@@ -4,7 +4,7 @@
 #include "core/check.cpp"
 #include "core/registry.cpp"
 #include "harness.h"
-#include "prim/gemm_wgmma.h"
+#include "prim/gemm/gemm_wgmma.h"
 
 using namespace gpudl;
 using harness::Buffer;

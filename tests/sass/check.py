@@ -1,6 +1,6 @@
-"""Inspects the machine code of every kernel in csrc/ops/*.cu, compiled for sm_80 and sm_90a.
+"""Inspects the machine code of every kernel, compiled for sm_80 and sm_90a.
 
-    python tests/sass/check.py [csrc/ops/conv2d.cu ...]
+    python tests/sass/check.py [csrc/ops/conv/conv_direct.cu ...]
 
 No kernel may touch local memory: no spills, no stack frame, no STL or LDL. What else is expected
 of a kernel stands beside it in its .cu file, one comment line each:
@@ -144,7 +144,7 @@ def check(sources: Sequence[Path]) -> tuple[list[Kernel], list[str]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    sources = [Path(a).resolve() for a in arguments] or sorted(ROOT.glob("csrc/ops/*.cu"))
+    sources = [Path(a).resolve() for a in arguments] or machine_code.kernel_files()
     try:
         kernels, failures = check(sources)
     except (toolchain.ToolchainError, ValueError) as error:

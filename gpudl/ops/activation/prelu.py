@@ -19,7 +19,7 @@ from gpudl.ops.index.slices import where
 from gpudl.ops.random.fills import rand
 from gpudl.ops.shape.joining import chunk
 
-LEAST_SPLIT, MOST_SPLITS, PARTS = 256, 4096, 1024  # as in prim/pixel_sums.h and prim/map_sum.h
+LEAST_SPLIT, MOST_SPLITS, PARTS = 256, 4096, 1024  # as in ops/conv/pixel_sums.h and prim/map_sum.h
 
 
 class PreluOp(Op):

@@ -14,7 +14,7 @@ from gpudl.ops.matrix.cost import gemm_workspace
 
 Size = tuple[int, ...]  # one number for each spatial axis
 Triple = tuple[int, int, int]
-ACTIVATIONS = ("none", "relu")  # numbered as in csrc/prim/conv_export.h
+ACTIVATIONS = ("none", "relu")  # numbered as in csrc/ops/conv/conv_export.h
 FEW_CHANNELS = 16  # a group with fewer is better off without a matrix product
 MAX_COLUMNS = 1 << 24  # elements of the matrix of columns at a time, unless one image has more
 MOST_ROWS = 256  # of a tile, by which the last one may reach beyond the matrix

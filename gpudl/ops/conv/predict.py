@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gpudl.core.machine import Machine
     from gpudl.ops.conv.base import Windowed
 
-LARGE, SMALL = (128, 128, 8), (32, 32, 16)  # tiles (BM, BN, BK) of csrc/prim/gemm_simt.h
+LARGE, SMALL = (128, 128, 8), (32, 32, 16)  # tiles (BM, BN, BK) of csrc/prim/gemm/gemm_simt.h
 TILES = {
     "implicit_mma_tf32x3": (128, 64, 16),
     "implicit_mma_tf32": (128, 128, 16),

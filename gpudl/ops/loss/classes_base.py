@@ -10,7 +10,7 @@ import numpy as np
 from gpudl.core.op import Array, Case, Op, Spec, require, require_float
 
 IGNORED = -100
-LOSS_PARTS = 1024  # floats of scratch memory of a reduced loss (prim/class_loss.h)
+LOSS_PARTS = 1024  # floats of scratch memory of a reduced loss (ops/loss/class_loss.h)
 
 
 class ClassLoss(Op):

@@ -1,4 +1,4 @@
-"""How matrix products are cut up, and how long they should take; see csrc/prim/gemm.h."""
+"""How matrix products are cut up, and how long they should take; see csrc/prim/gemm/gemm.h."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def gemm_pieces(m: int, n: int, k: int, batch: int = 1) -> int:
 
 
 def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = False) -> int:
-    """Float32 elements of scratch memory with which csrc/prim/gemm.h multiplies well: room for the
-    partial sums of all pieces, none where one piece is best."""
+    """Float32 elements of scratch memory with which csrc/prim/gemm/gemm.h multiplies well: room for
+    the partial sums of all pieces, none where one piece is best."""
     if m * n * batch == 0:
         return 0
     pieces = gemm_pieces(m, n, k, batch)

@@ -16,7 +16,7 @@ from gpudl.devices.find import NativeDevice
 from gpudl.ops.matrix.cost import column_workspace, gemm_workspace
 from gpudl.ops.matrix.matmul import Product, draw, draw_bfloat16, draw_float16, wide
 
-ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm_epilogue.h
+ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm/gemm_epilogue.h
 
 
 class LinearOp(Product):

@@ -38,7 +38,7 @@ def get_float32_matmul_precision() -> str:
 
 
 class Product(Op):
-    """What operators made of matrix products share: the algorithms of csrc/prim/gemm.h."""
+    """What operators made of matrix products share: the algorithms of csrc/prim/gemm/gemm.h."""
 
     kernels: ClassVar[tuple[str, ...]] = (
         "simt", "simt_large", "mma_bf16x6", "mma_tf32x3", "wgmma_tf32", "mma_tf32", "mma_bf16x1",
@@ -76,7 +76,7 @@ class Product(Op):
         return tuple(sorted(algorithms, key=rank))
 
     def tile_shapes(self, direction: str, algorithm: str, *specs: Any) -> tuple[int, ...]:
-        """1 and 2, of simt the small one first, of mma the large one (csrc/prim/gemm_mma.h)."""
+        """1 and 2: of simt the small one first, of mma the large one (gemm_mma.h)."""
         return (0, 1, 2) if algorithm == "simt" or algorithm.startswith("mma") else (0,)
 
     def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:

@@ -12,7 +12,7 @@ from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.matrix.matmul import gemm_workspace
 
-# Numbers of csrc/prim/recurrent_persistent.h.
+# Numbers of csrc/ops/recurrent/recurrent_persistent.h.
 TILE, SAMPLES, WARPS = 8, 16, 8
 MOST_BLOCKS = 160
 PART = 32  # floats, to whose multiples parts of the workspace are rounded up
@@ -129,7 +129,7 @@ class RecurrentSequence(Op):
 
     def shared_bytes(self, blocks: int, *specs: Any) -> int:
         """What a block of the persistent kernels needs at most, if that many are alive at once;
-        see csrc/prim/recurrent_persistent.h."""
+        see csrc/ops/recurrent/recurrent_persistent.h."""
         _, batch, width = specs[0].shape
         hidden = width // self.GATES
         rows = padded(padded(hidden, blocks) // blocks * self.GATES, TILE)

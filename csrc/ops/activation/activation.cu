@@ -1,0 +1,92 @@
+// Activations made of straight pieces, forward and backward, run by prim::map. What they do with NaN is PyTorch's: the
+// comparisons are written for it.
+#include "ops/activation/activation.h"
+
+namespace gpudl {
+namespace {
+
+// sass: map_kernel LDG STG registers<=40
+
+// max(x, 0).
+struct Relu {
+  GPUDL_DEVICE float value(float x) const { return x <= 0 ? 0.f : x; }
+  GPUDL_DEVICE float gradient(float dy, float y) const { return y <= 0 ? 0.f : dy; }
+};
+GPUDL_ACTIVATION(relu, Relu, y);
+
+// x where x > 0, else slope·x.
+struct LeakyRelu {
+  float slope;
+  GPUDL_DEVICE float value(float x) const { return x > 0 ? x : x * slope; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x > 0 ? dy : dy * slope; }
+};
+GPUDL_ACTIVATION(leaky_relu, LeakyRelu, x, negative_slope);
+
+// x where x > bound, else a constant.
+struct Threshold {
+  float bound, otherwise;
+  GPUDL_DEVICE float value(float x) const { return x <= bound ? otherwise : x; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound ? 0.f : dy; }
+};
+GPUDL_ACTIVATION(threshold, Threshold, x, threshold, otherwise);
+
+// high where x >= bound, else low: a neuron that fires or not. The gradient is that of x itself within `clip` of the
+// bound and 0 outside (straight through).
+struct HardThreshold {
+  float bound, low, high, clip;
+  GPUDL_DEVICE float value(float x) const { return x >= bound ? high : x < bound ? low : x; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return fabsf(x - bound) <= clip ? dy : 0.f; }
+};
+GPUDL_ACTIVATION(hard_threshold, HardThreshold, x, threshold, low, high, clip);
+
+// x, limited to [low, high].
+struct Hardtanh {
+  float low, high;
+  GPUDL_DEVICE float value(float x) const { return x < low ? low : x > high ? high : x; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= low || x >= high ? 0.f : dy; }
+};
+GPUDL_ACTIVATION(hardtanh, Hardtanh, x, min_val, max_val);
+
+// (x + 3)/6, limited to [0, 1].
+struct Hardsigmoid {
+  GPUDL_DEVICE static float ramp(float x) { return (x < -3 ? 0.f : x > 3 ? 6.f : x + 3) / 6; }
+  GPUDL_DEVICE float value(float x) const { return ramp(x); }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x > -3 && x < 3 ? dy / 6 : 0.f; }
+};
+GPUDL_ACTIVATION(hardsigmoid, Hardsigmoid, x);
+
+// x·hardsigmoid(x).
+struct Hardswish {
+  GPUDL_DEVICE float value(float x) const { return x * Hardsigmoid::ramp(x); }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= -3 ? 0.f : x < 3 ? dy * (x / 3 + 0.5f) : dy; }
+};
+GPUDL_ACTIVATION(hardswish, Hardswish, x);
+
+// x where |x| > bound, else 0.
+struct Hardshrink {
+  float bound;
+  GPUDL_DEVICE float value(float x) const { return x >= -bound && x <= bound ? 0.f : x; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound && x >= -bound ? 0.f : dy; }
+};
+GPUDL_ACTIVATION(hardshrink, Hardshrink, x, lambd);
+
+// x moved toward 0 by bound.
+struct Softshrink {
+  float bound;
+  GPUDL_DEVICE float value(float x) const { return x > bound ? x - bound : x < -bound ? x + bound : x * 0.f; }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound && x >= -bound ? 0.f : dy; }
+};
+GPUDL_ACTIVATION(softshrink, Softshrink, x, lambd);
+
+// x / (1 + |x|).
+struct Softsign {
+  GPUDL_DEVICE float value(float x) const { return x / (1 + fabsf(x)); }
+  GPUDL_DEVICE float gradient(float dy, float x) const {
+    const float scale = 1 + fabsf(x);
+    return dy / (scale * scale);
+  }
+};
+GPUDL_ACTIVATION(softsign, Softsign, x);
+
+}  // namespace
+}  // namespace gpudl

@@ -1,0 +1,26 @@
+// The direct convolution of csrc/ops/conv/conv_direct.cu, for the operators that are made of it.
+#pragma once
+#include "ops/conv/conv_export.h"
+
+namespace gpudl {
+
+struct Direct {
+  using Element = float;
+  static void forward(const ConvShape& conv, const float* x, const float* weight, float* y,
+                      const ConvFinish<float>& finish, Workspace workspace);
+  static void data_gradient(const ConvShape& conv, const float* dy, const float* weight, float* dx,
+                            const ConvFinish<float>& finish, Workspace workspace);
+  // The workspace holds one copy of the weights' gradient for each split of the pixels.
+  static void weight_gradient(const ConvShape& conv, const float* dy, const float* x, float* dweight,
+                              Workspace workspace);
+};
+
+// Calls f<TC> with as many channels a thread as the group has use for.
+template <class F>
+void with_channels(int group, F f) {
+  if (group == 1) f.template operator()<1>();
+  else if (group <= 4) f.template operator()<4>();
+  else f.template operator()<8>();
+}
+
+}  // namespace gpudl

@@ -1,0 +1,110 @@
+// From an algorithm's three sums, outputs, data gradient and weight gradient, the launchers of all convolutions: in
+// one, two and three dimensions, transposed ones too, whose outputs are a data gradient.
+//
+//   struct Direct {
+//     using Element = float;
+//     static void forward(const ConvShape&, const Element* x, const Element* weight, Element* y,
+//                         const ConvFinish<Element>&, Workspace);
+//     static void data_gradient(const ConvShape&, const Element* dy, const Element* weight, Element* dx,
+//                               const ConvFinish<Element>&, Workspace);
+//     static void weight_gradient(const ConvShape&, const Element* dy, const Element* x, Element* dweight, Workspace);
+//   };
+//   GPUDL_CONV(direct, Direct)  // exports conv1d_forward_direct, …, conv_transpose3d_backward_direct
+#pragma once
+#include "core/export.h"
+#include "ops/conv/conv.h"
+#include "prim/column_sums.h"
+#include "prim/elementwise.h"
+
+namespace gpudl {
+
+using Workspace = View<float, 1>;
+
+constexpr int RELU = 1;  // number of an activation, as in gpudl/ops/conv/base.py
+
+// What becomes of a sum on its way to memory: sum + bias of its channel + residual in its place, and ReLU of that if
+// asked for. No other activation: exp and tanh in every unrolled store would cost the main loops their registers.
+template <class T>
+struct ConvFinish {
+  const T* bias = nullptr;
+  const T* residual = nullptr;
+  bool relu = false;
+
+  GPUDL_DEVICE T operator()(float sum, int channel, int64_t at) const {
+    if (bias != nullptr) sum += prim::as_float(bias[channel]);
+    if (residual != nullptr) sum += prim::as_float(residual[at]);
+    return prim::from_float<T>(relu && sum <= 0 ? 0.f : sum);  // NaN passes
+  }
+};
+
+template <class A, class T = typename A::Element>
+void conv_forward(Volume<const T> x, Volume<const T> weight, Maybe<View<const T, 1>> bias,
+                  Maybe<Volume<const T>> residual, Volume<T> y, Workspace workspace, Triple stride, Triple padding,
+                  Triple dilation, int groups, int activation) {
+  const ConvShape conv = conv_shape(x.dim, weight.dim, y.dim, stride, padding, dilation, groups);
+  A::forward(conv, x.data, weight.data, y.data, {bias.data, residual.data, activation == RELU}, workspace);
+}
+
+// y is there if there is an activation. The workspace holds the gradient before it first, unless that is asked for as
+// dresidual.
+template <class A, class T = typename A::Element>
+void conv_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight, Maybe<Volume<const T>> y,
+                   Maybe<Volume<T>> dx, Maybe<Volume<T>> dweight, Maybe<View<T, 1>> dbias, Maybe<Volume<T>> dresidual,
+                   Workspace workspace, Triple stride, Triple padding, Triple dilation, int groups, int) {
+  const ConvShape conv = conv_shape(x.dim, weight.dim, dy.dim, stride, padding, dilation, groups);
+  const T* dz = dy.data;
+  if (y) {
+    T* made = dresidual.data;
+    if (made == nullptr) {
+      const int64_t elements = ceil_div<int64_t>(dy.size() * sizeof(T), 16) * 4;  // what follows stays aligned
+      check(workspace.size() >= elements, "workspace", "is too small for the gradient before the activation");
+      made = reinterpret_cast<T*>(workspace.data);
+      workspace = {workspace.data + elements, {static_cast<int>(workspace.size() - elements)}};
+    }
+    dz = made;
+    prim::column_sums(prim::PassSaved<T, prim::ReluGradient>{y.data, {}}, dy.data, made, conv.pixels(), conv.K,
+                      dbias.data, workspace);
+  } else if (dbias || dresidual) {
+    prim::column_sums(prim::PassOn{}, dy.data, dresidual.data, conv.pixels(), conv.K, dbias.data, workspace);
+  }
+  if (dx) A::data_gradient(conv, dz, weight.data, dx.data, {}, workspace);
+  if (dweight) A::weight_gradient(conv, dz, x.data, dweight.data, workspace);
+}
+
+// Transposed: y is the image of the convolution that the kernels compute, x its output.
+template <class A, class T = typename A::Element>
+void conv_transpose_forward(Volume<const T> x, Volume<const T> weight, Maybe<View<const T, 1>> bias, Volume<T> y,
+                            Workspace workspace, Triple stride, Triple padding, Triple dilation, int groups) {
+  const ConvShape conv = conv_shape(y.dim, weight.dim, x.dim, stride, padding, dilation, groups);
+  A::data_gradient(conv, x.data, weight.data, y.data, {.bias = bias.data}, workspace);
+}
+
+template <class A, class T = typename A::Element>
+void conv_transpose_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight, Maybe<Volume<T>> dx,
+                             Maybe<Volume<T>> dweight, Maybe<View<T, 1>> dbias, Workspace workspace, Triple stride,
+                             Triple padding, Triple dilation, int groups) {
+  const ConvShape conv = conv_shape(dy.dim, weight.dim, x.dim, stride, padding, dilation, groups);
+  if (dx) A::forward(conv, dy.data, weight.data, dx.data, {}, workspace);
+  if (dweight) A::weight_gradient(conv, x.data, dy.data, dweight.data, workspace);
+  if (dbias) prim::column_sums(dy.data, int64_t{1} * conv.N * conv.image_pixels(), conv.C, dbias.data, workspace);
+}
+
+}  // namespace gpudl
+
+#define GPUDL_CONV_AXES(op, transposed_op, algorithm, A)                                                               \
+  constexpr auto& op##_forward_##algorithm = conv_forward<A>;                                                          \
+  GPUDL_EXPORT(op##_forward_##algorithm, x, weight, bias, residual, y, workspace, stride, padding, dilation, groups,   \
+               activation);                                                                                            \
+  constexpr auto& op##_backward_##algorithm = conv_backward<A>;                                                        \
+  GPUDL_EXPORT(op##_backward_##algorithm, dy, x, weight, y, dx, dweight, dbias, dresidual, workspace, stride, padding, \
+               dilation, groups, activation);                                                                          \
+  constexpr auto& transposed_op##_forward_##algorithm = conv_transpose_forward<A>;                                     \
+  GPUDL_EXPORT(transposed_op##_forward_##algorithm, x, weight, bias, y, workspace, stride, padding, dilation, groups); \
+  constexpr auto& transposed_op##_backward_##algorithm = conv_transpose_backward<A>;                                   \
+  GPUDL_EXPORT(transposed_op##_backward_##algorithm, dy, x, weight, dx, dweight, dbias, workspace, stride, padding,    \
+               dilation, groups)
+
+#define GPUDL_CONV(algorithm, A)                           \
+  GPUDL_CONV_AXES(conv1d, conv_transpose1d, algorithm, A); \
+  GPUDL_CONV_AXES(conv2d, conv_transpose2d, algorithm, A); \
+  GPUDL_CONV_AXES(conv3d, conv_transpose3d, algorithm, A)

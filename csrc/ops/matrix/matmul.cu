@@ -1,0 +1,122 @@
+// matmul: y = op(a) · op(b) over stacks of matrices, and its gradients, by every algorithm of prim/gemm/gemm.h.
+#include "core/export.h"
+#include "prim/gemm/gemm.h"
+
+namespace gpudl {
+namespace {
+
+using prim::Gemm;
+using prim::GemmMatrix;
+
+template <class T>
+using Algorithm = void (*)(const Gemm<T>&);
+using Workspace = View<float, 1>;
+
+// A stack of one matrix serves every batch of the other operand.
+template <class T>
+GemmMatrix<T> matrix(const Matrices<T>& x, bool transposed) {
+  const int64_t size = int64_t{1} * x.dim[1] * x.dim[2];
+  return {x.data, x.dim[2], x.dim[0] == 1 ? 0 : size, transposed};
+}
+
+template <class T>
+GemmMatrix<const T> operand(const Matrices<T>& x, bool transposed) {
+  const GemmMatrix<T> m = matrix(x, transposed);
+  return {m.data, m.row_stride, m.batch_stride, transposed};
+}
+
+// c = a · b with the batch of the larger stack; where c has a batch of one, the sum over it.
+template <class T>
+void product(Algorithm<T> algorithm, const Matrices<const T>& a, bool transpose_a, const Matrices<const T>& b,
+             bool transpose_b, const Matrices<T>& c, Workspace workspace, int tile_shape) {
+  Gemm<T> gemm{.m = c.dim[1],
+               .n = c.dim[2],
+               .k = a.dim[transpose_a ? 1 : 2],
+               .batch = a.dim[0] == 1 ? b.dim[0] : a.dim[0],
+               .a = operand(a, transpose_a),
+               .b = operand(b, transpose_b),
+               .c = matrix(c, false),
+               .epilogue = {},
+               .sum_batches = c.dim[0] == 1,
+               .workspace = workspace,
+               .tile_shape = tile_shape};
+  if (gemm.batch == 0 && gemm.sum_batches) {  // a sum over no batches
+    gemm.batch = 1;
+    gemm.k = 0;
+  }
+  algorithm(gemm);
+}
+
+// Rows of all matrices of a stack as one matrix.
+template <class T>
+Matrices<T> folded(Matrices<T> x) {
+  return {{x.data, {1, x.dim[0] * x.dim[1], x.dim[2]}}};
+}
+// The result as a stack of (m, n), whichever of its axes a vector operand has taken away.
+template <class T, class Operand>
+Matrices<T> result(Matrices<T> y, const Operand& a, bool transpose_a, const Operand& b, bool transpose_b) {
+  const int batch = a.dim[0] == 1 ? b.dim[0] : a.dim[0];
+  return {{y.data, {batch, a.dim[transpose_a ? 2 : 1], b.dim[transpose_b ? 1 : 2]}}};
+}
+
+// One b for a whole stack: a product of all rows at once.
+template <class T>
+bool folds(const Matrices<T>& a, bool transpose_a, const Matrices<T>& b) {
+  return !transpose_a && b.dim[0] == 1 && a.dim[0] != 1;
+}
+
+template <class T>
+void forward(Algorithm<T> algorithm, Matrices<const T> a, Matrices<const T> b, Matrices<T> y, Workspace workspace,
+             bool transpose_a, bool transpose_b, int tile_shape) {
+  y = result(y, a, transpose_a, b, transpose_b);
+  if (folds(a, transpose_a, b)) a = folded(a), y = folded(y);
+  product(algorithm, a, transpose_a, b, transpose_b, y, workspace, tile_shape);
+}
+
+// da = dy · op(b)ᵀ and db = op(a)ᵀ · dy, or their transposes where the operand is stored so.
+template <class T>
+void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> a, Matrices<const T> b,
+              Maybe<Matrices<T>> da, Maybe<Matrices<T>> db, Workspace workspace, bool transpose_a, bool transpose_b,
+              int tile_shape) {
+  dy = result(dy, a, transpose_a, b, transpose_b);
+  if (folds(a, transpose_a, b)) {
+    a = folded(a), dy = folded(dy);
+    if (da) da = {folded<T>(da)};
+  }
+  if (da) {
+    if (transpose_a) product<T>(algorithm, b, transpose_b, dy, true, da, workspace, tile_shape);
+    else product<T>(algorithm, dy, false, b, !transpose_b, da, workspace, tile_shape);
+  }
+  if (db) {
+    if (transpose_b) product<T>(algorithm, dy, true, a, transpose_a, db, workspace, tile_shape);
+    else product<T>(algorithm, a, !transpose_a, dy, false, db, workspace, tile_shape);
+  }
+}
+
+#define MATMUL(algorithm, T)                                                                                    \
+  void matmul_forward_##algorithm(Matrices<const T> a, Matrices<const T> b, Matrices<T> y, Workspace workspace, \
+                                  bool transpose_a, bool transpose_b, int tile_shape) {                         \
+    forward<T>(prim::gemm_##algorithm, a, b, y, workspace, transpose_a, transpose_b, tile_shape);               \
+  }                                                                                                             \
+  GPUDL_EXPORT(matmul_forward_##algorithm, a, b, y, workspace, transpose_a, transpose_b, tile_shape);           \
+  void matmul_backward_##algorithm(Matrices<const T> dy, Matrices<const T> a, Matrices<const T> b,              \
+                                   Maybe<Matrices<T>> da, Maybe<Matrices<T>> db, Workspace workspace,           \
+                                   bool transpose_a, bool transpose_b, int tile_shape) {                        \
+    backward<T>(prim::gemm_##algorithm, dy, a, b, da, db, workspace, transpose_a, transpose_b, tile_shape);     \
+  }                                                                                                             \
+  GPUDL_EXPORT(matmul_backward_##algorithm, dy, a, b, da, db, workspace, transpose_a, transpose_b, tile_shape)
+
+MATMUL(simt, float);
+MATMUL(simt_large, float);
+MATMUL(mma_bf16x6, float);
+MATMUL(mma_tf32x3, float);
+MATMUL(mma_tf32, float);
+MATMUL(mma_bf16x1, float);
+MATMUL(mma_bf16, bfloat16);
+MATMUL(wgmma_bf16, bfloat16);
+MATMUL(wgmma_tf32, float);
+MATMUL(mma_f16, float16);
+MATMUL(wgmma_f16, float16);
+
+}  // namespace
+}  // namespace gpudl

@@ -1,0 +1,81 @@
+// General matrix products: c = epilogue(op(a) · op(b)), batched, each operand stored as it is or transposed, right for
+// every size (k = 0 gives the epilogue of zeros) and alignment, with 64-bit offsets.
+//
+//   prim::gemm_simt({.m = m, .n = n, .k = k,
+//                    .a = {.data = x.data, .row_stride = k},                      // stored (m, k), rows k apart
+//                    .b = {.data = w.data, .row_stride = k, .transposed = true},  // stored (n, k)
+//                    .c = {.data = y.data, .row_stride = n},
+//                    .epilogue = {.bias = bias.data, .activation = prim::Activation::relu},
+//                    .workspace = workspace});
+//
+// A family: main loops × operands × epilogues × results.
+//
+// - Main loops, each a header with a host function that takes any of the rest: prim/gemm/gemm_simt.h (float32 on CUDA
+//   cores), prim/gemm/gemm_mma.h (mma.sync; what is multiplied is a policy), prim/gemm/gemm_wgmma.h (TMA and wgmma).
+// - An operand says how 16 bytes of neighbouring elements are found, so that the image that an implicit convolution
+//   reads is an operand like a matrix in memory. Its interface stands in prim/gemm/gemm_operand.h.
+// - An epilogue turns four neighbouring sums into elements of c. Its interface stands in prim/gemm/gemm_epilogue.h.
+// - The result says where the rows of c lie: `T* data`, `int64_t offset(int batch, int row) const` (GPUDL_DEVICE), and
+//   on the host `bool aligned() const`: does every fourth column start at a multiple of four elements?
+//
+// The host functions at the end of this file are main loops with matrices, the standard epilogue, and nothing else;
+// they launch on the current stream. Other combinations: call a main loop's own function with a Gemm of other types,
+// as implicit convolution does (ops/conv/conv_operand.h).
+//
+// Where c is small and k long, k is cut into pieces that run side by side: as many as the workspace holds m·n·batch
+// float32 partial sums for (none without a workspace), added in a fixed order by a second kernel, so that the bits
+// never change. gpudl/ops/matrix/matmul.py's gemm_workspace tells how much pays off.
+#pragma once
+#include <cstdint>
+
+#include "core/view.h"
+#include "platform/device.h"
+#include "prim/gemm/gemm_epilogue.h"
+
+namespace gpudl::prim {
+
+// Row-major matrices in a stack: row r of matrix i starts at data + i*batch_stride + r*row_stride. transposed: it is
+// the transpose of the operand that is stored. A batch_stride of 0 uses one matrix for all.
+template <class T>
+struct GemmMatrix {
+  T* data = nullptr;
+  int64_t row_stride = 0;
+  int64_t batch_stride = 0;
+  bool transposed = false;
+
+  GPUDL_DEVICE int64_t offset(int batch, int row) const { return batch * batch_stride + row * row_stride; }
+  bool aligned() const {
+    return reinterpret_cast<uintptr_t>(data) % (4 * sizeof(T)) == 0 && row_stride % 4 == 0 && batch_stride % 4 == 0;
+  }
+};
+
+// sum_batches: c is one matrix, the sum of the products of all batches; with batch > 1 the workspace must hold at least
+// one partial sum for each. tile_shape: number of the main loop's tile shape; 0 lets it choose.
+template <class T, class Epilogue = GemmEpilogue<T>, class A = GemmMatrix<const T>, class B = GemmMatrix<const T>,
+          class C = GemmMatrix<T>>
+struct Gemm {
+  int m = 0, n = 0, k = 0, batch = 1;
+  A a{};
+  B b{};
+  C c{};
+  Epilogue epilogue{};
+  bool sum_batches = false;
+  View<float, 1> workspace{};
+  int tile_shape = 0;
+};
+
+// simt chooses between small tiles and large ones, which simt_large always takes. tf32x3 and bf16x6 are as exact as
+// simt; tf32 and bf16x1 round float32 operands.
+void gemm_simt(const Gemm<float>& gemm);
+void gemm_simt_large(const Gemm<float>& gemm);
+void gemm_mma_tf32(const Gemm<float>& gemm);
+void gemm_mma_tf32x3(const Gemm<float>& gemm);
+void gemm_mma_bf16x1(const Gemm<float>& gemm);
+void gemm_mma_bf16x6(const Gemm<float>& gemm);
+void gemm_mma_bf16(const Gemm<bfloat16>& gemm);
+void gemm_mma_f16(const Gemm<float16>& gemm);
+void gemm_wgmma_bf16(const Gemm<bfloat16>& gemm);
+void gemm_wgmma_f16(const Gemm<float16>& gemm);
+void gemm_wgmma_tf32(const Gemm<float>& gemm);
+
+}  // namespace gpudl::prim

@@ -1,0 +1,14 @@
+// Matrix products of bfloat16 and float16 operands by TMA and wgmma, with the usual epilogue.
+// sass: gemm_wgmma_kernel HGMMA@90a UTMALDG@90a !HMMA@90a registers<=168 moved=168
+#include "prim/gemm/gemm_wgmma.h"
+
+namespace gpudl::prim {
+
+// Python asks for this algorithm only where strides allow it; arrays that start elsewhere, and empty ones, take the
+// other algorithm for their type.
+void gemm_wgmma_bf16(const Gemm<bfloat16>& gemm) {
+  gemm_wgmma_fits(gemm) ? gemm_wgmma_with(gemm) : gemm_mma_bf16(gemm);
+}
+void gemm_wgmma_f16(const Gemm<float16>& gemm) { gemm_wgmma_fits(gemm) ? gemm_wgmma_with(gemm) : gemm_mma_f16(gemm); }
+
+}  // namespace gpudl::prim
