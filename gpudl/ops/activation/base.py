@@ -14,7 +14,7 @@ from gpudl.ops.elementwise.quick_numpy import in_pieces, quick
 from gpudl.ops.matrix.matmul import draw_bfloat16
 
 # PyTorch's gradient at NaN is one thing in its vector code and another in its scalar code, which
-# its CUDA code follows; so do these (tests/ops/test_activation.py).
+# its CUDA code follows; so do these (tests/ops/activation/test_activation.py).
 NO_NAN = (-1, 0, 2, np.inf, -np.inf)
 
 

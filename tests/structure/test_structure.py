@@ -12,7 +12,7 @@ import pytest
 import gpudl  # noqa: F401 (registers all operators)
 from gpudl.core.op import OPS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 # Parts of the package, lowest first; parts of one line do not know each other.
 PYTHON_LAYERS = [
