@@ -58,7 +58,7 @@ def _data(info: Info) -> str:
 
 
 def _recipes() -> str:
-    from gpudl.train.recipe_file import read_recipe, recipe_names
+    from gpudl.train.recipe import read_recipe, recipe_names
 
     recipes = [read_recipe(name) for name in recipe_names()]
     rows = [

@@ -41,7 +41,7 @@ from gpudl.cli.errors import INTERRUPTED, TERMINATED, CommandError
 
 if TYPE_CHECKING:
     from gpudl.train import Job
-    from gpudl.train.recipe_file import Recipe
+    from gpudl.train.recipe import Recipe
 
 # Name, type, its name in the help, help; the fields of gpudl.train.Training.
 HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
@@ -159,7 +159,7 @@ def _started(options: argparse.Namespace) -> Job:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     """What is to be trained: the recipe's, or the model with nothing beside."""
-    from gpudl.train.recipe_file import Recipe, read_recipe
+    from gpudl.train.recipe import Recipe, read_recipe
 
     if options.recipe is not None:
         if options.model is not None:

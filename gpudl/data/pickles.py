@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.data.errors import damaged
-from gpudl.pickles import Call, Function, RefusedError, read
+from gpudl.interop.pickles import Call, Function, RefusedError, read
 
 RECONSTRUCT, NDARRAY, DTYPE = "numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 
 from gpudl.core.dtypes import dtype_of
-from gpudl.pickles import Function, RefusedError, read
+from gpudl.interop.pickles import Function, RefusedError, read
 
 Array = np.ndarray[Any, Any]
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpudl.interop.pickles import Call, RefusedError
 from gpudl.interop.torch_file import (
     ORDERED_DICT,
     REBUILD,
@@ -21,7 +22,6 @@ from gpudl.interop.torch_file import (
     TorchFile,
     open_torch_file,
 )
-from gpudl.pickles import Call, RefusedError
 
 PREFIX = "module."  # what DataParallel and DistributedDataParallel put before each name
 TIMES, MORE = 16, 1 << 26  # tensors may share memory; together they are at most so much larger

@@ -11,7 +11,8 @@ from typing import Any
 from gpudl.core import random
 from gpudl.core.choice import tune
 from gpudl.data import Split
-from gpudl.train import blas, recipe
+from gpudl.train import blas
+from gpudl.train import build as recipe
 from gpudl.train.callbacks import Callback, Checkpoint, EarlyStopping, History, StopRequest
 from gpudl.train.checkpoint import load_state, load_weights, save_weights
 from gpudl.train.config import Config

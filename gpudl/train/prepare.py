@@ -17,7 +17,8 @@ from gpudl import data as data_sets
 from gpudl import models
 from gpudl.data import Split
 from gpudl.devices.find import meta
-from gpudl.train import blas, config, recipe
+from gpudl.train import blas, config
+from gpudl.train import build as recipe
 from gpudl.train.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Config
 from gpudl.train.errors import TrainingError
 from gpudl.train.tasks import Task, task_of

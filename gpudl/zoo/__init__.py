@@ -1,12 +1,13 @@
 """What the models show on real data: one page of text, tables and pictures per system.
 
-Each module of this package holds one page; a new page is a new module and edits nothing else.
+Each module of gpudl/zoo/pages holds one page; a new page is a new module and edits nothing else.
 
 >>> from gpudl import zoo
 >>> zoo.write("lenet5", out="docs/zoo")
 """
 
-from gpudl.zoo.page import Info, Page, find, info, names
+from gpudl.zoo.page import Info, Page, find
+from gpudl.zoo.pages import info, names
 from gpudl.zoo.writer import write, write_index
 
 __all__ = ["Info", "Page", "find", "info", "names", "write", "write_index"]

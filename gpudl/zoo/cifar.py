@@ -10,7 +10,7 @@ import gpudl
 from gpudl.data import transforms
 from gpudl.ops.activation.softmax import softmax
 from gpudl.optim import SGD
-from gpudl.train import recipe
+from gpudl.train import build as recipe
 from gpudl.zoo.page import Array, Arrays, Page
 
 

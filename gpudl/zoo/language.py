@@ -8,7 +8,7 @@ from gpudl import optim
 from gpudl.data import Loader, Split, Streams, load
 from gpudl.optim.lr_scheduler import LambdaLR
 from gpudl.train import Progress, Row, Schedule, Trainer
-from gpudl.train.recipe import WarmCosine
+from gpudl.train.build import WarmCosine
 from gpudl.train.tasks.language import STREAMS, NextCharacter
 from gpudl.train.text import continue_text
 from gpudl.zoo.page import QUICK_STEPS, Page

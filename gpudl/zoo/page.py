@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import math
-import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -54,7 +51,7 @@ class Check(NamedTuple):
     measured: str
 
 
-_PAGES: dict[str, Info] = {}
+PAGES: dict[str, Info] = {}
 
 
 def page(title: str, minutes: float) -> Callable[[Function], Function]:
@@ -63,34 +60,15 @@ def page(title: str, minutes: float) -> Callable[[Function], Function]:
 
     def mark(function: Function) -> Function:
         name = function.__name__.replace("_", "-")
-        _PAGES[name] = Info(name, title, minutes, function)
+        PAGES[name] = Info(name, title, minutes, function)
         return function
 
     return mark
 
 
-def names() -> list[str]:
-    """All pages."""
-    from gpudl import zoo
-
-    for module in pkgutil.iter_modules(zoo.__path__, f"{zoo.__name__}."):
-        importlib.import_module(module.name)
-    return sorted(_PAGES)
-
-
-def info(name: str) -> Info:
-    """Raises TrainingError that suggests the nearest name."""
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(known)}"
-        raise TrainingError(f"zoo: there is no page {name!r}; {hint}")
-    return _PAGES[name]
-
-
 def find(function: Function) -> Info:
     """The page that a function writes."""
-    return _PAGES[function.__name__.replace("_", "-")]
+    return PAGES[function.__name__.replace("_", "-")]
 
 
 class Page:
@@ -256,7 +234,7 @@ class Page:
 
         train, test: inputs and labels. transform: changes the training batches, see
         `gpudl.data.transforms`. schedule: given the number of all steps, the factor of
-        the learning rate as a function of the step (`gpudl.train.recipe.WarmCosine`).
+        the learning rate as a function of the step (`gpudl.train.build.WarmCosine`).
         A quick run takes 2 steps.
         """
         from gpudl.data import ArrayDataset, Loader

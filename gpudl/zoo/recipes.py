@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpudl.train.recipe_file import read_recipe
+from gpudl.train.recipe import read_recipe
 from gpudl.zoo.page import Page
 
 

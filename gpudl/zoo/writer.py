@@ -13,7 +13,8 @@ from gpudl.bench.environment import processor
 from gpudl.core import random
 from gpudl.core.files import write_text
 from gpudl.train import blas
-from gpudl.zoo.page import Info, Page, info, names
+from gpudl.zoo.page import Info, Page
+from gpudl.zoo.pages import info, names
 
 INDEX = "README.md"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gpudl import models, zoo
-from gpudl.train.recipe_file import recipe_names
+from gpudl.train.recipe import recipe_names
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [

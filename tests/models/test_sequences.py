@@ -6,7 +6,7 @@ import pytest
 import gpudl
 from gpudl import models, nn, optim
 from gpudl.models.char_conv import PADDING, SequenceConv, TextConv, TextRNN
-from gpudl.zoo.sequences import columns_of
+from gpudl.zoo.pages.sequences import columns_of
 
 CODES = np.random.default_rng(0).integers(0, 65, (3, 20))
 

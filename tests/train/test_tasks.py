@@ -11,9 +11,9 @@ from gpudl import nn
 from gpudl.cli import main
 from gpudl.models import registry
 from gpudl.train import Job, TrainingError, configure
+from gpudl.train.build import Steps
 from gpudl.train.objective import Supervised
-from gpudl.train.recipe import Steps
-from gpudl.train.recipe_file import read_recipe, recipe_names
+from gpudl.train.recipe import read_recipe, recipe_names
 from gpudl.train.tasks import language
 from tests.train.resuming import finish, same_weights, stopped_and_resumed
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gpudl.zoo.lessons import stopping_point
-from gpudl.zoo.lessons_of_descent import curvature, pauses
+from gpudl.zoo.pages.lessons import stopping_point
+from gpudl.zoo.pages.lessons_of_descent import curvature, pauses
 
 
 def test_training_stops_where_no_better_pass_follows_soon():

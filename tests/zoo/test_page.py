@@ -10,13 +10,16 @@ from PIL import Image
 from gpudl import optim, zoo
 from gpudl.models import mlp
 from gpudl.train import TrainingError
+from gpudl.zoo.page import PAGES
 from gpudl.zoo.page import page as zoo_page
 
 
 @pytest.fixture
-def write(tmp_path, monkeypatch):
+def write(tmp_path):
     """Runs a function as a page; gives its text and its record."""
-    monkeypatch.setattr("gpudl.zoo.page._PAGES", {})
+    zoo.names()  # registers the real pages, which the tests are to be without
+    real = dict(PAGES)
+    PAGES.clear()
 
     def run(function, **options):
         zoo_page("A title", minutes=1)(function)
@@ -25,7 +28,9 @@ def write(tmp_path, monkeypatch):
         assert json.loads((tmp_path / f"{name}.json").read_text()) == json.loads(json.dumps(record))
         return (tmp_path / f"{name}.md").read_text(), record
 
-    return run
+    yield run
+    PAGES.clear()
+    PAGES.update(real)
 
 
 def test_a_page_has_its_parts_in_order(write, tmp_path):

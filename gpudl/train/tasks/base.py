@@ -10,7 +10,7 @@ from typing import Any
 
 from gpudl import models
 from gpudl.data import Loader, Split
-from gpudl.train import recipe
+from gpudl.train import build as recipe
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.metrics import Evaluation, class_logits

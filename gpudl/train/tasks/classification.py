@@ -11,7 +11,7 @@ from gpudl.data import Split, class_names
 from gpudl.devices.find import meta
 from gpudl.ops.loss.cross_entropy import cross_entropy
 from gpudl.ops.shape.create import zeros
-from gpudl.train import recipe
+from gpudl.train import build as recipe
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import Objective, Supervised, evaluation_mode

@@ -12,6 +12,7 @@ from gpudl.core.files import write_text
 from gpudl.data import Loader, Split, Streams, TextDataset, load
 from gpudl.data.text import encode
 from gpudl.ops.loss.cross_entropy import cross_entropy
+from gpudl.train.build import is_image_set
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import (
@@ -25,7 +26,6 @@ from gpudl.train.objective import (
     mean_scores,
     nothing,
 )
-from gpudl.train.recipe import is_image_set
 from gpudl.train.tasks.base import Answer, Finished, Task
 from gpudl.train.text import continue_text
 

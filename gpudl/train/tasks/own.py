@@ -16,7 +16,7 @@ from typing import Any
 from gpudl import models
 from gpudl.data import Split
 from gpudl.ops.loss.cross_entropy import cross_entropy
-from gpudl.train import recipe
+from gpudl.train import build as recipe
 from gpudl.train.config import Config, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.metrics import Evaluation, class_logits, evaluate

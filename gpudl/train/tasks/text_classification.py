@@ -17,7 +17,7 @@ from gpudl.data import LabelledTexts, Loader, Split, class_names, forgeries, loa
 from gpudl.data.labelled_text import LONGEST, unpadded
 from gpudl.data.text import encode
 from gpudl.ops.loss.cross_entropy import cross_entropy
-from gpudl.train import recipe
+from gpudl.train import build as recipe
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import Objective, Supervised

@@ -11,7 +11,7 @@ from gpudl import optim
 from gpudl.autograd.tape import no_grad
 from gpudl.models.dbn import DBN, pretrain
 from gpudl.models.rbm import in_batches
-from gpudl.train.recipe import WarmCosine
+from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page
 
 HIDDEN = (500, 500, 2000)

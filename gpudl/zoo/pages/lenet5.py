@@ -12,7 +12,7 @@ from gpudl.data.transforms import RandomCrop
 from gpudl.models.lenet import LeNet5
 from gpudl.models.lenet_1998 import LeNet5Of1998, map_loss
 from gpudl.models.lenet_codes import COLUMNS, ROWS
-from gpudl.train.recipe import WarmCosine
+from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page
 from gpudl.zoo.recipes import recipe_table
 

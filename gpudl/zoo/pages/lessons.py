@@ -9,7 +9,6 @@ import numpy as np
 
 from gpudl import optim
 from gpudl.data.transforms import RandomCrop
-from gpudl.zoo import lessons_of_descent as descent
 from gpudl.zoo.lesson import (
     BACKGROUND,
     ERROR,
@@ -21,6 +20,7 @@ from gpudl.zoo.lesson import (
     standardised,
 )
 from gpudl.zoo.page import Array, Page, page
+from gpudl.zoo.pages import lessons_of_descent as descent
 
 FEW, TEST = 500, 2000  # images to learn from, and to judge by
 WIDTHS = (784, 256, 128, 10)

@@ -11,10 +11,10 @@ from gpudl import Tensor, no_grad, optim
 from gpudl.models.fully_convolutional import FullyConvolutional
 from gpudl.nn.functional import cross_entropy
 from gpudl.optim.lr_scheduler import LambdaLR
+from gpudl.train.build import WarmCosine
 from gpudl.train.metrics import softmax
-from gpudl.train.recipe import WarmCosine
 from gpudl.zoo.page import Page, page
-from gpudl.zoo.sequences import answers_of
+from gpudl.zoo.pages.sequences import answers_of
 
 BATCH, STEPS, LR = 64, 600, 3e-3
 

@@ -12,7 +12,7 @@ from gpudl.data import transforms
 from gpudl.models.resnet import LAYERS
 from gpudl.nn import functional as F
 from gpudl.optim import SGD
-from gpudl.train import recipe
+from gpudl.train import build as recipe
 from gpudl.zoo.cifar import standardized
 from gpudl.zoo.page import Arrays, Page, page
 from gpudl.zoo.recipes import recipe_table

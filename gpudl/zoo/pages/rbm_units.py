@@ -11,7 +11,7 @@ from gpudl import nn, optim
 from gpudl.autograd.tape import no_grad
 from gpudl.models import partition
 from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
-from gpudl.train.recipe import WarmCosine
+from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page
 
 HIDDEN = 500

@@ -14,7 +14,7 @@ from gpudl.data.transforms import resize
 from gpudl.models import cyclegan
 from gpudl.models import gan as adversarial
 from gpudl.models.lenet import LeNet5
-from gpudl.train.recipe import WarmCosine
+from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Array, Page, page
 from gpudl.zoo.unsupervised import batches, mapped
 

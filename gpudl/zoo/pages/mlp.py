@@ -11,7 +11,7 @@ from gpudl import optim
 from gpudl.autograd.tensor import tensor
 from gpudl.models.mlp import ACTIVATIONS, MLP
 from gpudl.nn.functional import cross_entropy
-from gpudl.train.recipe import WarmCosine
+from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page
 
 HIDDEN, DROPOUT = (512, 256), 0.2

@@ -11,7 +11,7 @@ from gpudl import Tensor, no_grad, optim
 from gpudl.data import forgeries
 from gpudl.data.labelled_text import CONTEXT, KINDS, LONGEST, SHORTEST, unpadded
 from gpudl.models.char_conv import PADDING, SequenceConv, TextConv, TextRNN
-from gpudl.train.recipe import WarmCosine
+from gpudl.train.build import WarmCosine
 from gpudl.train.tasks.text_classification import TEST, TRAIN
 from gpudl.zoo.language import shakespeare
 from gpudl.zoo.page import Page, page

@@ -13,7 +13,7 @@ from gpudl.models.shallow import Average, hessian_norm
 from gpudl.nn import functional as F
 from gpudl.optim.lr_scheduler import LambdaLR
 from gpudl.zoo.page import Page, page
-from gpudl.zoo.shallow_accuracy import accuracies, with_one
+from gpudl.zoo.pages.shallow_accuracy import accuracies, with_one
 
 DIGIT = 5  # of the problems with two classes: this digit or another
 RIDGE = 0.01  # of logistic regression
