@@ -26,7 +26,7 @@ def apply(op: Op, *tensors: Tensor | None) -> Any:
             arrays.append(None)
             key.append(None)
             continue
-        data = tensor.data
+        data = tensor.array
         arrays.append(data)
         key.append(data.shape)
         key.append(data.dtype)
@@ -68,7 +68,7 @@ def _results(
     made = []
     for index, y in enumerate(outputs):
         result = _new(Tensor)
-        result.data = where.asarray(y) if isinstance(y, np.generic) else y
+        result.array = where.asarray(y) if isinstance(y, np.generic) else y
         result.device = where
         if op.view:
             _share(op, index, source, result)
@@ -94,7 +94,7 @@ def _devices_differ(op: Op, tensors: tuple[Tensor | None, ...]) -> ValueError:
 def _share(op: Op, index: int, source: Any, result: Tensor) -> None:
     """Make `result` known as a view of `source`, if it has its memory."""
     result._cell = [0]
-    if isinstance(result.data, MetaArray) or not views.share_memory(result.data, source.data):
+    if isinstance(result.array, MetaArray) or not views.share_memory(result.array, source.array):
         return
     root = source if source._view is None else source._view.root
     result._cell = source._cell

@@ -57,7 +57,7 @@ class _FunctionNode(Node):
             raise RuntimeError(
                 f"{self.name}: backward went through here already; use retain_graph=True"
             )
-        wrapped = [None if dy is None else Tensor._wrap(whole(dy), self.device) for dy in dys]
+        wrapped = [None if dy is None else Tensor.from_array(whole(dy), self.device) for dy in dys]
         with no_grad():
             result = self.function.backward(self.context, *wrapped)
         gradients = result if isinstance(result, tuple) else (result,)
@@ -71,7 +71,7 @@ class _FunctionNode(Node):
         ):
             if g is not None and edge is not None and shape is not None:
                 check_gradient(f"{self.name}.backward: result {number}", g, shape)
-        return [g.data if isinstance(g, Tensor) else None for g in gradients]
+        return [g.array if isinstance(g, Tensor) else None for g in gradients]
 
     def release(self) -> None:
         self.context = None
@@ -101,7 +101,7 @@ class Function:
             node = _FunctionNode(cls, context, edges, shapes, len(outputs), outputs[0].device)
             # An output that is an input unchanged must still get its own place on the tape.
             outputs = tuple(
-                Tensor._wrap(o.data, device=o.device, node=node, index=i, version=o._cell)
+                Tensor.from_array(o.array, device=o.device, node=node, index=i, version=o._cell)
                 if is_floating(np.dtype(o.dtype))
                 else o
                 for i, o in enumerate(outputs)

@@ -251,10 +251,10 @@ def _through_hooks(
     from gpudl.autograd.tensor import Tensor
 
     for hook in hooks:
-        result = hook(Tensor._wrap(whole(gradient), device=device))
+        result = hook(Tensor.from_array(whole(gradient), device=device))
         if result is not None:
             check_gradient("register_hook: the hook's result", result, gradient.shape)
-            gradient = result.data
+            gradient = result.array
     return gradient
 
 
@@ -322,7 +322,7 @@ def grad(
                 f"autograd.grad: input {number} was not used to make the outputs; "
                 "pass allow_unused=True to get None for it"
             )
-        found_one = None if array is None else Tensor._wrap(whole(array), device=tensor.device)
+        found_one = None if array is None else Tensor.from_array(whole(array), device=tensor.device)
         results.append(found_one)
     return tuple(results)
 
@@ -360,7 +360,7 @@ def _root_gradient(tensor: Tensor, gradient: Any) -> Array:
                 "implicit gradient, so pass gradient= or reduce it first, as in loss.mean()"
             )
         return tensor.device.xp.ones(tensor.shape, tensor.dtype)
-    array = gradient.data if hasattr(gradient, "requires_grad") else gradient
+    array = gradient.array if hasattr(gradient, "requires_grad") else gradient
     if not hasattr(array, "shape"):
         raise TypeError(
             f"backward: gradient must be a Tensor or an array, got {type(gradient).__name__}; "

@@ -31,7 +31,7 @@ class Tensor(Methods):
     and their lists become float32, integers int64, as in PyTorch; NumPy arrays keep their dtype.
     """
 
-    data: Array
+    array: Array  # NumPy's or CuPy's, of the device
     device: Device
     _cell: Version
     # What most tensors never have; set on the few that do.
@@ -52,17 +52,17 @@ class Tensor(Methods):
     ) -> None:
         where = device_of(device) if device is not None else _device_of(data)
         if isinstance(data, Tensor):
-            data = data.data if data.device is where else data.device.to_numpy(data.data)
-        self.data = as_array(data, dtype, where)
+            data = data.array if data.device is where else data.device.to_numpy(data.array)
+        self.array = as_array(data, dtype, where)
         self.device = where
         self._cell = [0]
         if requires_grad:
             self.requires_grad = True
 
     @classmethod
-    def _wrap(
+    def from_array(
         cls,
-        data: Array,
+        array: Array,
         device: Device | None = None,
         node: Any = None,
         index: int = 0,
@@ -70,27 +70,36 @@ class Tensor(Methods):
     ) -> Tensor:
         """A Tensor of an array as it is: no copy, no conversion."""
         self = Tensor.__new__(Tensor)
-        self.data = data
-        self.device = device if device is not None else _device_of(data)
+        self.array = array
+        self.device = device if device is not None else _device_of(array)
         self._cell = [0] if version is None else version
         if node is not None:
             self._node = node
             self._index = index
         return self
 
+    @property
+    def data(self) -> Array:
+        """The same as `array`."""
+        return self.array
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        self.array = value
+
     # ---------------------------------------------------------------- shape and kind
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape  # type: ignore[no-any-return]
+        return self.array.shape  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype  # type: ignore[no-any-return]
+        return self.array.dtype  # type: ignore[no-any-return]
 
     @property
     def ndim(self) -> int:
-        return len(self.data.shape)
+        return len(self.array.shape)
 
     @property
     def T(self) -> Tensor:  # noqa: N802 (PyTorch's name)
@@ -121,7 +130,7 @@ class Tensor(Methods):
         return self.ndim
 
     def numel(self) -> int:
-        return int(self.data.size)
+        return int(self.array.size)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -194,16 +203,16 @@ class Tensor(Methods):
         Parameters of an optimizer have a slot in its flat arena, which then holds the gradient; it
         belongs to the array that was this tensor's when the arena was made, not to a later one."""
         if self._grad is not None:
-            self._grad.data += gradient
+            self._grad.array += gradient
             self._grad._cell[0] += 1
-        elif self._grad_slot is not None and self._grad_slot[0] is self.data:
+        elif self._grad_slot is not None and self._grad_slot[0] is self.array:
             slot = self._grad_slot[1]
             slot[...] = gradient
-            self._grad = Tensor._wrap(slot, device=self.device)
+            self._grad = Tensor.from_array(slot, device=self.device)
         elif isinstance(gradient, MetaArray):
-            self._grad = Tensor._wrap(gradient, device=self.device)
+            self._grad = Tensor.from_array(gradient, device=self.device)
         else:
-            self._grad = Tensor._wrap(tape.whole(gradient.copy()), device=self.device)
+            self._grad = Tensor.from_array(tape.whole(gradient.copy()), device=self.device)
 
     def backward(
         self,
@@ -216,7 +225,7 @@ class Tensor(Methods):
 
     def detach(self) -> Tensor:
         """The same memory, off the tape."""
-        return Tensor._wrap(self.data, device=self.device, version=self._cell)
+        return Tensor.from_array(self.array, device=self.device, version=self._cell)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> tape.HookHandle:
         """Call `hook(gradient)` when backward has this tensor's gradient; its result replaces it.
@@ -256,10 +265,10 @@ class Tensor(Methods):
             raise RuntimeError(
                 "numpy(): the tensor requires gradients; use tensor.detach().numpy()"
             )
-        return self.device.to_numpy(self.data)
+        return self.device.to_numpy(self.array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        array = self.device.to_numpy(self.data)
+        array = self.device.to_numpy(self.array)
         if dtype is not None and array.dtype != dtype:
             return array.astype(dtype)
         return array.copy() if copy else array
@@ -267,19 +276,19 @@ class Tensor(Methods):
     def __dlpack__(self, **arguments: Any) -> Any:
         if self.requires_grad:
             raise BufferError("__dlpack__: the tensor requires gradients; use tensor.detach()")
-        return self.data.__dlpack__(**arguments)
+        return self.array.__dlpack__(**arguments)
 
     def __dlpack_device__(self) -> Any:
-        return self.data.__dlpack_device__()
+        return self.array.__dlpack_device__()
 
     def item(self) -> Any:
         """The only element, as a Python number."""
         if self.numel() != 1:
             raise RuntimeError(f"item(): the tensor has {self.numel()} elements; it must have one")
-        return self.device.to_numpy(self.data).item()
+        return self.device.to_numpy(self.array).item()
 
     def tolist(self) -> Any:
-        return self.device.to_numpy(self.data).tolist()
+        return self.device.to_numpy(self.array).tolist()
 
     def __bool__(self) -> bool:
         if self.numel() != 1:
@@ -306,10 +315,10 @@ class Tensor(Methods):
         return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
 
     def __repr__(self) -> str:
-        if isinstance(self.data, MetaArray):
+        if isinstance(self.array, MetaArray):
             body = f"..., shape={tuple(self.shape)}"
         else:
-            array = self.device.to_numpy(self.data)
+            array = self.device.to_numpy(self.array)
             body = np.array2string(
                 array, separator=", ", precision=4, threshold=1000, prefix="tensor("
             )
@@ -337,12 +346,12 @@ class Tensor(Methods):
         if self._node is not None:
             raise RuntimeError("only leaves can be copied deeply; use detach() or clone()")
         copied = type(self).__new__(type(self))
-        copied.data = self.data if isinstance(self.data, MetaArray) else self.data.copy()
+        copied.array = self.array if isinstance(self.array, MetaArray) else self.array.copy()
         copied.device = self.device
         copied._cell = [0]
         copied._requires_grad = self._requires_grad
         if self._grad is not None:
-            copied._grad = Tensor._wrap(self._grad.data.copy(), device=self.device)
+            copied._grad = Tensor.from_array(self._grad.array.copy(), device=self.device)
         memo[id(self)] = copied
         return copied
 
@@ -354,8 +363,8 @@ def _device_of(data: Any) -> Device:
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of `data`; see Tensor."""
     made = Tensor(data, dtype, device, requires_grad)
-    if hasattr(data, "shape") and not isinstance(made.data, MetaArray):
-        made.data = made.data.copy()
+    if hasattr(data, "shape") and not isinstance(made.array, MetaArray):
+        made.array = made.array.copy()
     return made
 
 
@@ -368,4 +377,4 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
             f"from_numpy: dtype {array.dtype} has a foreign byte order; use gpudl.tensor(), "
             "which copies"
         )
-    return Tensor._wrap(array, device=cpu)
+    return Tensor.from_array(array, device=cpu)

@@ -107,7 +107,7 @@ def change_in_place(tensor: Tensor, result: Tensor) -> None:
         refresh(tensor)
         check_change(tensor, result)
         if result._node is not None:
-            result._node.keep_old(tensor.data, tensor._cell)
+            result._node.keep_old(tensor.array, tensor._cell)
     if result.shape != tensor.shape:
         raise ValueError(
             f"in-place update: the result has shape {list(result.shape)}, which does not fit "
@@ -120,13 +120,13 @@ def change_in_place(tensor: Tensor, result: Tensor) -> None:
                 f"{tensor.dtype.name}; use an operation that makes a new tensor"
             )
         result = result.to(tensor.dtype)
-    if not isinstance(tensor.data, MetaArray):
-        if not is_writable(tensor.data):
+    if not isinstance(tensor.array, MetaArray):
+        if not is_writable(tensor.array):
             raise RuntimeError(
                 "in-place update: the memory is read-only, or one element stands for several "
                 "(expand); clone() the tensor first"
             )
-        tensor.data[...] = result.data
+        tensor.array[...] = result.array
     tensor._cell[0] += 1
     if recording:
         take_place(tensor, result)

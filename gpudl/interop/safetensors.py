@@ -70,7 +70,7 @@ def _bfloat16_known() -> None:
 
 def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
     if isinstance(value, Tensor):
-        value = value.device.to_numpy(value.data)
+        value = value.device.to_numpy(value.array)
     if isinstance(value, np.ndarray):
         return np.array(value, order="C", copy=None)
     raise TypeError(f"save: {name!r} is a {type(value).__name__}; it must be a tensor")

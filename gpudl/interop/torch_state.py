@@ -74,7 +74,7 @@ def _safetensors(path: Path, key: str | None) -> dict[str, Array]:
             f"load_torch_state: {path} is no checkpoint of PyTorch and has no entry {key!r}; "
             "leave key away"
         )
-    return {name: tensor.data for name, tensor in load(path).items()}
+    return {name: tensor.array for name, tensor in load(path).items()}
 
 
 def _renamed(state: dict[str, Array], rename: Mapping[str, str]) -> dict[str, Array]:

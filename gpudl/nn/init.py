@@ -19,7 +19,7 @@ def _fill(tensor: Tensor, make: Callable[[], Array]) -> Tensor:
     """Give the tensor the values that make() returns; on the meta device there are none."""
     if tensor.device.name == "meta":
         return tensor
-    tensor.data[...] = tensor.device.asarray(np.asarray(make()).astype(tensor.dtype))
+    tensor.array[...] = tensor.device.asarray(np.asarray(make()).astype(tensor.dtype))
     tensor._cell[0] += 1
     return tensor
 

@@ -230,7 +230,7 @@ class Module:
             if set_to_none:
                 parameter.grad = None
             elif parameter.grad is not None:
-                parameter.grad.data[...] = 0
+                parameter.grad.array[...] = 0
 
     def to(self: M, *targets: Any, device: Any = None, dtype: Any = None) -> M:
         """Move all parameters and buffers, with their gradients, to a device, or convert floating
@@ -289,8 +289,8 @@ class Module:
                 )
         for name, value in values.items():
             tensor = own[name]
-            array = value.device.to_numpy(value.data) if isinstance(value, Tensor) else value
-            tensor.data[...] = tensor.device.asarray(np.asarray(array).astype(tensor.dtype))
+            array = value.device.to_numpy(value.array) if isinstance(value, Tensor) else value
+            tensor.array[...] = tensor.device.asarray(np.asarray(array).astype(tensor.dtype))
             tensor._cell[0] += 1
         return LoadResult(missing, unexpected)
 
@@ -356,7 +356,7 @@ def _move(tensor: Tensor, target: Any) -> None:
         before, where = where, device_of(target)
         if where is before:
             return
-        if isinstance(tensor.data, MetaArray):
+        if isinstance(tensor.array, MetaArray):
             raise ValueError("to: parameters on the meta device have no values to move")
 
         def change(array: Array) -> Array:
@@ -364,7 +364,9 @@ def _move(tensor: Tensor, target: Any) -> None:
 
     with no_grad():
         gradient = tensor._grad
-        tensor.data, tensor.device = change(tensor.data), where
-        tensor._grad = None if gradient is None else Tensor._wrap(change(gradient.data), where)
+        tensor.array, tensor.device = change(tensor.array), where
+        tensor._grad = (
+            None if gradient is None else Tensor.from_array(change(gradient.array), where)
+        )
         tensor._grad_slot = None
         tensor._cell[0] += 1

@@ -118,7 +118,7 @@ class RNNBase(Module):
         name = type(self).__name__
         if lengths is not None and x.device.name != "meta":  # where there are no values to check
             counts = check_lengths(name, lengths, steps, batch)
-            lengths = Tensor._wrap(x.device.asarray(counts), x.device)
+            lengths = Tensor.from_array(x.device.asarray(counts), x.device)
         first = self._first_states(hx, x)
         last: list[States] = []
         for layer in range(self.num_layers):

@@ -86,7 +86,7 @@ def summary(model: Module, input_size: tuple[int, ...], dtype: Any = np.float32)
             removers.append(module.register_forward_hook(leave))
         start = meta.multiply_adds
         try:
-            model(Tensor._wrap(MetaArray(tuple(input_size), np.dtype(dtype)), device=meta))
+            model(Tensor.from_array(MetaArray(tuple(input_size), np.dtype(dtype)), device=meta))
         finally:
             for remove in removers:
                 remove()
@@ -101,16 +101,16 @@ def _on_meta(model: Module) -> Iterator[None]:
     """The model's tensors have no values inside; they come back unchanged."""
     training = {id(m): m.training for m in model.modules()}
     tensors = [*model.parameters(), *model.buffers()]
-    before = [(t.data, t.device) for t in tensors]
+    before = [(t.array, t.device) for t in tensors]
     for tensor in tensors:
-        tensor.data = MetaArray(tuple(tensor.shape), tensor.dtype)
+        tensor.array = MetaArray(tuple(tensor.shape), tensor.dtype)
         tensor.device = meta
     model.eval()
     try:
         yield
     finally:
         for tensor, (data, device) in zip(tensors, before, strict=True):
-            tensor.data, tensor.device = data, device
+            tensor.array, tensor.device = data, device
         for module in model.modules():
             object.__setattr__(module, "training", training[id(module)])
 

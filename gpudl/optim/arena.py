@@ -48,7 +48,7 @@ class Arena:
 
     def _flat(self, fill: float) -> Tensor:
         array = np.full(self.offsets[-1], fill, self.dtype)
-        return Tensor._wrap(self.device.asarray(array), self.device)
+        return Tensor.from_array(self.device.asarray(array), self.device)
 
     def _adopt(self) -> None:
         """Move the parameters, and gradients that they have, into the arena."""
@@ -56,8 +56,8 @@ class Arena:
         self.views, self.slots = [], []
         for i, p in enumerate(self.params):
             view, slot = self.part(self.values, i), self.part(self.gradients, i)
-            view[...] = p.data
-            p.data = view
+            view[...] = p.array
+            p.array = view
             p._grad_slot = (view, slot, weakref.ref(self))
             self.views.append(view)
             self.slots.append(slot)
@@ -69,14 +69,14 @@ class Arena:
             return False
         if isinstance(self.device, NativeDevice):
             return True
-        last = is_dense(p.data, channels_last(p.ndim))
-        return last and not is_dense(p.data, tuple(range(p.ndim)))
+        last = is_dense(p.array, channels_last(p.ndim))
+        return last and not is_dense(p.array, tuple(range(p.ndim)))
 
     def part(self, flat: Tensor, i: int) -> Array:
         """The piece of a flat array that belongs to parameter i, in its shape and memory order."""
         shape = self.shapes[i]
         start = self.offsets[i]
-        piece = flat.data[start : start + Spec(shape, self.dtype).size]
+        piece = flat.array[start : start + Spec(shape, self.dtype).size]
         if self.orders[i]:
             stored = piece.reshape([shape[axis] for axis in channels_last(len(shape))])
             return stored.transpose(channels_first(len(shape)))
@@ -87,7 +87,7 @@ class Arena:
     def is_current(self) -> bool:
         """Do the parameters still live here? Not if somebody moved one or gave it another array."""
         return all(
-            p.data is view and p.device is self.device
+            p.array is view and p.device is self.device
             for p, view in zip(self.params, self.views, strict=True)
         )
 
@@ -107,8 +107,8 @@ class Arena:
         for i, p in enumerate(self.params):
             if p._grad is None:
                 continue
-            if p._grad.data is not self.slots[i]:
-                self.slots[i][...] = p._grad.data
+            if p._grad.array is not self.slots[i]:
+                self.slots[i][...] = p._grad.array
             found.append(i)
         return found
 
@@ -123,7 +123,7 @@ class Arena:
                 flags[self.offsets[i] : self.offsets[i + 1]] = 1
             if len(self._masks) > PATTERNS:
                 self._masks.clear()
-            self._masks[key] = Tensor._wrap(self.device.asarray(flags), self.device)
+            self._masks[key] = Tensor.from_array(self.device.asarray(flags), self.device)
         return self._masks[key]
 
     def hyper(self, chosen: tuple[int, ...], values: tuple[float, ...]) -> Tensor:
@@ -135,9 +135,9 @@ class Arena:
         array = self.device.asarray(np.array(values, self.dtype))
         if known is not None and known[1].shape == array.shape:
             tensor = known[1]
-            tensor.data[...] = array
+            tensor.array[...] = array
         else:
-            tensor = Tensor._wrap(array, self.device)
+            tensor = Tensor.from_array(array, self.device)
         if len(self._hyper) > PATTERNS:  # ever other parameters without a gradient
             self._hyper.clear()
         self._hyper[chosen] = values, tensor

@@ -33,7 +33,7 @@ class Optimizer:
     params: tensors, or groups {"params": tensors, option: value}. A group's options are read at
     every step and may be changed. Parameters without a gradient, and their state, stay as they are.
 
-    Constructing an optimizer moves the parameters into flat memory: `param.data` becomes a view.
+    Constructing an optimizer moves the parameters into flat memory: `param.array` becomes a view.
     """
 
     update: ClassVar[type[Op]]  # the operator, and which options are its fields
@@ -176,7 +176,7 @@ class Optimizer:
                 if set_to_none:
                     p._grad = None
                 elif p._grad is not None:
-                    p._grad.data[...] = 0
+                    p._grad.array[...] = 0
                     p._grad._cell[0] += 1
 
     # ---------------------------------------------------------------- state
@@ -200,7 +200,7 @@ class Optimizer:
         numbers: dict[str, float] = {"step": step} if self.counts_steps else {}
         numbers.update(self.scalars(group, step))
         shown = {name: Tensor(np.array(value, np.float32)) for name, value in numbers.items()}
-        return {**shown, **{name: Tensor._wrap(a, p.device) for name, a in arrays.items()}}
+        return {**shown, **{name: Tensor.from_array(a, p.device) for name, a in arrays.items()}}
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: {name: tensor}}, "param_groups": [{option: value, "params":
@@ -208,7 +208,7 @@ class Optimizer:
         copies."""
         numbers = {id(p): i for i, p in enumerate(self._all_params())}
         state = {
-            numbers[id(p)]: {k: Tensor(v.data.copy(), device=v.device) for k, v in s.items()}
+            numbers[id(p)]: {k: Tensor(v.array.copy(), device=v.device) for k, v in s.items()}
             for p, s in self.state.items()
         }
         groups = [
@@ -270,7 +270,7 @@ def _restore(arena: Arena, i: int, state: Mapping[str, Any]) -> None:
         if value is None:
             part[...] = arena.fills[name]
             continue
-        array = value.data if isinstance(value, Tensor) else value
+        array = value.array if isinstance(value, Tensor) else value
         if tuple(array.shape) != part.shape:
             raise ValueError(
                 f"load_state_dict: {name} has shape {tuple(array.shape)}, the parameter "

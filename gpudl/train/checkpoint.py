@@ -85,7 +85,7 @@ def load_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:
     """A NumPy array of a Tensor on any device, of a CuPy array or of NumPy's own."""
     if isinstance(value, Tensor):
-        return value.device.to_numpy(value.data)
+        return value.device.to_numpy(value.array)
     return np.asarray(value.get() if hasattr(value, "get") else value)
 
 

@@ -99,7 +99,7 @@ class Supervised(Objective):
         loss = self.loss(logits, labels)
         for head in heads:
             loss = loss + self.loss(head, labels) * AUXILIARY
-        correct = (logits.data.argmax(axis=1) == labels.data).sum()
+        correct = (logits.array.argmax(axis=1) == labels.array).sum()
         return Measured(loss, len(labels), correct)
 
     def evaluate(

@@ -194,7 +194,7 @@ class Trainer:
     def check_finite(self) -> None:
         """Raises DivergedError where a weight or a running statistic is NaN or infinite."""
         for name, tensor in self.model.state_dict().items():
-            values = tensor.data
+            values = tensor.array
             if values.dtype.kind == "f" and not bool((abs(values) < np.inf).all()):
                 raise DivergedError(
                     f"{name} holds values that are not finite after step {self.step}; "

@@ -35,7 +35,7 @@ def features(
     try:
         with no_grad():
             made = [
-                device.to_numpy(call(Tensor(inputs[i : i + batch_size], device=device)).data)
+                device.to_numpy(call(Tensor(inputs[i : i + batch_size], device=device)).array)
                 for i in range(0, len(inputs), batch_size)
             ]
     finally:

@@ -75,7 +75,7 @@ def test_same_tensor_twice_and_unused_inputs():
 def test_saved_arrays_are_freed_as_backward_goes():
     x = leaf(np.ones(4, np.float32))
     y = x.exp()
-    kept = weakref.ref(y.data)
+    kept = weakref.ref(y.array)
     node = y._node
     z = (y * 3).sum()
     del y

@@ -46,7 +46,7 @@ def test_philox_known_answers(counter, key, result):
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN)
 def test_philox_known_answers_in_kernels(counter, key, result, where):
     place = gpudl.device(where)
-    state = Tensor._wrap(place.asarray(counter_of(counter, key)), place)
+    state = Tensor.from_array(place.asarray(counter_of(counter, key)), place)
     got = np.asarray(apply(UniformFillOp.of((4,)), state))
     assert got.tolist() == [(word >> 8) / 2**24 for word in result]
 
@@ -84,7 +84,7 @@ def test_many_normals_have_the_same_bits(where):
     for seed in range(3):
         counter = np.array([seed, 0, 0], np.int64)
         ours = random.normal(counter, 20000)
-        theirs = apply(NormalFillOp.of((20000,)), Tensor._wrap(place.asarray(counter), place))
+        theirs = apply(NormalFillOp.of((20000,)), Tensor.from_array(place.asarray(counter), place))
         np.testing.assert_array_equal(ours, np.asarray(theirs))
 
 
@@ -96,7 +96,7 @@ def test_dropout_does_not_depend_on_memory_order(where):
     results = []
     for name, array in [("cpu", x), ("cpu", channels_last), (where, x), (where, channels_last)]:
         place = gpudl.device(name)
-        tensors = [Tensor._wrap(place.asarray(a), place) for a in (array, counter)]
+        tensors = [Tensor.from_array(place.asarray(a), place) for a in (array, counter)]
         tensors[0].requires_grad = True
         y = apply(DropoutOp.of(0.4), *tensors)
         y.backward(Tensor(np.ones_like(x), device=name))

@@ -23,7 +23,7 @@ def dbm():
     dbm = DBM(VISIBLE, (FIRST, SECOND), chains=50)
     rng = np.random.default_rng(7)
     for p in dbm.parameters():
-        p.data[...] = 0.7 * rng.standard_normal(p.shape)
+        p.array[...] = 0.7 * rng.standard_normal(p.shape)
     return dbm
 
 

@@ -41,8 +41,8 @@ def test_recognition_is_a_sigmoid_network():
     net = DBN(PIXELS, (5, 4, 7), CLASSES)
     rng = np.random.default_rng(1)
     for p in net.parameters():
-        p.data[...] = rng.standard_normal(p.shape)
-    state = {k: torch.from_numpy(v.data.copy()) for k, v in net.state_dict().items()}
+        p.array[...] = rng.standard_normal(p.shape)
+    state = {k: torch.from_numpy(v.array.copy()) for k, v in net.state_dict().items()}
     x = torch.from_numpy(rng.random((3, PIXELS), np.float32))
     h = x
     for name in ("layers.0", "layers.1"):
@@ -105,11 +105,11 @@ def test_all_layers_at_once():
 def test_generation_holds_the_class():
     """A top machine whose class unit alone decides each feature."""
     net = DBN(3, (3, 2), CLASSES)
-    net.top.weight.data[...] = 0
-    net.top.weight.data[:, 3:] = [[20, -20], [-20, 20]]
-    net.top.weight.data[:, :3] = [[20, 20, -20], [-20, -20, 20]]
-    net.layers[0].weight.data[...] = 40 * np.eye(3)
-    net.layers[0].visible_bias.data[...] = -20
+    net.top.weight.array[...] = 0
+    net.top.weight.array[:, 3:] = [[20, -20], [-20, 20]]
+    net.top.weight.array[:, :3] = [[20, 20, -20], [-20, -20, 20]]
+    net.layers[0].weight.array[...] = 40 * np.eye(3)
+    net.layers[0].visible_bias.array[...] = -20
     drawn = net.generate(gpudl.tensor([0, 1, 1]), 3).numpy()
     np.testing.assert_allclose(drawn, [[1, 1, 0], [0, 0, 1], [0, 0, 1]], atol=1e-6)
 

@@ -56,7 +56,7 @@ def test_a_patch_of_the_paper_s_discriminator_is_70_wide():
     judge = cyclegan.PatchDiscriminator(1, 1)
     linear = [layer for layer in judge.model if isinstance(layer, nn.Conv2d)]
     for layer in linear:
-        layer.weight.data[...] = 1
+        layer.weight.array[...] = 1
     x = gpudl.ones(1, 1, 142, 142, requires_grad=True)
     y = x
     for layer in linear:
@@ -131,7 +131,7 @@ def test_cyclegan_nets_are_pytorch_s():
     x = gpudl.randn(2, 1, 16, 16)
     for net in (cyclegan.Translator(1, 2, 4, 2), cyclegan.PatchDiscriminator(1, 4, 2)):
         for p in net.parameters():
-            p.data[...] *= 10  # so that small weights do not hide a difference
+            p.array[...] *= 10  # so that small weights do not hide a difference
         close(net(x), torch_twin(torch, net.model)(torch.tensor(x.numpy())).detach())
 
 

@@ -24,7 +24,7 @@ def states(units):
 def randomised(rbm, scale=1.0):
     rng = np.random.default_rng(5)
     for parameter in rbm.parameters():
-        parameter.data[...] = scale * rng.standard_normal(parameter.shape)
+        parameter.array[...] = scale * rng.standard_normal(parameter.shape)
     return rbm
 
 
@@ -126,7 +126,7 @@ def test_annealing_finds_log_z_within_its_error(kind):
 
 def test_annealing_from_the_machine_itself_is_exact():
     rbm = randomised(nn.RBM(VISIBLE, HIDDEN))
-    rbm.weight.data[...] = 0
+    rbm.weight.array[...] = 0
     base, hidden = rbm.visible_bias.detach(), rbm.hidden_bias.detach()
     got = partition.annealed_log_partition(rbm, 5, 3, base, hidden_base=hidden)
     exact = partition.log_partition(rbm).item()

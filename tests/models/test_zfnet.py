@@ -109,8 +109,8 @@ def test_without_rectifiers_the_way_back_is_the_gradient(layers):
 def test_the_way_back_rectifies_what_it_carries():
     """Two filters that see the pixel with opposite signs: the negative share is cut off."""
     net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.ReLU(), nn.Conv2d(2, 1, 1, bias=False))
-    net[0].weight.data[...] = np.reshape([1, 1], (2, 1, 1, 1))
-    net[2].weight.data[...] = np.reshape([3, -1], (1, 2, 1, 1))
+    net[0].weight.array[...] = np.reshape([1, 1], (2, 1, 1, 1))
+    net[2].weight.array[...] = np.reshape([3, -1], (1, 2, 1, 1))
     image = np.full((1, 1, 1, 1), 2, np.float32)  # hidden 2 and 2, output 6 - 2 = 4
     assert Deconvolution(net).pictures(image, 0).item() == 12  # relu(3 * 4) + relu(-1 * 4)
     assert strongest_gradient(net, image, 0).item() == 8
@@ -135,7 +135,7 @@ def test_strongest_images_come_first():
     images = np.zeros((5, 1, 4, 4), np.float32)
     images[[3, 1], 0, 2, 2] = [5, 2]
     net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False))
-    net[0].weight.data[...] = 1
+    net[0].weight.array[...] = 1
     assert Deconvolution(net).strongest(images, 0, 2, batch=2).tolist() == [3, 1]
 
 

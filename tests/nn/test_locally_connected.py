@@ -15,8 +15,8 @@ def test_one_axis_is_the_two_dimensional_layer_with_one_row():
     line = nn.LocallyConnected1d(3, 5, 7, 3, stride=2, padding=1)
     assert line.weight.shape == (4, 3, 3, 5)
     plane = nn.LocallyConnected2d(3, 5, (1, 7), (1, 3), stride=(1, 2), padding=(0, 1))
-    plane.weight.data[...] = line.weight.data[None, :, None]
-    plane.bias.data[...] = line.bias.data[None]
+    plane.weight.array[...] = line.weight.array[None, :, None]
+    plane.bias.array[...] = line.bias.array[None]
     x = Tensor(np.random.default_rng(0).standard_normal((2, 3, 7)).astype(np.float32))
     got, want = line(x).detach(), plane(x.unsqueeze(2)).detach()
     assert got.shape == (2, 5, 4)

@@ -206,8 +206,8 @@ def test_losses_are_modules_too():
 def test_conversion_keeps_gradients_and_does_nothing_where_nothing_changes():
     net = nn.Linear(2, 1)
     net(ones(1, 2)).sum().backward()
-    data = net.weight.data
-    assert net.float().weight.data is data
+    data = net.weight.array
+    assert net.float().weight.array is data
     assert net.weight.grad is not None
     net.to(dtype=gpudl.float64, device="cpu")
     assert net.weight.grad.dtype == net.weight.dtype == np.float64

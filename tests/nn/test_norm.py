@@ -39,7 +39,7 @@ def test_layer_is_pytorchs(where, name, args, options, shape):
     for key, parameter in other.items():
         values = rng.standard_normal(parameter.shape).astype(np.float32)
         parameter.data = torch.tensor(values)
-        own[key].data[...] = values
+        own[key].array[...] = values
     ours.to(where)
     x, dy = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
     a, b = Tensor(x, device=where, requires_grad=True), torch.tensor(x, requires_grad=True)

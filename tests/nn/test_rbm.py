@@ -19,7 +19,7 @@ def rbm():
     rng = np.random.default_rng(5)
     rbm = nn.RBM(VISIBLE, HIDDEN)
     for parameter in rbm.parameters():
-        parameter.data[...] = rng.standard_normal(parameter.shape)
+        parameter.array[...] = rng.standard_normal(parameter.shape)
     return rbm
 
 
@@ -93,8 +93,8 @@ def test_gradients_add_up_as_backward_does(rbm):
 
 def test_gaussian_units_are_normal_round_their_mean():
     rbm = nn.RBM(2, 1, visible="gaussian")
-    rbm.weight.data[...] = [[3, -2]]
-    rbm.visible_bias.data[...] = [1, 0]
+    rbm.weight.array[...] = [[3, -2]]
+    rbm.visible_bias.array[...] = [1, 0]
     mean, sample = rbm.sample_visible(gpudl.ones(10_000, 1), gpudl.Generator(5))
     np.testing.assert_array_equal(mean.numpy(), np.tile(np.float32([4, -2]), (10_000, 1)))
     np.testing.assert_allclose(sample.numpy().mean(0), [4, -2], atol=0.05)

@@ -81,7 +81,7 @@ def test_gradients_of_an_optimizer_are_clipped_as_one_array(where, whole):
     want = torch.nn.utils.clip_grad_norm_(theirs, 0.5)
     assert got.item() == pytest.approx(want.item(), rel=1e-6)
     compare(ours, theirs)
-    assert optimizer._arenas[0][0].slots[0] is ours[0].grad.data
+    assert optimizer._arenas[0][0].slots[0] is ours[0].grad.array
 
 
 @everywhere

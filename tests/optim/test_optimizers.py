@@ -138,7 +138,7 @@ def test_state_dict_has_pytorchs_structure_and_moves_both_ways(name, options):
     as_numpy = {i: {k: v.numpy() for k, v in s.items()} for i, s in kept.items()}
     restored.load_state_dict({"state": as_numpy, "param_groups": saved["param_groups"]})
     for p, q in zip(fresh, theirs, strict=True):
-        p.data[...] = q.detach().numpy()
+        p.array[...] = q.detach().numpy()
     run(restored, fresh, range(3, 6))
     run_torch(peer, theirs, range(3, 6))
     assert_same(fresh, theirs)
@@ -196,7 +196,7 @@ def test_gradients_land_in_the_arena_and_updates_are_one_launch(where, monkeypat
         optimizer.zero_grad()
         for number, p in enumerate(params):
             p.backward(Tensor(gradient(np.asarray(p), step, number), device=where))
-            assert np.shares_memory(p.grad.data, arena.gradients.data) or where == "cuda"
+            assert np.shares_memory(p.grad.array, arena.gradients.array) or where == "cuda"
         optimizer.step()
     assert len(calls) == 3
 
@@ -224,11 +224,11 @@ def test_a_captured_launch_reads_new_numbers_where_it_read_the_old_ones(where):
 
 def test_tied_parameters_are_updated_once():
     p, q = parameters()[:2]
-    start = np.array(p.data)
+    start = np.array(p.array)
     optimizer = optim.SGD([p, q, p], lr=1.0)
     p.backward(gpudl.ones(7))
     optimizer.step()
-    np.testing.assert_array_equal(p.data, start - 1)
+    np.testing.assert_array_equal(p.array, start - 1)
     assert len(optimizer.param_groups[0]["params"]) == 2
 
 
@@ -241,21 +241,21 @@ def test_parameters_that_were_given_other_memory(target):
     run(b, moved, range(3))
     place = gpudl.device(target)
     for p in moved:
-        p.data, p.device = place.asarray(np.array(p.data)), place
+        p.array, p.device = place.asarray(np.array(p.array)), place
         p.grad = None
     run(a, still, range(3, 6))
     run(b, moved, range(3, 6))
     assert_same(moved, still)
-    assert all(p.data is view for p, view in zip(moved, b._arenas[0][0].views, strict=True))
+    assert all(p.array is view for p, view in zip(moved, b._arenas[0][0].views, strict=True))
 
 
 def test_copying_into_parameters_in_place_is_seen():
     (p, *_) = parameters()
     optimizer = optim.SGD([p], lr=1.0)
-    p.data[...] = 5
+    p.array[...] = 5
     p.grad = gpudl.ones(7)
     optimizer.step()
-    assert p.data.tolist() == [4.0] * 7
+    assert p.array.tolist() == [4.0] * 7
 
 
 def test_an_update_is_noticed_by_what_was_recorded_before():
@@ -279,13 +279,13 @@ def test_zero_grad_and_closure():
         p.backward(gpudl.ones(7))
         return 42
 
-    start = np.array(p.data)
+    start = np.array(p.array)
     assert optimizer.step(closure) == 42
-    np.testing.assert_array_equal(p.data, start - np.float32(0.5))
+    np.testing.assert_array_equal(p.array, start - np.float32(0.5))
     optimizer.zero_grad(set_to_none=False)
     assert p.grad.tolist() == [0.0] * 7
     optimizer.step()  # the momentum goes on
-    np.testing.assert_allclose(p.data, start - 0.75, rtol=1e-6)
+    np.testing.assert_allclose(p.array, start - 0.75, rtol=1e-6)
     optimizer.zero_grad()
     assert p.grad is None
 
@@ -302,7 +302,7 @@ def walk(optimizer, p, gradients):
     for g in gradients:
         p.grad = Tensor(np.array([g], np.float32))
         optimizer.step()
-        path.append(float(p.data[0]))
+        path.append(float(p.array[0]))
     return path
 
 
@@ -349,13 +349,13 @@ def test_l1_penalty_adds_its_sign(name):
     results = []
     for l1 in (0.0, 0.25):
         p = Tensor(start, requires_grad=True)
-        p.data = start.copy()
+        p.array = start.copy()
         optimizer = getattr(optim, name)([p], lr=0.1, l1=l1)
         for _ in range(3):
-            added = 0 if l1 else 0.25 * np.sign(p.data)
+            added = 0 if l1 else 0.25 * np.sign(p.array)
             p.grad = Tensor((np.float32(0.5) + added).astype(np.float32) * np.ones(3, np.float32))
             optimizer.step()
-        results.append(p.data)
+        results.append(p.array)
     np.testing.assert_allclose(*results, rtol=1e-6)
 
 

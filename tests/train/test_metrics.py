@@ -45,7 +45,7 @@ class Doubled:
 
     def __call__(self, x):
         self.modes.append(self.training)
-        return gpudl.Tensor(2 * x.data)
+        return gpudl.Tensor(2 * x.array)
 
 
 def test_evaluate_weighs_batches_by_their_size_and_restores_the_mode():

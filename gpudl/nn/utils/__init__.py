@@ -29,7 +29,7 @@ def _arrays(params: Sequence[Tensor]) -> list[Tensor]:
             continue
         arena = p._grad_slot[2]() if p._grad_slot is not None else None
         if arena is not None and all(
-            id(q) in given and q._grad is not None and q._grad.data is slot
+            id(q) in given and q._grad is not None and q._grad.array is slot
             for q, slot in zip(arena.params, arena.slots, strict=True)
         ):
             found.append(arena.gradients)

@@ -42,7 +42,7 @@ class PackedSequence:
         rows = places[np.arange(len(places))[:, None] < lengths]
         flat = self.padded.reshape(steps * batch, *self.padded.shape[2:])
         where = flat.device
-        return index_select(flat, 0, Tensor._wrap(where.asarray(rows), where))
+        return index_select(flat, 0, Tensor.from_array(where.asarray(rows), where))
 
     @property
     def sorted_indices(self) -> Tensor:
@@ -121,7 +121,7 @@ def pad_packed_sequence(
     x = x[:longest]
     mask = np.arange(longest)[:, None] >= counts
     mask = mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
-    x = masked_fill(x, Tensor._wrap(x.device.asarray(mask), x.device), padding_value)
+    x = masked_fill(x, Tensor.from_array(x.device.asarray(mask), x.device), padding_value)
     if steps > longest:
         more = [masked_fill(x[:1], Tensor(True, device=x.device), padding_value)]
         x = cat([x, *more * (steps - longest)])
@@ -130,7 +130,7 @@ def pad_packed_sequence(
 
 def check_lengths(who: str, lengths: Any, steps: int, batch: int) -> Lengths:
     """Lengths as (N) int64 in the computer's own memory; refused outside 1 … T."""
-    array = lengths.device.to_numpy(lengths.data) if isinstance(lengths, Tensor) else lengths
+    array = lengths.device.to_numpy(lengths.array) if isinstance(lengths, Tensor) else lengths
     counts = np.asarray(array)
     if counts.shape != (batch,) or counts.dtype.kind not in "iu":
         raise ValueError(

@@ -107,6 +107,6 @@ def run(op: Op, input: Tensor, inplace: bool = False) -> Tensor:
     if not inplace:
         return apply(op, input)  # type: ignore[no-any-return]
     if "x" in op.saves:  # backward needs the values from before: they move to memory of their own
-        before = Tensor._wrap(input.data.copy(), input.device, input._node, input._index)
+        before = Tensor.from_array(input.array.copy(), input.device, input._node, input._index)
         return input._changed_in_place(apply(op, before))
     return input._changed_in_place(apply(op, input))

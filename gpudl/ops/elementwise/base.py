@@ -90,11 +90,11 @@ def operands(a: Tensor | Number, b: Any) -> tuple[Tensor, Tensor]:
 def number(value: Any, beside: Tensor) -> Tensor:
     """A Python number (or NumPy array) as a tensor on the device of another."""
     if isinstance(value, (bool, int, float)):
-        dtype = dtypes.number_type(value, beside.data.dtype)
+        dtype = dtypes.number_type(value, beside.array.dtype)
         try:
-            return Tensor._wrap(dtype.type(value), beside.device)
+            return Tensor.from_array(dtype.type(value), beside.device)
         except OverflowError:  # it wraps around, as in PyTorch
-            return Tensor._wrap(np.array(value).astype(dtype)[()], beside.device)
+            return Tensor.from_array(np.array(value).astype(dtype)[()], beside.device)
     if isinstance(value, np.generic):
         return number(value.item(), beside)
     if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):

@@ -337,7 +337,7 @@ def isclose(
     """|input - other| <= atol + rtol·|other|, elementwise; equal infinities are close."""
     a, b = operands(input, other)
     xp = a.device.xp
-    return Tensor._wrap(xp.isclose(a.data, b.data, rtol, atol, equal_nan), a.device)
+    return Tensor.from_array(xp.isclose(a.array, b.array, rtol, atol, equal_nan), a.device)
 
 
 @public("gpudl", "Tensor")

@@ -138,7 +138,7 @@ def embedding(
         raise ValueError(f"embedding: padding_idx is {padding_idx}; weight has {rows} rows")
     index = input.long()
     if index.device.name == "emulator":  # looking at them waits for no other device
-        check_rows(index.data, rows)
+        check_rows(index.array, rows)
     flat = index.reshape((index.numel(),))
     order = (
         apply(SortOp.of(0, False), flat)[1] if weight.requires_grad and is_grad_enabled() else flat

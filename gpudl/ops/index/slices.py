@@ -253,7 +253,7 @@ def where(
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
         is_float = isinstance(input, float) or isinstance(other, float)
         kind = dtypes.float32 if is_float else dtypes.int64
-        input = Tensor._wrap(kind.type(input), condition.device)
+        input = Tensor.from_array(kind.type(input), condition.device)
     return apply(WhereOp.of(), condition, *operands(input, other))
 
 
@@ -284,12 +284,12 @@ def _spec(x: Tensor) -> Spec:
 @public("gpudl", "Tensor")
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Indices of the elements that are not zero: an (n, axes) matrix, or a list for each axis."""
-    found = [Tensor._wrap(i, input.device) for i in input.device.xp.nonzero(input.data)]
+    found = [Tensor.from_array(i, input.device) for i in input.device.xp.nonzero(input.array)]
     if as_tuple:
         return tuple(found)
     xp = input.device.xp
-    columns = [f.data for f in found]
-    return Tensor._wrap(xp.stack(columns, 1), input.device)
+    columns = [f.array for f in found]
+    return Tensor.from_array(xp.stack(columns, 1), input.device)
 
 
 @public("gpudl", "functional")
@@ -304,8 +304,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             f"one_hot: classes {low}…{high} do not fit into {classes} classes from 0 on"
         )
     xp = tensor.device.xp
-    hot = tensor.data[..., None] == xp.arange(classes)
-    return Tensor._wrap(hot.astype(np.int64), tensor.device)
+    hot = tensor.array[..., None] == xp.arange(classes)
+    return Tensor.from_array(hot.astype(np.int64), tensor.device)
 
 
 in_place(masked_fill, "masked_fill_")

@@ -78,7 +78,7 @@ def _as_index(x: Tensor, k: Any) -> Any:
     if isinstance(k, Tensor):
         if k.device is not x.device and k.device.name != "meta":
             k = k.to(x.device)
-        array = k.data
+        array = k.array
     else:
         array = x.device.xp.asarray(k if not isinstance(k, range) else list(k))
     if array.dtype.kind not in "iub":
@@ -125,7 +125,7 @@ def _merge(x: Tensor, arrays: Arrays) -> tuple[Tensor, Tensor, int, tuple[int, .
     if len(axes) > 1:
         x = x.permute(order)
         x = x.reshape((*x.shape[:place], extent, *x.shape[place + len(axes) :]))
-    return x, Tensor._wrap(index, x.device), place, order
+    return x, Tensor.from_array(index, x.device), place, order
 
 
 @public("Tensor", names=("__getitem__",))

@@ -217,5 +217,5 @@ def _of_labels(op: ClassLoss, input: Tensor, target: Tensor, weight: Tensor | No
     """The loss; wrong labels are an error wherever looking at them waits for no other device."""
     x = classes_last(input)
     if target.device.name == "emulator" and target.dtype == np.int64 and x.ndim > 0:
-        op.labels(np, target.data, x.shape[-1])
+        op.labels(np, target.array, x.shape[-1])
     return apply(op, x, target, weight)[0]  # type: ignore[no-any-return]

@@ -229,7 +229,7 @@ class DropoutOp(Op):
 def counter_on(where: Any, count: int, generator: Generator | None) -> Tensor:
     """The counter of a draw of `count` words, on a device."""
     counter = (generator or random.default_generator(where)).take(count)
-    return Tensor._wrap(where.asarray(counter), where)
+    return Tensor.from_array(where.asarray(counter), where)
 
 
 def fill(op: Fill, dtype: Any, device: Any, requires_grad: bool, generator: Any) -> Tensor:
@@ -238,7 +238,7 @@ def fill(op: Fill, dtype: Any, device: Any, requires_grad: bool, generator: Any)
     size = Spec(op.shape, FLOAT32).size
     made: Tensor = apply(op, counter_on(where, size, generator))
     if dtype is not None and made.dtype != np.dtype(dtype) and where.name != "meta":
-        made = Tensor._wrap(made.data.astype(dtype), where)
+        made = Tensor.from_array(made.array.astype(dtype), where)
     made.requires_grad = requires_grad
     return made
 
@@ -325,7 +325,7 @@ def randperm(
     counter = (generator or random.default_generator(device)).take(2 * n)
     order = np.argsort(random.bits(counter, 2 * n).view(np.uint64), kind="stable")
     where = chosen(device)
-    return Tensor._wrap(where.asarray(order.astype(dtype or INT64)), where)
+    return Tensor.from_array(where.asarray(order.astype(dtype or INT64)), where)
 
 
 @public("gpudl", "Tensor")

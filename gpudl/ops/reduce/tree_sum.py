@@ -101,7 +101,7 @@ def tree_sum(
     kernel does it: other devices and dtypes, axes apart from each other, other orders of memory."""
     if not isinstance(input.device, NativeDevice) or input.dtype != np.float32 or not axes:
         return None
-    extents, data = input.shape, input.data
+    extents, data = input.shape, input.array
     if not 0 < data.size <= MOST:
         return None
     ndim = len(extents)

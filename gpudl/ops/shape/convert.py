@@ -95,14 +95,14 @@ def clone(input: Tensor) -> Tensor:
 @public("Tensor")
 def contiguous(self: Tensor) -> Tensor:
     """Itself if its elements lie in order, else a copy."""
-    if isinstance(self.data, MetaArray) or self.data.flags.c_contiguous:
+    if isinstance(self.array, MetaArray) or self.array.flags.c_contiguous:
         return self
     return reshape(clone(reshape(self, -1)), self.shape) if self.numel() else self
 
 
 @public("Tensor")
 def is_contiguous(self: Tensor) -> bool:
-    return isinstance(self.data, MetaArray) or bool(self.data.flags.c_contiguous)
+    return isinstance(self.array, MetaArray) or bool(self.array.flags.c_contiguous)
 
 
 @public("Tensor")
@@ -126,7 +126,7 @@ def to(self: Tensor, *target: Any, dtype: Any = None, device: Any = None) -> Ten
         if where is not result.device:
             edge = result._edge() if is_grad_enabled() else None
             node = None if edge is None else TransferNode(edge, result.device, where)
-            result = Tensor._wrap(move(result.data, where), where, node)
+            result = Tensor.from_array(move(result.array, where), where, node)
     return result
 
 

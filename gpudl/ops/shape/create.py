@@ -20,7 +20,7 @@ def _make(
     where = chosen(device)
     kind = np.dtype(np.float32 if dtype is None else dtype)
     array = MetaArray(shape, kind) if where.name == "meta" else make(where.xp, kind)
-    made = Tensor._wrap(array, where)
+    made = Tensor.from_array(array, where)
     made.requires_grad = requires_grad
     return made
 

@@ -182,7 +182,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1 and not isinstance(shape[0], (int, Sequence)):
         raise TypeError(f"view: expected integers, got {shape[0]!r}; dtypes are changed with .to()")
     result = reshape(self, *shape)
-    if result._view is None and result.numel() and not isinstance(result.data, MetaArray):
+    if result._view is None and result.numel() and not isinstance(result.array, MetaArray):
         raise RuntimeError(
             f"view: memory of shape {list(self.shape)} in this order cannot be seen as "
             f"{list(result.shape)}; use reshape(), which copies"

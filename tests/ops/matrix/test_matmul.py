@@ -60,7 +60,7 @@ def test_mm_and_bmm_refuse_other_shapes():
 def test_linear_without_activation_does_not_keep_its_result():
     x, w = tensor(normal(5, 4)), tensor(normal(3, 4), requires_grad=True)
     y = functional.linear(x, w)
-    y.data += 1  # as an in-place update does, together with the version
+    y.array += 1  # as an in-place update does, together with the version
     y._cell[0] += 1
     y.backward(tensor(np.ones((5, 3), np.float32)))
     np.testing.assert_allclose(w.grad.numpy(), np.ones((3, 5)) @ x.numpy(), rtol=1e-5)
