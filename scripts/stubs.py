@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gpudl.core.op import PUBLIC  # noqa: E402
+from gpudl.core.public import PUBLIC  # noqa: E402
 from gpudl.ops import functions  # noqa: E402
 
 COMMAND = "make stubs"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpudl.bench.workload import Workload
+from gpudl.core.layout import arrange
 from gpudl.core.op import Array, Op, Spec
 from gpudl.devices.find import Device, NativeDevice
-from gpudl.devices.kernel_call import arrange
 
 Arrays = tuple[Any, ...]
 

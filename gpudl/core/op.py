@@ -380,32 +380,3 @@ def require_float(op: Op, **specs: Spec | None) -> None:
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" or dtype.name == "bfloat16"
-
-
-# -------------------------------------------------------------------- public functions
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Public(NamedTuple):
-    function: Callable[..., Any]
-    places: tuple[str, ...]
-    names: tuple[str, ...]
-
-
-PUBLIC: list[Public] = []
-PLACES = ("gpudl", "Tensor", "functional")
-
-
-def public(*places: str, names: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """Offer a function as `gpudl.f`, `Tensor.f` and `gpudl.nn.functional.f` (places "gpudl",
-    "Tensor", "functional"), under its own name or under `names`."""
-    unknown = set(places) - set(PLACES)
-    if unknown:
-        raise ValueError(f"public: unknown places {sorted(unknown)}; they are {PLACES}")
-
-    def mark(function: F) -> F:
-        PUBLIC.append(Public(function, places, names or (function.__name__,)))
-        return function
-
-    return mark

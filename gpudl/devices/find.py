@@ -14,10 +14,6 @@ from gpudl.devices.base import entered
 from gpudl.devices.cpu import Cpu as Cpu
 from gpudl.devices.cuda import Cuda as Cuda
 from gpudl.devices.emulator import Emulator as Emulator
-from gpudl.devices.kernel_call import NHWC as NHWC
-from gpudl.devices.kernel_call import channels_first as channels_first
-from gpudl.devices.kernel_call import channels_last as channels_last
-from gpudl.devices.kernel_call import is_dense as is_dense
 from gpudl.devices.meta import Meta as Meta
 from gpudl.devices.meta import MetaArray as MetaArray
 from gpudl.devices.native import NativeDevice as NativeDevice

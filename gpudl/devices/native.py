@@ -1,4 +1,5 @@
-"""Devices with hand-written kernels: which of an operator's kernels runs, and calling it."""
+"""Devices with hand-written kernels: which of an operator's kernels runs, and calling it with its
+arguments in the memory order that it wants."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.core.choice import Candidate, choices, median_seconds
+from gpudl.core.layout import arrange, channels_first, channels_last, memory_order
 from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Array, Op, Spec, is_floating
 from gpudl.devices.base import Device, quietly
-from gpudl.devices.kernel_call import KernelCall, channels_first, channels_last
 
 Specs = tuple[Spec | None, ...]
 
@@ -212,3 +213,85 @@ def build_of(module: ModuleType) -> str:
 
     content = Path(str(module.__file__)).read_bytes()
     return f"{module.nvcc or module.compiler}, build {hashlib.sha256(content).hexdigest()[:12]}"
+
+
+class KernelCall:
+    """One launcher with its arguments sorted out: which come from the caller, which are made here,
+    which are the operator's fields."""
+
+    def __init__(
+        self,
+        module: ModuleType,
+        op: Op,
+        direction: str,
+        chosen: Candidate,
+        specs: tuple[Spec | None, ...],
+    ) -> None:
+        self.chosen = chosen
+        self.name = f"{op.name}_{direction}_{chosen.algorithm}"
+        self.launch = getattr(module, self.name)
+        self.parameters = module.schema[self.name]
+        self.fixed = {**op.parameters(), "tile_shape": chosen.tile_shape}
+        self.mutates = op.mutates
+        self.workspace = op.workspace(direction, chosen.algorithm, *specs)
+        # A gradient that the launcher works on (not Maybe) is made even where nobody needs it.
+        self.scratch = {
+            p["name"]: Spec(spec.shape, spec.dtype, p["layout"])
+            for name, spec in zip(op.inputs, specs, strict=True)
+            for p in self.parameters
+            if p["name"] == f"d{name}" and spec is not None and not p["optional"]
+        }
+
+    def __call__(
+        self, device: NativeDevice, values: dict[str, Any], results: dict[str, Spec]
+    ) -> dict[str, Array]:
+        """values: arrays by name. results: what the kernel must write, by name; returned."""
+        made: dict[str, Array] = {}
+        arguments = []
+        like: Array | None = None  # the array whose memory order all arguments of layout "any" take
+        for p in self.parameters:
+            name = p["name"]
+            if name in results:
+                array = made[name] = self._result(device, results[name], p, like)
+            elif name == "workspace":
+                array = device.allocate(Spec((self.workspace,), np.dtype(np.float32)))
+            elif name in self.scratch:
+                array = device.allocate(self.scratch[name])
+            elif p["kind"] == "array":
+                array = self._input(device, values.get(name), p, like)
+            else:
+                array = self.fixed[name]
+            if p["layout"] == "any" and like is None:
+                like = array
+            arguments.append(array)
+        device.prepare()
+        self.launch(*arguments)
+        missing = results.keys() - made.keys()
+        if missing:
+            raise TypeError(f"{self.name}: the kernel writes no {', '.join(sorted(missing))}")
+        return made
+
+    def _result(self, device: NativeDevice, spec: Spec, p: Any, like: Array | None) -> Array:
+        if p["layout"] == "any" and like is not None and like.shape == spec.shape:
+            order = memory_order(like)
+            if order != tuple(range(len(order))):
+                base = device.allocate(Spec(tuple(spec.shape[a] for a in order), spec.dtype))
+                return base.transpose(np.argsort(order))
+        return device.allocate(Spec(spec.shape, spec.dtype, p["layout"]))
+
+    def _input(self, device: NativeDevice, array: Array | None, p: Any, like: Array | None) -> Any:
+        if array is None:
+            if not p["optional"]:
+                raise TypeError(f"{self.name}: {p['name']} is absent, but the kernel needs it")
+            return None
+        if isinstance(array, np.generic):  # NumPy makes them of arrays without axes
+            array = np.asarray(array)
+        arranged = arrange(device.xp, array, p["layout"], like)
+        if arranged is not array:
+            if p["writable"]:
+                raise ValueError(
+                    f"{self.name}: {p['name']} is changed in place, so it must lie in "
+                    f"{p['layout']} order already; pass a contiguous tensor"
+                )
+            device.copies += 1
+        return arranged

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import PUBLIC
+from gpudl.core.public import PUBLIC
 
 _HOME = __path__[0]
 _LATER = ("cases", "predict")  # examples for tests, predictions for GPUs: imported where needed

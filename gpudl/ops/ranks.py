@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gpudl.core.op import public
+from gpudl.core.public import public
 
 P = ParamSpec("P")
 R = TypeVar("R")

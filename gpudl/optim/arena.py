@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.layout import channels_first, channels_last, is_dense
 from gpudl.core.op import Array, Spec
 from gpudl.devices.find import Device, NativeDevice
-from gpudl.devices.kernel_call import channels_first, channels_last, is_dense
 
 ALIGN = (
     32  # elements: parameters start at multiples of 128 bytes, for vector accesses and tensor cores

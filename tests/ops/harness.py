@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 import gpudl  # noqa: F401 (registers all operators)
+from gpudl.core.layout import channels_first, channels_last
 from gpudl.core.op import OPS, Case, Op, Spec, is_floating
-from gpudl.devices.find import (
-    Device,
-    NativeDevice,
-    channels_first,
-    channels_last,
-    cpu,
-    device,
-    why_missing,
-)
+from gpudl.devices.find import Device, NativeDevice, cpu, device, why_missing
 
 EMULATOR_MISSING = why_missing("emulator")
 CUDA_MISSING = why_missing("cuda")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import public
+from gpudl.core.public import public
 from gpudl.ops.activation import smooth as ops
 from gpudl.ops.activation.base import run
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Array, Case, Spec, public, require
+from gpudl.core.op import Array, Case, Spec, require
+from gpudl.core.public import public
 from gpudl.ops.activation.base import NO_NAN, Activation, normal, run
 from gpudl.ops.elementwise.quick_numpy import in_pieces
 

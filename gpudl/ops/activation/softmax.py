@@ -9,7 +9,8 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.ops.elementwise.quick_numpy import row_blocks, row_max, row_sum
 
 LOG2 = 0.69314718055994529

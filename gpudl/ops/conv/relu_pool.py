@@ -9,7 +9,8 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Array, Case, Cost, Spec, public, require
+from gpudl.core.op import Array, Case, Cost, Spec, require
+from gpudl.core.public import public
 from gpudl.ops.conv import base, im2col
 from gpudl.ops.conv.arguments import Number, Padding, each, windows
 from gpudl.ops.conv.base import Size, Windowed

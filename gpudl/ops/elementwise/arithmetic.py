@@ -17,7 +17,8 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
-from gpudl.core.op import Case, Spec, is_floating, public
+from gpudl.core.op import Case, Spec, is_floating
+from gpudl.core.public import public
 from gpudl.ops.elementwise.base import Binary, Number, Unary, fixed, in_place, operands
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor, tensor
-from gpudl.core.op import public
+from gpudl.core.public import public
 from gpudl.ops.index.scatter import scatter_add
 from gpudl.ops.index.slices import index_select, where
 from gpudl.ops.matrix.matmul import matmul

@@ -8,7 +8,8 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Array, public
+from gpudl.core.op import Array
+from gpudl.core.public import public
 from gpudl.ops.elementwise.base import number
 from gpudl.ops.index.slices import Cut, IndexPutOp, SliceOp, TakeOp, check_range
 

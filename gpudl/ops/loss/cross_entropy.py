@@ -9,7 +9,8 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Array, Case, Cost, Spec, is_floating, public, require
+from gpudl.core.op import Array, Case, Cost, Spec, is_floating, require
+from gpudl.core.public import public
 from gpudl.ops.loss.classes_base import IGNORED, ClassLoss, logits, reduction_fields, rows
 from gpudl.ops.loss.probabilities import CrossEntropyProbabilitiesOp
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import public
+from gpudl.core.public import public
 from gpudl.ops.activation.pieces import relu
 from gpudl.ops.loss import pairs as ops
 from gpudl.ops.loss.binary import BinaryCrossEntropyOp, BinaryCrossEntropyWithLogitsOp

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import public
+from gpudl.core.public import public
 
 
 @public("gpudl")

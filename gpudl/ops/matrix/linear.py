@@ -11,7 +11,8 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tape import is_grad_enabled
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.dtypes import dtype_of
-from gpudl.core.op import Array, Case, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.devices.find import NativeDevice
 from gpudl.ops.matrix.cost import column_workspace, gemm_workspace
 from gpudl.ops.matrix.matmul import Product, draw, draw_bfloat16, draw_float16, wide

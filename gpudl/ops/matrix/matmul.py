@@ -10,7 +10,8 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.machine import Machine
-from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.devices.find import NativeDevice
 from gpudl.ops.matrix.cost import gemm_seconds
 from gpudl.ops.matrix.cost import gemm_workspace as gemm_workspace  # of other products too

@@ -10,9 +10,10 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tape import is_grad_enabled
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.layout import channels_last
+from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.devices.find import NativeDevice
-from gpudl.devices.kernel_call import channels_last
 from gpudl.ops.norm import batch_cases
 from gpudl.ops.norm import batch_numpy as chunked
 from gpudl.ops.shape.create import ones, zeros

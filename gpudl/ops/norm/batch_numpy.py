@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpudl.devices.kernel_call import channels_first, channels_last, is_dense
+from gpudl.core.layout import channels_first, channels_last, is_dense
 from gpudl.ops.elementwise.quick_numpy import quick
 
 if TYPE_CHECKING:

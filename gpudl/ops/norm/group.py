@@ -10,7 +10,8 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.ops.norm.batch import along, batch_norm, values_per_channel
 
 BLOCKS = 512  # of threads that share a pass, at most, unless there are more samples

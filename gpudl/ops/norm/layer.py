@@ -10,7 +10,8 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
+from gpudl.core.public import public
 
 PARTS = 512  # blocks of threads that share the gradients of weight and bias, at most
 ROWS_PER_PART = 32

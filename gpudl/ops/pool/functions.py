@@ -12,7 +12,8 @@ from typing import Any
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Op, public
+from gpudl.core.op import Op
+from gpudl.core.public import public
 from gpudl.ops.pool.average import AvgPoolOp, LpPoolOp
 from gpudl.ops.pool.base import Size, batched, each_axis, sliding_fields, unbatched
 from gpudl.ops.pool.max import MaxPoolIndicesOp, MaxPoolOp

@@ -10,7 +10,8 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Array, Case, Cost, Op, Spec, public, require, require_float
+from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.ops.elementwise.base import fixed, normal
 from gpudl.ops.pool.adaptive import (
     adaptive_avg_pool1d,

@@ -11,7 +11,8 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import random
-from gpudl.core.op import Case, Spec, public, require, require_float
+from gpudl.core.op import Case, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.core.random import Generator
 from gpudl.ops.matrix.cost import gemm_workspace
 from gpudl.ops.matrix.matmul import Product, draw

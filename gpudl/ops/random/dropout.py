@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import public
+from gpudl.core.public import public
 from gpudl.core.random import Generator
 from gpudl.ops.random.fills import dropout
 from gpudl.ops.ranks import each_rank

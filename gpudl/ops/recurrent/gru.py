@@ -9,7 +9,8 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Array, Case, Spec, public, require
+from gpudl.core.op import Array, Case, Spec, require
+from gpudl.core.public import public
 from gpudl.ops.recurrent.base import RecurrentSequence, sigmoid
 
 

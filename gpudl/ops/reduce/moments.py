@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Case, public
+from gpudl.core.op import Case
+from gpudl.core.public import public
 from gpudl.ops.elementwise.base import fixed
 from gpudl.ops.reduce.sums import Dim, Reduction, kept_shape, reduce
 

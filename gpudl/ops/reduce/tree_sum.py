@@ -10,9 +10,9 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.layout import channels_last, is_dense
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.devices.find import NativeDevice
-from gpudl.devices.kernel_call import channels_last, is_dense
 
 PARTIAL = 2048  # sums of parts, at most
 MOST = 2**31 - 2**16  # elements: the kernels' indices go a little beyond the last

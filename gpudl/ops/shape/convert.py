@@ -11,7 +11,8 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tape import Node, is_grad_enabled
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
-from gpudl.core.op import Case, Op, Spec, is_floating, public
+from gpudl.core.op import Case, Op, Spec, is_floating
+from gpudl.core.public import public
 from gpudl.devices.find import Device, MetaArray
 from gpudl.devices.find import device as device_of
 from gpudl.ops.elementwise.base import normal

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import public
+from gpudl.core.public import public
 from gpudl.devices.find import MetaArray, chosen
 from gpudl.ops.random.fills import NormalFillOp, UniformFillOp, fill, randint, shape_of
 

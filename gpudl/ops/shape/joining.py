@@ -10,7 +10,8 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
-from gpudl.core.op import Case, Op, Spec, public, require
+from gpudl.core.op import Case, Op, Spec, require
+from gpudl.core.public import public
 from gpudl.ops.elementwise.base import fixed, normal
 from gpudl.ops.shape.views import axis_of
 

@@ -11,7 +11,8 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
-from gpudl.core.op import Case, Cost, Op, Spec, public, require
+from gpudl.core.op import Case, Cost, Op, Spec, require
+from gpudl.core.public import public
 from gpudl.ops.elementwise.base import Number, fixed, normal
 
 MODES = ("constant", "reflect", "replicate", "circular")

@@ -8,7 +8,8 @@ from typing import Any
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Case, Op, Spec, public, require
+from gpudl.core.op import Case, Op, Spec, require
+from gpudl.core.public import public
 from gpudl.devices.find import MetaArray
 from gpudl.ops.elementwise.base import normal, unbroadcast
 

@@ -1,0 +1,32 @@
+"""Which functions are offered to users, and where: as gpudl.f, Tensor.f, gpudl.nn.functional.f."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Public(NamedTuple):
+    function: Callable[..., Any]
+    places: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+PUBLIC: list[Public] = []
+PLACES = ("gpudl", "Tensor", "functional")
+
+
+def public(*places: str, names: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Offer a function as `gpudl.f`, `Tensor.f` and `gpudl.nn.functional.f` (places "gpudl",
+    "Tensor", "functional"), under its own name or under `names`."""
+    unknown = set(places) - set(PLACES)
+    if unknown:
+        raise ValueError(f"public: unknown places {sorted(unknown)}; they are {PLACES}")
+
+    def mark(function: F) -> F:
+        PUBLIC.append(Public(function, places, names or (function.__name__,)))
+        return function
+
+    return mark
