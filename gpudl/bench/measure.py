@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gpudl.bench import accuracy, theirs
 from gpudl.bench.ceilings import kind
 from gpudl.bench.ours import Ours, algorithms, gradient, ran
+from gpudl.bench.stand import Stand
 from gpudl.bench.timing import HostClock, Loop, Timing, in_turns, ratio, rounded, sustained
 from gpudl.bench.workload import Call, Procedure, Row, Workload
-
-if TYPE_CHECKING:
-    from gpudl.bench.runner import Bench
 
 COLD = 100_000_000  # bytes that inputs rotate through on a GPU, so that none are found in its cache
 MOST_SETS = 512
@@ -49,27 +47,27 @@ class Job(NamedTuple):
         return self.variant.direction == "forward"
 
 
-def workload(bench: Bench, variant: Variant) -> Iterator[Row]:
+def workload(stand: Stand, variant: Variant) -> Iterator[Row]:
     """One row for the chosen algorithm, or for each."""
     work, direction = variant.work, variant.direction.split()[0]
     specs = work.specs(variant.dtype)
-    names = algorithms(bench.where, work.op, direction, specs)
-    arrays = bench.arrays(work, variant.dtype)
+    names = algorithms(stand.where, work.op, direction, specs)
+    arrays = stand.arrays(work, variant.dtype)
     dy = None
     if direction == "backward":
         dy = gradient(work.op.infer(*specs)[0])
         expected = accuracy.expect_backward(work, arrays, dy, variant.direction)
     else:
         expected = accuracy.expect_forward(work, arrays)
-    for algorithm in names if bench.settings.algorithms == "all" else names[:1]:
+    for algorithm in names if stand.settings.algorithms == "all" else names[:1]:
         asked = None if algorithm == names[0] else algorithm
         row = describe(variant, algorithm)
-        row.update(_measured(bench, Job(variant, algorithm, asked, arrays, dy, expected)))
+        row.update(_measured(stand, Job(variant, algorithm, asked, arrays, dy, expected)))
         row["chosen"] = asked is None
         if asked is None:
-            row["algorithm"] = ran(bench.where, work.op, direction, specs) or algorithm
+            row["algorithm"] = ran(stand.where, work.op, direction, specs) or algorithm
         yield row
-        bench.clock.free()
+        stand.clock.free()
 
 
 def describe(variant: Variant, algorithm: str) -> Row:
@@ -89,16 +87,16 @@ def describe(variant: Variant, algorithm: str) -> Row:
     }
 
 
-def _measured(bench: Bench, job: Job) -> Row:
-    clock, variant = bench.clock, job.variant
+def _measured(stand: Stand, job: Job) -> Row:
+    clock, variant = stand.clock, job.variant
     cost = variant.work.cost(variant.direction, variant.dtype)
-    contenders, errors, failed = _contenders(bench, job, _sets(bench, cost.bytes))
+    contenders, errors, failed = _contenders(stand, job, _sets(stand, cost.bytes))
     loops = {
         name: clock.shortened(clock.loop(calls), calls, peer=name != "gpudl")
         for name, calls in contenders.items()
     }
     times = in_turns(
-        loops, clock, bench.settings.turns, QUICK_SECONDS if bench.settings.quick else SECONDS
+        loops, clock, stand.settings.turns, QUICK_SECONDS if stand.settings.quick else SECONDS
     )
     row = results(times)
     row["error"] = {n: None if e is None else rounded(e) for n, e in errors.items()}
@@ -107,21 +105,21 @@ def _measured(bench: Bench, job: Job) -> Row:
     row["rotated_mb"] = rounded(row["sets"] * cost.bytes / 1e6)
     if failed:
         row["peer_failed"] = failed
-    if bench.settings.sustained:
+    if stand.settings.sustained:
         row["sustained"] = {
-            name: rounded(sustained(loop, clock, times[name].median, bench.settings.sustained))
+            name: rounded(sustained(loop, clock, times[name].median, stand.settings.sustained))
             for name, loop in loops.items()
         }
     ours = times["gpudl"].median
     rate(row, cost.flops, cost.bytes, ours)
-    fraction = bench.ceilings.fraction(cost, kind(variant.dtype, variant.precision), ours)
+    fraction = stand.ceilings.fraction(cost, kind(variant.dtype, variant.precision), ours)
     if fraction is not None:
         row["roofline"] = rounded(fraction)
     return row
 
 
-def _sets(bench: Bench, moved: int) -> int:
-    if bench.kind != "cuda":
+def _sets(stand: Stand, moved: int) -> int:
+    if stand.kind != "cuda":
         return 1
     return max(1, min(MOST_SETS, math.ceil(COLD / max(moved, 1))))
 
@@ -130,13 +128,13 @@ Contenders = dict[str, list[Call]]
 Errors = dict[str, float | None]
 
 
-def _contenders(bench: Bench, job: Job, sets: int) -> tuple[Contenders, Errors, str]:
+def _contenders(stand: Stand, job: Job, sets: int) -> tuple[Contenders, Errors, str]:
     """Calls by contender, one for each set of inputs, the error of the first call of each, and why
     a peer failed: that must not lose our row."""
     variant, work = job.variant, job.variant.work
-    forward = algorithms(bench.where, work.op, "forward", work.specs(variant.dtype))[0]
+    forward = algorithms(stand.where, work.op, "forward", work.specs(variant.dtype))[0]
     first = job.algorithm if job.forward else forward
-    mine = [Ours(work, bench.where, job.arrays, first) for _ in range(sets)]
+    mine = [Ours(work, stand.where, job.arrays, first) for _ in range(sets)]
     if job.forward:
         calls: Contenders = {"gpudl": [m.forward(job.asked) for m in mine]}
     else:
@@ -149,9 +147,9 @@ def _contenders(bench: Bench, job: Job, sets: int) -> tuple[Contenders, Errors, 
         changed = dict(zip(work.op.inputs, mine[0].inputs, strict=True))
         errors = {"gpudl": accuracy.worst(job.expected, changed)}
     failed = ""
-    for name in _peers(bench):
+    for name in _peers(stand):
         try:
-            made = _peer_calls(bench, job, mine, compiled=name != "torch")
+            made = _peer_calls(stand, job, mine, compiled=name != "torch")
             if made:
                 output = made[0]()
                 errors[name] = accuracy.worst(job.expected, _named(variant, name, output))
@@ -161,15 +159,15 @@ def _contenders(bench: Bench, job: Job, sets: int) -> tuple[Contenders, Errors, 
     return calls, errors, failed
 
 
-def _peers(bench: Bench) -> tuple[str, ...]:
-    if bench.torch is None:
+def _peers(stand: Stand) -> tuple[str, ...]:
+    if stand.torch is None:
         return ()
-    return ("torch", "torch compiled") if bench.settings.compile else ("torch",)
+    return ("torch", "torch compiled") if stand.settings.compile else ("torch",)
 
 
-def _peer_calls(bench: Bench, job: Job, mine: list[Ours], compiled: bool) -> list[Call]:
+def _peer_calls(stand: Stand, job: Job, mine: list[Ours], compiled: bool) -> list[Call]:
     """Empty where PyTorch has nothing of the kind."""
-    torch, variant, work = bench.torch, job.variant, job.variant.work
+    torch, variant, work = stand.torch, job.variant, job.variant.work
     run = theirs.function(torch, work, compiled)
     given = [theirs.tensors(torch, work, m.inputs) for m in mine]
     if run is None:
@@ -200,24 +198,24 @@ def _named(variant: Variant, side: str, results: Any) -> dict[str, Any]:
     return dict(zip(wanted, results, strict=True))
 
 
-def procedure(bench: Bench, suite: str, item: Procedure) -> Row:
+def procedure(stand: Stand, suite: str, item: Procedure) -> Row:
     """Wall time of a call, launches included."""
-    calls = item.sides(bench.where.name, bench.torch)
-    clock = HostClock(bench.clock.wait)
+    calls = item.sides(stand.where.name, stand.torch)
+    clock = HostClock(stand.clock.wait)
     loops = {name: Loop(call) for name, call in calls.items()}
-    seconds = 2 * QUICK_SECONDS if bench.settings.quick else SECONDS
-    times = in_turns(loops, clock, bench.settings.turns, seconds)
+    seconds = 2 * QUICK_SECONDS if stand.settings.quick else SECONDS
+    times = in_turns(loops, clock, stand.settings.turns, seconds)
     row: Row = {"suite": suite, "name": item.name, "direction": "step", "dtype": "float32"}
-    row["precision"] = bench.settings.precisions[0]
+    row["precision"] = stand.settings.precisions[0]
     row.update(results(times))
     row["timing"] = dict.fromkeys(calls, "wall")
-    if bench.settings.sustained:
+    if stand.settings.sustained:
         row["sustained"] = {
-            n: rounded(sustained(loop, clock, times[n].median, bench.settings.sustained))
+            n: rounded(sustained(loop, clock, times[n].median, stand.settings.sustained))
             for n, loop in loops.items()
         }
     if item.errors is not None:
-        found = item.errors(bench.where.name, bench.torch)
+        found = item.errors(stand.where.name, stand.torch)
         row["error"] = {name: rounded(e) for name, e in found.items()}
     median = times["gpudl"].median
     if item.items:

@@ -21,7 +21,8 @@ from gpudl.data.dataset import (
 from gpudl.data.errors import DataError
 from gpudl.data.labelled_text import LabelledTexts, forgeries, load_texts
 from gpudl.data.loader import Loader
-from gpudl.data.registry import Info, Request, Split, info, load, names, register
+from gpudl.data.registry import Info, Request, info, load, names, register
+from gpudl.data.split import Split
 from gpudl.data.text import Streams, TextDataset
 
 __all__ = [

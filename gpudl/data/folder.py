@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gpudl.data.dataset import Dataset, Indices, Subset, channel_statistics
 from gpudl.data.errors import DataError, damaged
 from gpudl.data.files import regular_size
-from gpudl.data.registry import Split, hold_out
+from gpudl.data.split import Split, hold_out
 from gpudl.data.transforms import Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")

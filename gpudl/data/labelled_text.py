@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gpudl.data.dataset import ArrayDataset, Indices
 from gpudl.data.errors import DataError
-from gpudl.data.registry import Split, hold_out
+from gpudl.data.split import Split, hold_out
 from gpudl.data.text import Codes, TextDataset, decode, encode, read_text
 
 SHORTEST, LONGEST = 10, 80  # characters of a forgery

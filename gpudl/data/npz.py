@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gpudl.data.dataset import ImageDataset, channel_statistics
 from gpudl.data.errors import DataError, damaged
 from gpudl.data.files import DEFLATE_RATIO, check_labels, regular_size
-from gpudl.data.registry import Split, hold_out
+from gpudl.data.split import Split, hold_out
 
 LIMIT = 1 << 32  # bytes of one array
 # The names of the arrays: (train images, train labels, test images, test labels).

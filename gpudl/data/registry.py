@@ -13,25 +13,17 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from gpudl.data.dataset import Dataset, ImageDataset, Indices, stratified_split
+from gpudl.data.dataset import Dataset, ImageDataset
 from gpudl.data.errors import DataError, NoImagesError
 from gpudl.data.resized import Resized
 from gpudl.data.shuffle import check_seed
+from gpudl.data.split import Split
 from gpudl.data.transforms import Size, resize
 
-HELD_OUT = 0.2  # of each class, where there is no published test part
 AT_ONCE = 1 << 28  # numbers that are resized when they are read; of more, each batch on its way
-
-
-class Split(NamedTuple):
-    """The two parts of a data set: one to learn from, one to judge by."""
-
-    train: Dataset
-    test: Dataset
 
 
 @dataclass(frozen=True)
@@ -156,17 +148,6 @@ def load(
             f"or one of {', '.join(names())}"
         )
     raise _unknown(str(name))
-
-
-def hold_out(origin: str, labels: Indices, seed: int) -> tuple[Indices, Indices]:
-    """Indices (train, test) of a data set without a test part of its own: a fifth of each class.
-
-    origin: what the DataError names where no class has two samples.
-    """
-    try:
-        return stratified_split(labels, HELD_OUT, seed)
-    except ValueError as error:
-        raise DataError(f"{origin}: {error}; add more or a test part of its own") from None
 
 
 def _resized(split: Split, size: Size | None) -> Split:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gpudl.data.dataset import Array, Dataset, Indices
 from gpudl.data.errors import DataError, damaged
-from gpudl.data.registry import Split
+from gpudl.data.split import Split
 
 WINDOW = 64  # characters
 TRAIN_SHARE = 0.9  # the beginning of a text

@@ -5,14 +5,7 @@
 >>> trainer.fit(epochs=20)
 """
 
-from gpudl.train.callbacks import (
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    History,
-    Schedule,
-    StopRequest,
-)
+from gpudl.train.callbacks import Checkpoint, EarlyStopping, History, Schedule, StopRequest
 from gpudl.train.checkpoint import load_state, load_weights, save_state, save_weights
 from gpudl.train.config import Config, Training
 from gpudl.train.errors import DivergedError, StoppedError, TrainingError
@@ -22,7 +15,7 @@ from gpudl.train.objective import Measured, Objective, Scores, Supervised
 from gpudl.train.prepare import configure
 from gpudl.train.progress import Progress
 from gpudl.train.run import Run
-from gpudl.train.trainer import Row, Trainer
+from gpudl.train.trainer import Callback, Row, Trainer
 
 __all__ = [
     "Callback",

@@ -8,39 +8,12 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpudl.core.files import write_text
 from gpudl.train.checkpoint import save_state
 from gpudl.train.errors import StoppedError
-
-if TYPE_CHECKING:
-    from gpudl.train.trainer import Row, Trainer
-
-
-class Callback:
-    """Is told of each part of the training; a subclass overrides what it needs.
-
-    A callback that remembers something gives it to checkpoints by `state_dict`. A callback may set
-    `trainer.stop_reason`, which makes the epoch the last one.
-    """
-
-    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None: ...
-
-    def on_epoch_begin(self, trainer: Trainer) -> None: ...
-
-    def on_step_end(self, trainer: Trainer) -> None: ...
-
-    def on_evaluation_step(self, trainer: Trainer) -> None: ...
-
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> None: ...
-
-    def on_fit_end(self, trainer: Trainer) -> None: ...
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+from gpudl.train.trainer import Callback, Row, Trainer
 
 
 class History(Callback):

@@ -13,7 +13,7 @@ from gpudl.core.choice import tune
 from gpudl.data import Split
 from gpudl.train import blas
 from gpudl.train import build as recipe
-from gpudl.train.callbacks import Callback, Checkpoint, EarlyStopping, History, StopRequest
+from gpudl.train.callbacks import Checkpoint, EarlyStopping, History, StopRequest
 from gpudl.train.checkpoint import load_state, load_weights, save_weights
 from gpudl.train.config import Config
 from gpudl.train.errors import DivergedError, TrainingError
@@ -24,7 +24,7 @@ from gpudl.train.progress import Progress
 from gpudl.train.run import Run
 from gpudl.train.tasks import task_of
 from gpudl.train.tasks.base import Finished
-from gpudl.train.trainer import Trainer
+from gpudl.train.trainer import Callback, Trainer
 
 Folder = str | os.PathLike[str]
 

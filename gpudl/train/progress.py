@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from gpudl.train.callbacks import Callback
+from gpudl.train.trainer import Callback
 
 if TYPE_CHECKING:
     from gpudl.train.trainer import Row, Trainer

@@ -12,7 +12,6 @@ import numpy as np
 
 from gpudl.core import random
 from gpudl.core.choice import choices
-from gpudl.train.callbacks import Callback
 from gpudl.train.errors import DivergedError
 from gpudl.train.metrics import Evaluation
 from gpudl.train.objective import Measured, Objective, Scores, Supervised
@@ -63,6 +62,31 @@ class Row:
             del values["test_accuracy"]
         last = {name: values.pop(name) for name in ("lr", "images_per_second", "seconds")}
         return {**values, **others, **last}
+
+
+class Callback:
+    """Is told of each part of the training; a subclass overrides what it needs.
+
+    A callback that remembers something gives it to checkpoints by `state_dict`. A callback may set
+    `trainer.stop_reason`, which makes the epoch the last one.
+    """
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None: ...
+
+    def on_epoch_begin(self, trainer: Trainer) -> None: ...
+
+    def on_step_end(self, trainer: Trainer) -> None: ...
+
+    def on_evaluation_step(self, trainer: Trainer) -> None: ...
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None: ...
+
+    def on_fit_end(self, trainer: Trainer) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 class Trainer:

@@ -21,8 +21,9 @@ from gpudl.data.errors import damaged
 from gpudl.data.files import check_labels, opened
 from gpudl.data.packed import unpack_images
 from gpudl.data.pickles import read_pickle
-from gpudl.data.registry import Info, Request, Split, register
+from gpudl.data.registry import Info, Request, register
 from gpudl.data.sources import Layout, Remote, Source
+from gpudl.data.split import Split
 
 SHAPE = (3, 32, 32)
 VALUES = 3 * 32 * 32

@@ -6,7 +6,8 @@ import numpy as np
 
 from gpudl.data.dataset import ImageDataset, channel_statistics
 from gpudl.data.errors import DataError
-from gpudl.data.registry import Info, Request, Split, hold_out, register
+from gpudl.data.registry import Info, Request, register
+from gpudl.data.split import Split, hold_out
 from gpudl.data.transforms import resize
 
 GREATEST = 16  # of the 8x8 pixels: each counts the dark ones in a 4x4 block of the scan

@@ -11,8 +11,9 @@ from gpudl.data.dataset import ImageDataset
 from gpudl.data.errors import damaged
 from gpudl.data.files import check_labels
 from gpudl.data.idx import read_idx
-from gpudl.data.registry import Info, Request, Split, register
+from gpudl.data.registry import Info, Request, register
 from gpudl.data.sources import Layout, Remote, Source
+from gpudl.data.split import Split
 
 SIDE = 28
 MOST = 60000  # images in one file

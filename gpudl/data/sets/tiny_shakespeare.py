@@ -5,8 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 
 from gpudl.data.errors import damaged
-from gpudl.data.registry import Info, Request, Split, register
+from gpudl.data.registry import Info, Request, register
 from gpudl.data.sources import Layout, Remote, Source
+from gpudl.data.split import Split
 from gpudl.data.text import WINDOW, parts_of
 
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

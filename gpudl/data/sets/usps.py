@@ -16,8 +16,9 @@ import numpy.typing as npt
 from gpudl.data.dataset import ImageDataset
 from gpudl.data.errors import damaged
 from gpudl.data.files import check_labels, opened
-from gpudl.data.registry import Info, Request, Split, register
+from gpudl.data.registry import Info, Request, register
 from gpudl.data.sources import Layout, Remote, Source
+from gpudl.data.split import Split
 
 SIDE = 16
 COLUMNS = 1 + SIDE * SIDE
