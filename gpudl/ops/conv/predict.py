@@ -31,7 +31,6 @@ from gpudl.ops.matrix.cost import gemm_workspace
 
 if TYPE_CHECKING:
     from gpudl.core.machine import Machine
-    from gpudl.ops.conv.base import Windowed
 
 LARGE, SMALL = (128, 128, 8), (32, 32, 16)  # tiles (BM, BN, BK) of csrc/prim/gemm/gemm_simt.h
 TILES = {
@@ -60,7 +59,7 @@ class Product(NamedTuple):
     launches: int = 1
 
 
-def products(op: Windowed, direction: str, specs: tuple[Any, ...]) -> Iterator[Product]:
+def products(op: Any, direction: str, specs: tuple[Any, ...]) -> Iterator[Product]:
     """What one direction computes, as the kernels' convolution sees it."""
     image, output = op.image_and_output(*specs)
     weight, groups = specs[1].shape, op.groups
@@ -80,7 +79,7 @@ def products(op: Windowed, direction: str, specs: tuple[Any, ...]) -> Iterator[P
 
 
 def seconds(
-    op: Windowed, machine: Machine, direction: str, algorithm: str, specs: tuple[Any, ...]
+    op: Any, machine: Machine, direction: str, algorithm: str, specs: tuple[Any, ...]
 ) -> float:
     item = specs[0].dtype.itemsize
     moved = item * (specs[1].size + sum(s.size for s in op.image_and_output(*specs)))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpudl.core.layout import channels_first, channels_last, is_dense
 from gpudl.ops.elementwise.quick_numpy import quick
-
-if TYPE_CHECKING:
-    from gpudl.ops.norm.batch import BatchNormOp
 
 CHUNK = 1 << 17  # elements worked on at a time: large next to the cost of a call
 SHORT = 256  # rows with fewer positions are worked on together
@@ -21,7 +18,7 @@ FAR = 4.0  # standard deviations of a channel's mean from 0, from which x is cen
 Block = tuple[tuple[slice, ...], slice, Any]
 
 
-def forward(op: BatchNormOp, *inputs: Any) -> tuple[Any, ...]:
+def forward(op: Any, *inputs: Any) -> tuple[Any, ...]:
     """Two passes over x for the statistics, one more for y."""
     x, running_mean, running_var, weight, bias, residual, batches = inputs
     rows = by_channel(x)
@@ -62,7 +59,7 @@ def statistics(rows: Any, channels: int) -> tuple[Any, Any]:
     return mean, var / n
 
 
-def backward(op: BatchNormOp, dy: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+def backward(op: Any, dy: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
     """A pass over x and dy for the sums, and one for dx."""
     x = saved.x
     rows, g = by_channel(x), by_channel(dy, like=x)
@@ -91,7 +88,7 @@ def backward(op: BatchNormOp, dy: Any, saved: Any, needs: Any) -> tuple[Any, ...
 
 
 def scaled(
-    op: BatchNormOp, rows: Any, g: Any, saved: Any, scale: Any, sum_g: Any, sum_gx: Any, out: Any
+    op: Any, rows: Any, g: Any, saved: Any, scale: Any, sum_g: Any, sum_gx: Any, out: Any
 ) -> Any:
     """dx = scale·g, in training less its part along 1 and along x: scale·(sum_g + xhat·sum_gx)/n,
     which is slope·(x - start) with one start for each channel. out may be g."""
