@@ -32,6 +32,8 @@ class Qualify(ast.NodeTransformer):
         self.imports: set[tuple[str, str]] = set()
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id == "Tensor":
+            return ast.Name("T")
         if node.id in BUILTIN and node.id not in self.module:
             return ast.Attribute(ast.Name("builtins"), node.id)
         if node.id in BUILTIN:  # a function of that name stands beside it
@@ -95,10 +97,11 @@ def method(name: str, function: Callable[..., Any], imports: set[tuple[str, str]
 
 def methods() -> str:
     bound = {n: e.function for e in PUBLIC if "Tensor" in e.places for n in e.names}
-    imports = {("typing", "Any")}
+    imports = {("typing", "Any"), ("typing", "Generic"), ("typing", "TypeVar")}
     body = "".join(method(name, bound[name], imports) for name in sorted(bound))
     lines = "".join(f"from {m} import {n}\n" for m, n in sorted(imports))
-    return f"{HEADER}import builtins\n{lines}\nclass Methods:\n{body}"
+    head = f'import builtins\n{lines}\nT = TypeVar("T")  # Tensor\n'
+    return f"{HEADER}{head}\nclass Methods(Generic[T]):\n{body}"
 
 
 def module_stub(place: str, source: Path) -> str:

@@ -36,7 +36,7 @@ def apply(op: Op, *tensors: Tensor | None) -> Any:
             raise _devices_differ(op, tensors)
         if recording:
             if tensor._view is not None:
-                views.refresh(tensor)
+                tensor._view.refresh(tensor)
             if tensor._node is not None or tensor._requires_grad:
                 taped = True
     if where is None:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from gpudl.autograd.tape import grad, no_grad
+from gpudl.autograd.gradients import grad
+from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.choice import Candidate, median_seconds
 from gpudl.core.op import Op, Spec

@@ -1,7 +1,8 @@
 """The tape: which operator made which array, and the walk back along it.
 
-Nodes are numbered as they are made, so a node's consumers have larger numbers than itself. Backward
+Nodes are numbered as they are made, so a node's consumers have larger numbers than itself. The walk
 takes nodes by falling number and thus sees every gradient of an output before it needs their sum.
+What a gradient is, an array or something else, only the three functions of a `Walk` know.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ import itertools
 from _thread import _local  # threading.local; the module itself takes a millisecond to import
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from gpudl.core.op import Array, Op
 from gpudl.devices.find import Device, MetaArray
 
-if TYPE_CHECKING:
-    from gpudl.autograd.tensor import Tensor
-
 _numbers = itertools.count()
 F = TypeVar("F", bound=Callable[..., Any])
 Version = list[int]  # one counter, shared by all tensors that share memory
+# Of an array and its device, what takes the array's place.
+Hook = Callable[[Array, Device], Array]
+Hooks = dict[int, Hook]  # in the order of registration
 
 
 class _Mode(_local):
@@ -69,6 +70,32 @@ def enable_grad() -> set_grad_enabled:
     return set_grad_enabled(True)
 
 
+class Taped:
+    """What has a place on the tape: the base of Tensor."""
+
+    array: Array  # NumPy's or CuPy's, of the device
+    device: Device
+    _cell: Version
+    # What most tensors never have; set on the few that do.
+    _node: Node | None = None
+    _index: int = 0  # which output of _node
+    _requires_grad: bool = False  # as a leaf
+    _hooks: Hooks | None = None  # as a leaf
+    _view: Any = None  # a views.View
+    _stamp: int = 0  # of the last recorded change in place that this tensor has seen
+
+    def _edge(self) -> Any:
+        """Where its gradient goes: (node, output), the tensor itself as a leaf, or None."""
+        if self._view is not None:
+            self._view.refresh(self)
+        return self._place()
+
+    def _place(self) -> Any:
+        if self._node is not None:
+            return (self._node, self._index)
+        return self if self._requires_grad else None
+
+
 class Node:
     """One operator that ran: where its inputs came from and how to turn output gradients into input
     gradients. edges: for each input a (Node, output number), a leaf Tensor, or None."""
@@ -81,8 +108,8 @@ class Node:
         self.outputs = outputs
         self.device = device
         self.number = next(_numbers)
-        self.hooks: dict[int, list[Callable[[Any], Any]]] | None = None
-        self.retained: dict[int, Tensor] | None = None
+        self.hooks: dict[int, Hooks] | None = None  # by output
+        self.retained: dict[int, Taped] | None = None
 
     def __lt__(self, other: Node) -> bool:  # for the heap: newest first
         return self.number > other.number
@@ -90,6 +117,12 @@ class Node:
     @property
     def needs(self) -> tuple[bool, ...]:
         return tuple([edge is not None for edge in self.edges])
+
+    def retain(self, index: int, tensor: Taped) -> None:
+        """Keep the gradient of an output for this tensor."""
+        if self.retained is None:
+            self.retained = {}
+        self.retained[index] = tensor
 
     def forget_retained(self, index: int) -> bool:
         """No longer keep the gradient of an output; was it kept?"""
@@ -155,22 +188,44 @@ class OpNode(Node):
             self.versions = [v for v in self.versions if v[0] not in names]
 
 
-def run_backward(
-    roots: Sequence[tuple[Tensor, Array]],
+class Walk(NamedTuple):
+    """What a walk does with gradients. add: their sum. run: of a node and the gradients of its
+    outputs, those of its inputs. call: of a hook, a gradient and its device, what replaces it."""
+
+    add: Callable[[Any, Any], Any]
+    run: Callable[[Node, tuple[Any, ...]], Sequence[Any]]
+    call: Callable[[Hook, Any, Device], Any]
+
+
+@np.errstate(all="ignore")
+def _plus(a: Array, b: Array) -> Array:
+    return a if isinstance(a, MetaArray) else a + b
+
+
+ON_ARRAYS = Walk(
+    add=_plus,
+    run=lambda node, dys: node.run(dys),
+    call=lambda hook, gradient, device: hook(gradient, device),
+)
+
+
+def walk(
+    roots: Iterable[tuple[Any, Any]],
     retain_graph: bool,
-    only: Iterable[Tensor] | None = None,
-) -> dict[int, Array]:
-    """Walk back from `roots` (tensor, its gradient). Leaves accumulate into `.grad`; with `only`,
-    nothing is accumulated and the gradients of those tensors are returned by their id."""
+    only: Iterable[Taped] | None = None,
+    how: Walk = ON_ARRAYS,
+) -> list[tuple[Taped, Any]]:
+    """Walk back from `roots` (edge, gradient) and return tensors with their gradients: those in
+    `only`, else all leaves that were reached and all tensors that retain their gradients."""
     import heapq  # here: not all that import gpudl go backward
 
-    pending: dict[Node, list[Array | None]] = {}
+    pending: dict[Node, list[Any]] = {}
     heap: list[Node] = []
-    leaf_grads: dict[int, tuple[Tensor, Array]] = {}
-    found: dict[int, Array] = {}
-    watched = _watched(only or ())
+    leaves: dict[int, tuple[Taped, Any]] = {}
+    found: list[tuple[Taped, Any]] = []
+    watched = {t._edge(): t for t in only or () if t._node is not None}
 
-    def send(edge: Any, gradient: Array) -> None:
+    def send(edge: Any, gradient: Any) -> None:
         if isinstance(edge, tuple):
             node, index = edge
             slots = pending.get(node)
@@ -178,44 +233,46 @@ def run_backward(
                 slots = pending[node] = [None] * node.outputs
                 heapq.heappush(heap, node)
             old = slots[index]
-            slots[index] = gradient if old is None else plus(old, gradient)
+            slots[index] = gradient if old is None else how.add(old, gradient)
         else:
-            known = leaf_grads.get(id(edge))
-            leaf_grads[id(edge)] = (edge, gradient if known is None else plus(known[1], gradient))
+            known = leaves.get(id(edge))
+            leaves[id(edge)] = (edge, gradient if known is None else how.add(known[1], gradient))
 
-    for tensor, gradient in roots:
-        edge = tensor._edge()
-        if edge is not None:
-            send(edge, gradient)
+    for edge, gradient in roots:
+        send(edge, gradient)
     while heap:
         node = heapq.heappop(heap)
         slots = pending.pop(node)
-        if watched or node.hooks or node.retained:
-            _deliver(node, slots, watched, found, accumulate=only is None)
-        gradients = node.run(tuple(slots))
+        if node.hooks:
+            for index, hooks in node.hooks.items():
+                if slots[index] is not None:
+                    slots[index] = _through(hooks, slots[index], node.device, how)
+        if watched:
+            found += [(watched[node, i], g) for i, g in _given(slots) if (node, i) in watched]
+        elif only is None and node.retained:
+            found += [(node.retained[i], g) for i, g in _given(slots) if i in node.retained]
+        gradients = how.run(node, tuple(slots))
         if not retain_graph:
             node.release()
         for edge, gradient in zip(node.edges, gradients, strict=True):
             if edge is not None and gradient is not None:
                 send(edge, gradient)
         del slots, gradients, gradient  # not one array longer than needed
-    for leaf, gradient in leaf_grads.values():
-        gradient = _through_hooks(leaf._hooks, gradient, leaf.device)
-        if only is None:
-            leaf._accumulate(gradient)
-        else:
-            found[id(leaf)] = gradient
+    for leaf, gradient in leaves.values():
+        if leaf._hooks:
+            gradient = _through(leaf._hooks, gradient, leaf.device, how)
+        found.append((leaf, gradient))
     return found
 
 
-@np.errstate(all="ignore")
-def plus(a: Array, b: Array) -> Array:
-    return a if isinstance(a, MetaArray) else a + b
+def _given(slots: list[Any]) -> list[tuple[int, Any]]:
+    return [(index, gradient) for index, gradient in enumerate(slots) if gradient is not None]
 
 
-def _watched(tensors: Iterable[Tensor]) -> dict[tuple[Node, int], int]:
-    """Non-leaf tensors whose gradients are asked for, by the node and output that made them."""
-    return {t._edge(): id(t) for t in tensors if t._node is not None}
+def _through(hooks: Hooks, gradient: Any, device: Device, how: Walk) -> Any:
+    for hook in tuple(hooks.values()):  # a hook may remove itself
+        gradient = how.call(hook, gradient, device)
+    return gradient
 
 
 def whole(gradient: Array) -> Array:
@@ -223,114 +280,25 @@ def whole(gradient: Array) -> Array:
     return np.asarray(gradient) if isinstance(gradient, np.generic) else gradient
 
 
-def _deliver(
-    node: Node,
-    slots: list[Array | None],
-    watched: dict[tuple[Node, int], int],
-    found: dict[int, Array],
-    accumulate: bool,
-) -> None:
-    """Run the hooks on the gradients of the node's outputs; keep those that were asked for."""
-    for index, gradient in enumerate(slots):
-        if gradient is None:
-            continue
-        if node.hooks is not None and index in node.hooks:
-            gradient = slots[index] = _through_hooks(node.hooks[index], gradient, node.device)
-        if accumulate and node.retained is not None and index in node.retained:
-            node.retained[index]._accumulate(gradient)
-        key = watched.get((node, index))
-        if key is not None:
-            found[key] = gradient
-
-
-def _through_hooks(
-    hooks: list[Callable[[Any], Any]] | None, gradient: Array, device: Device
-) -> Array:
-    if not hooks:
-        return gradient
-    from gpudl.autograd.tensor import Tensor
-
-    for hook in hooks:
-        result = hook(Tensor.from_array(whole(gradient), device=device))
-        if result is not None:
-            check_gradient("register_hook: the hook's result", result, gradient.shape)
-            gradient = result.array
-    return gradient
-
-
-def check_gradient(what: str, gradient: Any, shape: tuple[int, ...]) -> None:
-    from gpudl.autograd.tensor import Tensor
-
-    if not isinstance(gradient, Tensor):
-        raise TypeError(f"{what} must be a Tensor or None, got {type(gradient).__name__}")
-    if tuple(gradient.shape) != tuple(shape):
-        raise ValueError(
-            f"{what} has shape {tuple(gradient.shape)}; the gradient must have {tuple(shape)}"
-        )
-
-
 class HookHandle:
     """Takes a hook away again: `handle.remove()`, as in PyTorch, or `handle()`."""
 
-    def __init__(self, remove: Callable[[], None]) -> None:
-        self._remove: Callable[[], None] | None = remove
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self._hooks, self._key = hooks, next(_numbers)
+        hooks[self._key] = hook
 
     def remove(self) -> None:
-        if self._remove is not None:
-            self._remove()
-            self._remove = None
+        self._hooks.pop(self._key, None)
 
     __call__ = remove
 
 
-def backward(
-    tensors: Tensor | Sequence[Tensor],
-    grad_tensors: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-) -> None:
-    """Accumulate gradients of `tensors` into `.grad` of all leaves that require them."""
-    roots = _roots(tensors, grad_tensors, create_graph)
-    run_backward(roots, bool(retain_graph))
+def roots_of(tensors: Any, gradients: Any, create_graph: bool) -> list[tuple[Any, Array]]:
+    """Where a walk back from `tensors` begins. gradients: theirs, None for a scalar's 1.
 
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    allow_unused: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """Gradients of `outputs` with respect to `inputs`, returned; no `.grad` changes.
-
-    Raises RuntimeError if an input does not require gradients, or is not part of the graph and
-    `allow_unused` is false.
+    Raises RuntimeError for what nothing recorded made, ValueError for a wrong shape.
     """
-    from gpudl.autograd.tensor import Tensor
-
-    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    for number, tensor in enumerate(wanted):
-        if not tensor.requires_grad:
-            raise RuntimeError(f"autograd.grad: input {number} does not require gradients")
-    found = run_backward(_roots(outputs, grad_outputs, create_graph), bool(retain_graph), wanted)
-    results: list[Tensor | None] = []
-    for number, tensor in enumerate(wanted):
-        array = found.get(id(tensor))
-        if array is None and not allow_unused:
-            raise RuntimeError(
-                f"autograd.grad: input {number} was not used to make the outputs; "
-                "pass allow_unused=True to get None for it"
-            )
-        found_one = None if array is None else Tensor.from_array(whole(array), device=tensor.device)
-        results.append(found_one)
-    return tuple(results)
-
-
-def _roots(tensors: Any, gradients: Any, create_graph: bool) -> list[tuple[Tensor, Array]]:
-    from gpudl.autograd.tensor import Tensor
-
-    many = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    many = (tensors,) if isinstance(tensors, Taped) else tuple(tensors)
     given = gradients if isinstance(gradients, (list, tuple)) else (gradients,) * len(many)
     if len(given) != len(many):
         raise ValueError(f"backward: {len(many)} tensors but {len(given)} gradients")
@@ -348,27 +316,27 @@ def _roots(tensors: Any, gradients: Any, create_graph: bool) -> list[tuple[Tenso
                 "backward: create_graph=True asks for gradients of gradients, which "
                 f"{name} does not have; gpudl differentiates once"
             )
-        roots.append((tensor, _root_gradient(tensor, gradient)))
+        roots.append((edge, _root_gradient(tensor, gradient)))
     return roots
 
 
-def _root_gradient(tensor: Tensor, gradient: Any) -> Array:
+def _root_gradient(tensor: Taped, gradient: Any) -> Array:
+    shape = tuple(tensor.array.shape)
     if gradient is None:
-        if tensor.numel() != 1:
+        if tensor.array.size != 1:
             raise RuntimeError(
-                f"backward: the tensor has shape {tuple(tensor.shape)}; only a scalar has an "
+                f"backward: the tensor has shape {shape}; only a scalar has an "
                 "implicit gradient, so pass gradient= or reduce it first, as in loss.mean()"
             )
-        return tensor.device.xp.ones(tensor.shape, tensor.dtype)
-    array = gradient.array if hasattr(gradient, "requires_grad") else gradient
+        return tensor.device.xp.ones(shape, tensor.array.dtype)
+    array = gradient.array if isinstance(gradient, Taped) else gradient
     if not hasattr(array, "shape"):
         raise TypeError(
             f"backward: gradient must be a Tensor or an array, got {type(gradient).__name__}; "
             "for a number write gpudl.full(tensor.shape, number)"
         )
-    if tuple(array.shape) != tuple(tensor.shape):
+    if tuple(array.shape) != shape:
         raise ValueError(
-            f"backward: the gradient has shape {tuple(array.shape)}, "
-            f"the tensor {tuple(tensor.shape)}"
+            f"backward: the gradient has shape {tuple(array.shape)}, the tensor {shape}"
         )
     return array

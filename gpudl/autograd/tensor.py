@@ -6,7 +6,7 @@ module offers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,8 +14,7 @@ import numpy as np
 from gpudl.autograd import tape, views
 from gpudl.autograd.arrays import as_array, place_of
 from gpudl.autograd.methods import Methods
-from gpudl.autograd.tape import Version
-from gpudl.autograd.views import View
+from gpudl.autograd.tape import HookHandle, Taped, Version, whole
 from gpudl.core import dtypes
 from gpudl.core.op import Array, is_floating
 from gpudl.devices.find import Device, MetaArray, cpu
@@ -24,26 +23,16 @@ from gpudl.devices.find import device as device_of
 FLOAT32 = np.dtype(np.float32)
 
 
-class Tensor(Methods):
+class Tensor(Taped, Methods["Tensor"]):
     """An n-dimensional array with automatic differentiation.
 
     data: nested numbers, a NumPy or CuPy array, a Tensor or anything with __dlpack__. Python floats
     and their lists become float32, integers int64, as in PyTorch; NumPy arrays keep their dtype.
     """
 
-    array: Array  # NumPy's or CuPy's, of the device
-    device: Device
-    _cell: Version
-    # What most tensors never have; set on the few that do.
-    _node: tape.Node | None = None
-    _index: int = 0  # which output of _node
-    _requires_grad: bool = False  # as a leaf
     _grad: Tensor | None = None
     # (data, where its first gradient goes, weak reference to the arena that has both)
     _grad_slot: tuple[Array, Array, Callable[[], Any]] | None = None
-    _hooks: list[Callable[[Any], Any]] | None = None
-    _view: View | None = None
-    _stamp: int = 0  # of the last recorded change in place that this tensor has seen
 
     __array_priority__ = 1000  # NumPy leaves `array + tensor` to us
 
@@ -187,17 +176,6 @@ class Tensor(Methods):
     def _version(self) -> int:
         return self._cell[0]
 
-    def _edge(self) -> Any:
-        """Where its gradient goes: (node, output), the tensor itself as a leaf, or None."""
-        if self._view is not None:
-            views.refresh(self)
-        return self._place()
-
-    def _place(self) -> Any:
-        if self._node is not None:
-            return (self._node, self._index)
-        return self if self._requires_grad else None
-
     def _accumulate(self, gradient: Array) -> None:
         """Add to `.grad`. A first gradient is copied: it may be another tensor's memory too.
         Parameters of an optimizer have a slot in its flat arena, which then holds the gradient; it
@@ -212,7 +190,7 @@ class Tensor(Methods):
         elif isinstance(gradient, MetaArray):
             self._grad = Tensor.from_array(gradient, device=self.device)
         else:
-            self._grad = Tensor.from_array(tape.whole(gradient.copy()), device=self.device)
+            self._grad = Tensor.from_array(whole(gradient.copy()), device=self.device)
 
     def backward(
         self,
@@ -221,40 +199,37 @@ class Tensor(Methods):
         create_graph: bool = False,
     ) -> None:
         """Gradients of this tensor for all leaves that require them, added to their `.grad`."""
-        tape.backward(self, gradient, retain_graph, create_graph)
+        backward(self, gradient, retain_graph, create_graph)
 
     def detach(self) -> Tensor:
         """The same memory, off the tape."""
         return Tensor.from_array(self.array, device=self.device, version=self._cell)
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> tape.HookHandle:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call `hook(gradient)` when backward has this tensor's gradient; its result replaces it.
 
         Returns a handle whose `remove()` takes the hook away.
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: the tensor does not require gradients")
-        if self._node is not None:
-            if self._node.hooks is None:
-                self._node.hooks = {}
-            hooks = self._node.hooks.setdefault(self._index, [])
+        if self._node is None:
+            hooks = self._hooks = self._hooks if self._hooks is not None else {}
         else:
-            hooks = self._hooks = self._hooks if self._hooks is not None else []
-        hooks.append(hook)
-        return tape.HookHandle(lambda: hooks.remove(hook))
+            self._node.hooks = self._node.hooks if self._node.hooks is not None else {}
+            hooks = self._node.hooks.setdefault(self._index, {})
+        return HookHandle(hooks, TensorHook(hook))
 
     def retain_grad(self) -> None:
         """Keep `.grad` of a computed tensor as well."""
         if not self.requires_grad:
             raise RuntimeError("retain_grad: the tensor does not require gradients")
         if self._node is not None:
-            if self._node.retained is None:
-                self._node.retained = {}
-            self._node.retained[self._index] = self
+            self._node.retain(self._index, self)
 
     def _changed_in_place(self, result: Tensor) -> Tensor:
         """This tensor takes over the value of `result` and its place on the tape."""
-        views.change_in_place(self, result)
+        views.check_change(self, result)
+        views.change(self, result if result.dtype == self.dtype else result.to(self.dtype))
         return self
 
     # ---------------------------------------------------------------- in and out
@@ -358,6 +333,43 @@ class Tensor(Methods):
 
 def _device_of(data: Any) -> Device:
     return data.device if isinstance(data, Tensor) else place_of(data)
+
+
+class TensorHook:
+    """A user's hook, which takes and returns Tensors, as the tape calls it: with arrays."""
+
+    def __init__(self, hook: Callable[[Tensor], Tensor | None]) -> None:
+        self.hook = hook
+
+    def __call__(self, gradient: Array, device: Device) -> Array:
+        result = self.hook(Tensor.from_array(whole(gradient), device))
+        if result is None:
+            return gradient
+        check_gradient("register_hook: the hook's result", result, gradient.shape)
+        return result.array
+
+
+def check_gradient(what: str, gradient: Any, shape: tuple[int, ...]) -> None:
+    """Refuse what is no Tensor, or not of the shape that the gradient has."""
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"{what} must be a Tensor or None, got {type(gradient).__name__}")
+    if tuple(gradient.shape) != tuple(shape):
+        raise ValueError(
+            f"{what} has shape {tuple(gradient.shape)}; the gradient must have {tuple(shape)}"
+        )
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Accumulate gradients of `tensors` into `.grad` of all leaves that require them."""
+    roots = tape.roots_of(tensors, grad_tensors, create_graph)
+    for reached, gradient in tape.walk(roots, bool(retain_graph)):
+        assert isinstance(reached, Tensor)
+        reached._accumulate(gradient)
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -9,27 +9,36 @@ and are recorded again from their source when they are next used.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpudl.autograd import tape
+from gpudl.autograd.tape import Taped
 from gpudl.core import dtypes
 from gpudl.core.op import Array, Case, Op, Spec
 from gpudl.devices.find import MetaArray
-
-if TYPE_CHECKING:
-    from gpudl.autograd.tensor import Tensor
 
 
 class View(NamedTuple):
     """How a view came about. recorded: gradients were being recorded then."""
 
-    source: Tensor
+    source: Taped
     op: Op
     output: int  # which one of op
-    root: Tensor  # the source's source's … that is no view
+    root: Taped  # the source's source's … that is no view
     recorded: bool
+
+    def refresh(self, tensor: Taped) -> None:
+        """Record this view, which `tensor` is, anew from the present value of its source."""
+        if tensor._stamp == self.root._stamp:
+            return
+        edge = self.source._edge()
+        if not tensor._requires_grad:
+            saved = self.op.saved_type(*(None for _ in self.op.saves), (_spec(self.source),))
+            tensor._node = edge and tape.OpNode(self.op, tensor.device, (edge,), saved)
+            tensor._index = self.output
+        tensor._stamp = self.root._stamp
 
 
 class ViewUpdateOp(Op):
@@ -86,40 +95,29 @@ def owner(array: Array) -> Array:
     return array
 
 
-def refresh(tensor: Tensor) -> None:
-    """Record a view anew, from the present value of its source."""
-    view = tensor._view
-    if view is None or tensor._stamp == view.root._stamp:
-        return
-    refresh(view.source)
-    if not tensor._requires_grad:
-        edge = view.source._edge()
-        saved = view.op.saved_type(*(None for _ in view.op.saves), (_spec(view.source),))
-        tensor._node = edge and tape.OpNode(view.op, tensor.device, (edge,), saved)
-        tensor._index = view.output
-    tensor._stamp = view.root._stamp
-
-
-def change_in_place(tensor: Tensor, result: Tensor) -> None:
-    """`tensor` takes over the value of `result` and its place on the tape."""
-    recording = tape._mode.recording
-    if recording:
-        refresh(tensor)
-        check_change(tensor, result)
+def check_change(tensor: Taped, result: Taped) -> None:
+    """Refuse a change in place whose gradient could not be right, or that does not fit."""
+    if tape.is_grad_enabled():
+        tensor._edge()  # a view that is behind is recorded again
+        _check_recorded(tensor, result)
         if result._node is not None:
             result._node.keep_old(tensor.array, tensor._cell)
-    if result.shape != tensor.shape:
+    old, new = tensor.array, result.array
+    if tuple(new.shape) != tuple(old.shape):
         raise ValueError(
-            f"in-place update: the result has shape {list(result.shape)}, which does not fit "
-            f"{list(tensor.shape)}"
+            f"in-place update: the result has shape {list(new.shape)}, which does not fit "
+            f"{list(old.shape)}"
         )
-    if result.dtype != tensor.dtype:
-        if dtypes.kind_of(result.dtype) > dtypes.kind_of(tensor.dtype):
-            raise TypeError(
-                f"in-place update: a {result.dtype.name} result does not fit into "
-                f"{tensor.dtype.name}; use an operation that makes a new tensor"
-            )
-        result = result.to(tensor.dtype)
+    if dtypes.kind_of(new.dtype) > dtypes.kind_of(old.dtype):
+        raise TypeError(
+            f"in-place update: a {new.dtype.name} result does not fit into "
+            f"{old.dtype.name}; use an operation that makes a new tensor"
+        )
+
+
+def change(tensor: Taped, result: Taped) -> None:
+    """`tensor` takes over the value of `result`, which check_change passed and which has its dtype,
+    and its place on the tape."""
     if not isinstance(tensor.array, MetaArray):
         if not is_writable(tensor.array):
             raise RuntimeError(
@@ -128,11 +126,11 @@ def change_in_place(tensor: Tensor, result: Tensor) -> None:
             )
         tensor.array[...] = result.array
     tensor._cell[0] += 1
-    if recording:
-        take_place(tensor, result)
+    if tape.is_grad_enabled():
+        _take_place(tensor, result)
 
 
-def check_change(tensor: Tensor, result: Tensor) -> None:
+def _check_recorded(tensor: Taped, result: Taped) -> None:
     """Refuse changes in place whose gradient could not be right."""
     root = tensor if tensor._view is None else tensor._view.root
     for changed in (tensor, root):
@@ -159,13 +157,13 @@ def check_change(tensor: Tensor, result: Tensor) -> None:
         view = view.source._view
 
 
-def take_place(tensor: Tensor, result: Tensor) -> None:
+def _take_place(tensor: Taped, result: Taped) -> None:
     """Move `tensor`, whose memory holds the value of `result` now, to the place of `result` on the
     tape; its sources, if it is a view, to new places."""
     retained = tensor._node is not None and tensor._node.forget_retained(tensor._index)
     tensor._node, tensor._index = result._node, result._index
     if retained and tensor._node is not None:
-        tensor.retain_grad()
+        tensor._node.retain(tensor._index, tensor)
     part, view = tensor, tensor._view
     if view is None:
         tensor._stamp += 1
@@ -180,14 +178,14 @@ def take_place(tensor: Tensor, result: Tensor) -> None:
             source._index = 0
         part, view = source, source._view
     part._stamp += 1
-    chain: Tensor | None = tensor
+    chain: Taped | None = tensor
     while chain is not None:
         chain._stamp = part._stamp
         chain = chain._view.source if chain._view is not None else None
 
 
-def _spec(tensor: Tensor) -> Spec:
-    return Spec(tuple(tensor.shape), tensor.dtype)
+def _spec(tensor: Taped) -> Spec:
+    return Spec(tuple(tensor.array.shape), tensor.array.dtype)
 
 
 def is_writable(array: Array) -> bool:

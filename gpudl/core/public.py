@@ -1,8 +1,9 @@
-"""Which functions are offered to users, and where: as gpudl.f, Tensor.f, gpudl.nn.functional.f."""
+"""Which functions are offered to users, and where: as gpudl.f, Tensor.f, gpudl.nn.functional.f; and
+what many of them take and return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,3 +31,14 @@ def public(*places: str, names: tuple[str, ...] = ()) -> Callable[[F], F]:
         return function
 
     return mark
+
+
+Number = bool | int | float
+Dim = int | Sequence[int] | None  # axes of a reduction, None for all
+
+
+class Sorted(NamedTuple):
+    """Elements in order, and where they were: Tensors."""
+
+    values: Any
+    indices: Any

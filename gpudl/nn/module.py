@@ -76,11 +76,11 @@ class Module:
 
         Returns a handle whose `remove()` takes the hook away.
         """
-        return _register(self._hooks, hook)
+        return HookHandle(self._hooks, hook)
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(module, inputs)` before forward; what it returns replaces the inputs."""
-        return _register(self._pre_hooks, hook)
+        return HookHandle(self._pre_hooks, hook)
 
     # ---------------------------------------------------------------- attributes
 
@@ -309,12 +309,6 @@ class Module:
             for name, module in self._modules.items()
         ]
         return f"{type(self).__name__}({head}\n" + "\n".join(lines) + "\n)"
-
-
-def _register(table: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> HookHandle:
-    key = max(table, default=0) + 1
-    table[key] = hook
-    return HookHandle(lambda: table.__delitem__(key))
 
 
 def _join(prefix: str, name: str) -> str:

@@ -18,8 +18,8 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Spec, is_floating
-from gpudl.core.public import public
-from gpudl.ops.elementwise.base import Binary, Number, Unary, fixed, in_place, operands
+from gpudl.core.public import Number, public
+from gpudl.ops.elementwise.base import Binary, Unary, fixed, in_place, operands
 
 
 class AddOp(Binary):

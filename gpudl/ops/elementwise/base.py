@@ -12,9 +12,8 @@ import numpy as np
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Array, Case, Op, Spec, is_floating
-from gpudl.core.public import public
+from gpudl.core.public import Number, public
 
-Number = bool | int | float
 Maker = Callable[[Any], tuple[Any, ...]]  # of a numpy.random.Generator, slow to import
 
 

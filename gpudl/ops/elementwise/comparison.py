@@ -11,8 +11,8 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Spec
-from gpudl.core.public import public
-from gpudl.ops.elementwise.base import Binary, Number, Unary, fixed, operands, uniform
+from gpudl.core.public import Number, public
+from gpudl.ops.elementwise.base import Binary, Unary, fixed, operands, uniform
 
 X, Y = [1.0, 2.0, 3.0, np.nan], [2.0, 2.0, 2.0, np.nan]
 

@@ -11,8 +11,8 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating
-from gpudl.core.public import public
-from gpudl.ops.elementwise.base import Number, Unary, fixed, in_place, uniform
+from gpudl.core.public import Number, public
+from gpudl.ops.elementwise.base import Unary, fixed, in_place, uniform
 from gpudl.ops.elementwise.comparison import maximum, minimum
 
 

@@ -10,14 +10,8 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Op, Spec
-from gpudl.core.public import public
-from gpudl.ops.elementwise.base import (
-    Number,
-    fixed,
-    in_place,
-    normal,
-    number,
-)
+from gpudl.core.public import Number, public
+from gpudl.ops.elementwise.base import fixed, in_place, normal, number
 from gpudl.ops.index.slices import check_range, require_integers
 from gpudl.ops.reduce.segments import flat_index, last_of_each, sum_repeated
 from gpudl.ops.shape.views import axis_of

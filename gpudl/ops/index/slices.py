@@ -11,9 +11,8 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Array, Case, Op, Spec
-from gpudl.core.public import public
+from gpudl.core.public import Number, public
 from gpudl.ops.elementwise.base import (
-    Number,
     broadcast_shapes,
     fixed,
     in_place,

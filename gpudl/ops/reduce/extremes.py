@@ -11,10 +11,10 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec
-from gpudl.core.public import public
+from gpudl.core.public import Dim, public
 from gpudl.ops.elementwise.base import fixed, normal
 from gpudl.ops.elementwise.comparison import maximum, minimum
-from gpudl.ops.reduce.sums import Dim, Reduction, dims_of, kept_shape
+from gpudl.ops.reduce.sums import Reduction, dims_of, kept_shape
 from gpudl.ops.shape.views import axis_of
 
 TIES = [[1.0, 3.0, 3.0], [2.0, np.nan, 5.0]]

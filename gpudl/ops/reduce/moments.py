@@ -10,9 +10,9 @@ import numpy as np
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case
-from gpudl.core.public import public
+from gpudl.core.public import Dim, public
 from gpudl.ops.elementwise.base import fixed
-from gpudl.ops.reduce.sums import Dim, Reduction, kept_shape, reduce
+from gpudl.ops.reduce.sums import Reduction, kept_shape, reduce
 
 
 class VarOp(Reduction):

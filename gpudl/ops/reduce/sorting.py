@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,17 +11,10 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating, require
-from gpudl.core.public import public
+from gpudl.core.public import Sorted, public
 from gpudl.ops.elementwise.base import fixed, normal
 from gpudl.ops.reduce.segments import flat_index
 from gpudl.ops.shape.views import axis_of
-
-
-class Sorted(NamedTuple):
-    """Elements in order, and where they were."""
-
-    values: Tensor
-    indices: Tensor
 
 
 class SortOp(Op):
@@ -164,7 +157,8 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 @public("gpudl", "Tensor")
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices of sort()."""
-    return sort(input, dim, descending).indices
+    indices: Tensor = sort(input, dim, descending).indices
+    return indices
 
 
 @public("gpudl", "Tensor")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,15 +12,12 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating, require_float
-from gpudl.core.public import public
+from gpudl.core.public import Dim, public
 from gpudl.ops.elementwise.base import fixed, normal
 from gpudl.ops.reduce.tree_sum import tree_sum
 from gpudl.ops.shape.views import axis_of
 
 Dims = tuple[int, ...] | None
-
-
-Dim = int | Sequence[int] | None
 
 
 def dims_of(dim: Dim) -> Dims:

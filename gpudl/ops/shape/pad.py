@@ -12,8 +12,8 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Cost, Op, Spec, require
-from gpudl.core.public import public
-from gpudl.ops.elementwise.base import Number, fixed, normal
+from gpudl.core.public import Number, public
+from gpudl.ops.elementwise.base import fixed, normal
 
 MODES = ("constant", "reflect", "replicate", "circular")
 MOST_ELEMENTS = (1 << 31) - 1  # kernels number elements in 32 bits

@@ -1,4 +1,4 @@
-"""A user's own differentiable functions, as torch.autograd.Function; see gpudl.autograd."""
+"""Gradients without `.grad`, and functions with a gradient of the user's own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,43 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.autograd.tape import Node, check_gradient, is_grad_enabled, no_grad, whole
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd import tape
+from gpudl.autograd.tape import Node, is_grad_enabled, no_grad, whole
+from gpudl.autograd.tensor import Tensor, check_gradient
 from gpudl.core.op import Array, is_floating
 from gpudl.devices.find import Device
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of `outputs` with respect to `inputs`, returned; no `.grad` changes.
+
+    Raises RuntimeError if an input does not require gradients, or is not part of the graph and
+    `allow_unused` is false.
+    """
+    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for number, tensor in enumerate(wanted):
+        if not tensor.requires_grad:
+            raise RuntimeError(f"autograd.grad: input {number} does not require gradients")
+    roots = tape.roots_of(outputs, grad_outputs, create_graph)
+    found = {id(t): g for t, g in tape.walk(roots, bool(retain_graph), wanted)}
+    results: list[Tensor | None] = []
+    for number, tensor in enumerate(wanted):
+        array = found.get(id(tensor))
+        if array is None and not allow_unused:
+            raise RuntimeError(
+                f"autograd.grad: input {number} was not used to make the outputs; "
+                "pass allow_unused=True to get None for it"
+            )
+        found_one = None if array is None else Tensor.from_array(whole(array), device=tensor.device)
+        results.append(found_one)
+    return tuple(results)
 
 
 class Context:
