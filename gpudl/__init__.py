@@ -31,11 +31,12 @@ from gpudl.core.random import (
     manual_seed,
     set_rng_state,
 )
+from gpudl.core.version import VERSION as _VERSION
 from gpudl.devices.find import device
 
 globals().update(_ops.functions("gpudl"))
 
-__version__: str = "0.1.0"
+__version__: str = _VERSION
 
 # Loaded when first used, so that `import gpudl` stays quick.
 _LAZY: dict[str, str] = {

@@ -134,8 +134,11 @@ from gpudl.ops.random.fills import bernoulli as bernoulli
 from gpudl.ops.random.fills import dropout as dropout
 from gpudl.ops.random.fills import normal as normal
 from gpudl.ops.random.fills import rand as rand
+from gpudl.ops.random.fills import rand_like as rand_like
 from gpudl.ops.random.fills import randint as randint
+from gpudl.ops.random.fills import randint_like as randint_like
 from gpudl.ops.random.fills import randn as randn
+from gpudl.ops.random.fills import randn_like as randn_like
 from gpudl.ops.random.fills import randperm as randperm
 from gpudl.ops.reduce.extremes import amax as amax
 from gpudl.ops.reduce.extremes import amin as amin
@@ -166,9 +169,6 @@ from gpudl.ops.shape.create import full_like as full_like
 from gpudl.ops.shape.create import linspace as linspace
 from gpudl.ops.shape.create import ones as ones
 from gpudl.ops.shape.create import ones_like as ones_like
-from gpudl.ops.shape.create import rand_like as rand_like
-from gpudl.ops.shape.create import randint_like as randint_like
-from gpudl.ops.shape.create import randn_like as randn_like
 from gpudl.ops.shape.create import zeros as zeros
 from gpudl.ops.shape.create import zeros_like as zeros_like
 from gpudl.ops.shape.joining import cat as cat

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
+from gpudl.ops.shape.create import zeros
 
 ACTIVATIONS = {
     "linear": nn.Identity,
@@ -43,7 +43,7 @@ class TiedLinear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight = linear.weight
-        self.bias = nn.Parameter(gpudl.zeros(linear.in_features, device=linear.weight.device))
+        self.bias = nn.Parameter(zeros(linear.in_features, device=linear.weight.device))
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight.t(), self.bias)

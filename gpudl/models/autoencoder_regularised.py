@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import gpudl
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.autoencoder import TRAINING, Autoencoder
 from gpudl.models.registry import register
+from gpudl.ops.random.fills import rand_like, randn_like
 
 NOISES = ("masking", "gaussian", "salt and pepper")
 WIDTH = 500  # units of the named models
@@ -42,8 +42,8 @@ class DenoisingAutoencoder(Autoencoder):
 
     def corrupt(self, x: Tensor) -> Tensor:
         if self.noise == "gaussian":
-            return x + gpudl.randn_like(x) * self.amount
-        draw = gpudl.rand_like(x)
+            return x + randn_like(x) * self.amount
+        draw = rand_like(x)
         if self.noise == "masking":
             return x.where(draw >= self.amount, 0.0)
         damaged = x.where(draw >= self.amount / 2, 0.0)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gpudl
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.autoencoder import HINTON, TRAINING, Autoencoder
 from gpudl.models.registry import register
+from gpudl.ops.shape.create import full, zeros
 
 
 class StackedAutoencoder(Autoencoder):
@@ -30,7 +30,7 @@ class StackedAutoencoder(Autoencoder):
         super().__init__(sizes, activation)
         self.steps_a_layer = steps_a_layer
         self.steps: Tensor
-        self.register_buffer("steps", gpudl.zeros(1))  # so that a resumed training knows its place
+        self.register_buffer("steps", zeros(1))  # so that a resumed training knows its place
 
     @property
     def depth(self) -> int:
@@ -67,7 +67,7 @@ class LayerByLayer:
         self.done += 1
         with no_grad():
             net.steps += 1
-        return {"loss": loss.detach(), "layer": gpudl.full((), number + 1.0, device=loss.device)}
+        return {"loss": loss.detach(), "layer": full((), number + 1.0, device=loss.device)}
 
     def layer_loss(self, number: int, images: Tensor) -> Tensor:
         """Of one layer, which gives the codes of those below back."""

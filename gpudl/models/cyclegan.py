@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.gan import frozen
 from gpudl.models.registry import register
+from gpudl.ops.shape.create import zeros
+from gpudl.ops.shape.joining import stack
 
 
 class ResidualBlock(nn.Module):
@@ -131,7 +132,7 @@ class CycleGAN(nn.Module):
         with frozen(self.judge_a, self.judge_b):
             adversarial = squares(self.judge_a(fake_a), 1.0) + squares(self.judge_b(fake_b), 1.0)
         cycle = F.l1_loss(self.to_a(fake_b), a) + F.l1_loss(self.to_b(fake_a), b)
-        identity = gpudl.zeros((), device=a.device)
+        identity = zeros((), device=a.device)
         if self.identity:
             identity = F.l1_loss(self.to_a(a), a) + F.l1_loss(self.to_b(b), b)
         return Losses(adversarial, cycle * self.cycle, identity * (self.cycle * self.identity))
@@ -205,7 +206,7 @@ class ImagePool:
                 place = int(self.random.integers(self.size))
                 image, self.images[place] = self.images[place], image
             out.append(image)
-        return gpudl.stack(out)
+        return stack(out)
 
 
 def initialize(module: nn.Module) -> None:

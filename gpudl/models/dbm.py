@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
@@ -14,6 +13,9 @@ from gpudl.core.random import Generator
 from gpudl.models.rbm import fit, in_batches, parameter_groups
 from gpudl.models.registry import register
 from gpudl.nn.module import Parameter
+from gpudl.ops.random.fills import normal
+from gpudl.ops.shape.create import arange, zeros
+from gpudl.ops.shape.joining import cat
 
 
 class DBM(nn.Module):
@@ -47,13 +49,13 @@ class DBM(nn.Module):
         self.in_features, self.hidden = in_features, tuple(hidden)
         self.image_shape = tuple(image_shape or (in_features,))
         first, second = hidden
-        self.weight1 = Parameter(gpudl.normal(0.0, 0.01, (first, in_features), device=device))
-        self.weight2 = Parameter(gpudl.normal(0.0, 0.01, (second, first), device=device))
-        self.visible_bias = Parameter(gpudl.zeros(in_features, device=device))
-        self.hidden1_bias = Parameter(gpudl.zeros(first, device=device))
-        self.hidden2_bias = Parameter(gpudl.zeros(second, device=device))
-        self.register_buffer("chain_v", gpudl.zeros(chains, in_features, device=device))
-        self.register_buffer("chain_h2", gpudl.zeros(chains, second, device=device))
+        self.weight1 = Parameter(normal(0.0, 0.01, (first, in_features), device=device))
+        self.weight2 = Parameter(normal(0.0, 0.01, (second, first), device=device))
+        self.visible_bias = Parameter(zeros(in_features, device=device))
+        self.hidden1_bias = Parameter(zeros(first, device=device))
+        self.hidden2_bias = Parameter(zeros(second, device=device))
+        self.register_buffer("chain_v", zeros(chains, in_features, device=device))
+        self.register_buffer("chain_h2", zeros(chains, second, device=device))
 
     # ---------------------------------------------------------------- inference
 
@@ -114,7 +116,7 @@ class DBM(nn.Module):
     def sample(self, count: int, steps: int = 1000) -> Tensor:
         """(count, *image_shape) means of the pixels, so many steps of Gibbs sampling behind the
         persistent chains, of which some serve more than once where count is larger."""
-        row = gpudl.arange(count, device=self.chain_v.device) % len(self.chain_v)
+        row = arange(count, device=self.chain_v.device) % len(self.chain_v)
         mean = self.gibbs(self.chain_v[row], self.chain_h2[row], steps)[0]
         return mean.reshape(count, *self.image_shape)
 
@@ -124,9 +126,9 @@ class DBM(nn.Module):
         ones are v and h2, so that gpudl.models.partition estimates its log Z. A copy."""
         first, second = self.hidden
         rbm = nn.RBM(first, self.in_features + second, device=self.weight1.device)
-        rbm.weight.copy_(gpudl.cat([self.weight1.T, self.weight2], 0))
+        rbm.weight.copy_(cat([self.weight1.T, self.weight2], 0))
         rbm.visible_bias.copy_(self.hidden1_bias)
-        rbm.hidden_bias.copy_(gpudl.cat([self.visible_bias, self.hidden2_bias], 0))
+        rbm.hidden_bias.copy_(cat([self.visible_bias, self.hidden2_bias], 0))
         return rbm
 
     # ---------------------------------------------------------------- training
@@ -235,7 +237,7 @@ def pretrain(
         dbm.visible_bias.copy_(lower.visible_bias)
         dbm.hidden1_bias.copy_((lower.hidden_bias + upper.visible_bias) * 0.5)
         dbm.hidden2_bias.copy_(upper.hidden_bias)
-        rows = gpudl.arange(len(dbm.chain_v), device=device) % len(data)
+        rows = arange(len(dbm.chain_v), device=device) % len(data)
         dbm.chain_v = data[rows]
         dbm.chain_h2 = features[rows].bernoulli(generator)
 

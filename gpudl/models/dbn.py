@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
@@ -15,6 +14,8 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
 from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
 from gpudl.models.registry import register
+from gpudl.ops.random.fills import rand
+from gpudl.ops.shape.create import arange
 
 
 class DBN(nn.Module):
@@ -88,14 +89,14 @@ class DBN(nn.Module):
         if not isinstance(self.top, ClassificationRBM):
             raise TypeError("DBN.generate: the net has no class units (num_classes is 0)")
         n, device = self.top.in_features, labels.device
-        noise = gpudl.rand(len(labels), n, device=device, generator=generator).round()
-        known = gpudl.arange(self.top.visible_features, device=device) >= n
+        noise = rand(len(labels), n, device=device, generator=generator).round()
+        known = arange(self.top.visible_features, device=device) >= n
         v = self.top.gibbs(self.top.join(noise, labels), steps, generator, known)
         return self.down(v[:, :n], generator)
 
     def sample(self, count: int) -> Tensor:
         """(count, *image_shape): generated images of the classes in turn."""
-        labels = gpudl.arange(count, device=self.top.weight.device) % max(self.num_classes, 1)
+        labels = arange(count, device=self.top.weight.device) % max(self.num_classes, 1)
         return self.generate(labels).reshape(count, *self.image_shape)
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> LayersAtOnce:

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import nn, no_grad, zeros
+from gpudl import nn
+from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import functional as f
+from gpudl.ops.shape.create import zeros
 
 UNCHANGED = (nn.LocalResponseNorm, nn.Dropout)  # layers that the way back passes by
 

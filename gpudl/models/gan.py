@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
+from gpudl.ops.random.fills import randn
+from gpudl.ops.shape.create import arange
+from gpudl.ops.shape.joining import cat
 
 
 def initialize(module: nn.Module) -> None:
@@ -63,7 +65,7 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.num_classes:
-            noise = gpudl.cat([noise, one_hot_like(labels, self.num_classes, noise)], 1)
+            noise = cat([noise, one_hot_like(labels, self.num_classes, noise)], 1)
         images: Tensor = self.main(noise.reshape(*noise.shape, 1, 1))
         return images
 
@@ -97,7 +99,7 @@ class Discriminator(nn.Module):
         if self.num_classes:
             chosen = one_hot_like(labels, self.num_classes, images)
             maps = chosen.reshape(*chosen.shape, 1, 1).expand(-1, -1, *images.shape[2:])
-            images = gpudl.cat([images, maps], 1)
+            images = cat([images, maps], 1)
         logits: Tensor = self.main(images)
         return logits.flatten(0)
 
@@ -106,7 +108,7 @@ def one_hot_like(labels: Tensor | None, num_classes: int, other: Tensor) -> Tens
     """(N, num_classes) in the dtype of `other`."""
     if labels is None:
         raise ValueError(f"a conditional net needs labels (N,), of {num_classes} classes")
-    columns = gpudl.arange(num_classes, device=labels.device)
+    columns = arange(num_classes, device=labels.device)
     chosen: Tensor = labels.reshape(-1, 1) == columns  # F.one_hot would read the labels
     return chosen.to(other.dtype)
 
@@ -127,12 +129,12 @@ class GAN(nn.Module):
 
     def noise(self, count: int) -> Tensor:
         """(count, latent) of N(0, 1)."""
-        return gpudl.randn(count, self.generator.latent, device=self.device)
+        return randn(count, self.generator.latent, device=self.device)
 
     def classes(self, count: int) -> Tensor | None:
         """(count,) labels, all classes in turn; None for nets without."""
         number = self.generator.num_classes
-        return gpudl.arange(count, device=self.device) % number if number else None
+        return arange(count, device=self.device) % number if number else None
 
     @property
     def device(self) -> Any:
@@ -186,7 +188,7 @@ class Game:
         loss = generator_loss(judge, fake, known)
         loss.backward()
         optimizers["generator"].step()
-        told = gpudl.cat([on_real.detach() > 0, on_fake.detach() < 0]).to(loss.dtype)
+        told = cat([on_real.detach() > 0, on_fake.detach() < 0]).to(loss.dtype)
         return {"loss": loss.detach(), "discriminator": judged.detach(), "right": told.mean()}
 
 

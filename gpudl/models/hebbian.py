@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-import gpudl
-from gpudl import nn, no_grad
+from gpudl import nn
+from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
+from gpudl.ops.shape.create import zeros
 
 RULES = ("hebb", "oja", "sanger")
 
@@ -87,8 +88,8 @@ class HebbianNet(nn.Module):
         self.image_shape, self.rule = tuple(image_shape), rule
         inputs = math.prod(image_shape)
         self.neurons = LinearNeurons(inputs, units)
-        self.register_buffer("mean", gpudl.zeros(inputs))
-        self.register_buffer("count", gpudl.zeros(1))
+        self.register_buffer("mean", zeros(inputs))
+        self.register_buffer("count", zeros(1))
 
     def centred(self, images: Tensor) -> Tensor:
         return images.flatten(1) - self.mean

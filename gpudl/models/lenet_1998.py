@@ -8,12 +8,13 @@ import math
 
 import numpy as np
 
-import gpudl
 from gpudl import nn
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, tensor
 from gpudl.models.lenet_codes import codes
 from gpudl.models.registry import register
 from gpudl.nn import functional as F
+from gpudl.ops.shape.create import full, zeros_like
+from gpudl.ops.shape.joining import cat
 
 # Which of S2's six maps each of C3's sixteen looks at: three in a row, four in a row, four in two
 # pairs, all (Table I of the paper).
@@ -58,12 +59,12 @@ class TableConv2d(nn.Module):
         for output, seen in enumerate(inputs):
             place[output, list(seen)] = np.arange(number, number + len(seen))
             number += len(seen)
-        self.register_buffer("place", gpudl.tensor(place), persistent=False)
+        self.register_buffer("place", tensor(place), persistent=False)
         self.fan_in = [len(seen) * size * size for seen in inputs for _ in seen]
 
     def forward(self, input: Tensor) -> Tensor:
-        nothing = gpudl.zeros_like(self.weight[:1])
-        kernels = gpudl.cat([self.weight, nothing])
+        nothing = zeros_like(self.weight[:1])
+        kernels = cat([self.weight, nothing])
         return F.conv2d(input, kernels[self.place], self.bias)
 
 
@@ -75,7 +76,7 @@ class RadialBasis(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.register_buffer("codes", gpudl.tensor(codes(num_classes)))
+        self.register_buffer("codes", tensor(codes(num_classes)))
 
     def forward(self, input: Tensor) -> Tensor:
         return -(input.unsqueeze(1) - self.codes).square().sum(2)
@@ -126,8 +127,8 @@ def map_loss(scores: Tensor, labels: Tensor, j: float = 1.0) -> Tensor:
     whose penalty is far above j already are pushed no further. It is the cross-entropy with one
     more class, of score -j, that is never the label.
     """
-    rubbish = gpudl.full((len(scores), 1), -j, device=scores.device)
-    return F.cross_entropy(gpudl.cat([scores, rubbish], dim=1), labels)
+    rubbish = full((len(scores), 1), -j, device=scores.device)
+    return F.cross_entropy(cat([scores, rubbish], dim=1), labels)
 
 
 @register(

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-import gpudl
 from gpudl import nn
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor, tensor
 from gpudl.nn import functional as F
+from gpudl.ops.index.slices import where
+from gpudl.ops.shape.create import arange
 
 Window = np.ndarray[Any, np.dtype[np.float32]]
 ALPHA = 0.5  # where C-cells saturate
@@ -57,7 +59,7 @@ class SLayer(nn.Module):
         self.size, self.padding, self.column = size, padding, column
         self.selectivity, self.rate = selectivity, rate
         window = np.broadcast_to(falling(size, 0.9) / maps, (1, maps, size, size))
-        self.register_buffer("window", gpudl.tensor(window.copy()), persistent=False)
+        self.register_buffer("window", tensor(window.copy()), persistent=False)
         weights = np.zeros((planes, maps, size, size), np.float32)
         self.excitation = nn.Parameter(weights, requires_grad=False)
         self.inhibition = nn.Parameter(np.zeros(planes, np.float32), requires_grad=False)
@@ -105,8 +107,8 @@ def winners(answers: Tensor, column: int) -> tuple[Tensor, Tensor]:
     top, first = F.max_pool2d(answers.amax(0)[None, None], window, stride=1, return_indices=True)
     places = first.flatten()  # of the candidates, one a window
     of_plane = answers.argmax(0).flatten()[places]
-    numbers = gpudl.arange(planes, device=answers.device).unsqueeze(1)
-    strength = gpudl.where(of_plane == numbers, top.flatten(), 0.0)
+    numbers = arange(planes, device=answers.device).unsqueeze(1)
+    strength = where(of_plane == numbers, top.flatten(), 0.0)
     return strength.amax(1), places[strength.argmax(1)]
 
 
@@ -122,7 +124,7 @@ class CLayer(nn.Module):
         super().__init__()
         self.extent, self.size = extent, size
         window = 4 * falling(size, 0.7)[None, None]  # δ̄ of the paper, 4
-        self.register_buffer("window", gpudl.tensor(window), persistent=False)
+        self.register_buffer("window", tensor(window), persistent=False)
 
     def forward(self, input: Tensor) -> Tensor:
         n, planes, height, width = input.shape
@@ -179,7 +181,7 @@ class Neocognitron(nn.Module):
 
         Returns how many planes of each layer have learned something.
         """
-        with gpudl.no_grad():
+        with no_grad():
             inputs = patterns
             for layer in self.children():
                 if isinstance(layer, SLayer):

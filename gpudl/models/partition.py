@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, tensor
 from gpudl.core.random import Generator
+from gpudl.ops.shape.create import zeros
+from gpudl.ops.shape.joining import stack
 
 LARGEST = 20  # units whose states are counted through: a million states
 AT_ONCE = 12  # bits of the states that are worked on at a time
@@ -38,9 +39,9 @@ def log_partition(rbm: nn.RBM) -> Tensor:
     parts = []
     for start in range(0, 1 << hidden, 1 << AT_ONCE):
         numbers = np.arange(start, min(start + (1 << AT_ONCE), 1 << hidden))
-        h = gpudl.tensor(bits(numbers, hidden), device=rbm.weight.device)
+        h = tensor(bits(numbers, hidden), device=rbm.weight.device)
         parts.append((rbm.log_visible_sum(h) + h @ rbm.hidden_bias).logsumexp(0))
-    return gpudl.stack(parts).logsumexp(0)
+    return stack(parts).logsumexp(0)
 
 
 def bits(numbers: Any, count: int) -> Any:
@@ -83,10 +84,10 @@ def annealed_log_partition(
     if chains < 2:
         raise ValueError(f"annealed_log_partition: chains is {chains}; it must be 2 or more")
     device = rbm.weight.device
-    start = gpudl.zeros(rbm.visible_features, device=device) if base is None else base
-    zeros = gpudl.zeros(rbm.hidden_features, device=device)
-    below = zeros if hidden_base is None else hidden_base
-    nothing = gpudl.zeros(chains, rbm.hidden_features, device=device)
+    start = zeros(rbm.visible_features, device=device) if base is None else base
+    no_bias = zeros(rbm.hidden_features, device=device)
+    below = no_bias if hidden_base is None else hidden_base
+    nothing = zeros(chains, rbm.hidden_features, device=device)
     v = rbm.sample_visible(nothing, generator, start)[1]
     gains = []
     for old, new in pairwise(steps):
@@ -98,7 +99,7 @@ def annealed_log_partition(
         h = F.sigmoid(after).bernoulli(generator)
         v = rbm.sample_visible(h * new, generator, _bias(rbm, start, new))[1]
     first = rbm.log_visible_sum(nothing[:1], start).item() + F.softplus(below).sum().item()
-    log_weights = gpudl.stack(gains).cpu().numpy().sum(0, dtype=float)  # read once, at the end
+    log_weights = stack(gains).cpu().numpy().sum(0, dtype=float)  # read once, at the end
     return _estimate(log_weights, first)
 
 

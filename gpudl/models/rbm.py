@@ -12,13 +12,16 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
 from gpudl.models.registry import register
+from gpudl.ops.elementwise.comparison import eq
+from gpudl.ops.random.fills import rand, randperm
+from gpudl.ops.shape.create import arange
+from gpudl.ops.shape.joining import cat
 
 
 class ClassificationRBM(nn.RBM):
@@ -43,12 +46,12 @@ class ClassificationRBM(nn.RBM):
     def join(self, x: Tensor, labels: Tensor) -> Tensor:
         """Visible units of images and labels: (N, …), (N,) int64 -> (N, visible)."""
         units = self.units_of(labels).to(x.dtype)
-        return gpudl.cat([x.reshape(len(x), self.in_features), units], 1)
+        return cat([x.reshape(len(x), self.in_features), units], 1)
 
     def units_of(self, labels: Tensor) -> Tensor:
         """(N,) -> (N, num_classes), one of each row on. `one_hot` reads the labels, and waits."""
-        classes = gpudl.arange(self.num_classes, device=labels.device)
-        return gpudl.eq(labels.unsqueeze(1), classes)
+        classes = arange(self.num_classes, device=labels.device)
+        return eq(labels.unsqueeze(1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) -> (N, num_classes) logits of the classes. With gradients."""
@@ -68,10 +71,10 @@ class ClassificationRBM(nn.RBM):
             h, self.weight[:, :n], bias[:n], transpose=True, generator=generator
         )
         p = F.softmax(h @ self.weight[:, n:] + bias[n:], 1)
-        u = gpudl.rand(len(h), 1, device=h.device, generator=generator)
+        u = rand(len(h), 1, device=h.device, generator=generator)
         below = (p.cumsum(1) <= u).long().sum(1).clamp(max=self.num_classes - 1)
         units = self.units_of(below).to(p.dtype)
-        return gpudl.cat([mean, p], 1), gpudl.cat([sample, units], 1)
+        return cat([mean, p], 1), cat([sample, units], 1)
 
     def log_visible_sum(self, h: Tensor, bias: Tensor | None = None) -> Tensor:
         n, bias = self.in_features, self.visible_bias if bias is None else bias
@@ -135,7 +138,7 @@ def falling(
     first = [group["lr"] for group in optimizer.param_groups]
     count = math.ceil(len(data) / batch_size)
     for epoch in range(epochs):
-        order = gpudl.randperm(len(data), generator=generator, device=data.device)
+        order = randperm(len(data), generator=generator, device=data.device)
         for i in range(count):
             for group, lr in zip(optimizer.param_groups, first, strict=True):
                 group["lr"] = lr * (1 - (epoch + i / count) / epochs)
@@ -155,7 +158,7 @@ def check_data(data: Tensor, width: int) -> None:
 def in_batches(module: Callable[[Tensor], Tensor], data: Tensor, batch_size: int = 1000) -> Tensor:
     """module(data) without gradients, so many rows at a time."""
     parts = [module(data[i : i + batch_size]) for i in range(0, len(data), batch_size)]
-    return gpudl.cat(parts, 0)
+    return cat(parts, 0)
 
 
 @register(

@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gpudl
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.models import partition
 from gpudl.models.registry import register
+from gpudl.ops.shape.create import arange, ones_like, zeros
 
 JUDGED = 16  # pixels of an image whose probability given all others is judged
 STEPS = 200  # of Gibbs sampling behind the chains, for samples
@@ -47,8 +47,8 @@ class GenerativeRBM(nn.RBM):
         if min(k, chains) < 1:
             raise ValueError(f"GenerativeRBM: k is {k}, chains {chains}; both must be 1 or more")
         self.image_shape, self.k, self.persistent = tuple(image_shape), k, persistent
-        self.register_buffer("chain", gpudl.zeros(chains, self.visible_features, device=device))
-        self.register_buffer("scale", gpudl.zeros(1, device=device))  # 0: nothing seen yet
+        self.register_buffer("chain", zeros(chains, self.visible_features, device=device))
+        self.register_buffer("scale", zeros(1, device=device))  # 0: nothing seen yet
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, …) -> (N, hidden): probabilities of the hidden units given visible ones."""
@@ -65,10 +65,10 @@ class GenerativeRBM(nn.RBM):
     def begin(self, images: Tensor) -> None:
         """Biases, chains and scale from images."""
         gaussian = self.visible_kind == "gaussian"
-        self.scale.copy_(images.std().reshape(1) if gaussian else gpudl.ones_like(self.scale))
+        self.scale.copy_(images.std().reshape(1) if gaussian else ones_like(self.scale))
         v = self.units(images)
         self.visible_bias.copy_(partition.base_rates(self, v))
-        rows = gpudl.arange(len(self.chain), device=v.device) % len(v)
+        rows = arange(len(self.chain), device=v.device) % len(v)
         self.chain.copy_(v[rows])
 
     def reconstruct(self, v: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class GenerativeRBM(nn.RBM):
         }
         if self.visible_kind == "binary":
             apart = max(self.visible_features // JUDGED, 1)
-            pixels = gpudl.arange(apart // 2, self.visible_features, apart)
+            pixels = arange(apart // 2, self.visible_features, apart)
             found["pseudo_likelihood"] = self.log_pseudo_likelihood(v, pixels).mean()
         return found
 
@@ -98,7 +98,7 @@ class GenerativeRBM(nn.RBM):
     def sample(self, count: int, steps: int = STEPS) -> Tensor:
         """(count, *image_shape) in [0, 1]: means of the pixels, so many steps of Gibbs sampling
         behind the chains, of which some serve more than once where count is larger."""
-        rows = gpudl.arange(count, device=self.chain.device) % len(self.chain)
+        rows = arange(count, device=self.chain.device) % len(self.chain)
         v = self.gibbs(self.chain[rows], steps)
         mean = self.sample_visible(self.sample_hidden(v)[1])[0] * self.scale
         return mean.clamp(0, 1).reshape(count, *self.image_shape)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import gpudl
 from gpudl import nn
+from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.dtypes import int64
 from gpudl.nn import functional as F
+from gpudl.ops.shape.create import zeros
 
 
 class Readout(nn.Module):
@@ -29,7 +31,7 @@ class Readout(nn.Module):
     def __init__(self, patterns: int) -> None:
         super().__init__()
         self.patterns = patterns
-        self.register_buffer("seen", gpudl.zeros(1, dtype=gpudl.int64))
+        self.register_buffer("seen", zeros(1, dtype=int64))
 
     def features(self, images: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} defines no features()")
@@ -38,13 +40,13 @@ class Readout(nn.Module):
         raise TypeError(f"{type(self).__name__} defines no teach()")
 
     def forward(self, input: Tensor) -> Tensor:
-        with gpudl.no_grad():
+        with no_grad():
             features = self.features(input)
         return self.readout(features)  # type: ignore[no-any-return]
 
     classify = forward  # for `gpudl train`
 
-    @gpudl.no_grad()
+    @no_grad()
     def learn(self, images: Tensor) -> int:
         """The features learn from the images that are theirs; returns how many those were."""
         first = int(self.seen.item())
@@ -71,7 +73,7 @@ class ReadoutSteps:
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         self.taught = self.taught or not self.model.learn(images)
         if not self.taught:  # the features are not yet what they will be
-            with gpudl.no_grad():
+            with no_grad():
                 return {"loss": F.cross_entropy(self.model(images), labels)}
         optimizer = self.optimizers["optimizer"]
         optimizer.zero_grad()

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import gpudl
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
 from gpudl.nn.module import Parameter
+from gpudl.ops.matrix.einsum import einsum
 from gpudl.ops.matrix.linear import linear
-from gpudl.ops.shape.create import empty, ones, zeros
+from gpudl.ops.shape.create import empty, eye, ones, zeros
 from gpudl.ops.shape.joining import cat, stack
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +57,7 @@ class ElmanNet(nn.Module):
         bound = 1 / math.sqrt(hidden)
         init.uniform_(self.weight, -bound, bound)
         if start != "uniform":
-            square = gpudl.eye(hidden)
+            square = eye(hidden)
             if start == "orthogonal":
                 init.orthogonal_(square)
             with no_grad():
@@ -129,7 +129,7 @@ def rtrl(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
     """
     state, total = net.first_state(x), zeros(1, dtype=x.dtype, device=x.device)
     columns = net.weight.shape[1]
-    eye = gpudl.eye(net.hidden, device=x.device).to(x.dtype)
+    identity = eye(net.hidden, device=x.device).to(x.dtype)
     slopes = zeros(len(state), net.hidden, net.hidden, columns, dtype=x.dtype, device=x.device)
     gradient = zeros(net.hidden, columns, dtype=x.dtype, device=x.device)
     for step, target in zip(x, targets, strict=True):
@@ -137,14 +137,14 @@ def rtrl(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
             seen = net.seen(step, state)
             state = linear(seen, net.weight).tanh()
             # Through the state before, and directly: unit i sees its own row of the weights.
-            before = gpudl.einsum("ij,njkl->nikl", net.weight_hh, slopes)
-            direct = eye[None, :, :, None] * seen[:, None, None, :]
+            before = einsum("ij,njkl->nikl", net.weight_hh, slopes)
+            direct = identity[None, :, :, None] * seen[:, None, None, :]
             slopes = (1 - state * state)[:, :, None, None] * (before + direct)
         now = state.detach().requires_grad_()
         mean = loss(net.head(now), target) / len(x)
         mean.backward()
         with no_grad():
-            gradient += gpudl.einsum("ni,nikl->kl", now.grad, slopes)
+            gradient += einsum("ni,nikl->kl", now.grad, slopes)
         total = total + mean.detach()
     net.weight.grad = gradient if net.weight.grad is None else net.weight.grad + gradient
     return float(total.item())

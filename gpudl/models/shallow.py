@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import gpudl
 from gpudl import nn
+from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.readout import Readout
 from gpudl.models.registry import register
+from gpudl.ops.shape.create import arange, ones, zeros, zeros_like
+from gpudl.ops.shape.joining import cat
 
 
 class CosineFeatures(nn.Module):
@@ -30,8 +32,8 @@ class CosineFeatures(nn.Module):
 
     def __init__(self, inputs: int, features: int, width: float) -> None:
         super().__init__()
-        self.register_buffer("weight", gpudl.zeros(features, inputs))
-        self.register_buffer("bias", gpudl.zeros(features))
+        self.register_buffer("weight", zeros(features, inputs))
+        self.register_buffer("bias", zeros(features))
         nn.init.normal_(self.weight, std=1 / width)
         nn.init.uniform_(self.bias, 0, 2 * math.pi)
 
@@ -87,8 +89,8 @@ def hessian_norm(features: Tensor, loss: str = "least squares", iterations: int 
     factors = {"least squares": 1.0, "logistic": 0.25, "softmax": 0.5}
     if loss not in factors:
         raise ValueError(f"hessian_norm: loss: {loss!r}, expected one of {', '.join(factors)}")
-    vector = gpudl.ones(features.shape[1], 1, dtype=features.dtype, device=features.device)
-    with gpudl.no_grad():
+    vector = ones(features.shape[1], 1, dtype=features.dtype, device=features.device)
+    with no_grad():
         for _ in range(iterations):
             vector = features.T @ (features @ (vector / vector.norm()))
         return factors[loss] * float(vector.norm().item()) / len(features)
@@ -104,11 +106,11 @@ class Average:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
         self.count = 0
-        self.value = gpudl.zeros_like(tensor)
+        self.value = zeros_like(tensor)
 
     def update(self) -> None:
         self.count += 1
-        with gpudl.no_grad():
+        with no_grad():
             self.value.add_(self.tensor - self.value, alpha=1 / self.count)
 
 
@@ -125,8 +127,8 @@ class LinearRegression(ShallowNet):
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__(width, outputs)
-        self.register_buffer("averaged", gpudl.zeros(outputs, width + 1))
-        self.register_buffer("count", gpudl.zeros(1))
+        self.register_buffer("averaged", zeros(outputs, width + 1))
+        self.register_buffer("count", zeros(1))
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training:
@@ -137,7 +139,7 @@ class LinearRegression(ShallowNet):
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Half the squared distance from the targets, its mean over the images."""
         said = self(images)
-        mine = labels.unsqueeze(1) == gpudl.arange(said.shape[1], device=said.device)
+        mine = labels.unsqueeze(1) == arange(said.shape[1], device=said.device)
         wrong: Tensor = said - (2 * mine.to(said.dtype) - 1)
         return wrong.square().sum(1).mean() / 2
 
@@ -146,12 +148,12 @@ class LinearRegression(ShallowNet):
         variance 1."""
         return 2 * self(images)  # type: ignore[no-any-return]
 
-    @gpudl.no_grad()
+    @no_grad()
     def average(self) -> None:
         """Take the present weights into the average."""
         self.count.add_(1)
         weight, bias = self.linear.parameters()
-        weights = gpudl.cat([weight, bias.unsqueeze(1)], 1)
+        weights = cat([weight, bias.unsqueeze(1)], 1)
         self.averaged.add_((weights - self.averaged) / self.count)
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> AveragedSteps:
@@ -182,7 +184,7 @@ class GaussianNet(Readout):
 
     def __init__(self, inputs: int, num_classes: int, centres: int, width: float) -> None:
         super().__init__(centres)
-        self.kernel = GaussianFeatures(gpudl.zeros(centres, inputs), width)
+        self.kernel = GaussianFeatures(zeros(centres, inputs), width)
         self.readout = nn.Linear(centres, num_classes)
 
     def features(self, images: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-import gpudl
 from gpudl import nn
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, tensor
 from gpudl.models.readout import Readout
 from gpudl.models.registry import register
 
@@ -46,7 +45,7 @@ class ComplexCells(nn.Module):
             )
         self.pooling = pooling
         moved = np.stack([transform(templates) for transform in transforms], axis=1)
-        flat = gpudl.tensor(moved.reshape(*moved.shape[:2], -1).astype(np.float32))
+        flat = tensor(moved.reshape(*moved.shape[:2], -1).astype(np.float32))
         self.register_buffer("templates", standard(flat))
 
     def simple(self, input: Tensor) -> Tensor:
@@ -90,7 +89,7 @@ class ComplexReader(Readout):
         super().__init__(templates)
         turns = rotations(copies)
         self.cells = ComplexCells(np.zeros((templates, size, size), np.float32), turns)
-        moves = gpudl.tensor(matrices(turns, size, size))
+        moves = tensor(matrices(turns, size, size))
         self.register_buffer("moves", moves, persistent=False)
         self.readout = nn.Linear(templates, num_classes)
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-import gpudl
-from gpudl import nn, no_grad
+from gpudl import nn
+from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
+from gpudl.ops.shape.joining import stack
 
 
 class Step(NamedTuple):
@@ -56,10 +57,10 @@ def activations(net: nn.Module, x: Tensor, wanted: Sequence[str]) -> dict[str, T
         if len(found) == len(set(wanted)):
             raise _AllSeen
 
-    with ExitStack() as stack:
+    with ExitStack() as hooks:
         for name in set(wanted):
             hook = layers[name].register_forward_hook(lambda _, __, y, name=name: keep(name, y))
-            stack.callback(hook.remove)
+            hooks.callback(hook.remove)
         try:
             net(x)
         except _AllSeen:
@@ -150,5 +151,5 @@ class StyleTransfer:
             if low is not None and high is not None:
                 with no_grad():
                     painted.copy_(painted.maximum(low).minimum(high))
-        read = gpudl.stack(losses).to("cpu").numpy().reshape(-1, 2).tolist() if losses else []
+        read = stack(losses).to("cpu").numpy().reshape(-1, 2).tolist() if losses else []
         return painted.detach(), [Step(*pair) for pair in read]

@@ -10,12 +10,14 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
+from gpudl.ops.random.fills import randn, randn_like
+from gpudl.ops.reduce.moments import logsumexp
+from gpudl.ops.shape.joining import stack
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -45,7 +47,7 @@ class VAE(nn.Module):
 
     def draw(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """z = mean + standard deviation · ε, ε from N(0, 1): gradients reach both."""
-        return mean + (log_variance * 0.5).exp() * gpudl.randn_like(mean)
+        return mean + (log_variance * 0.5).exp() * randn_like(mean)
 
     def decode(self, code: Tensor) -> Tensor:
         """(N, latent) -> the pixels' probabilities (N, …)."""
@@ -85,17 +87,17 @@ class VAE(nn.Module):
         mean, log_variance = self.encode(x)
         weights = []
         for _ in range(samples):
-            noise = gpudl.randn_like(mean)
+            noise = randn_like(mean)
             code = mean + (log_variance * 0.5).exp() * noise
             ratio = (noise * noise + log_variance - code * code).sum(1) * 0.5  # log p(z)/q(z|x)
             weights.append(ratio - self.error(code, x))
-        return gpudl.logsumexp(gpudl.stack(weights), 0) - math.log(samples)
+        return logsumexp(stack(weights), 0) - math.log(samples)
 
     @no_grad()
     def sample(self, count: int) -> Tensor:
         """Images (count, …) of codes from the prior, as the pixels' probabilities."""
         device = next(self.parameters()).device
-        return self.decode(gpudl.randn(count, self.latent, device=device))
+        return self.decode(randn(count, self.latent, device=device))
 
 
 class DenseVAE(VAE):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import gpudl
 import gpudl.nn.functional as F
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
 from gpudl.nn.module import Module, Parameter
+from gpudl.ops.index.slices import where
+from gpudl.ops.random.fills import normal
+from gpudl.ops.shape.create import zeros
 
 __all__ = ["RBM"]
 
@@ -46,9 +48,9 @@ class RBM(Module):
         self.visible_features, self.hidden_features = visible_features, hidden_features
         self.visible_kind = visible
         shape = (hidden_features, visible_features)
-        self.weight = Parameter(gpudl.normal(0.0, 0.01, shape, device=device))
-        self.visible_bias = Parameter(gpudl.zeros(visible_features, device=device))
-        self.hidden_bias = Parameter(gpudl.zeros(hidden_features, device=device))
+        self.weight = Parameter(normal(0.0, 0.01, shape, device=device))
+        self.visible_bias = Parameter(zeros(visible_features, device=device))
+        self.hidden_bias = Parameter(zeros(hidden_features, device=device))
 
     def forward(self, v: Tensor) -> Tensor:
         """Probabilities of the hidden units: (N, visible) -> (N, hidden). With gradients."""
@@ -91,7 +93,7 @@ class RBM(Module):
         for _ in range(steps):
             v = self.sample_visible(self.sample_hidden(v, generator)[1], generator)[1]
             if known is not None:
-                v = gpudl.where(known, given, v)
+                v = where(known, given, v)
         return v
 
     @no_grad()
@@ -103,7 +105,7 @@ class RBM(Module):
         the chain begins."""
         sample = self.gibbs(v, steps, generator, known)
         mean = self.sample_visible(self.sample_hidden(sample, generator)[1], generator)[0]
-        filled: Tensor = gpudl.where(known, v, mean)
+        filled: Tensor = where(known, v, mean)
         return filled
 
     def free_energy(self, v: Tensor) -> Tensor:
@@ -133,7 +135,7 @@ class RBM(Module):
             raise TypeError("RBM.log_pseudo_likelihood: the visible units must be binary")
         chosen = range(self.visible_features) if units is None else units.tolist()
         a = F.linear(v, self.weight, self.hidden_bias)
-        now, total = F.softplus(a).sum(1), gpudl.zeros(len(v), device=v.device)
+        now, total = F.softplus(a).sum(1), zeros(len(v), device=v.device)
         for i in chosen:
             flip = 1 - 2 * v[:, i]
             other = F.softplus(a + flip.unsqueeze(1) * self.weight[:, i]).sum(1)

@@ -15,6 +15,7 @@ import numpy as np
 
 from gpudl import data as data_sets
 from gpudl import models
+from gpudl.core.version import VERSION
 from gpudl.data import Split
 from gpudl.devices.find import meta
 from gpudl.train import blas, config
@@ -140,10 +141,9 @@ def _check_choice(
 
 
 def _versions() -> dict[str, str]:
-    import gpudl
 
     return {
-        "gpudl": gpudl.__version__,
+        "gpudl": VERSION,
         "numpy": np.__version__,
         "blas": blas.describe(),
         "python": platform.python_version(),

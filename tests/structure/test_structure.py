@@ -1,4 +1,5 @@
-"""Imports go downward only, and only csrc/platform/ knows which device it is compiled for."""
+"""Includes go downward only, only csrc/platform/ knows which device it is compiled for, and no
+definition runs a vendor's products on a GPU."""
 
 import ast
 import inspect
@@ -14,62 +15,9 @@ from gpudl.core.op import OPS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Parts of the package, lowest first; parts of one line do not know each other.
-PYTHON_LAYERS = [
-    ("core", "pickles"),
-    ("devices",),
-    ("autograd",),
-    ("ops",),
-    ("nn",),
-    ("interop",),
-    ("models", "optim", "data"),
-    ("train", "distributed"),
-    ("bench",),
-    ("zoo",),
-    ("cli",),
-    ("__main__",),
-]
-PYTHON_RANK = {part: rank for rank, layer in enumerate(PYTHON_LAYERS) for part in layer}
-
 CPP_LAYERS = ["platform", "core", "prim", "ops"]
 
 DEVICE_MACROS = re.compile(r"CUDA|NVCC|GPUDL_EMULATOR|GPUDL_ASAN|GPUDL_RACE|SANITIZE|__x86|__aarch")
-
-
-def part_of(path: Path) -> str:
-    """The top-level module or folder of gpudl that a file belongs to."""
-    name = path.relative_to(ROOT / "gpudl").parts[0].removesuffix(".py")
-    return name
-
-
-def imported_parts(path: Path) -> set[str]:
-    """Parts of gpudl that a file imports, at its top or later."""
-    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) + 1 - node.level] if node.level else ()
-            module = ".".join([*base, *filter(None, [node.module])])
-            names |= {f"{module}.{alias.name}" for alias in node.names}
-    inside = {tuple(name.split(".")) for name in names if name.startswith("gpudl.")}
-    return {name[1] for name in inside}
-
-
-python_files = sorted(p for p in (ROOT / "gpudl").rglob("*.py") if part_of(p) != "__init__")
-
-
-@pytest.mark.parametrize("path", python_files, ids=lambda p: str(p.relative_to(ROOT)))
-def test_python_imports_go_downward(path):
-    here = part_of(path)
-    assert here in PYTHON_RANK, f"say in PYTHON_LAYERS where gpudl.{here} stands"
-    upward = {
-        part
-        for part in imported_parts(path) - {here}
-        if PYTHON_RANK.get(part, -1) >= PYTHON_RANK[here]
-    }
-    assert not upward, f"{here} may not import {', '.join(sorted(upward))}"
 
 
 cpp_files = sorted(

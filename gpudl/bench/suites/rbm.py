@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-import gpudl
-from gpudl import Tensor, nn, optim
+from gpudl import nn, optim
+from gpudl.autograd.tensor import Tensor
 from gpudl.bench.theirs import replayed
 from gpudl.bench.workload import Call, Draw, Procedure, Scale, Workload, given
 from gpudl.core.op import Cost
+from gpudl.core.random import manual_seed
 from gpudl.ops.random.boltzmann import ContrastiveDivergenceOp, GibbsHalfStepOp
 
 SIZES = ((100, 784, 500), (512, 784, 1024), (512, 4096, 4096))  # batch, visible, hidden
@@ -76,7 +77,7 @@ def sides(sizes: tuple[int, int, int], device: str, torch: Any) -> Mapping[str, 
     """A whole step: sample up, down and up again, statistics, update."""
     batch, visible, hidden = sizes
     data = (np.random.default_rng(0).random((batch, visible)) < 0.3).astype(np.float32)
-    gpudl.manual_seed(0)
+    manual_seed(0)
     rbm = nn.RBM(visible, hidden, device=device)
     optimizer, images = optim.SGD(rbm.parameters(), lr=0.01), Tensor(data, device=device)
 

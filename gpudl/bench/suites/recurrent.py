@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import gpudl
-from gpudl import Tensor, nn, no_grad
+from gpudl import nn
+from gpudl.autograd.tape import no_grad
+from gpudl.autograd.tensor import Tensor
 from gpudl.bench.accuracy import Expected, on_host
 from gpudl.bench.theirs import replayed
 from gpudl.bench.workload import Call, Procedure, Scale
 from gpudl.core.op import Cost
+from gpudl.core.random import manual_seed
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 CHECKED_STEPS = 32  # of a sequence, for the error against float64
@@ -84,7 +86,7 @@ def workloads(scale: Scale) -> Iterator[Procedure]:
 
 
 def sides(layer: Layer, training: bool, device: str, torch: Any) -> Mapping[str, Call]:
-    gpudl.manual_seed(0)
+    manual_seed(0)
     ours, x = layer.build(nn).to(device), Tensor(layer.sequence(layer.steps), device=device)
     calls: dict[str, Call] = {"gpudl": _call(ours, x, training, no_grad)}
     if torch is not None:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import gpudl
-from gpudl import Tensor, nn, optim
+from gpudl import nn, optim
+from gpudl.autograd.tensor import Tensor
 from gpudl.bench.theirs import replayed
 from gpudl.bench.workload import Call, Procedure, Scale
+from gpudl.core.random import manual_seed
 
 
 class Model(NamedTuple):
@@ -90,7 +91,7 @@ def sides(model: Model, batch: int, device: str, torch: Any) -> Mapping[str, Cal
 
 
 def our_step(model: Model, batch: int, device: str) -> Call:
-    gpudl.manual_seed(0)
+    manual_seed(0)
     network = model.build(nn).to(device)
     optimizer = optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     samples, targets = (Tensor(a, device=device) for a in inputs(model, batch))

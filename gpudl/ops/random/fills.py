@@ -15,6 +15,7 @@ from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.core.random import Generator
 from gpudl.devices.find import chosen
+from gpudl.ops.shape.create import like, shape_of
 
 INT64 = np.dtype(np.int64)
 FLOAT32 = np.dtype(np.float32)
@@ -244,16 +245,6 @@ def fill(op: Fill, dtype: Any, device: Any, requires_grad: bool, generator: Any)
     return made
 
 
-def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
-    """`(2, 3)`, `((2, 3),)` and `([2, 3],)` alike, as sizes are written in PyTorch."""
-    if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
-        size = tuple(size[0])
-    shape = tuple(int(extent) for extent in size)
-    if any(extent < 0 for extent in shape):
-        raise ValueError(f"size: {shape} has a negative extent")
-    return shape
-
-
 @public("gpudl")
 def rand(
     *size: Any,
@@ -314,6 +305,47 @@ def randint(
         raise ValueError(f"randint: low {low} must be below high {high}")
     op = IntegerFillOp.of(shape_of((size,)), int(low), int(high) - int(low))
     return fill(op, dtype, device, False, generator)
+
+
+@public("gpudl")
+def rand_like(
+    input: Tensor,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Any = None,
+) -> Tensor:
+    """Uniform numbers in [0, 1), in the shape, dtype and device of `input`."""
+    op = UniformFillOp.of(tuple(input.shape))
+    return fill(op, requires_grad=requires_grad, generator=generator, **like(input, dtype, device))
+
+
+@public("gpudl")
+def randn_like(
+    input: Tensor,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Any = None,
+) -> Tensor:
+    """Standard normal numbers, in the shape, dtype and device of `input`."""
+    op = NormalFillOp.of(tuple(input.shape))
+    return fill(op, requires_grad=requires_grad, generator=generator, **like(input, dtype, device))
+
+
+@public("gpudl")
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Any = None,
+) -> Tensor:
+    """Whole numbers from low to high - 1 (0 to low - 1 without high), in the shape and dtype of
+    `input`."""
+    first, last = (0, low) if high is None else (low, high)
+    return randint(first, last, input.shape, generator=generator, **like(input, dtype, device))
 
 
 @public("gpudl")

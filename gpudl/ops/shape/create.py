@@ -10,7 +10,16 @@ import numpy as np
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.public import public
 from gpudl.devices.find import MetaArray, chosen
-from gpudl.ops.random.fills import NormalFillOp, UniformFillOp, fill, randint, shape_of
+
+
+def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
+    """`(2, 3)`, `((2, 3),)` and `([2, 3],)` alike, as sizes are written in PyTorch."""
+    if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
+        size = tuple(size[0])
+    shape = tuple(int(extent) for extent in size)
+    if any(extent < 0 for extent in shape):
+        raise ValueError(f"size: {shape} has a negative extent")
+    return shape
 
 
 def _make(
@@ -129,7 +138,7 @@ def _kind_of(value: Any) -> Any:
 # -------------------------------------------------------------------- like another tensor
 
 
-def _like(input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
+def like(input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
     return {
         "dtype": input.dtype if dtype is None else dtype,
         "device": input.device if device is None else device,
@@ -141,7 +150,7 @@ def zeros_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros in the shape, dtype and device of `input`; so the other `*_like` functions."""
-    return zeros(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+    return zeros(input.shape, requires_grad=requires_grad, **like(input, dtype, device))
 
 
 @public("gpudl")
@@ -149,7 +158,7 @@ def ones_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones in the shape, dtype and device of `input`."""
-    return ones(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+    return ones(input.shape, requires_grad=requires_grad, **like(input, dtype, device))
 
 
 @public("gpudl")
@@ -157,7 +166,7 @@ def empty_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Memory as it is, in the shape, dtype and device of `input`."""
-    return empty(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+    return empty(input.shape, requires_grad=requires_grad, **like(input, dtype, device))
 
 
 @public("gpudl")
@@ -169,45 +178,4 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """`fill_value` everywhere, in the shape, dtype and device of `input`."""
-    return full(input.shape, fill_value, requires_grad=requires_grad, **_like(input, dtype, device))
-
-
-@public("gpudl")
-def rand_like(
-    input: Tensor,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    generator: Any = None,
-) -> Tensor:
-    """Uniform numbers in [0, 1), in the shape, dtype and device of `input`."""
-    op = UniformFillOp.of(tuple(input.shape))
-    return fill(op, requires_grad=requires_grad, generator=generator, **_like(input, dtype, device))
-
-
-@public("gpudl")
-def randn_like(
-    input: Tensor,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    generator: Any = None,
-) -> Tensor:
-    """Standard normal numbers, in the shape, dtype and device of `input`."""
-    op = NormalFillOp.of(tuple(input.shape))
-    return fill(op, requires_grad=requires_grad, generator=generator, **_like(input, dtype, device))
-
-
-@public("gpudl")
-def randint_like(
-    input: Tensor,
-    low: int,
-    high: int | None = None,
-    dtype: Any = None,
-    device: Any = None,
-    generator: Any = None,
-) -> Tensor:
-    """Whole numbers from low to high - 1 (0 to low - 1 without high), in the shape and dtype of
-    `input`."""
-    first, last = (0, low) if high is None else (low, high)
-    return randint(first, last, input.shape, generator=generator, **_like(input, dtype, device))
+    return full(input.shape, fill_value, requires_grad=requires_grad, **like(input, dtype, device))
