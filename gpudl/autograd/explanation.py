@@ -14,10 +14,8 @@ from gpudl.autograd.gradients import grad
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.choice import Candidate, median_seconds
-from gpudl.core.op import Op, Spec
+from gpudl.core.op import Op, Specs
 from gpudl.devices.find import Cpu, Device, NativeDevice
-
-Specs = tuple[Spec | None, ...]
 
 
 class Call(NamedTuple):

@@ -50,6 +50,11 @@ class Spec(NamedTuple):
         return f"{self.dtype.name}{list(self.shape)}"
 
 
+Arrays = tuple[Array | None, ...]  # None for an optional one that is absent
+Specs = tuple[Spec | None, ...]  # of such arrays
+Needs = tuple[bool, ...]  # which inputs need a gradient
+
+
 class Cost(NamedTuple):
     """Floating-point operations, the fewest bytes that must move through memory, and how many of
     the operations are pairs of a product and a sum (counted in a model's summary)."""
@@ -63,7 +68,7 @@ class Plan(NamedTuple):
     """Of one set of input shapes and dtypes: the specs, and which inputs may have gradients and
     which outputs may."""
 
-    specs: tuple[Spec | None, ...]
+    specs: Specs
     differentiable: tuple[bool, ...]
     floating_outputs: tuple[bool, ...]
 
@@ -77,7 +82,7 @@ class Case(NamedTuple):
 
     name: str
     op: Op
-    make: Callable[..., tuple[Array | None, ...]]
+    make: Callable[..., Arrays]
     golden: tuple[Array, ...] | None = None
     error: str | None = None
 
@@ -198,7 +203,7 @@ class Op:
 
     def backward(
         self, xp: Any, dys: tuple[Any, ...], saved: Any, needs: tuple[bool, ...]
-    ) -> tuple[Array | None, ...]:
+    ) -> Arrays:
         """Gradients of the inputs. dys: gradients of the outputs, None where absent. saved: the
         arrays named in `saves`, by attribute, and `saved.specs`, the Spec of each input. needs:
         which inputs want a gradient; the others may be None. `backward = None` declares that there
@@ -263,7 +268,7 @@ class Op:
 
     # ---------------------------------------------------------------- what is derived
 
-    def infer_cached(self, specs: tuple[Spec | None, ...]) -> tuple[Spec, ...]:
+    def infer_cached(self, specs: Specs) -> tuple[Spec, ...]:
         cache = self.cache("infer")
         found = cache.get(specs)
         if found is None:
@@ -289,7 +294,7 @@ class Op:
         """The methods that run it on arrays, by direction and algorithm."""
         return {}
 
-    def plan(self, arrays: tuple[Array | None, ...]) -> Plan:
+    def plan(self, arrays: Arrays) -> Plan:
         specs = tuple(None if a is None else Spec(tuple(a.shape), a.dtype) for a in arrays)
         outputs = self.infer_cached(specs)
         return Plan(
@@ -308,7 +313,7 @@ class Op:
         self,
         inputs: tuple[Any, ...],
         outputs: tuple[Any, ...],
-        specs: tuple[Spec | None, ...],
+        specs: Specs,
         needs: tuple[bool, ...] | None = None,
     ) -> Any:
         """What backward is given: `saves` by name, and specs. Those not read for the gradients that
@@ -323,7 +328,7 @@ class Op:
                 kept.append(inputs[i] if is_input else outputs[i])
         return self.saved_type(*kept, specs)
 
-    def _check_present(self, specs: tuple[Spec | None, ...]) -> None:
+    def _check_present(self, specs: Specs) -> None:
         if len(specs) != len(self.inputs):
             raise TypeError(f"{self.name}: takes {len(self.inputs)} inputs, got {len(specs)}")
         for name, spec, optional in zip(self.inputs, specs, self.optional, strict=True):

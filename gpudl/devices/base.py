@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.core.op import Array, Op, Spec
+from gpudl.core.op import Array, Arrays, Needs, Op, Specs
 
 
 class Entered(_local):
@@ -58,24 +58,13 @@ class Device:
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return array  # type: ignore[no-any-return]
 
-    def forward(
-        self,
-        op: Op,
-        specs: tuple[Spec | None, ...],
-        arrays: tuple[Array | None, ...],
-        algorithm: str | None = None,
-    ) -> tuple[Array, ...]:
+    def forward(self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None) -> Arrays:
         """Outputs of the operator. `algorithm` asks for one of its forms; None leaves it open."""
         raise TypeError
 
     def backward(
-        self,
-        op: Op,
-        dys: tuple[Array | None, ...],
-        saved: Any,
-        needs: tuple[bool, ...],
-        algorithm: str | None = None,
-    ) -> tuple[Array | None, ...]:
+        self, op: Op, dys: Arrays, saved: Any, needs: Needs, algorithm: str | None = None
+    ) -> Arrays:
         raise TypeError
 
     def synchronize(self) -> None:

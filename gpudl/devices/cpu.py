@@ -7,31 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.core.op import Array, Op, Spec
+from gpudl.core.op import Arrays, Needs, Op, Specs
 from gpudl.devices.base import Device, quietly
 
 
 class Cpu(Device):
     name = "cpu"
 
-    def forward(
-        self,
-        op: Op,
-        specs: tuple[Spec | None, ...],
-        arrays: tuple[Array | None, ...],
-        algorithm: str | None = None,
-    ) -> tuple[Array, ...]:
+    def forward(self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None) -> Arrays:
         run = _numpy_form(op, "forward", algorithm)
         return quietly(run, np, *arrays)  # type: ignore[no-any-return]
 
     def backward(
-        self,
-        op: Op,
-        dys: tuple[Array | None, ...],
-        saved: Any,
-        needs: tuple[bool, ...],
-        algorithm: str | None = None,
-    ) -> tuple[Array | None, ...]:
+        self, op: Op, dys: Arrays, saved: Any, needs: Needs, algorithm: str | None = None
+    ) -> Arrays:
         run = _numpy_form(op, "backward", algorithm)
         return quietly(run, np, dys, saved, needs)  # type: ignore[no-any-return]
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpudl.core.op import Array, Op, Spec
+from gpudl.core.op import Array, Arrays, Needs, Op, Spec, Specs
 from gpudl.devices.base import Device
 
 
@@ -42,25 +42,14 @@ class Meta(Device):
             "a tensor on the meta device has no values; build the model on cpu instead"
         )
 
-    def forward(
-        self,
-        op: Op,
-        specs: tuple[Spec | None, ...],
-        arrays: tuple[Array | None, ...],
-        algorithm: str | None = None,
-    ) -> tuple[Array, ...]:
+    def forward(self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None) -> Arrays:
         outputs = op.infer_cached(specs)
         self.multiply_adds += op.cost(*specs).multiply_adds
         return tuple(MetaArray(s.shape, s.dtype) for s in outputs)
 
     def backward(
-        self,
-        op: Op,
-        dys: tuple[Array | None, ...],
-        saved: Any,
-        needs: tuple[bool, ...],
-        algorithm: str | None = None,
-    ) -> tuple[Array | None, ...]:
+        self, op: Op, dys: Arrays, saved: Any, needs: Needs, algorithm: str | None = None
+    ) -> Arrays:
         return tuple(
             MetaArray(s.shape, s.dtype) if n and s is not None else None
             for s, n in zip(saved.specs, needs, strict=True)

@@ -13,10 +13,8 @@ import numpy as np
 from gpudl.core.choice import Candidate, choices, median_seconds
 from gpudl.core.layout import arrange, channels_first, channels_last, memory_order
 from gpudl.core.machine import H100, Machine
-from gpudl.core.op import Array, Op, Spec, is_floating
+from gpudl.core.op import Array, Arrays, Needs, Op, Spec, Specs, is_floating
 from gpudl.devices.base import Device, quietly
-
-Specs = tuple[Spec | None, ...]
 
 # The kinds of products that float32 operands may be given at each precision.
 ALLOWED = {
@@ -50,13 +48,7 @@ class NativeDevice(Device):
     def prepare(self) -> None:
         """Called before each kernel call: selects stream and schedule."""
 
-    def forward(
-        self,
-        op: Op,
-        specs: tuple[Spec | None, ...],
-        arrays: tuple[Array | None, ...],
-        algorithm: str | None = None,
-    ) -> tuple[Array, ...]:
+    def forward(self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None) -> Arrays:
         if not op.kernels:
             return quietly(op.forward, self.xp, *arrays)  # type: ignore[no-any-return]
         values = dict(zip(op.inputs, arrays, strict=True))
@@ -66,13 +58,8 @@ class NativeDevice(Device):
         return tuple(made[name] for name in op.outputs)
 
     def backward(
-        self,
-        op: Op,
-        dys: tuple[Array | None, ...],
-        saved: Any,
-        needs: tuple[bool, ...],
-        algorithm: str | None = None,
-    ) -> tuple[Array | None, ...]:
+        self, op: Op, dys: Arrays, saved: Any, needs: Needs, algorithm: str | None = None
+    ) -> Arrays:
         if not op.kernels:
             return quietly(op.backward, self.xp, dys, saved, needs)  # type: ignore[no-any-return]
         specs = saved.specs
@@ -98,7 +85,7 @@ class NativeDevice(Device):
         direction: str,
         algorithm: str | None,
         specs: Specs,
-        needs: tuple[bool, ...] | None,
+        needs: Needs | None,
         values: dict[str, Any],
         results: dict[str, Spec],
     ) -> KernelCall:
@@ -225,7 +212,7 @@ class KernelCall:
         op: Op,
         direction: str,
         chosen: Candidate,
-        specs: tuple[Spec | None, ...],
+        specs: Specs,
     ) -> None:
         self.chosen = chosen
         self.name = f"{op.name}_{direction}_{chosen.algorithm}"
