@@ -15,7 +15,7 @@ from gpudl.devices.find import Device, MetaArray
 
 
 def apply(op: Op, *tensors: Tensor | None) -> Any:
-    """Run an operator on tensors and record it. Returns a Tensor, or a tuple of outputs."""
+    """Run an operator on tensors and record it. Returns a Tensor, or a tuple of them."""
     recording = tape._mode.recording
     arrays: list[Array | None] = []
     key: list[Any] = []
@@ -63,8 +63,8 @@ _new = object.__new__
 def _results(
     op: Op, where: Device, outputs: Any, source: Any, node: OpNode | None, plan: Plan
 ) -> list[Tensor]:
-    """The outputs as tensors, at their place on the tape. source: what they are views of, if the
-    operator makes views."""
+    """The outputs as tensors with their places on the tape. source: the tensor they may be views
+    of, if the operator returns views."""
     made = []
     for index, y in enumerate(outputs):
         result = _new(Tensor)
@@ -92,7 +92,7 @@ def _devices_differ(op: Op, tensors: tuple[Tensor | None, ...]) -> ValueError:
 
 
 def _share(op: Op, index: int, source: Any, result: Tensor) -> None:
-    """Make `result` known as a view of `source`, if it has its memory."""
+    """Mark `result` as a view of `source` if it shares its memory."""
     result._cell = [0]
     if isinstance(result.array, MetaArray) or not views.share_memory(result.array, source.array):
         return
@@ -120,7 +120,7 @@ def _node(op: Op, where: Device, tensors: Any, plan: Plan) -> OpNode | None:
 def _save(
     node: OpNode, op: Op, arrays: Any, outputs: Any, inputs: Any, made: Any, plan: Plan
 ) -> None:
-    """Keep what backward reads, and its version, so that a later change in place is noticed."""
+    """Save what backward reads, with its version, to detect a later change in place."""
     node.saved = op.save(arrays, outputs, plan.specs, node.needs)
     if op.saves:
         versions = []

@@ -1,4 +1,4 @@
-"""Arrays on a device from what users have: numbers, lists, arrays of other libraries."""
+"""Converts numbers, lists and arrays of other libraries to arrays on a device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpudl.devices.find import device as device_of
 
 
 def place_of(data: Any) -> Device:
-    """The device that an array is on; the cpu for numbers and lists."""
+    """The device of an array; the cpu for numbers and lists."""
     if isinstance(data, MetaArray):
         return meta
     if hasattr(data, "__cuda_array_interface__"):
@@ -22,8 +22,8 @@ def place_of(data: Any) -> Device:
     return cpu
 
 
-def as_array(data: Any, dtype: Any, where: Device) -> Array:
-    """The numbers on the device `where`, as `dtype` or what Tensor says of its `data`."""
+def as_array(data: Any, dtype: Any, device: Device) -> Array:
+    """The data as an array on the device. Without `dtype`, the rules of Tensor apply."""
     if isinstance(data, MetaArray):
         return data
     foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__dlpack__")
@@ -36,7 +36,7 @@ def as_array(data: Any, dtype: Any, where: Device) -> Array:
             array = np.asarray(None)
         if array.dtype == object:
             raise ValueError(
-                "tensor: the nested lists are ragged or hold something that is no number"
+                "tensor: the nested lists are ragged or contain something other than numbers"
             )
         if dtype is None and array.dtype == np.float64:
             array = array.astype(np.float32)
@@ -44,4 +44,4 @@ def as_array(data: Any, dtype: Any, where: Device) -> Array:
     wanted = dtypes.dtype_of(data.dtype if dtype is None else dtype)
     if data.dtype != wanted:
         data = data.astype(wanted)
-    return where.asarray(data)
+    return device.asarray(data)

@@ -1,4 +1,4 @@
-"""Shows which kernels a computation runs, which others could, and how long each takes."""
+"""Shows which kernels a computation runs, which others could run it, and their times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpudl.devices.find import Cpu, Device, NativeDevice
 
 
 class Call(NamedTuple):
-    """One operator that ran. run: does it again, by the algorithm of this name."""
+    """One executed operator. run: repeats it with the named algorithm."""
 
     op: Op
     direction: str
@@ -34,12 +34,11 @@ def explain(
     file: TextIO | None = None,
     **kwargs: Any,
 ) -> None:
-    """Print, for each operator that `function(*args, **kwargs)` runs, the kernels that can run it,
-    with predicted and measured times; `*` marks the one that is chosen.
+    """Print, for each operator of `function(*args, **kwargs)`, the kernels that can run it, with
+    predicted and measured times; `*` marks the chosen one.
 
-    If the result needs gradients, the operators of its backward pass are listed too, and the
-    gradients of tensors are left as they were. measure: also time the candidates. file: where to
-    print, standard output by default.
+    If the result needs gradients, the operators of its backward pass are listed too; no `.grad`
+    changes. measure: also time the candidates. file: where to print, by default standard output.
 
     >>> gpudl.explain(F.conv2d, x, weight, padding=1)
     """
@@ -62,7 +61,7 @@ def explain(
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    """All tensors of the values, the parameters of modules among them."""
+    """All tensors among the values, parameters of modules included."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -74,7 +73,7 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 @contextmanager
 def _recorded(where: Device) -> Iterator[list[Call]]:
-    """The operators that run on the device meanwhile."""
+    """Collects the operators that run on the device."""
     calls: list[Call] = []
     forward, backward = where.forward, where.backward
 
@@ -108,7 +107,7 @@ def _lines(where: Device, call: Call, measure: bool) -> Iterator[str]:
         candidates = [Candidate(name) for name in (*forms, "definition")]
         chosen = candidates[0]
     else:
-        yield "  runs as its definition on arrays; it has no kernels"
+        yield "  has no kernels; its definition runs on arrays"
         return
     for candidate in candidates:
         line = f"{'*' if candidate == chosen else ' '} {candidate!s:<28}"

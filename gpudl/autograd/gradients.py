@@ -1,4 +1,4 @@
-"""Gradients without `.grad`, and functions with a gradient of the user's own."""
+"""Gradients returned instead of accumulated, and functions with a custom gradient."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def grad(
         array = found.get(id(tensor))
         if array is None and not allow_unused:
             raise RuntimeError(
-                f"autograd.grad: input {number} was not used to make the outputs; "
+                f"autograd.grad: input {number} was not used to compute the outputs; "
                 "pass allow_unused=True to get None for it"
             )
         found_one = None if array is None else Tensor.from_array(whole(array), device=tensor.device)
@@ -47,7 +47,7 @@ def grad(
 
 
 class Context:
-    """What a user's Function keeps from forward for backward."""
+    """Passes values from forward to backward of a custom Function."""
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
@@ -63,7 +63,8 @@ class Context:
         for tensor, then in zip(self._saved, self._versions, strict=True):
             if tensor._version != then:
                 raise RuntimeError(
-                    "a tensor saved for backward was changed in place since; clone it before"
+                    "a tensor saved for backward has since been changed in place; "
+                    "save a clone of it"
                 )
         return self._saved
 
@@ -88,7 +89,8 @@ class _FunctionNode(Node):
     def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
         if self.context is None:
             raise RuntimeError(
-                f"{self.name}: backward went through here already; use retain_graph=True"
+                f"{self.name}: an earlier backward pass freed the saved tensors; "
+                "use retain_graph=True"
             )
         wrapped = [None if dy is None else Tensor.from_array(whole(dy), self.device) for dy in dys]
         with no_grad():
@@ -111,7 +113,7 @@ class _FunctionNode(Node):
 
 
 class Function:
-    """A user's own differentiable function, as in PyTorch: subclass it with static methods
+    """A custom differentiable function, as in PyTorch: subclass it with static methods
     `forward(ctx, *args)` and `backward(ctx, *grads)` and call `apply`."""
 
     @staticmethod
@@ -132,7 +134,7 @@ class Function:
         if is_grad_enabled() and any(edge is not None for edge in edges):
             shapes = tuple(tuple(a.shape) if isinstance(a, Tensor) else None for a in args)
             node = _FunctionNode(cls, context, edges, shapes, len(outputs), outputs[0].device)
-            # An output that is an input unchanged must still get its own place on the tape.
+            # An unchanged input that is returned still needs a place of its own on the tape.
             outputs = tuple(
                 Tensor.from_array(o.array, device=o.device, node=node, index=i, version=o._cell)
                 if is_floating(np.dtype(o.dtype))

@@ -1,8 +1,8 @@
-"""The tape: which operator made which array, and the walk back along it.
+"""The tape: which operator produced which array, and the backward walk along it.
 
-Nodes are numbered as they are made, so a node's consumers have larger numbers than itself. The walk
-takes nodes by falling number and thus sees every gradient of an output before it needs their sum.
-What a gradient is, an array or something else, only the three functions of a `Walk` know.
+Nodes are numbered in creation order, so a node's consumers have larger numbers. The walk takes
+nodes in descending order and so has every gradient of an output before it needs their sum. To the
+walk gradients are opaque: only the three functions of a `Walk` know that they are arrays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gpudl.devices.find import Device, MetaArray
 _numbers = itertools.count()
 F = TypeVar("F", bound=Callable[..., Any])
 Version = list[int]  # one counter, shared by all tensors that share memory
-# Of an array and its device, what takes the array's place.
+# Takes a gradient and its device, returns what replaces the gradient.
 Hook = Callable[[Array, Device], Array]
 Hooks = dict[int, Hook]  # in the order of registration
 
@@ -38,7 +38,7 @@ def is_grad_enabled() -> bool:
 
 
 class set_grad_enabled:  # noqa: N801 (PyTorch's name)
-    """Record on the tape or not, inside a with statement or a decorated function."""
+    """Switch recording on or off inside a with statement or a decorated function."""
 
     def __init__(self, mode: bool) -> None:
         self.mode = mode
@@ -61,31 +61,31 @@ class set_grad_enabled:  # noqa: N801 (PyTorch's name)
 
 
 def no_grad() -> set_grad_enabled:
-    """Nothing inside is recorded on the tape. A context manager, and a decorator: `@no_grad()`."""
+    """Record nothing inside. A context manager and a decorator: `@no_grad()`."""
     return set_grad_enabled(False)
 
 
 def enable_grad() -> set_grad_enabled:
-    """Everything inside is recorded again."""
+    """Record again inside."""
     return set_grad_enabled(True)
 
 
 class Taped:
-    """What has a place on the tape: the base of Tensor."""
+    """Anything with a place on the tape; the base of Tensor."""
 
-    array: Array  # NumPy's or CuPy's, of the device
+    array: Array  # numpy.ndarray or cupy.ndarray, as the device has it
     device: Device
     _cell: Version
-    # What most tensors never have; set on the few that do.
+    # Class attributes serve the many tensors that never set these.
     _node: Node | None = None
     _index: int = 0  # which output of _node
     _requires_grad: bool = False  # as a leaf
     _hooks: Hooks | None = None  # as a leaf
     _view: Any = None  # a views.View
-    _stamp: int = 0  # of the last recorded change in place that this tensor has seen
+    _stamp: int = 0  # the last recorded in-place change that this tensor has seen
 
     def _edge(self) -> Any:
-        """Where its gradient goes: (node, output), the tensor itself as a leaf, or None."""
+        """Where its gradient goes: (node, output), the tensor itself if a leaf, or None."""
         if self._view is not None:
             self._view.refresh(self)
         return self._place()
@@ -97,8 +97,8 @@ class Taped:
 
 
 class Node:
-    """One operator that ran: where its inputs came from and how to turn output gradients into input
-    gradients. edges: for each input a (Node, output number), a leaf Tensor, or None."""
+    """One executed operator: where its inputs came from, and how to turn gradients of its outputs
+    into gradients of its inputs. edges: per input a (Node, output number), a leaf, or None."""
 
     __slots__ = ("__weakref__", "device", "edges", "hooks", "name", "number", "outputs", "retained")
 
@@ -119,23 +119,23 @@ class Node:
         return tuple([edge is not None for edge in self.edges])
 
     def retain(self, index: int, tensor: Taped) -> None:
-        """Keep the gradient of an output for this tensor."""
+        """Deliver the gradient of an output to this tensor as well."""
         if self.retained is None:
             self.retained = {}
         self.retained[index] = tensor
 
     def forget_retained(self, index: int) -> bool:
-        """No longer keep the gradient of an output; was it kept?"""
+        """Stop retaining the gradient of an output. Returns whether it was retained."""
         return self.retained is not None and self.retained.pop(index, None) is not None
 
     def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
         raise TypeError(f"{self.name} has no gradient")
 
     def release(self) -> None:
-        """Forget the saved arrays."""
+        """Free the saved arrays."""
 
     def keep_old(self, array: Array, version: Version) -> None:
-        """The array is about to be overwritten with the output: save a copy if it is saved."""
+        """Called before the array is overwritten: if backward needs it, save a copy."""
 
 
 class OpNode(Node):
@@ -164,15 +164,15 @@ class OpNode(Node):
     def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
         if self.saved is None:
             raise RuntimeError(
-                f"{self.name}: backward went through here already and freed the saved arrays; "
+                f"{self.name}: an earlier backward pass freed the saved arrays; "
                 "call backward(retain_graph=True) the first time"
             )
         for name, version, then in self.versions:
             if version[0] != then:
                 raise RuntimeError(
-                    f"{self.name}: {name} is needed for the gradient but was changed in place "
-                    f"since (version {version[0]}, was {then}); use an operation that makes a new "
-                    "tensor"
+                    f"{self.name}: {name} is needed for the gradient but has since been changed in "
+                    f"place (version {version[0]}, was {then}); use an operation that returns a "
+                    "new tensor"
                 )
         return self.device.backward(self.op, dys, self.saved, self.needs)
 
@@ -189,8 +189,9 @@ class OpNode(Node):
 
 
 class Walk(NamedTuple):
-    """What a walk does with gradients. add: their sum. run: of a node and the gradients of its
-    outputs, those of its inputs. call: of a hook, a gradient and its device, what replaces it."""
+    """What a walk does with gradients. add: sums two. run: takes a node and the gradients of its
+    outputs, returns those of its inputs. call: takes a hook, a gradient and its device, returns
+    what replaces the gradient."""
 
     add: Callable[[Any, Any], Any]
     run: Callable[[Node, tuple[Any, ...]], Sequence[Any]]
@@ -216,8 +217,8 @@ def walk(
     how: Walk = ON_ARRAYS,
 ) -> list[tuple[Taped, Any]]:
     """Walk back from `roots` (edge, gradient) and return tensors with their gradients: those in
-    `only`, else all leaves that were reached and all tensors that retain their gradients."""
-    import heapq  # here: not all that import gpudl go backward
+    `only`, otherwise all leaves reached and all tensors that retain their gradients."""
+    import heapq  # here, because not every program runs backward
 
     pending: dict[Node, list[Any]] = {}
     heap: list[Node] = []
@@ -257,7 +258,7 @@ def walk(
         for edge, gradient in zip(node.edges, gradients, strict=True):
             if edge is not None and gradient is not None:
                 send(edge, gradient)
-        del slots, gradients, gradient  # not one array longer than needed
+        del slots, gradients, gradient  # free each array as early as possible
     for leaf, gradient in leaves.values():
         if leaf._hooks:
             gradient = _through(leaf._hooks, gradient, leaf.device, how)
@@ -276,12 +277,12 @@ def _through(hooks: Hooks, gradient: Any, device: Device, how: Walk) -> Any:
 
 
 def whole(gradient: Array) -> Array:
-    """NumPy turns sums of arrays without axes into scalars, which cannot be changed in place."""
+    """An array even where NumPy returned a scalar, which cannot be changed in place."""
     return np.asarray(gradient) if isinstance(gradient, np.generic) else gradient
 
 
 class HookHandle:
-    """Takes a hook away again: `handle.remove()`, as in PyTorch, or `handle()`."""
+    """Removes a hook: `handle.remove()`, as in PyTorch, or `handle()`."""
 
     def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
         self._hooks, self._key = hooks, next(_numbers)
@@ -294,9 +295,10 @@ class HookHandle:
 
 
 def roots_of(tensors: Any, gradients: Any, create_graph: bool) -> list[tuple[Any, Array]]:
-    """Where a walk back from `tensors` begins. gradients: theirs, None for a scalar's 1.
+    """The roots of a walk from `tensors`. gradients: one per tensor; None means 1 for a scalar.
 
-    Raises RuntimeError for what nothing recorded made, ValueError for a wrong shape.
+    Raises RuntimeError for a tensor that no recorded operator produced, ValueError for a wrong
+    shape.
     """
     many = (tensors,) if isinstance(tensors, Taped) else tuple(tensors)
     given = gradients if isinstance(gradients, (list, tuple)) else (gradients,) * len(many)
@@ -307,8 +309,8 @@ def roots_of(tensors: Any, gradients: Any, create_graph: bool) -> list[tuple[Any
         edge = tensor._edge()
         if edge is None:
             raise RuntimeError(
-                "backward: the tensor does not require gradients and nothing recorded made it; "
-                "set requires_grad=True on what it is computed from, outside no_grad()"
+                "backward: the tensor does not require gradients and no recorded operator produced "
+                "it; set requires_grad=True on its inputs and compute it outside no_grad()"
             )
         if create_graph:
             name = edge[0].name if isinstance(edge, tuple) else "a leaf"

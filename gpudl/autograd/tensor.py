@@ -1,7 +1,6 @@
 """The class Tensor: an array on a device with its place on the tape.
 
-Arithmetic and all other functions are bound to it by gpudl.ops, which reads what each operator's
-module offers.
+gpudl.ops binds arithmetic and all other functions to it, as each operator's module declares them.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ FLOAT32 = np.dtype(np.float32)
 class Tensor(Taped, Methods["Tensor"]):
     """An n-dimensional array with automatic differentiation.
 
-    data: nested numbers, a NumPy or CuPy array, a Tensor or anything with __dlpack__. Python floats
-    and their lists become float32, integers int64, as in PyTorch; NumPy arrays keep their dtype.
+    data: nested numbers, a NumPy or CuPy array, a Tensor, or anything with __dlpack__. As in
+        PyTorch, Python floats become float32 and integers int64; NumPy arrays keep their dtype.
     """
 
     _grad: Tensor | None = None
     # (data, where its first gradient goes, weak reference to the arena that has both)
     _grad_slot: tuple[Array, Array, Callable[[], Any]] | None = None
 
-    __array_priority__ = 1000  # NumPy leaves `array + tensor` to us
+    __array_priority__ = 1000  # so that NumPy leaves `array + tensor` to Tensor
 
     def __init__(
         self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
@@ -57,7 +56,7 @@ class Tensor(Taped, Methods["Tensor"]):
         index: int = 0,
         version: Version | None = None,
     ) -> Tensor:
-        """A Tensor of an array as it is: no copy, no conversion."""
+        """A Tensor that holds this very array: no copy, no conversion."""
         self = Tensor.__new__(Tensor)
         self.array = array
         self.device = device if device is not None else _device_of(array)
@@ -92,12 +91,12 @@ class Tensor(Taped, Methods["Tensor"]):
 
     @property
     def T(self) -> Tensor:  # noqa: N802 (PyTorch's name)
-        """The axes backwards: the transposed matrix."""
+        """The axes in reverse order; the transpose of a matrix."""
         return self.permute(*range(self.ndim)[::-1])
 
     @property
     def mT(self) -> Tensor:  # noqa: N802
-        """The last two axes exchanged: a stack of transposed matrices."""
+        """The last two axes swapped; the transpose of each matrix of a stack."""
         return self.transpose(-2, -1)
 
     @property
@@ -109,7 +108,7 @@ class Tensor(Taped, Methods["Tensor"]):
         return int(self.dtype.itemsize)
 
     def element_size(self) -> int:
-        """Bytes of one element."""
+        """Bytes per element."""
         return self.itemsize
 
     def size(self, dim: int | None = None) -> Any:
@@ -123,7 +122,7 @@ class Tensor(Taped, Methods["Tensor"]):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of a tensor without axes")
+            raise TypeError("len(): the tensor has no axes")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -198,7 +197,7 @@ class Tensor(Taped, Methods["Tensor"]):
         retain_graph: bool | None = None,
         create_graph: bool = False,
     ) -> None:
-        """Gradients of this tensor for all leaves that require them, added to their `.grad`."""
+        """Accumulate the gradients of this tensor into `.grad` of all leaves that require them."""
         backward(self, gradient, retain_graph, create_graph)
 
     def detach(self) -> Tensor:
@@ -206,9 +205,10 @@ class Tensor(Taped, Methods["Tensor"]):
         return Tensor.from_array(self.array, device=self.device, version=self._cell)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
-        """Call `hook(gradient)` when backward has this tensor's gradient; its result replaces it.
+        """Call `hook(gradient)` when backward has computed this tensor's gradient; a result other
+        than None replaces the gradient.
 
-        Returns a handle whose `remove()` takes the hook away.
+        Returns a handle; `handle.remove()` removes the hook.
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: the tensor does not require gradients")
@@ -220,14 +220,14 @@ class Tensor(Taped, Methods["Tensor"]):
         return HookHandle(hooks, TensorHook(hook))
 
     def retain_grad(self) -> None:
-        """Keep `.grad` of a computed tensor as well."""
+        """Accumulate `.grad` of a computed tensor as well."""
         if not self.requires_grad:
             raise RuntimeError("retain_grad: the tensor does not require gradients")
         if self._node is not None:
             self._node.retain(self._index, self)
 
     def _changed_in_place(self, result: Tensor) -> Tensor:
-        """This tensor takes over the value of `result` and its place on the tape."""
+        """Give this tensor the value of `result` and its place on the tape."""
         views.check_change(self, result)
         views.change(self, result if result.dtype == self.dtype else result.to(self.dtype))
         return self
@@ -235,7 +235,7 @@ class Tensor(Taped, Methods["Tensor"]):
     # ---------------------------------------------------------------- in and out
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """A NumPy array; on cpu and emulator it shares the tensor's memory."""
+        """A NumPy array; on cpu and emulator it shares memory with the tensor."""
         if self.requires_grad:
             raise RuntimeError(
                 "numpy(): the tensor requires gradients; use tensor.detach().numpy()"
@@ -268,7 +268,8 @@ class Tensor(Taped, Methods["Tensor"]):
     def __bool__(self) -> bool:
         if self.numel() != 1:
             raise RuntimeError(
-                "the truth of a tensor with more than one element is ambiguous; use any() or all()"
+                "the truth value of a tensor with more than one element is ambiguous; "
+                "use any() or all()"
             )
         return bool(self.item())
 
@@ -307,19 +308,19 @@ class Tensor(Taped, Methods["Tensor"]):
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError(
-            "tensors are not pickled, because loading a pickle runs code; save weights with "
+            "tensors cannot be pickled, because loading a pickle runs code; save weights with "
             "gpudl.save(module.state_dict(), 'weights.safetensors')"
         )
 
     def __copy__(self) -> Tensor:
-        """The same memory under another name, off the tape."""
+        """A tensor off the tape that shares memory with this one."""
         copied = self.detach()
         copied._requires_grad = self._requires_grad
         return copied
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         if self._node is not None:
-            raise RuntimeError("only leaves can be copied deeply; use detach() or clone()")
+            raise RuntimeError("only leaves can be deep-copied; use detach() or clone()")
         copied = type(self).__new__(type(self))
         copied.array = self.array if isinstance(self.array, MetaArray) else self.array.copy()
         copied.device = self.device
@@ -336,7 +337,7 @@ def _device_of(data: Any) -> Device:
 
 
 class TensorHook:
-    """A user's hook, which takes and returns Tensors, as the tape calls it: with arrays."""
+    """Adapts a hook that takes and returns Tensors to the tape, which calls it with arrays."""
 
     def __init__(self, hook: Callable[[Tensor], Tensor | None]) -> None:
         self.hook = hook
@@ -350,7 +351,7 @@ class TensorHook:
 
 
 def check_gradient(what: str, gradient: Any, shape: tuple[int, ...]) -> None:
-    """Refuse what is no Tensor, or not of the shape that the gradient has."""
+    """Refuse anything but a Tensor of the gradient's shape."""
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{what} must be a Tensor or None, got {type(gradient).__name__}")
     if tuple(gradient.shape) != tuple(shape):
@@ -365,7 +366,7 @@ def backward(
     retain_graph: bool | None = None,
     create_graph: bool = False,
 ) -> None:
-    """Accumulate gradients of `tensors` into `.grad` of all leaves that require them."""
+    """Accumulate gradients of `tensors` into `.grad` of all leaves that require gradients."""
     roots = tape.roots_of(tensors, grad_tensors, create_graph)
     for reached, gradient in tape.walk(roots, bool(retain_graph)):
         assert isinstance(reached, Tensor)

@@ -1,9 +1,9 @@
-"""Tensors that share memory, and changes in place, on the tape.
+"""Views and in-place changes on the tape.
 
-A view remembers its source and the operator that made it. When a tensor is changed in place its new
-value takes its place on the tape; if it is a view, its sources get new places as well: "the source,
-with this part replaced". Other views of the same memory notice by their stamp that they are behind,
-and are recorded again from their source when they are next used.
+A view remembers its source and the operator that created it. An in-place change gives the tensor a
+new place on the tape; if it is a view, its sources get new places too: "the source with this part
+replaced". Other views of the same memory see by their stamp that they are out of date and are
+recorded again from their source when next used.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from gpudl.devices.find import MetaArray
 
 
 class View(NamedTuple):
-    """How a view came about. recorded: gradients were being recorded then."""
+    """How a view was created. recorded: whether gradients were being recorded."""
 
     source: Taped
     op: Op
     output: int  # which one of op
-    root: Taped  # the source's source's … that is no view
+    root: Taped  # the end of the chain of sources, which is not a view
     recorded: bool
 
     def refresh(self, tensor: Taped) -> None:
-        """Record this view, which `tensor` is, anew from the present value of its source."""
+        """Record `tensor`, whose view this is, again from the current value of its source."""
         if tensor._stamp == self.root._stamp:
             return
         edge = self.source._edge()
@@ -42,8 +42,8 @@ class View(NamedTuple):
 
 
 class ViewUpdateOp(Op):
-    """y = x with the part that `view_op` shows replaced by `part`. Changes in place only record it:
-    the shared memory holds y already."""
+    """y = x with the part that `view_op` selects replaced by `part`. An in-place change only
+    records it: the shared memory already holds y."""
 
     inputs = ("x", "part")
 
@@ -53,7 +53,7 @@ class ViewUpdateOp(Op):
         return (x,)
 
     def forward(self, xp: Any, x: Any, part: Any) -> tuple[Any, ...]:
-        y = xp.array(x, order="C")  # in this order the view is a view
+        y = xp.array(x, order="C")  # so that the view operator returns a view
         self.view_op.forward(xp, y)[0][...] = part
         return (y,)
 
@@ -75,7 +75,7 @@ class ViewUpdateOp(Op):
 
 
 class _Transpose(Op):
-    """A view operator for the cases of ViewUpdateOp."""
+    """A view operator for the test cases of ViewUpdateOp."""
 
     view = True
 
@@ -84,7 +84,7 @@ class _Transpose(Op):
 
 
 def share_memory(a: Array, b: Array) -> bool:
-    """Is one a view of the other, or are both views of a third?"""
+    """Whether one is a view of the other, or both are views of a third array."""
     return owner(a) is owner(b)
 
 
@@ -96,9 +96,9 @@ def owner(array: Array) -> Array:
 
 
 def check_change(tensor: Taped, result: Taped) -> None:
-    """Refuse a change in place whose gradient could not be right, or that does not fit."""
+    """Refuse an in-place change that would get a wrong gradient or does not fit."""
     if tape.is_grad_enabled():
-        tensor._edge()  # a view that is behind is recorded again
+        tensor._edge()  # records an outdated view again
         _check_recorded(tensor, result)
         if result._node is not None:
             result._node.keep_old(tensor.array, tensor._cell)
@@ -111,13 +111,13 @@ def check_change(tensor: Taped, result: Taped) -> None:
     if dtypes.kind_of(new.dtype) > dtypes.kind_of(old.dtype):
         raise TypeError(
             f"in-place update: a {new.dtype.name} result does not fit into "
-            f"{old.dtype.name}; use an operation that makes a new tensor"
+            f"{old.dtype.name}; use an operation that returns a new tensor"
         )
 
 
 def change(tensor: Taped, result: Taped) -> None:
-    """`tensor` takes over the value of `result`, which check_change passed and which has its dtype,
-    and its place on the tape."""
+    """Give `tensor` the value of `result` and its place on the tape. check_change must have
+    accepted them, and their dtypes must be equal."""
     if not isinstance(tensor.array, MetaArray):
         if not is_writable(tensor.array):
             raise RuntimeError(
@@ -131,7 +131,7 @@ def change(tensor: Taped, result: Taped) -> None:
 
 
 def _check_recorded(tensor: Taped, result: Taped) -> None:
-    """Refuse changes in place whose gradient could not be right."""
+    """Refuse an in-place change that would get a wrong gradient."""
     root = tensor if tensor._view is None else tensor._view.root
     for changed in (tensor, root):
         if changed._node is None and changed._requires_grad:
@@ -146,8 +146,8 @@ def _check_recorded(tensor: Taped, result: Taped) -> None:
     while view is not None:
         if not view.recorded:
             raise RuntimeError(
-                "in-place update of a view that was made under no_grad(), with gradients recorded; "
-                "make the view outside no_grad(), or clone it"
+                "in-place update, with gradients recorded, of a view created under no_grad(); "
+                "create the view outside no_grad(), or clone it"
             )
         if len(view.op.outputs) > 1:
             raise RuntimeError(
@@ -158,8 +158,8 @@ def _check_recorded(tensor: Taped, result: Taped) -> None:
 
 
 def _take_place(tensor: Taped, result: Taped) -> None:
-    """Move `tensor`, whose memory holds the value of `result` now, to the place of `result` on the
-    tape; its sources, if it is a view, to new places."""
+    """Move `tensor`, whose memory now holds the value of `result`, to the place of `result` on the
+    tape; if it is a view, give its sources new places."""
     retained = tensor._node is not None and tensor._node.forget_retained(tensor._index)
     tensor._node, tensor._index = result._node, result._index
     if retained and tensor._node is not None:

@@ -1,6 +1,6 @@
-"""Which kernel runs an operator: the operator's own pick by analysis, unless tuning is on, which
-measures the candidates once and keeps what it found; or a training run that goes on says what it
-used before.
+"""Which kernel runs an operator: by default the operator's own analytic choice. With tuning on, the
+candidates are timed once and the fastest is kept. A resumed training run reuses its recorded
+choices.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TURNS = 7
-SHORTEST = 3e-4  # seconds that one measurement takes at least: shorter calls are repeated
+SHORTEST = 3e-4  # seconds per measurement: shorter calls are repeated
 
 
 class Candidate(NamedTuple):
-    """A hand-written kernel; tile_shape: the number of one of its tile shapes, 0 for the one
-    that its launcher picks."""
+    """A hand-written kernel and one of its tile shapes, by number; 0 leaves it to the launcher."""
 
     algorithm: str
     tile_shape: int = 0
@@ -37,10 +36,10 @@ Seconds = dict[str, float]  # of each candidate
 
 
 class Choices:
-    """The state of the choice. A problem is a string that says operator, direction, shapes, dtypes
-    and precision; a place one that says device, compiler and version.
+    """Measured and recorded choices. A problem is a string of operator, direction, shapes, dtypes
+    and precision; a place is a string of device, compiler and version.
 
-    generation: changes whenever a choice made before may no longer hold.
+    generation: grows whenever earlier choices may be out of date.
     """
 
     def __init__(self) -> None:
@@ -57,8 +56,8 @@ class Choices:
     def set_tuning(self, enabled: bool, folder: Path | None) -> None:
         if enabled and self.deterministic:
             raise RuntimeError(
-                "gpudl.tune: refused, for use_deterministic_algorithms(True) is on and a measured "
-                "choice may differ from run to run; switch one of them off"
+                "gpudl.tune: refused because use_deterministic_algorithms(True) is on and a "
+                "measured choice may differ between runs; switch one of them off"
             )
         if folder != self.folder:
             self.folder = folder
@@ -76,13 +75,13 @@ class Choices:
     # ------------------------------------------------------------------ choosing
 
     def asked(self) -> bool:
-        """May anything but the operator's own pick run?"""
+        """Can anything but the operator's own choice run?"""
         return self.tuning or bool(self._recorded)
 
     def recorded(self, place: str, problem: str) -> Candidate | None:
-        """What the run that goes on has used."""
-        found = self._recorded.get(place, {}).get(problem)
-        return None if found is None else Candidate.parse(found)
+        """The choice that the resumed run used."""
+        text = self._recorded.get(place, {}).get(problem)
+        return None if text is None else Candidate.parse(text)
 
     def fastest(
         self,
@@ -91,7 +90,7 @@ class Choices:
         candidates: Sequence[Candidate],
         seconds_of: Callable[[Candidate], float],
     ) -> Candidate:
-        """The one with the smallest time; those that were never measured here are."""
+        """The fastest candidate; those without a measurement at this place are measured first."""
         known = self.measurements(place).setdefault(problem, {})
         new = [c for c in candidates if str(c) not in known]
         if new:
@@ -102,19 +101,19 @@ class Choices:
         return best
 
     def note(self, place: str, problem: str, candidate: Candidate) -> None:
-        """Remember for the record of this run."""
+        """Add to the record of this run."""
         self._used.setdefault(place, {})[problem] = str(candidate)
 
-    # ------------------------------------------------------------------ what lasts
+    # ------------------------------------------------------------------ storage
 
     def measurements(self, place: str) -> dict[str, Seconds]:
-        """Seconds of the candidates of each problem, as measured at this place."""
+        """Seconds of each candidate, by problem, measured at this place."""
         if place not in self._measured:
             import json
 
             try:
-                found = json.loads(self.file(place).read_text(encoding="utf-8"))
-                self._measured[place] = found["seconds"] if found["place"] == place else {}
+                stored = json.loads(self.file(place).read_text(encoding="utf-8"))
+                self._measured[place] = stored["seconds"] if stored["place"] == place else {}
             except (OSError, ValueError, KeyError, TypeError):
                 self._measured[place] = {}  # none yet, or a damaged file: measure again
         return self._measured[place]
@@ -136,11 +135,11 @@ class Choices:
         write_text(path, text + "\n")
 
     def state_dict(self) -> dict[str, dict[str, str]]:
-        """The measured choices that were used, for the record of a run."""
+        """The measured choices that this run used."""
         return {place: dict(used) for place, used in self._used.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, str]]) -> None:
-        """Choose as the run did that recorded this."""
+        """Reuse the choices of the run that saved this state."""
         for place, used in state.items():
             self._recorded.setdefault(place, {}).update(used)
             self._used.setdefault(place, {}).update(used)
@@ -159,12 +158,12 @@ class _Restore(AbstractContextManager[None]):
 
 
 def tune(enabled: bool = True, folder: str | Path | None = None) -> AbstractContextManager[None]:
-    """From now on (or inside a `with` statement), measure the kernels that can run an operator when
-    it first meets inputs of some shapes, and use the fastest.
+    """Time the kernels that can run an operator the first time it sees new shapes, and use the
+    fastest: from now on, or inside a `with` statement.
 
-    folder: where measurements are kept, by device, compiler and version; the user's cache by
-    default. Measured choices differ from machine to machine, and with them the last bits of sums;
-    a training run records its choices and goes on with them when it is resumed.
+    folder: where measurements are stored, by device, compiler and version; by default the user's
+    cache. Choices differ between machines, and with them the last bits of sums. A training run
+    records its choices and reuses them when it resumes.
 
     Raises RuntimeError after use_deterministic_algorithms(True).
     """
@@ -176,8 +175,8 @@ def tune(enabled: bool = True, folder: str | Path | None = None) -> AbstractCont
 
 
 def use_deterministic_algorithms(mode: bool) -> None:
-    """Refuse what may change the bits of a result from run to run: `gpudl.tune`. The kernels
-    themselves are deterministic always."""
+    """Refuse what could change the bits of a result between runs: `gpudl.tune`. The kernels are
+    always deterministic."""
     choices.set_deterministic(mode)
 
 
@@ -188,7 +187,7 @@ def are_deterministic_algorithms_enabled() -> bool:
 
 def median_seconds(call: Callable[[], object], wait: Callable[[], None]) -> float:
     """Median time of a call on an idle device. wait: returns when all submitted work is done."""
-    _measure(call, wait, 1)  # loads code, fills pools
+    _measure(call, wait, 1)  # warm-up: loads code, fills memory pools
     repeats = max(1, round(SHORTEST / max(_measure(call, wait, 1), 1e-9)))
     return sorted(_measure(call, wait, repeats) for _ in range(TURNS))[TURNS // 2]
 

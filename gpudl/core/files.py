@@ -1,5 +1,5 @@
-"""Files that are whole or not there: written beside their place, then moved into it. And the folder
-for what is kept between runs."""
+"""Files that are complete or absent (written under a temporary name, then renamed), and the cache
+folder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives the path of a temporary file to write; when that went well, it takes the place of
-    `path`.
+    """Yields the path of a temporary file to write, which then replaces `path`.
 
-    A crash, a full disk or a power cut at any moment leaves the old file or the new one. The
-    temporary name is fixed, so that what a killed process left behind is overwritten by the next.
+    A crash, a full disk or a power cut at any moment leaves either the old file or the new one. The
+    temporary name is fixed, so the next run overwrites what a killed process left behind.
     """
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
@@ -40,7 +39,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def cache_folder() -> Path:
-    """The user's folder for what gpudl keeps: data that was downloaded, choices of kernels."""
+    """The user's cache folder of gpudl: downloaded data, measured choices of kernels."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":
@@ -51,7 +50,7 @@ def cache_folder() -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the new name itself last through a power cut; not all systems let folders be opened."""
+    """Makes the new name survive a power cut. Not all systems can open folders."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,15 +1,15 @@
-"""Random numbers that are the same bits on every device.
+"""Random numbers with the same bits on every device.
 
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011)
-turns a 128-bit counter and a 64-bit key into four words without any state between them. Here the
-key is the seed, the counter holds the stream (upper 64 bits) and the number of the block (lower
-64): element i of a draw is word i % 4 of block offset + i // 4. csrc/core/philox.h and
-csrc/ops/random/random.h are the same arithmetic for kernels.
+maps a 128-bit counter and a 64-bit key to four words and keeps no state. Here the key is the seed;
+the counter holds the stream (upper 64 bits) and the block number (lower 64): element i of a draw is
+word i % 4 of block offset + i // 4. csrc/core/philox.h and csrc/ops/random/random.h are the same
+arithmetic for kernels.
 
-Uniforms take the upper 24 bits of a word. Normals are Box and Muller's, with our own logarithm,
-sine and cosine: float32 steps of addition, multiplication, division and square root only, all of
-which IEEE 754 rounds the same everywhere. Their error against exact arithmetic is at most 1e-6
-absolute, and 5e-7 of the radius sqrt(-2 log u).
+Uniforms take the upper 24 bits of a word. Normals use the Box-Muller transform with our own
+logarithm, sine and cosine: float32 additions, multiplications, divisions and square roots only,
+which IEEE 754 rounds alike everywhere. Their error against exact arithmetic is at most 1e-6, and
+5e-7 of the radius sqrt(-2 log u).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Words = np.ndarray[Any, np.dtype[np.uint32]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers of a round
-W0, W1 = 0x9E3779B9, 0xBB67AE85  # what the key grows by: golden ratio, sqrt(3) - 1
+W0, W1 = 0x9E3779B9, 0xBB67AE85  # added to the key each round: golden ratio, sqrt(3) - 1
 ROUNDS = 10
 LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 CHUNK = 8192  # blocks at a time, so that intermediate arrays stay in the cache
@@ -51,8 +51,8 @@ def bits(counter: np.ndarray[Any, np.dtype[np.int64]], count: int) -> Words:
     for start in range(0, blocks, CHUNK):
         number = np.arange(start, min(start + CHUNK, blocks), dtype=np.uint64) + np.uint64(offset)
         words = (number & LOW, number >> HALF, np.full_like(number, stream & 0xFFFFFFFF))
-        made = philox_block((*words, np.uint64(stream >> 32)), (seed & 0xFFFFFFFF, seed >> 32))
-        for lane, word in enumerate(made):
+        block = philox_block((*words, np.uint64(stream >> 32)), (seed & 0xFFFFFFFF, seed >> 32))
+        for lane, word in enumerate(block):
             out[start : start + CHUNK, lane] = word
     return out.reshape(-1)[:count]
 
@@ -65,7 +65,7 @@ def uniform(counter: np.ndarray[Any, np.dtype[np.int64]], count: int) -> Floats:
 
 
 def normal(counter: np.ndarray[Any, np.dtype[np.int64]], count: int) -> Floats:
-    """(count,) float32 of the standard normal distribution; two words make two of them."""
+    """(count,) float32 from the standard normal distribution; two words give two numbers."""
     words = bits(counter, count + count % 2).reshape(-1, 2)
     out = np.empty(words.shape, np.float32)
     for start in range(0, len(words), 2 * CHUNK):
@@ -101,7 +101,7 @@ def _log(u: Floats) -> Floats:
 
 
 def _cos_sin(word: Words) -> tuple[Floats, Floats]:
-    """cos and sin of 2π·word/2^32: the nearest quarter turn exactly, the rest by their series."""
+    """cos and sin of 2π·word/2^32: the nearest quarter turn exactly, the remainder by series."""
     shifted = word + np.uint32(1 << 29)
     quarter = shifted >> np.uint32(30)
     rest = (shifted & np.uint32((1 << 30) - 1)).astype(np.int32) - np.int32(1 << 29)
@@ -125,10 +125,10 @@ def _cos_sin(word: Words) -> tuple[Floats, Floats]:
 
 
 class Generator:
-    """A place in a stream of random numbers: (seed, stream, offset). Draws move the offset on.
+    """A position in a stream of random numbers: (seed, stream, offset). A draw advances the offset.
 
-    seed, stream: whole numbers from 0 to 2^64 - 1 (negative ones wrap). Streams of one seed never
-    meet.
+    seed, stream: integers from 0 to 2^64 - 1 (negative ones wrap). Streams of one seed never
+    overlap.
     """
 
     def __init__(self, seed: int = 0, stream: int = 0) -> None:
@@ -136,7 +136,7 @@ class Generator:
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> Generator:
-        """Start again at the beginning of the stream of this seed."""
+        """Restart at the beginning of this seed's stream."""
         self.seed = int(seed) % WORD
         self.offset = 0
         return self
@@ -145,7 +145,7 @@ class Generator:
         return self.seed
 
     def take(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The counter of a draw of `count` words, (3,) int64, which later draws do not touch."""
+        """The counter of a draw of `count` words, (3,) int64; later draws do not overlap it."""
         counter = self.get_state()
         self.offset = (self.offset + -(-count // 4)) % WORD
         return counter
@@ -155,12 +155,12 @@ class Generator:
         return np.array([self.seed, self.stream, self.offset], np.uint64).view(np.int64)
 
     def set_state(self, state: Any) -> Generator:
-        """Go to a place that get_state told."""
+        """Return to a position from get_state."""
         words = np.asarray(state)
         if words.shape != (3,) or words.dtype.kind not in "iu":
             raise ValueError(
                 f"set_state: got {words.dtype} {list(words.shape)}; it must be what get_state "
-                "gave, three integers (seed, stream, offset)"
+                "returned, three integers (seed, stream, offset)"
             )
         self.seed, self.stream, self.offset = (int(word) % WORD for word in words)
         return self
@@ -173,35 +173,35 @@ _default = Generator()
 
 
 def default_generator(device: Any = None) -> Generator:
-    """The generator that draws use when none is given. All devices share it, so that a program
-    draws the same numbers wherever it runs."""
+    """The generator used when none is given. All devices share it, so a program draws the same
+    numbers wherever it runs."""
     return _default
 
 
 def manual_seed(seed: int) -> Generator:
-    """Start the default generator again, at the beginning of the stream of this seed."""
+    """Restart the default generator at the beginning of this seed's stream."""
     return _default.manual_seed(seed)
 
 
 def initial_seed() -> int:
-    """The seed that the default generator was started with."""
+    """The seed of the default generator."""
     return _default.seed
 
 
 def get_rng_state() -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Where the default generator stands, (3,) int64; see Generator.get_state."""
+    """The position of the default generator, (3,) int64; see Generator.get_state."""
     return _default.get_state()
 
 
 def set_rng_state(state: Any) -> None:
-    """Put the default generator where get_rng_state told."""
+    """Return the default generator to a position from get_rng_state."""
     _default.set_state(state)
 
 
 @contextmanager
 def rng_state(state: Any) -> Iterator[None]:
-    """The default generator draws from the place `state` (see get_rng_state) inside of the `with`
-    block, and goes on behind it as if there had been none."""
+    """Inside the `with` block the default generator draws from `state` (see get_rng_state);
+    afterwards it continues as if the block had not drawn."""
     before = get_rng_state()
     set_rng_state(state)
     try:
