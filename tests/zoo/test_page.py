@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from gpudl import optim, zoo
+from gpudl.cli import main
 from gpudl.models import mlp
 from gpudl.train import TrainingError
 from gpudl.zoo.page import PAGES
@@ -114,6 +115,20 @@ def test_the_index_says_what_was_measured_and_what_is_missing(write, tmp_path):
     (tmp_path / "claim.json").unlink()
     zoo.write_index(tmp_path)
     assert "Not run here yet: claim." in (tmp_path / "README.md").read_text()
+
+
+def test_a_quick_run_judges_no_claim(write, tmp_path, capsys):
+    def claim(page):
+        page.check("it learns", False, "nothing")
+
+    text, record = write(claim, quick=True)
+    assert "| not judged | it learns | nothing |" in text
+    assert not record["checks"][0]["holds"]
+    capsys.readouterr()
+    assert main(["zoo", "claim", "--quick", "--out", str(tmp_path)]) == 0
+    assert "  not judged: it learns, nothing" in capsys.readouterr().out.splitlines()
+    assert main(["zoo", "claim", "--out", str(tmp_path)]) == 1
+    assert "  FAILS: it learns, nothing" in capsys.readouterr().out.splitlines()
 
 
 def test_an_unknown_page_suggests_the_nearest(write):
