@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import random
-import statistics
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gpudl.bench.report import geometric_mean
 
 Key = tuple[str, ...]
-RESAMPLES = 2000
+Numbers = Mapping[str, float]  # median, low, high (quartiles), turns
+NORMAL_95 = 1.96  # standard deviations on either side that hold 95 %
 LEAST = 0.02  # changes below are never called one: machines differ from run to run
 
 
 class Change(NamedTuple):
-    """Of one row: time after over time before, with the interval that holds 95 % of resamples."""
+    """Of one row: time after over time before, with its 95 % interval."""
 
     key: Key
     factor: float
@@ -68,31 +68,38 @@ def changes(
     found = []
     for row in after["rows"]:
         if earlier := old.get(key(row)):
-            both = "torch" in earlier["seconds"] and "torch" in row["seconds"]
-            samples = [measured(r, by if both else "time") for r in (earlier, row)]
-            found.append(Change(key(row), *interval(*samples)))
+            same_peer = "peer" in row and earlier.get("peer") == row["peer"]
+            change = by_ratio if by == "ratio" and same_peer else by_time
+            found.append(Change(key(row), *change(earlier, row)))
     return sorted(found, key=lambda c: -c.factor)
 
 
-def measured(row: Mapping[str, Any], by: str) -> list[float]:
-    """Samples of our time, or of our time over the peer's in the same turn."""
-    seconds = row["seconds"]
-    ours: list[float] = seconds["gpudl"]["samples"]
-    if by == "time":
-        return ours
-    return [o / p for o, p in zip(ours, seconds["torch"]["samples"], strict=False)]
+def by_time(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
+    return interval(before["seconds"]["gpudl"], after["seconds"]["gpudl"])
 
 
-def interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float, float]:
-    """Ratio of the medians, and its 95 % interval by the percentile bootstrap (Efron 1979)."""
-    rng = random.Random(0)
-    factor = statistics.median(after) / statistics.median(before)
-    drawn = sorted(
-        statistics.median(rng.choices(after, k=len(after)))
-        / statistics.median(rng.choices(before, k=len(before)))
-        for _ in range(RESAMPLES)
-    )
-    return factor, drawn[int(0.025 * RESAMPLES)], drawn[int(0.975 * RESAMPLES) - 1]
+def by_ratio(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
+    """The ratio is the peer's time over ours, so it falls where we became slower."""
+    return interval(after["ratio"], before["ratio"])
+
+
+def interval(before: Numbers, after: Numbers) -> tuple[float, float, float]:
+    """Ratio of the medians `after` over `before`, and its 95 % interval.
+
+    On a logarithmic scale, where errors of a ratio add up: those of either side as independent
+    ones, upward and downward apart.
+    """
+    factor = after["median"] / before["median"]
+    up = math.hypot(error(after, "high"), error(before, "low"))
+    down = math.hypot(error(after, "low"), error(before, "high"))
+    return factor, factor / math.exp(NORMAL_95 * down), factor * math.exp(NORMAL_95 * up)
+
+
+def error(numbers: Numbers, quartile: str) -> float:
+    """Standard deviation of a median's logarithm on one side, from the quartile there: 1.25 / 1.35
+    of the distance of the quartiles over the root of the count (McGill, Tukey and Larsen 1978)."""
+    distance = 2 * abs(math.log(numbers[quartile] / numbers["median"]))
+    return 1.25 / 1.35 * distance / math.sqrt(numbers["turns"])
 
 
 def missing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Key], list[Key]]:

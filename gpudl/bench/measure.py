@@ -232,8 +232,7 @@ def results(times: dict[str, Timing]) -> Row:
     peers = {name: t for name, t in times.items() if name != "gpudl"}
     if peers:
         best = min(peers, key=lambda name: peers[name].median)
-        compared = ratio(peers[best], times["gpudl"])._asdict()
-        row["ratio"] = {n: rounded(v) for n, v in compared.items() if n != "samples"}
+        row["ratio"] = ratio(peers[best], times["gpudl"]).as_dict()
         row["peer"] = best
     return row
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpudl.bench.report import number_format
+from gpudl.bench.report import number_format, threads
 
 OURS, LOSS, GREY = "#0b6e4f", "#b3261e", "#777777"
 MOST_BARS = 60
@@ -108,9 +108,13 @@ def ratios(report: Mapping[str, Any], rows: list[dict[str, Any]], dtype: str) ->
 
 
 def _number(axes: Any, place: int, ratio: Mapping[str, float]) -> None:
-    """The median beyond bar and whisker."""
+    """The median, beyond the whisker."""
     won = ratio["median"] >= 1
-    at = max(ratio["median"], ratio["high"]) * 1.03 if won else min(ratio.values()) / 1.03
+    at = (
+        max(ratio["median"], ratio["high"]) * 1.03
+        if won
+        else min(ratio["median"], ratio["low"]) / 1.03
+    )
     side = "left" if won else "right"
     axes.text(at, place, f"{ratio['median']:.2f}", ha=side, va="center", fontsize=7)
 
@@ -135,5 +139,5 @@ def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
 
 def _title(axes: Any, report: Mapping[str, Any], text: str) -> None:
     env = report["environment"]
-    threads = f", {report['settings']['threads']} thread(s)" if env["device"] == "cpu" else ""
-    axes.set_title(f"{text}\n{env['hardware']}{threads}, {env['date'][:10]}", fontsize=9)
+    used = f", {threads(report)}" if env["device"] == "cpu" else ""
+    axes.set_title(f"{text}\n{env['hardware']}{used}, {env['date'][:10]}", fontsize=9)

@@ -14,7 +14,7 @@ from gpudl.bench.environment import environment
 from gpudl.bench.runner import Bench
 from gpudl.bench.workload import Row
 
-SCHEMA = 2
+SCHEMA = 3
 MOST_NAMED = 4  # suites in the name of a file
 HEAD = ("workload", "direction", "dtype", "algorithm", "µs", "rate", "roof", "error", "peer µs",
         "peer's error", "peer/ours", "quartiles")  # fmt: skip
@@ -179,7 +179,7 @@ def text(content: Mapping[str, Any]) -> str:
     """The whole report as it was printed when it was measured."""
     env = content["environment"]
     parts = [
-        f"{env['hardware']}, {env['device']}, {content['settings']['threads']} threads, "
+        f"{env['hardware']}, {env['device']}, {threads(content)}, "
         f"{env['date'][:16]}, load {env.get('load')} before",
         head(),
         *(line(row) for row in content["rows"]),
@@ -188,6 +188,11 @@ def text(content: Mapping[str, Any]) -> str:
         summary_text(content["summary"]),
     ]
     return "\n".join(parts)
+
+
+def threads(content: Mapping[str, Any]) -> str:
+    count = content["settings"]["threads"]
+    return f"{count} thread" if count == 1 else f"{count} threads"
 
 
 def markdown(content: Mapping[str, Any]) -> str:
@@ -210,8 +215,7 @@ def markdown(content: Mapping[str, Any]) -> str:
         )
     versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items())
     lines += ["", f"Measured {env['date'][:10]} on {env['hardware']} ({env['device']}, "
-              f"{content['settings']['threads']} threads; {versions}). peer/ours above 1: gpudl is "
-              "faster."]  # fmt: skip
+              f"{threads(content)}; {versions}). peer/ours above 1: gpudl is faster."]  # fmt: skip
     return "\n".join(lines)
 
 
