@@ -1,4 +1,4 @@
-// The Python extension module: one function per launcher of the registry, and the schema of their arguments.
+// The Python extension module: one function per launcher and function of the registry, and the launchers' schema.
 // A new operator never edits this file. Built twice, as gpudl._emulator and as gpudl._cuda.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -76,16 +76,16 @@ Argument from_python(const py::handle& value) {
                        py::str(py::type::of(value)).cast<std::string>());
 }
 
-void call(const Launcher& launcher, const py::args& values) {
+int64_t call(const Function& function, const py::args& values) {
   std::vector<Argument> arguments;
   arguments.reserve(values.size());
   for (const auto& value : values) arguments.push_back(from_python(value));
   try {
-    launcher.call(launcher.parameters, arguments);
+    return function.call(function.parameters, arguments);
   } catch (const std::invalid_argument& error) {
-    throw py::value_error(launcher.name + ": " + error.what());
+    throw py::value_error(function.name + ": " + error.what());
   } catch (const std::exception& error) {
-    throw std::runtime_error(launcher.name + ": " + error.what());
+    throw std::runtime_error(function.name + ": " + error.what());
   }
 }
 
@@ -101,18 +101,34 @@ py::dict describe(const Parameter& p) {
   return d;
 }
 
+py::dict describe(const Launcher& launcher) {
+  py::list parameters;
+  for (const Parameter& p : launcher.parameters) parameters.append(describe(p));
+  py::dict d;
+  d["op"] = launcher.op;
+  d["direction"] = launcher.direction;
+  d["algorithm"] = launcher.algorithm;
+  d["parameters"] = parameters;
+  d["source"] = launcher.source;
+  d["line"] = launcher.line;
+  return d;
+}
+
+// The registry is complete by now and lives as long as the module.
+void define(py::module_& m, const Function& function) {
+  m.def(function.name.c_str(), [&function](const py::args& values) { return call(function, values); });
+}
+
 }  // namespace
 
 PYBIND11_MODULE(GPUDL_MODULE_NAME, m) {
   m.doc() = "The kernels of gpudl, one function per launcher.";
   py::dict schema;
-  for (const Launcher& launcher : registry()) {
-    py::list parameters;
-    for (const Parameter& p : launcher.parameters) parameters.append(describe(p));
-    schema[py::str(launcher.name)] = parameters;
-    const Launcher* entry = &launcher;  // the registry is complete by now and lives as long as the module
-    m.def(launcher.name.c_str(), [entry](const py::args& values) { call(*entry, values); });
+  for (const Launcher& launcher : launchers()) {
+    schema[py::str(launcher.name)] = describe(launcher);
+    define(m, launcher);
   }
+  for (const Function& function : functions()) define(m, function);
   m.attr("schema") = schema;
   m.attr("compiler") = GPUDL_COMPILER;
   m.attr("nvcc") = GPUDL_NVCC_VERSION;

@@ -1,10 +1,10 @@
-// What Python may set on a device: its stream, its number, the emulator's schedule. Exported as launchers are.
+// What Python may set on a device: its stream, its number, the emulator's schedule.
 #include "platform/control.h"
 #include "core/export.h"
 
 namespace gpudl {
-GPUDL_EXPORT(set_stream, stream);
-GPUDL_EXPORT(set_device, device);
-GPUDL_EXPORT(set_schedule, seed);
-GPUDL_EXPORT(set_truncation, on);
+GPUDL_FUNCTION(set_stream, stream);
+GPUDL_FUNCTION(set_device, device);
+GPUDL_FUNCTION(set_schedule, seed);
+GPUDL_FUNCTION(set_truncation, on);
 }  // namespace gpudl

@@ -52,6 +52,32 @@ void check_same_order(const std::vector<Parameter>& parameters, const std::vecto
 
 }  // namespace
 
+bool add_launcher(const char* op, const char* direction, const char* algorithm, const char* file, int line,
+                  std::vector<Parameter> parameters, decltype(Function::call) launch) {
+  constexpr std::string_view ROOT = "csrc/";
+  const std::string_view path = file;
+  const size_t at = path.rfind(ROOT);
+  const std::string name = std::string(op) + "_" + direction + "_" + algorithm;
+  launchers().push_back({{name, std::move(parameters), launch},
+                         op,
+                         direction,
+                         algorithm,
+                         std::string(at == path.npos ? path : path.substr(at + ROOT.size())),
+                         line});
+  return true;
+}
+
+bool add_function(const char* name, std::vector<Parameter> parameters, decltype(Function::call) call) {
+  functions().push_back({name, std::move(parameters), call});
+  return true;
+}
+
+void check_count(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
+  if (arguments.size() != parameters.size())
+    throw std::invalid_argument("expected " + std::to_string(parameters.size()) + " arguments, got " +
+                                std::to_string(arguments.size()));
+}
+
 void check_arrays(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
   check_places(parameters, arguments);
   check_overlaps(parameters, arguments);

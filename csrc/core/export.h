@@ -1,8 +1,15 @@
-// GPUDL_EXPORT makes a launcher callable from Python. Its C++ signature is the schema: types give dtype, rank, layout
-// and constness of every argument, the macro gives the names, and what does not fit is refused by name before it runs.
+// GPUDL_EXPORT makes a launcher callable from Python. It is given as three words, operator, direction and algorithm,
+// from which its name is made, so that a search for whole words finds it. Its C++ signature is the schema: types give
+// dtype, rank, layout and constness of every argument, the macro gives the names, and what does not fit is refused by
+// name before it runs.
 //
 //   void max_pool2d_forward_direct(View<const float, 4, nhwc> x, View<float, 4, nhwc> y, Pair kernel_size);
-//   GPUDL_EXPORT(max_pool2d_forward_direct, x, y, kernel_size);
+//   GPUDL_EXPORT(max_pool2d, forward, direct, x, y, kernel_size);
+//
+// Where a template makes the launchers of several operators or algorithms, a macro of the family takes the words, names
+// each instance (constexpr auto& max_pool2d_forward_wide = max_pool_forward<int>;) and exports it; its use then reads
+//
+//   GPUDL_MAX_POOL(max_pool2d, wide, int);
 #pragma once
 #include <algorithm>
 #include <array>
@@ -197,38 +204,62 @@ constexpr size_t count_names(std::string_view names) {
   return n;
 }
 
-// What must hold of all arrays of one call: they lie where this module's kernels read, what is written overlaps nothing
-// else, and those of layout `any` have the same order of axes, or elements would be paired wrongly.
+void check_count(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments);
+
+// What must hold of all arrays of one launch: they lie where this module's kernels read, what is written overlaps
+// nothing else, and those of layout `any` have the same order of axes, or elements would be paired wrongly.
 void check_arrays(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments);
 
-template <auto LAUNCHER>
+template <auto FUNCTION>
 struct Export;
 
-template <class... P, void (*LAUNCHER)(P...)>
-struct Export<LAUNCHER> {
+template <class R, class... P, R (*FUNCTION)(P...)>
+struct Export<FUNCTION> {
   static constexpr size_t arity = sizeof...(P);
 
-  static void call(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
-    if (arguments.size() != arity)
-      throw std::invalid_argument("expected " + std::to_string(arity) + " arguments, got " +
-                                  std::to_string(arguments.size()));
-    check_arrays(parameters, arguments);
-    [&]<size_t... I>(std::index_sequence<I...>) {
-      LAUNCHER(Bind<P>::make(arguments[I], parameters[I])...);
+  static int64_t call(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
+    check_count(parameters, arguments);
+    return [&]<size_t... I>(std::index_sequence<I...>) -> int64_t {
+      if constexpr (std::is_void_v<R>) {
+        FUNCTION(Bind<P>::make(arguments[I], parameters[I])...);
+        return 0;
+      } else {
+        return FUNCTION(Bind<P>::make(arguments[I], parameters[I])...);
+      }
     }(std::index_sequence_for<P...>{});
   }
+  static int64_t launch(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
+    check_count(parameters, arguments);
+    check_arrays(parameters, arguments);
+    return call(parameters, arguments);
+  }
 
-  static bool add(const char* name, const char* names) {
+  static std::vector<Parameter> describe(const char* names) {
     std::vector<Parameter> parameters{Bind<P>::describe()...};
     const auto split = split_names(names);
     for (size_t i = 0; i < parameters.size(); ++i) parameters[i].name = split[i];
-    registry().push_back({name, std::move(parameters), &call});
-    return true;
+    return parameters;
   }
 };
 
+bool add_launcher(const char* op, const char* direction, const char* algorithm, const char* file, int line,
+                  std::vector<Parameter> parameters, decltype(Function::call) launch);
+bool add_function(const char* name, std::vector<Parameter> parameters, decltype(Function::call) call);
+
 }  // namespace gpudl
 
-#define GPUDL_EXPORT(launcher, ...)                                                                                \
-  static_assert(::gpudl::count_names(#__VA_ARGS__) == ::gpudl::Export<&launcher>::arity, "one name per argument"); \
-  static const bool launcher##_exported = ::gpudl::Export<&launcher>::add(#launcher, #__VA_ARGS__)
+#define GPUDL_CHECK_NAMES(function, ...) \
+  static_assert(::gpudl::count_names(#__VA_ARGS__) == ::gpudl::Export<&function>::arity, "one name per argument")
+
+#define GPUDL_EXPORT(op, direction, algorithm, ...)                                                   \
+  GPUDL_CHECK_NAMES(op##_##direction##_##algorithm, __VA_ARGS__);                                     \
+  static const bool op##_##direction##_##algorithm##_exported =                                       \
+      ::gpudl::add_launcher(#op, #direction, #algorithm, __FILE__, __LINE__,                          \
+                            ::gpudl::Export<&op##_##direction##_##algorithm>::describe(#__VA_ARGS__), \
+                            &::gpudl::Export<&op##_##direction##_##algorithm>::launch)
+
+// A function of the module that launches nothing. It may have a result, an integer.
+#define GPUDL_FUNCTION(function, ...)                            \
+  GPUDL_CHECK_NAMES(function, __VA_ARGS__);                      \
+  static const bool function##_exported = ::gpudl::add_function( \
+      #function, ::gpudl::Export<&function>::describe(#__VA_ARGS__), &::gpudl::Export<&function>::call)

@@ -2,9 +2,14 @@
 
 namespace gpudl {
 
-std::vector<Launcher>& registry() {
-  static std::vector<Launcher> launchers;
-  return launchers;
+std::vector<Launcher>& launchers() {
+  static std::vector<Launcher> all;
+  return all;
+}
+
+std::vector<Function>& functions() {
+  static std::vector<Function> all;
+  return all;
 }
 
 const char* name_of(DType dtype) {

@@ -1,4 +1,4 @@
-// The registry of launchers: what the Python side can call, with the name and kind of every argument.
+// What Python can call: launchers, and functions of the module as a whole, with the name and kind of every argument.
 // Plain C++, so that the binding needs neither the kernels nor a device.
 #pragma once
 #include <cstdint>
@@ -31,7 +31,7 @@ struct Absent {};
 using Ints = std::vector<int64_t>;
 using Argument = std::variant<Absent, Array, bool, int64_t, double, Ints>;
 
-// One argument of a launcher. kind: array, int, float, bool, pair or triple; the rest describes arrays.
+// One argument. kind: array, int, float, bool, pair or triple; the rest describes arrays.
 struct Parameter {
   std::string name;
   const char* kind = "array";
@@ -42,12 +42,20 @@ struct Parameter {
   bool optional = false;
 };
 
-struct Launcher {
+struct Function {
   std::string name;
   std::vector<Parameter> parameters;
-  void (*call)(const std::vector<Parameter>&, const std::vector<Argument>&);
+  int64_t (*call)(const std::vector<Parameter>&, const std::vector<Argument>&);  // gives 0 where there is no result
 };
 
-std::vector<Launcher>& registry();
+// Launches the kernels of one algorithm, forward or backward. Its name is <op>_<direction>_<algorithm>.
+struct Launcher : Function {
+  std::string op, direction, algorithm;
+  std::string source;  // the file that exports it, as a path from csrc/
+  int line;
+};
+
+std::vector<Launcher>& launchers();
+std::vector<Function>& functions();
 
 }  // namespace gpudl

@@ -79,8 +79,9 @@ class Ours:
         if not isinstance(self.where, NativeDevice) or not self.op.kernels:
             return arrays
         launcher = f"{self.op.name}_{direction}_{algorithm.partition(':')[0]}"
-        schema = self.where.module.schema.get(launcher, ())
-        layouts = {p["name"]: p["layout"] for p in schema}
+        schema = self.where.module.schema
+        parameters = schema[launcher]["parameters"] if launcher in schema else ()
+        layouts = {p["name"]: p["layout"] for p in parameters}
         return tuple(
             a
             if a is None or layouts.get(n) in (None, "any")

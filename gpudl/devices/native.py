@@ -151,7 +151,8 @@ class NativeDevice(Device):
     def takes(self, op: Op, direction: str, algorithm: str, specs: Specs) -> bool:
         """Does the kernel take inputs of these dtypes, does the operator say that it supports them,
         and has this device what it needs?"""
-        kinds = {p["name"]: p for p in self.module.schema[f"{op.name}_{direction}_{algorithm}"]}
+        launcher = self.module.schema[f"{op.name}_{direction}_{algorithm}"]
+        kinds = {p["name"]: p for p in launcher["parameters"]}
         for name, spec in zip(op.inputs, specs, strict=True):
             p = kinds.get(name)
             if p and spec is not None and p["kind"] == "array" and p["dtype"] != spec.dtype.name:
@@ -217,7 +218,7 @@ class KernelCall:
         self.chosen = chosen
         self.name = f"{op.name}_{direction}_{chosen.algorithm}"
         self.launch = getattr(module, self.name)
-        self.parameters = module.schema[self.name]
+        self.parameters = module.schema[self.name]["parameters"]
         self.fixed = {**op.parameters(), "tile_shape": chosen.tile_shape}
         self.mutates = op.mutates
         self.workspace = op.workspace(direction, chosen.algorithm, *specs)

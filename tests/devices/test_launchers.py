@@ -26,7 +26,7 @@ def image(*shape, dtype=np.float32):
 
 def arguments(module, launcher, **given):
     """Positional arguments from named ones; the order is the schema's."""
-    return [given[p["name"]] for p in module.schema[launcher]]
+    return [given[p["name"]] for p in module.schema[launcher]["parameters"]]
 
 
 class TestSoftmax:

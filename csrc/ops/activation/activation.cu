@@ -12,7 +12,7 @@ struct Relu {
   GPUDL_DEVICE float value(float x) const { return x <= 0 ? 0.f : x; }
   GPUDL_DEVICE float gradient(float dy, float y) const { return y <= 0 ? 0.f : dy; }
 };
-GPUDL_ACTIVATION(relu, Relu, y);
+GPUDL_ACTIVATION(relu, flat, flat_bfloat16, Relu, y);
 
 // x where x > 0, else slope·x.
 struct LeakyRelu {
@@ -20,7 +20,7 @@ struct LeakyRelu {
   GPUDL_DEVICE float value(float x) const { return x > 0 ? x : x * slope; }
   GPUDL_DEVICE float gradient(float dy, float x) const { return x > 0 ? dy : dy * slope; }
 };
-GPUDL_ACTIVATION(leaky_relu, LeakyRelu, x, negative_slope);
+GPUDL_ACTIVATION(leaky_relu, flat, flat_bfloat16, LeakyRelu, x, negative_slope);
 
 // x where x > bound, else a constant.
 struct Threshold {
@@ -28,7 +28,7 @@ struct Threshold {
   GPUDL_DEVICE float value(float x) const { return x <= bound ? otherwise : x; }
   GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound ? 0.f : dy; }
 };
-GPUDL_ACTIVATION(threshold, Threshold, x, threshold, otherwise);
+GPUDL_ACTIVATION(threshold, flat, flat_bfloat16, Threshold, x, threshold, otherwise);
 
 // high where x >= bound, else low: a neuron that fires or not. The gradient is that of x itself within `clip` of the
 // bound and 0 outside (straight through).
@@ -37,7 +37,7 @@ struct HardThreshold {
   GPUDL_DEVICE float value(float x) const { return x >= bound ? high : x < bound ? low : x; }
   GPUDL_DEVICE float gradient(float dy, float x) const { return fabsf(x - bound) <= clip ? dy : 0.f; }
 };
-GPUDL_ACTIVATION(hard_threshold, HardThreshold, x, threshold, low, high, clip);
+GPUDL_ACTIVATION(hard_threshold, flat, flat_bfloat16, HardThreshold, x, threshold, low, high, clip);
 
 // x, limited to [low, high].
 struct Hardtanh {
@@ -45,7 +45,7 @@ struct Hardtanh {
   GPUDL_DEVICE float value(float x) const { return x < low ? low : x > high ? high : x; }
   GPUDL_DEVICE float gradient(float dy, float x) const { return x <= low || x >= high ? 0.f : dy; }
 };
-GPUDL_ACTIVATION(hardtanh, Hardtanh, x, min_val, max_val);
+GPUDL_ACTIVATION(hardtanh, flat, flat_bfloat16, Hardtanh, x, min_val, max_val);
 
 // (x + 3)/6, limited to [0, 1].
 struct Hardsigmoid {
@@ -53,14 +53,14 @@ struct Hardsigmoid {
   GPUDL_DEVICE float value(float x) const { return ramp(x); }
   GPUDL_DEVICE float gradient(float dy, float x) const { return x > -3 && x < 3 ? dy / 6 : 0.f; }
 };
-GPUDL_ACTIVATION(hardsigmoid, Hardsigmoid, x);
+GPUDL_ACTIVATION(hardsigmoid, flat, flat_bfloat16, Hardsigmoid, x);
 
 // x·hardsigmoid(x).
 struct Hardswish {
   GPUDL_DEVICE float value(float x) const { return x * Hardsigmoid::ramp(x); }
   GPUDL_DEVICE float gradient(float dy, float x) const { return x <= -3 ? 0.f : x < 3 ? dy * (x / 3 + 0.5f) : dy; }
 };
-GPUDL_ACTIVATION(hardswish, Hardswish, x);
+GPUDL_ACTIVATION(hardswish, flat, flat_bfloat16, Hardswish, x);
 
 // x where |x| > bound, else 0.
 struct Hardshrink {
@@ -68,7 +68,7 @@ struct Hardshrink {
   GPUDL_DEVICE float value(float x) const { return x >= -bound && x <= bound ? 0.f : x; }
   GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound && x >= -bound ? 0.f : dy; }
 };
-GPUDL_ACTIVATION(hardshrink, Hardshrink, x, lambd);
+GPUDL_ACTIVATION(hardshrink, flat, flat_bfloat16, Hardshrink, x, lambd);
 
 // x moved toward 0 by bound.
 struct Softshrink {
@@ -76,7 +76,7 @@ struct Softshrink {
   GPUDL_DEVICE float value(float x) const { return x > bound ? x - bound : x < -bound ? x + bound : x * 0.f; }
   GPUDL_DEVICE float gradient(float dy, float x) const { return x <= bound && x >= -bound ? 0.f : dy; }
 };
-GPUDL_ACTIVATION(softshrink, Softshrink, x, lambd);
+GPUDL_ACTIVATION(softshrink, flat, flat_bfloat16, Softshrink, x, lambd);
 
 // x / (1 + |x|).
 struct Softsign {
@@ -86,7 +86,7 @@ struct Softsign {
     return dy / (scale * scale);
   }
 };
-GPUDL_ACTIVATION(softsign, Softsign, x);
+GPUDL_ACTIVATION(softsign, flat, flat_bfloat16, Softsign, x);
 
 }  // namespace
 }  // namespace gpudl

@@ -13,13 +13,13 @@ struct Sigmoid {
   GPUDL_DEVICE float value(float x) const { return sigmoid(x); }
   GPUDL_DEVICE float gradient(float dy, float y) const { return dy * (y * (1.f - y)); }
 };
-GPUDL_ACTIVATION(sigmoid, Sigmoid, y);
+GPUDL_ACTIVATION(sigmoid, flat, flat_bfloat16, Sigmoid, y);
 
 struct Tanh {
   GPUDL_DEVICE float value(float x) const { return tanhf(x); }
   GPUDL_DEVICE float gradient(float dy, float y) const { return dy * (1.f - y * y); }
 };
-GPUDL_ACTIVATION(tanh, Tanh, y);
+GPUDL_ACTIVATION(tanh, flat, flat_bfloat16, Tanh, y);
 
 // amplitude · tanh(slope · x).
 struct ScaledTanh {
@@ -30,7 +30,7 @@ struct ScaledTanh {
     return dy * (amplitude * slope * (1.f - t * t));
   }
 };
-GPUDL_ACTIVATION(scaled_tanh, ScaledTanh, y, amplitude, slope);
+GPUDL_ACTIVATION(scaled_tanh, flat, flat_bfloat16, ScaledTanh, y, amplitude, slope);
 
 // outer·x where x > 0, else outer·alpha·(exp(inner·x) - 1): ELU, SELU and CELU.
 struct Elu {
@@ -40,7 +40,7 @@ struct Elu {
     return dy * outer * (x <= 0 ? alpha * inner * expf(inner * x) : 1.f);
   }
 };
-GPUDL_ACTIVATION(elu, Elu, x, alpha, outer, inner);
+GPUDL_ACTIVATION(elu, flat, flat_bfloat16, Elu, x, alpha, outer, inner);
 
 // log(1 + exp(beta·x)) / beta, from the smaller exponential; x itself where beta·x > threshold.
 struct Softplus {
@@ -54,21 +54,21 @@ struct Softplus {
     return z > threshold ? dy : dy * sigmoid(z);
   }
 };
-GPUDL_ACTIVATION(softplus, Softplus, x, beta, threshold);
+GPUDL_ACTIVATION(softplus, flat, flat_bfloat16, Softplus, x, beta, threshold);
 
 // log(1 / (1 + exp(-x))).
 struct LogSigmoid {
   GPUDL_DEVICE float value(float x) const { return (x < 0 ? x : x == x ? 0.f : x) - log1pf(expf(-fabsf(x))); }
   GPUDL_DEVICE float gradient(float dy, float x) const { return dy * sigmoid(-x); }
 };
-GPUDL_ACTIVATION(logsigmoid, LogSigmoid, x);
+GPUDL_ACTIVATION(logsigmoid, flat, flat_bfloat16, LogSigmoid, x);
 
 // exp(-x²).
 struct Gaussian {
   GPUDL_DEVICE float value(float x) const { return expf(-x * x); }
   GPUDL_DEVICE float gradient(float dy, float x) const { return dy * (-2.f * x * expf(-x * x)); }
 };
-GPUDL_ACTIVATION(gaussian, Gaussian, x);
+GPUDL_ACTIVATION(gaussian, flat, flat_bfloat16, Gaussian, x);
 
 // x·P(x), P the normal distribution's integral.
 struct Gelu {
@@ -78,7 +78,7 @@ struct Gelu {
     return dy * (probability(x) + x * (0.39894228040143268f * expf(-0.5f * x * x)));
   }
 };
-GPUDL_ACTIVATION(gelu, Gelu, x);
+GPUDL_ACTIVATION(gelu, flat, flat_bfloat16, Gelu, x);
 
 // x·(1 + tanh(u))/2, u = sqrt(2/π)·(x + 0.044715·x³).
 struct GeluTanh {
@@ -89,7 +89,7 @@ struct GeluTanh {
     return dy * (0.5f * (1 + t) + 0.5f * x * ((1 - t * t) * du));
   }
 };
-GPUDL_ACTIVATION(gelu_tanh, GeluTanh, x);
+GPUDL_ACTIVATION(gelu_tanh, flat, flat_bfloat16, GeluTanh, x);
 
 // x·sigmoid(x).
 struct Silu {
@@ -99,7 +99,7 @@ struct Silu {
     return dy * (s * (1 + x * (1 - s)));
   }
 };
-GPUDL_ACTIVATION(silu, Silu, x);
+GPUDL_ACTIVATION(silu, flat, flat_bfloat16, Silu, x);
 
 // x·tanh(log(1 + exp(x))). With e = exp(x) the hyperbolic tangent is n/(n + 2), n = e·(e + 2): 1 to the last bit from
 // e = 10^4 on, where n·n would overflow soon.
@@ -114,7 +114,7 @@ struct Mish {
     return dy * (t + x * (sigmoid(x) * (1 - t * t)));
   }
 };
-GPUDL_ACTIVATION(mish, Mish, x);
+GPUDL_ACTIVATION(mish, flat, flat_bfloat16, Mish, x);
 
 // x - tanh(x).
 struct Tanhshrink {
@@ -124,7 +124,7 @@ struct Tanhshrink {
     return dy * (t * t);
   }
 };
-GPUDL_ACTIVATION(tanhshrink, Tanhshrink, x);
+GPUDL_ACTIVATION(tanhshrink, flat, flat_bfloat16, Tanhshrink, x);
 
 }  // namespace
 }  // namespace gpudl

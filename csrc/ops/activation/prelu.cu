@@ -44,7 +44,7 @@ Slope slope_of(View<const float, 1> weight) { return {weight.data, static_cast<u
 void prelu_forward_flat(Activations x, View<const float, 1> weight, View<float, 5, nhwc> y) {
   prim::map_indexed(Prelu{slope_of(weight)}, flat(y), flat(x));
 }
-GPUDL_EXPORT(prelu_forward_flat, x, weight, y);
+GPUDL_EXPORT(prelu, forward, flat, x, weight, y);
 
 void prelu_backward_flat(Activations dy, Activations x, View<const float, 1> weight, Maybe<View<float, 5, nhwc>> dx,
                          Maybe<View<float, 1>> dweight, View<float, 1> workspace) {
@@ -58,7 +58,7 @@ void prelu_backward_flat(Activations dy, Activations x, View<const float, 1> wei
   prim::column_sums(prim::PassSaved<float, WeightGradient>{x.data, {}}, dy.data, static_cast<float*>(nullptr),
                     x.size() / channels, channels, dweight.data, workspace);
 }
-GPUDL_EXPORT(prelu_backward_flat, dy, x, weight, dx, dweight, workspace);
+GPUDL_EXPORT(prelu, backward, flat, dy, x, weight, dx, dweight, workspace);
 
 }  // namespace
 }  // namespace gpudl

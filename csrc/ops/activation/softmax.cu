@@ -86,16 +86,16 @@ void backward(Rows<const float> dy, Rows<const float> y, Rows<float> dx) {
 }
 
 void softmax_forward_rows(Rows<const float> x, Rows<float> y) { forward<false>(x, y); }
-GPUDL_EXPORT(softmax_forward_rows, x, y);
+GPUDL_EXPORT(softmax, forward, rows, x, y);
 
 void softmax_backward_rows(Rows<const float> dy, Rows<const float> y, Rows<float> dx) { backward<false>(dy, y, dx); }
-GPUDL_EXPORT(softmax_backward_rows, dy, y, dx);
+GPUDL_EXPORT(softmax, backward, rows, dy, y, dx);
 
 void log_softmax_forward_rows(Rows<const float> x, Rows<float> y) { forward<true>(x, y); }
-GPUDL_EXPORT(log_softmax_forward_rows, x, y);
+GPUDL_EXPORT(log_softmax, forward, rows, x, y);
 
 void log_softmax_backward_rows(Rows<const float> dy, Rows<const float> y, Rows<float> dx) { backward<true>(dy, y, dx); }
-GPUDL_EXPORT(log_softmax_backward_rows, dy, y, dx);
+GPUDL_EXPORT(log_softmax, backward, rows, dy, y, dx);
 
 }  // namespace
 }  // namespace gpudl

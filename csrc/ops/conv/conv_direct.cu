@@ -307,6 +307,11 @@ void Direct::weight_gradient(const ConvShape& conv, const float* dy, const float
 }
 
 namespace {
-GPUDL_CONV(direct, Direct);
+GPUDL_CONV(conv1d, direct, Direct);
+GPUDL_CONV(conv2d, direct, Direct);
+GPUDL_CONV(conv3d, direct, Direct);
+GPUDL_CONV_TRANSPOSE(conv_transpose1d, direct, Direct);
+GPUDL_CONV_TRANSPOSE(conv_transpose2d, direct, Direct);
+GPUDL_CONV_TRANSPOSE(conv_transpose3d, direct, Direct);
 }  // namespace
 }  // namespace gpudl

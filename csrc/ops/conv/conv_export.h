@@ -9,7 +9,8 @@
 //                               const ConvFinish<Element>&, Workspace);
 //     static void weight_gradient(const ConvShape&, const Element* dy, const Element* x, Element* dweight, Workspace);
 //   };
-//   GPUDL_CONV(direct, Direct)  // exports conv1d_forward_direct, …, conv_transpose3d_backward_direct
+//   GPUDL_CONV(conv2d, direct, Direct);  // exports conv2d_forward_direct and conv2d_backward_direct
+//   GPUDL_CONV_TRANSPOSE(conv_transpose2d, direct, Direct);
 #pragma once
 #include "core/export.h"
 #include "ops/conv/conv.h"
@@ -91,20 +92,16 @@ void conv_transpose_backward(Volume<const T> dy, Volume<const T> x, Volume<const
 
 }  // namespace gpudl
 
-#define GPUDL_CONV_AXES(op, transposed_op, algorithm, A)                                                               \
-  constexpr auto& op##_forward_##algorithm = conv_forward<A>;                                                          \
-  GPUDL_EXPORT(op##_forward_##algorithm, x, weight, bias, residual, y, workspace, stride, padding, dilation, groups,   \
-               activation);                                                                                            \
-  constexpr auto& op##_backward_##algorithm = conv_backward<A>;                                                        \
-  GPUDL_EXPORT(op##_backward_##algorithm, dy, x, weight, y, dx, dweight, dbias, dresidual, workspace, stride, padding, \
-               dilation, groups, activation);                                                                          \
-  constexpr auto& transposed_op##_forward_##algorithm = conv_transpose_forward<A>;                                     \
-  GPUDL_EXPORT(transposed_op##_forward_##algorithm, x, weight, bias, y, workspace, stride, padding, dilation, groups); \
-  constexpr auto& transposed_op##_backward_##algorithm = conv_transpose_backward<A>;                                   \
-  GPUDL_EXPORT(transposed_op##_backward_##algorithm, dy, x, weight, dx, dweight, dbias, workspace, stride, padding,    \
-               dilation, groups)
+#define GPUDL_CONV(op, algorithm, A)                                                                                 \
+  constexpr auto& op##_forward_##algorithm = conv_forward<A>;                                                        \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, residual, y, workspace, stride, padding, dilation, groups,   \
+               activation);                                                                                          \
+  constexpr auto& op##_backward_##algorithm = conv_backward<A>;                                                      \
+  GPUDL_EXPORT(op, backward, algorithm, dy, x, weight, y, dx, dweight, dbias, dresidual, workspace, stride, padding, \
+               dilation, groups, activation)
 
-#define GPUDL_CONV(algorithm, A)                           \
-  GPUDL_CONV_AXES(conv1d, conv_transpose1d, algorithm, A); \
-  GPUDL_CONV_AXES(conv2d, conv_transpose2d, algorithm, A); \
-  GPUDL_CONV_AXES(conv3d, conv_transpose3d, algorithm, A)
+#define GPUDL_CONV_TRANSPOSE(op, algorithm, A)                                                            \
+  constexpr auto& op##_forward_##algorithm = conv_transpose_forward<A>;                                   \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, y, workspace, stride, padding, dilation, groups); \
+  constexpr auto& op##_backward_##algorithm = conv_transpose_backward<A>;                                 \
+  GPUDL_EXPORT(op, backward, algorithm, dy, x, weight, dx, dweight, dbias, workspace, stride, padding, dilation, groups)

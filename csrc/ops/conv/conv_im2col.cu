@@ -140,7 +140,12 @@ struct Im2col {
   }
 };
 
-GPUDL_CONV(im2col, Im2col);
+GPUDL_CONV(conv1d, im2col, Im2col);
+GPUDL_CONV(conv2d, im2col, Im2col);
+GPUDL_CONV(conv3d, im2col, Im2col);
+GPUDL_CONV_TRANSPOSE(conv_transpose1d, im2col, Im2col);
+GPUDL_CONV_TRANSPOSE(conv_transpose2d, im2col, Im2col);
+GPUDL_CONV_TRANSPOSE(conv_transpose3d, im2col, Im2col);
 
 }  // namespace
 }  // namespace gpudl

@@ -40,8 +40,18 @@ struct MmaTf32x3 {
 
 using Plain = ImplicitGemm<Simt>;
 using Split = ImplicitGemm<MmaTf32x3>;
-GPUDL_CONV(implicit_gemm, Plain);
-GPUDL_CONV(implicit_mma_tf32x3, Split);
+GPUDL_CONV(conv1d, implicit_gemm, Plain);
+GPUDL_CONV(conv2d, implicit_gemm, Plain);
+GPUDL_CONV(conv3d, implicit_gemm, Plain);
+GPUDL_CONV_TRANSPOSE(conv_transpose1d, implicit_gemm, Plain);
+GPUDL_CONV_TRANSPOSE(conv_transpose2d, implicit_gemm, Plain);
+GPUDL_CONV_TRANSPOSE(conv_transpose3d, implicit_gemm, Plain);
+GPUDL_CONV(conv1d, implicit_mma_tf32x3, Split);
+GPUDL_CONV(conv2d, implicit_mma_tf32x3, Split);
+GPUDL_CONV(conv3d, implicit_mma_tf32x3, Split);
+GPUDL_CONV_TRANSPOSE(conv_transpose1d, implicit_mma_tf32x3, Split);
+GPUDL_CONV_TRANSPOSE(conv_transpose2d, implicit_mma_tf32x3, Split);
+GPUDL_CONV_TRANSPOSE(conv_transpose3d, implicit_mma_tf32x3, Split);
 
 }  // namespace
 }  // namespace gpudl

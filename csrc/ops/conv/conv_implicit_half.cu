@@ -22,8 +22,18 @@ struct MmaHalf {
 
 using Bf16 = ImplicitGemm<MmaHalf<bfloat16, prim::gemm_mma_bf16>>;
 using F16 = ImplicitGemm<MmaHalf<float16, prim::gemm_mma_f16>>;
-GPUDL_CONV(implicit_mma_bf16, Bf16);
-GPUDL_CONV(implicit_mma_f16, F16);
+GPUDL_CONV(conv1d, implicit_mma_bf16, Bf16);
+GPUDL_CONV(conv2d, implicit_mma_bf16, Bf16);
+GPUDL_CONV(conv3d, implicit_mma_bf16, Bf16);
+GPUDL_CONV_TRANSPOSE(conv_transpose1d, implicit_mma_bf16, Bf16);
+GPUDL_CONV_TRANSPOSE(conv_transpose2d, implicit_mma_bf16, Bf16);
+GPUDL_CONV_TRANSPOSE(conv_transpose3d, implicit_mma_bf16, Bf16);
+GPUDL_CONV(conv1d, implicit_mma_f16, F16);
+GPUDL_CONV(conv2d, implicit_mma_f16, F16);
+GPUDL_CONV(conv3d, implicit_mma_f16, F16);
+GPUDL_CONV_TRANSPOSE(conv_transpose1d, implicit_mma_f16, F16);
+GPUDL_CONV_TRANSPOSE(conv_transpose2d, implicit_mma_f16, F16);
+GPUDL_CONV_TRANSPOSE(conv_transpose3d, implicit_mma_f16, F16);
 
 }  // namespace
 }  // namespace gpudl

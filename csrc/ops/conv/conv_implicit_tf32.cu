@@ -20,7 +20,12 @@ struct MmaTf32 {
 };
 
 using Tf32 = ImplicitGemm<MmaTf32>;
-GPUDL_CONV(implicit_mma_tf32, Tf32);
+GPUDL_CONV(conv1d, implicit_mma_tf32, Tf32);
+GPUDL_CONV(conv2d, implicit_mma_tf32, Tf32);
+GPUDL_CONV(conv3d, implicit_mma_tf32, Tf32);
+GPUDL_CONV_TRANSPOSE(conv_transpose1d, implicit_mma_tf32, Tf32);
+GPUDL_CONV_TRANSPOSE(conv_transpose2d, implicit_mma_tf32, Tf32);
+GPUDL_CONV_TRANSPOSE(conv_transpose3d, implicit_mma_tf32, Tf32);
 
 }  // namespace
 }  // namespace gpudl

@@ -98,7 +98,12 @@ struct Wgmma {
   }
 };
 
-GPUDL_CONV(implicit_wgmma_bf16, Wgmma);
+GPUDL_CONV(conv1d, implicit_wgmma_bf16, Wgmma);
+GPUDL_CONV(conv2d, implicit_wgmma_bf16, Wgmma);
+GPUDL_CONV(conv3d, implicit_wgmma_bf16, Wgmma);
+GPUDL_CONV_TRANSPOSE(conv_transpose1d, implicit_wgmma_bf16, Wgmma);
+GPUDL_CONV_TRANSPOSE(conv_transpose2d, implicit_wgmma_bf16, Wgmma);
+GPUDL_CONV_TRANSPOSE(conv_transpose3d, implicit_wgmma_bf16, Wgmma);
 
 }  // namespace
 }  // namespace gpudl

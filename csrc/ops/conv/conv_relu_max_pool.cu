@@ -138,7 +138,8 @@ void conv_relu_max_pool2d_forward_direct(Volume<const float> x, Volume<const flo
            pooling);
   });
 }
-GPUDL_EXPORT(conv_relu_max_pool2d_forward_direct, x, weight, bias, y, argmax, stride, padding, dilation, groups, pool);
+GPUDL_EXPORT(conv_relu_max_pool2d, forward, direct, x, weight, bias, y, argmax, stride, padding, dilation, groups,
+             pool);
 
 // The workspace holds the convolution's gradient first.
 void conv_relu_max_pool2d_backward_direct(Volume<const float> dy, Volume<const float> x, Volume<const float> weight,
@@ -157,7 +158,7 @@ void conv_relu_max_pool2d_backward_direct(Volume<const float> dy, Volume<const f
   if (dweight) Direct::weight_gradient(conv, dz, x.data, dweight.data, workspace);
   if (dbias) prim::column_sums<float>(dz, conv.pixels(), conv.K, dbias.data, workspace);
 }
-GPUDL_EXPORT(conv_relu_max_pool2d_backward_direct, dy, x, weight, y, argmax, dx, dweight, dbias, workspace, stride,
+GPUDL_EXPORT(conv_relu_max_pool2d, backward, direct, dy, x, weight, y, argmax, dx, dweight, dbias, workspace, stride,
              padding, dilation, groups, pool);
 
 }  // namespace

@@ -183,7 +183,7 @@ void locally_connected2d_forward_direct(Image x, Matrices<const float> weight, M
   launch(four ? locally_connected_forward_kernel<4> : locally_connected_forward_kernel<1>,
          grid_of(shape, four ? 4 : 1, 1), BLOCK, 0, shape, x.data, weight.data, bias.data, y.data);
 }
-GPUDL_EXPORT(locally_connected2d_forward_direct, x, weight, bias, y, kernel_size, stride, padding);
+GPUDL_EXPORT(locally_connected2d, forward, direct, x, weight, bias, y, kernel_size, stride, padding);
 
 void locally_connected2d_backward_direct(Image dy, Image x, Matrices<const float> weight, Maybe<ImageOut> dx,
                                          Maybe<Matrices<float>> dweight, Maybe<View<float, 3>> dbias, Pair kernel_size,
@@ -200,7 +200,7 @@ void locally_connected2d_backward_direct(Image dy, Image x, Matrices<const float
            grid_of(shape, four ? 4 : 1, j_tiles), BLOCK, 0, shape, dy.data, x.data, dweight.data, dbias.data);
   }
 }
-GPUDL_EXPORT(locally_connected2d_backward_direct, dy, x, weight, dx, dweight, dbias, kernel_size, stride, padding);
+GPUDL_EXPORT(locally_connected2d, backward, direct, dy, x, weight, dx, dweight, dbias, kernel_size, stride, padding);
 
 }  // namespace
 }  // namespace gpudl

@@ -127,7 +127,7 @@ void embedding_forward_rows(View<const float, 2> weight, Index index, View<float
   launch(packs ? embedding_forward_kernel<4> : embedding_forward_kernel<1>,
          grid_of(columns, packs ? 4 : 1, index.dim[0]), BLOCK, 0, weight, index, y);
 }
-GPUDL_EXPORT(embedding_forward_rows, weight, index, y);
+GPUDL_EXPORT(embedding, forward, rows, weight, index, y);
 
 void embedding_backward_rows(View<const float, 2, rows> dy, Index index, Index order, View<float, 2> dweight,
                              int64_t padding_idx, View<float, 1> workspace) {
@@ -143,7 +143,7 @@ void embedding_backward_rows(View<const float, 2, rows> dy, Index index, Index o
   launch(packs ? embedding_joins_kernel<4> : embedding_joins_kernel<1>, grid, BLOCK, 0,
          static_cast<const float*>(workspace.data), sorted, table, columns);
 }
-GPUDL_EXPORT(embedding_backward_rows, dy, index, order, dweight, padding_idx, workspace);
+GPUDL_EXPORT(embedding, backward, rows, dy, index, order, dweight, padding_idx, workspace);
 
 }  // namespace
 }  // namespace gpudl

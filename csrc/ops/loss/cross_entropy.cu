@@ -76,7 +76,7 @@ void cross_entropy_forward_rows(Matrix x, Labels target, Weight weight, Column y
     if (reduced) prim::finish_loss(total, blocks);
   });
 }
-GPUDL_EXPORT(cross_entropy_forward_rows, x, target, weight, y, lse, divisor, workspace, ignore_index, label_smoothing,
+GPUDL_EXPORT(cross_entropy, forward, rows, x, target, weight, y, lse, divisor, workspace, ignore_index, label_smoothing,
              reduced, averaged);
 
 // dx = scale * (p * mass - (1-e) * w[t] * [c = t] - e/C * w[c]) + dlse * p, mass = (1-e) * w[t] + e/C * sum of w.
@@ -122,8 +122,8 @@ void cross_entropy_backward_rows(View<const float, 1, rows> dy, Maybe<View<const
            dx.data);
   });
 }
-GPUDL_EXPORT(cross_entropy_backward_rows, dy, dlse, x, target, weight, lse, divisor, dx, ignore_index, label_smoothing,
-             reduced);
+GPUDL_EXPORT(cross_entropy, backward, rows, dy, dlse, x, target, weight, lse, divisor, dx, ignore_index,
+             label_smoothing, reduced);
 
 }  // namespace
 }  // namespace gpudl

@@ -70,7 +70,7 @@ void cross_entropy_probabilities_forward_rows(Matrix x, Matrix target, Weight we
     if (reduced) prim::finish_loss(total, blocks);
   });
 }
-GPUDL_EXPORT(cross_entropy_probabilities_forward_rows, x, target, weight, y, lse, mass, workspace, label_smoothing,
+GPUDL_EXPORT(cross_entropy_probabilities, forward, rows, x, target, weight, y, lse, mass, workspace, label_smoothing,
              reduced, averaged);
 
 // dx = scale * (p * mass - w * q'), dtarget = scale * (1 - e) * w * (lse - x).
@@ -110,8 +110,8 @@ void cross_entropy_probabilities_backward_rows(Kept dy, Matrix x, Matrix target,
            ROW_BLOCK, 0, dy.data, x, target, of, lse.data, mass.data, reduced, averaged, dx.data, dtarget.data);
   });
 }
-GPUDL_EXPORT(cross_entropy_probabilities_backward_rows, dy, x, target, weight, lse, mass, dx, dtarget, label_smoothing,
-             reduced, averaged);
+GPUDL_EXPORT(cross_entropy_probabilities, backward, rows, dy, x, target, weight, lse, mass, dx, dtarget,
+             label_smoothing, reduced, averaged);
 
 }  // namespace
 }  // namespace gpudl

@@ -27,14 +27,14 @@ struct Mse {
   GPUDL_DEVICE float value(float d) const { return d * d; }
   GPUDL_DEVICE float slope(float d) const { return 2 * d; }
 };
-GPUDL_PAIR_LOSS(mse_loss, Difference<Mse>);
+GPUDL_PAIR_LOSS(mse_loss, flat, Difference<Mse>);
 
 struct L1 {
   using Parameters = Types<>;
   GPUDL_DEVICE float value(float d) const { return fabsf(d); }
   GPUDL_DEVICE float slope(float d) const { return sign_of(d); }
 };
-GPUDL_PAIR_LOSS(l1_loss, Difference<L1>);
+GPUDL_PAIR_LOSS(l1_loss, flat, Difference<L1>);
 
 // d²/(2·beta) within beta of 0, |d| - beta/2 outside.
 struct SmoothL1 {
@@ -46,7 +46,7 @@ struct SmoothL1 {
   }
   GPUDL_DEVICE float slope(float d) const { return d >= beta || d <= -beta || beta == 0 ? sign_of(d) : d / beta; }
 };
-GPUDL_PAIR_LOSS(smooth_l1_loss, Difference<SmoothL1>, beta);
+GPUDL_PAIR_LOSS(smooth_l1_loss, flat, Difference<SmoothL1>, beta);
 
 // d²/2 within delta of 0, delta·(|d| - delta/2) outside.
 struct Huber {
@@ -58,7 +58,7 @@ struct Huber {
   }
   GPUDL_DEVICE float slope(float d) const { return d > delta ? delta : d < -delta ? -delta : d; }
 };
-GPUDL_PAIR_LOSS(huber_loss, Difference<Huber>, delta);
+GPUDL_PAIR_LOSS(huber_loss, flat, Difference<Huber>, delta);
 
 // Kullback-Leibler divergence from logarithms x: t·(log t - x), 0 where t is 0; the target may be a logarithm too.
 struct KlDiv {
@@ -71,7 +71,7 @@ struct KlDiv {
   GPUDL_DEVICE float dx(float, float t) const { return log_target ? -expf(t) : -t; }
   GPUDL_DEVICE float dt(float x, float t) const { return log_target ? expf(t) * (t - x + 1) : logf(t) + 1 - x; }
 };
-GPUDL_PAIR_LOSS(kl_div, KlDiv, log_target);
+GPUDL_PAIR_LOSS(kl_div, flat, KlDiv, log_target);
 
 // log(1 + exp(-t·x)), t = ±1.
 struct SoftMargin {
@@ -83,7 +83,7 @@ struct SoftMargin {
   GPUDL_DEVICE float dx(float x, float t) const { return -t / (1 + expf(t * x)); }
   GPUDL_DEVICE float dt(float x, float t) const { return -x / (1 + expf(t * x)); }
 };
-GPUDL_PAIR_LOSS(soft_margin_loss, SoftMargin);
+GPUDL_PAIR_LOSS(soft_margin_loss, flat, SoftMargin);
 
 // x where t is 1, max(0, margin - x) where t is -1.
 struct HingeEmbedding {
@@ -97,7 +97,7 @@ struct HingeEmbedding {
   }
   GPUDL_DEVICE float dt(float, float) const { return 0; }
 };
-GPUDL_PAIR_LOSS(hinge_embedding_loss, HingeEmbedding, margin);
+GPUDL_PAIR_LOSS(hinge_embedding_loss, flat, HingeEmbedding, margin);
 
 // Of counts t with rate x, or exp(x): rate - t·log(rate); full adds Stirling's log(t!) where t > 1.
 struct PoissonNll {
@@ -114,7 +114,7 @@ struct PoissonNll {
     return full && t > 1 ? slope + (logf(t) + 0.5f / t) : slope;
   }
 };
-GPUDL_PAIR_LOSS(poisson_nll_loss, PoissonNll, log_input, full, eps);
+GPUDL_PAIR_LOSS(poisson_nll_loss, flat, PoissonNll, log_input, full, eps);
 
 }  // namespace
 }  // namespace gpudl

@@ -30,14 +30,14 @@ void binary_cross_entropy_forward_flat(Flat<const float> x, Flat<const float> ta
                                        Workspace workspace, bool reduced, bool averaged) {
   prim::pair_loss_forward(Bce{weight.data}, x, target, y, workspace, {reduced, averaged});
 }
-GPUDL_EXPORT(binary_cross_entropy_forward_flat, x, target, weight, y, workspace, reduced, averaged);
+GPUDL_EXPORT(binary_cross_entropy, forward, flat, x, target, weight, y, workspace, reduced, averaged);
 
 void binary_cross_entropy_backward_flat(Flat<const float> x, Flat<const float> target, Weights weight,
                                         Flat<const float> dy, Maybe<Flat<float>> dx, Maybe<Flat<float>> dtarget,
                                         bool reduced, bool averaged) {
   prim::pair_loss_backward(Bce{weight.data}, x, target, dy, dx, dtarget, {reduced, averaged});
 }
-GPUDL_EXPORT(binary_cross_entropy_backward_flat, x, target, weight, dy, dx, dtarget, reduced, averaged);
+GPUDL_EXPORT(binary_cross_entropy, backward, flat, x, target, weight, dy, dx, dtarget, reduced, averaged);
 
 // w·((1 - t)·x + (1 + (p - 1)·t)·log(1 + exp(-x))), p the weight of the positive part.
 struct BceWithLogits {
@@ -59,7 +59,7 @@ void binary_cross_entropy_with_logits_forward_flat(Flat<const float> x, Flat<con
                                                    bool averaged) {
   prim::pair_loss_forward(BceWithLogits{weight.data, pos_weight.data}, x, target, y, workspace, {reduced, averaged});
 }
-GPUDL_EXPORT(binary_cross_entropy_with_logits_forward_flat, x, target, weight, pos_weight, y, workspace, reduced,
+GPUDL_EXPORT(binary_cross_entropy_with_logits, forward, flat, x, target, weight, pos_weight, y, workspace, reduced,
              averaged);
 
 void binary_cross_entropy_with_logits_backward_flat(Flat<const float> x, Flat<const float> target, Weights weight,
@@ -68,7 +68,7 @@ void binary_cross_entropy_with_logits_backward_flat(Flat<const float> x, Flat<co
   prim::pair_loss_backward(BceWithLogits{weight.data, pos_weight.data}, x, target, dy, dx, dtarget,
                            {reduced, averaged});
 }
-GPUDL_EXPORT(binary_cross_entropy_with_logits_backward_flat, x, target, weight, pos_weight, dy, dx, dtarget, reduced,
+GPUDL_EXPORT(binary_cross_entropy_with_logits, backward, flat, x, target, weight, pos_weight, dy, dx, dtarget, reduced,
              averaged);
 
 }  // namespace

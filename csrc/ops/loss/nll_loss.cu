@@ -47,7 +47,7 @@ void nll_loss_forward_rows(View<const float, 2, rows> x, Labels target, Weight w
          reduced ? nullptr : y.data, total);
   if (reduced) prim::finish_loss(total, blocks);
 }
-GPUDL_EXPORT(nll_loss_forward_rows, x, target, weight, y, divisor, workspace, ignore_index, reduced, averaged);
+GPUDL_EXPORT(nll_loss, forward, rows, x, target, weight, y, divisor, workspace, ignore_index, reduced, averaged);
 
 // The gradient of element i of x.
 // sass: map_kernel STG registers<=48
@@ -74,7 +74,7 @@ void nll_loss_backward_rows(View<const float, 1, rows> dy, Labels target, Weight
   prim::map_indexed(NllGradient{dy.data, weight.data, divisor.data, target.data, ignore_index, dx.dim[1], reduced},
                     prim::Flat<float>{dx.data, {static_cast<int>(size)}});
 }
-GPUDL_EXPORT(nll_loss_backward_rows, dy, target, weight, divisor, dx, ignore_index, reduced);
+GPUDL_EXPORT(nll_loss, backward, rows, dy, target, weight, divisor, dx, ignore_index, reduced);
 
 }  // namespace
 }  // namespace gpudl

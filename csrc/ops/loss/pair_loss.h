@@ -8,7 +8,7 @@
 //     GPUDL_DEVICE float dx(float x, float t) const { … }
 //     GPUDL_DEVICE float dt(float x, float t) const { … }
 //   };
-//   GPUDL_PAIR_LOSS(huber_loss, Huber, delta);
+//   GPUDL_PAIR_LOSS(huber_loss, flat, Huber, delta);
 //
 // exports huber_loss_forward_flat(x, target, y, workspace, reduced, averaged, delta) and
 // huber_loss_backward_flat(x, target, dy, dx, dtarget, reduced, averaged, delta). A loss with more inputs calls
@@ -87,10 +87,10 @@ void pair_loss_backward(L loss, Flat<const float> x, Flat<const float> target, F
 }
 
 template <class L, class Parameters = typename L::Parameters>
-struct PairLossLaunchers;
+struct PairLoss;
 
 template <class L, class... P>
-struct PairLossLaunchers<L, Types<P...>> {
+struct PairLoss<L, Types<P...>> {
   static void forward(Flat<const float> x, Flat<const float> target, Flat<float> y, Workspace workspace, bool reduced,
                       bool averaged, P... parameters) {
     pair_loss_forward(L{parameters...}, x, target, y, workspace, {reduced, averaged});
@@ -99,16 +99,12 @@ struct PairLossLaunchers<L, Types<P...>> {
                        Maybe<Flat<float>> dtarget, bool reduced, bool averaged, P... parameters) {
     pair_loss_backward(L{parameters...}, x, target, dy, dx, dtarget, {reduced, averaged});
   }
-  static bool add(const char* forward_name, const char* forward_arguments, const char* backward_name,
-                  const char* backward_arguments) {
-    return Export<&forward>::add(forward_name, forward_arguments) &&
-           Export<&backward>::add(backward_name, backward_arguments);
-  }
 };
 
 }  // namespace gpudl::prim
 
-#define GPUDL_PAIR_LOSS(name, L, ...)                                                                    \
-  static const bool name##_exported = ::gpudl::prim::PairLossLaunchers<L>::add(                          \
-      #name "_forward_flat", "x, target, y, workspace, reduced, averaged" __VA_OPT__(", " #__VA_ARGS__), \
-      #name "_backward_flat", "x, target, dy, dx, dtarget, reduced, averaged" __VA_OPT__(", " #__VA_ARGS__))
+#define GPUDL_PAIR_LOSS(op, algorithm, L, ...)                                                                 \
+  constexpr auto& op##_forward_##algorithm = ::gpudl::prim::PairLoss<L>::forward;                              \
+  GPUDL_EXPORT(op, forward, algorithm, x, target, y, workspace, reduced, averaged __VA_OPT__(, ) __VA_ARGS__); \
+  constexpr auto& op##_backward_##algorithm = ::gpudl::prim::PairLoss<L>::backward;                            \
+  GPUDL_EXPORT(op, backward, algorithm, x, target, dy, dx, dtarget, reduced, averaged __VA_OPT__(, ) __VA_ARGS__)

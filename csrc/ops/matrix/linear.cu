@@ -16,10 +16,10 @@ template <class T>
 using Algorithm = void (*)(const Gemm<T>&);
 using Workspace = View<float, 1>;
 
-template <class T>
-void forward(Algorithm<T> algorithm, Matrices<const T> x, View<const T, 2> weight, Maybe<View<const T, 1>> bias,
-             Matrices<T> y, View<uint8_t, 2> mask, Workspace workspace, int activation, int tile_shape) {
-  algorithm({.m = x.dim[0] * x.dim[1],
+template <class T, Algorithm<T> ALGORITHM>
+void forward(Matrices<const T> x, View<const T, 2> weight, Maybe<View<const T, 1>> bias, Matrices<T> y,
+             View<uint8_t, 2> mask, Workspace workspace, int activation, int tile_shape) {
+  ALGORITHM({.m = x.dim[0] * x.dim[1],
              .n = weight.dim[0],
              .k = weight.dim[1],
              .a = {.data = x.data, .row_stride = weight.dim[1]},
@@ -47,10 +47,10 @@ struct ActivationGradient {
 // first, if there is an activation: then one pass over dy makes dz and its sums. Without one, the sums are a pass of
 // their own, after which the products find dy in the second-level cache, if it fits: their main loops, which meet all
 // of dy too, have no registers left for sums.
-template <class T>
-void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight,
-              Maybe<Matrices<const T>> y, Maybe<View<const uint8_t, 2>> mask, Maybe<Matrices<T>> dx,
-              Maybe<View<T, 2>> dweight, Maybe<View<T, 1>> dbias, Workspace workspace, int activation, int tile_shape) {
+template <class T, Algorithm<T> ALGORITHM>
+void backward(Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight, Maybe<Matrices<const T>> y,
+              Maybe<View<const uint8_t, 2>> mask, Maybe<Matrices<T>> dx, Maybe<View<T, 2>> dweight,
+              Maybe<View<T, 1>> dbias, Workspace workspace, int activation, int tile_shape) {
   const int rows = x.dim[0] * x.dim[1], inputs = weight.dim[1], outputs = weight.dim[0];
   const T* dz = dy.data;
   T* made = nullptr;
@@ -67,7 +67,7 @@ void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> x,
                       made, rows, outputs, dbias.data, workspace);
   else if (dbias) prim::column_sums(dy.data, rows, outputs, dbias.data, workspace);
   if (dx)
-    algorithm({.m = rows,
+    ALGORITHM({.m = rows,
                .n = inputs,
                .k = outputs,
                .a = {.data = dz, .row_stride = outputs},
@@ -76,7 +76,7 @@ void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> x,
                .workspace = workspace,
                .tile_shape = tile_shape});
   if (dweight)
-    algorithm({.m = outputs,
+    ALGORITHM({.m = outputs,
                .n = inputs,
                .k = rows,
                .a = {.data = dz, .row_stride = outputs, .transposed = true},
@@ -86,34 +86,23 @@ void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> x,
                .tile_shape = tile_shape});
 }
 
-#define LINEAR(algorithm, T)                                                                                   \
-  void linear_forward_##algorithm(Matrices<const T> x, View<const T, 2> weight, Maybe<View<const T, 1>> bias,  \
-                                  Matrices<T> y, View<uint8_t, 2> mask, Workspace workspace, int activation,   \
-                                  int tile_shape) {                                                            \
-    forward<T>(prim::gemm_##algorithm, x, weight, bias, y, mask, workspace, activation, tile_shape);           \
-  }                                                                                                            \
-  GPUDL_EXPORT(linear_forward_##algorithm, x, weight, bias, y, mask, workspace, activation, tile_shape);       \
-  void linear_backward_##algorithm(Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight,         \
-                                   Maybe<Matrices<const T>> y, Maybe<View<const uint8_t, 2>> mask,             \
-                                   Maybe<Matrices<T>> dx, Maybe<View<T, 2>> dweight, Maybe<View<T, 1>> dbias,  \
-                                   Workspace workspace, int activation, int tile_shape) {                      \
-    backward<T>(prim::gemm_##algorithm, dy, x, weight, y, mask, dx, dweight, dbias, workspace, activation,     \
-                tile_shape);                                                                                   \
-  }                                                                                                            \
-  GPUDL_EXPORT(linear_backward_##algorithm, dy, x, weight, y, mask, dx, dweight, dbias, workspace, activation, \
-               tile_shape)
+#define GPUDL_LINEAR(op, algorithm, T)                                                               \
+  constexpr auto& op##_forward_##algorithm = forward<T, prim::gemm_##algorithm>;                     \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, y, mask, workspace, activation, tile_shape); \
+  constexpr auto& op##_backward_##algorithm = backward<T, prim::gemm_##algorithm>;                   \
+  GPUDL_EXPORT(op, backward, algorithm, dy, x, weight, y, mask, dx, dweight, dbias, workspace, activation, tile_shape)
 
-LINEAR(simt, float);
-LINEAR(simt_large, float);
-LINEAR(mma_bf16x6, float);
-LINEAR(mma_tf32x3, float);
-LINEAR(mma_tf32, float);
-LINEAR(mma_bf16x1, float);
-LINEAR(mma_bf16, bfloat16);
-LINEAR(wgmma_bf16, bfloat16);
-LINEAR(wgmma_tf32, float);
-LINEAR(mma_f16, float16);
-LINEAR(wgmma_f16, float16);
+GPUDL_LINEAR(linear, simt, float);
+GPUDL_LINEAR(linear, simt_large, float);
+GPUDL_LINEAR(linear, mma_bf16x6, float);
+GPUDL_LINEAR(linear, mma_tf32x3, float);
+GPUDL_LINEAR(linear, mma_tf32, float);
+GPUDL_LINEAR(linear, mma_bf16x1, float);
+GPUDL_LINEAR(linear, mma_bf16, bfloat16);
+GPUDL_LINEAR(linear, wgmma_bf16, bfloat16);
+GPUDL_LINEAR(linear, wgmma_tf32, float);
+GPUDL_LINEAR(linear, mma_f16, float16);
+GPUDL_LINEAR(linear, wgmma_f16, float16);
 
 }  // namespace
 }  // namespace gpudl

@@ -65,58 +65,50 @@ bool folds(const Matrices<T>& a, bool transpose_a, const Matrices<T>& b) {
   return !transpose_a && b.dim[0] == 1 && a.dim[0] != 1;
 }
 
-template <class T>
-void forward(Algorithm<T> algorithm, Matrices<const T> a, Matrices<const T> b, Matrices<T> y, Workspace workspace,
-             bool transpose_a, bool transpose_b, int tile_shape) {
+template <class T, Algorithm<T> ALGORITHM>
+void forward(Matrices<const T> a, Matrices<const T> b, Matrices<T> y, Workspace workspace, bool transpose_a,
+             bool transpose_b, int tile_shape) {
   y = result(y, a, transpose_a, b, transpose_b);
   if (folds(a, transpose_a, b)) a = folded(a), y = folded(y);
-  product(algorithm, a, transpose_a, b, transpose_b, y, workspace, tile_shape);
+  product(ALGORITHM, a, transpose_a, b, transpose_b, y, workspace, tile_shape);
 }
 
 // da = dy · op(b)ᵀ and db = op(a)ᵀ · dy, or their transposes where the operand is stored so.
-template <class T>
-void backward(Algorithm<T> algorithm, Matrices<const T> dy, Matrices<const T> a, Matrices<const T> b,
-              Maybe<Matrices<T>> da, Maybe<Matrices<T>> db, Workspace workspace, bool transpose_a, bool transpose_b,
-              int tile_shape) {
+template <class T, Algorithm<T> ALGORITHM>
+void backward(Matrices<const T> dy, Matrices<const T> a, Matrices<const T> b, Maybe<Matrices<T>> da,
+              Maybe<Matrices<T>> db, Workspace workspace, bool transpose_a, bool transpose_b, int tile_shape) {
   dy = result(dy, a, transpose_a, b, transpose_b);
   if (folds(a, transpose_a, b)) {
     a = folded(a), dy = folded(dy);
     if (da) da = {folded<T>(da)};
   }
   if (da) {
-    if (transpose_a) product<T>(algorithm, b, transpose_b, dy, true, da, workspace, tile_shape);
-    else product<T>(algorithm, dy, false, b, !transpose_b, da, workspace, tile_shape);
+    if (transpose_a) product<T>(ALGORITHM, b, transpose_b, dy, true, da, workspace, tile_shape);
+    else product<T>(ALGORITHM, dy, false, b, !transpose_b, da, workspace, tile_shape);
   }
   if (db) {
-    if (transpose_b) product<T>(algorithm, dy, true, a, transpose_a, db, workspace, tile_shape);
-    else product<T>(algorithm, a, !transpose_a, dy, false, db, workspace, tile_shape);
+    if (transpose_b) product<T>(ALGORITHM, dy, true, a, transpose_a, db, workspace, tile_shape);
+    else product<T>(ALGORITHM, a, !transpose_a, dy, false, db, workspace, tile_shape);
   }
 }
 
-#define MATMUL(algorithm, T)                                                                                    \
-  void matmul_forward_##algorithm(Matrices<const T> a, Matrices<const T> b, Matrices<T> y, Workspace workspace, \
-                                  bool transpose_a, bool transpose_b, int tile_shape) {                         \
-    forward<T>(prim::gemm_##algorithm, a, b, y, workspace, transpose_a, transpose_b, tile_shape);               \
-  }                                                                                                             \
-  GPUDL_EXPORT(matmul_forward_##algorithm, a, b, y, workspace, transpose_a, transpose_b, tile_shape);           \
-  void matmul_backward_##algorithm(Matrices<const T> dy, Matrices<const T> a, Matrices<const T> b,              \
-                                   Maybe<Matrices<T>> da, Maybe<Matrices<T>> db, Workspace workspace,           \
-                                   bool transpose_a, bool transpose_b, int tile_shape) {                        \
-    backward<T>(prim::gemm_##algorithm, dy, a, b, da, db, workspace, transpose_a, transpose_b, tile_shape);     \
-  }                                                                                                             \
-  GPUDL_EXPORT(matmul_backward_##algorithm, dy, a, b, da, db, workspace, transpose_a, transpose_b, tile_shape)
+#define GPUDL_MATMUL(op, algorithm, T)                                                            \
+  constexpr auto& op##_forward_##algorithm = forward<T, prim::gemm_##algorithm>;                  \
+  GPUDL_EXPORT(op, forward, algorithm, a, b, y, workspace, transpose_a, transpose_b, tile_shape); \
+  constexpr auto& op##_backward_##algorithm = backward<T, prim::gemm_##algorithm>;                \
+  GPUDL_EXPORT(op, backward, algorithm, dy, a, b, da, db, workspace, transpose_a, transpose_b, tile_shape)
 
-MATMUL(simt, float);
-MATMUL(simt_large, float);
-MATMUL(mma_bf16x6, float);
-MATMUL(mma_tf32x3, float);
-MATMUL(mma_tf32, float);
-MATMUL(mma_bf16x1, float);
-MATMUL(mma_bf16, bfloat16);
-MATMUL(wgmma_bf16, bfloat16);
-MATMUL(wgmma_tf32, float);
-MATMUL(mma_f16, float16);
-MATMUL(wgmma_f16, float16);
+GPUDL_MATMUL(matmul, simt, float);
+GPUDL_MATMUL(matmul, simt_large, float);
+GPUDL_MATMUL(matmul, mma_bf16x6, float);
+GPUDL_MATMUL(matmul, mma_tf32x3, float);
+GPUDL_MATMUL(matmul, mma_tf32, float);
+GPUDL_MATMUL(matmul, mma_bf16x1, float);
+GPUDL_MATMUL(matmul, mma_bf16, bfloat16);
+GPUDL_MATMUL(matmul, wgmma_bf16, bfloat16);
+GPUDL_MATMUL(matmul, wgmma_tf32, float);
+GPUDL_MATMUL(matmul, mma_f16, float16);
+GPUDL_MATMUL(matmul, wgmma_f16, float16);
 
 }  // namespace
 }  // namespace gpudl

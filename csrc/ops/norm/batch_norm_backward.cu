@@ -134,7 +134,7 @@ void batch_norm_backward_parts(Input dy, MaybeVector dmean, MaybeVector dinvstd,
   const auto kernel = wide ? batch_norm_backward_parts_kernel<true> : batch_norm_backward_parts_kernel<false>;
   launch(kernel, chunk_grid(m), BLOCK, 0, m, gradient, x.data, mean.data, slopes, dx.data, dresidual.data);
 }
-GPUDL_EXPORT(batch_norm_backward_parts, dy, dmean, dinvstd, x, weight, y, mean, invstd, mask, dx, dweight, dbias,
+GPUDL_EXPORT(batch_norm, backward, parts, dy, dmean, dinvstd, x, weight, y, mean, invstd, mask, dx, dweight, dbias,
              dresidual, workspace, training, activation);
 
 }  // namespace

@@ -166,7 +166,7 @@ void batch_norm_forward_parts(Input x, Statistic running_mean, Statistic running
   launch(kernel, chunk_grid(m), BLOCK, 0, m, x.data, residual.data, per, y.data, mask.size() ? mask.data : nullptr,
          NormActivation{activation});
 }
-GPUDL_EXPORT(batch_norm_forward_parts, x, running_mean, running_var, weight, bias, residual, batches, y, mean, invstd,
+GPUDL_EXPORT(batch_norm, forward, parts, x, running_mean, running_var, weight, bias, residual, batches, y, mean, invstd,
              mask, workspace, training, momentum, cumulative, eps, activation);
 
 }  // namespace

@@ -213,7 +213,7 @@ void batch_norm_forward_resident(Input x, Statistic running_mean, Statistic runn
     launch(kernel, dim3(m.tiles()), block(), 0, m, f);
   });
 }
-GPUDL_EXPORT(batch_norm_forward_resident, x, running_mean, running_var, weight, bias, residual, batches, y, mean,
+GPUDL_EXPORT(batch_norm, forward, resident, x, running_mean, running_var, weight, bias, residual, batches, y, mean,
              invstd, mask, training, momentum, cumulative, eps, activation);
 
 void batch_norm_backward_resident(Input dy, MaybeVector dmean, MaybeVector dinvstd, Input x, MaybeVector weight,
@@ -238,7 +238,7 @@ void batch_norm_backward_resident(Input dy, MaybeVector dmean, MaybeVector dinvs
     launch(kernel, dim3(m.tiles()), block(), 0, m, b);
   });
 }
-GPUDL_EXPORT(batch_norm_backward_resident, dy, dmean, dinvstd, x, weight, y, mean, invstd, mask, dx, dweight, dbias,
+GPUDL_EXPORT(batch_norm, backward, resident, dy, dmean, dinvstd, x, weight, y, mean, invstd, mask, dx, dweight, dbias,
              dresidual, training, activation);
 
 }  // namespace

@@ -226,7 +226,7 @@ void group_norm_forward_nhwc(Input x, MaybeVector weight, MaybeVector bias, Outp
   launch(wide ? group_norm_forward_nhwc_kernel<true> : group_norm_forward_nhwc_kernel<false>, g.grid(), BLOCK, 0, g,
          x.data, weight.data, bias.data, mean.data, invstd.data, y.data);
 }
-GPUDL_EXPORT(group_norm_forward_nhwc, x, weight, bias, y, mean, invstd, workspace, num_groups, eps);
+GPUDL_EXPORT(group_norm, forward, nhwc, x, weight, bias, y, mean, invstd, workspace, num_groups, eps);
 
 using Stat = View<const float, 2>;
 
@@ -251,7 +251,7 @@ void group_norm_backward_nhwc(Input dy, Maybe<Stat> dmean, Maybe<Stat> dinvstd, 
   if (dweight || dbias)
     add_parts(partial, x.size() > 0 ? g.samples * g.parts : 0, g.m.channels, dweight.data, dbias.data);
 }
-GPUDL_EXPORT(group_norm_backward_nhwc, dy, dmean, dinvstd, x, weight, mean, invstd, dx, dweight, dbias, workspace,
+GPUDL_EXPORT(group_norm, backward, nhwc, dy, dmean, dinvstd, x, weight, mean, invstd, dx, dweight, dbias, workspace,
              num_groups);
 
 }  // namespace

@@ -158,7 +158,7 @@ void layer_norm_forward_rows(In x, Maybe<In> weight, Maybe<In> bias, Out y, Out 
                              float eps) {
   forward({x.data, weight.data, bias.data, y.data, mean.data, invstd.data}, x.size(), columns, eps);
 }
-GPUDL_EXPORT(layer_norm_forward_rows, x, weight, bias, y, mean, invstd, columns, eps);
+GPUDL_EXPORT(layer_norm, forward, rows, x, weight, bias, y, mean, invstd, columns, eps);
 
 void layer_norm_backward_rows(In dy, Maybe<In> dmean, Maybe<In> dinvstd, In x, Maybe<In> weight, In mean, In invstd,
                               Maybe<Out> dx, Maybe<Out> dweight, Maybe<Out> dbias, View<float, 1> workspace,
@@ -167,20 +167,20 @@ void layer_norm_backward_rows(In dy, Maybe<In> dmean, Maybe<In> dinvstd, In x, M
             dbias.data},
            x.size(), columns, workspace);
 }
-GPUDL_EXPORT(layer_norm_backward_rows, dy, dmean, dinvstd, x, weight, mean, invstd, dx, dweight, dbias, workspace,
+GPUDL_EXPORT(layer_norm, backward, rows, dy, dmean, dinvstd, x, weight, mean, invstd, dx, dweight, dbias, workspace,
              columns);
 
 void rms_norm_forward_rows(In x, Maybe<In> weight, Out y, Out invrms, int columns, float eps) {
   forward({x.data, weight.data, nullptr, y.data, nullptr, invrms.data}, x.size(), columns, eps);
 }
-GPUDL_EXPORT(rms_norm_forward_rows, x, weight, y, invrms, columns, eps);
+GPUDL_EXPORT(rms_norm, forward, rows, x, weight, y, invrms, columns, eps);
 
 void rms_norm_backward_rows(In dy, Maybe<In> dinvrms, In x, Maybe<In> weight, In invrms, Maybe<Out> dx,
                             Maybe<Out> dweight, View<float, 1> workspace, int columns) {
   backward({dy.data, x.data, weight.data, nullptr, invrms.data, nullptr, dinvrms.data, dx.data, dweight.data, nullptr},
            x.size(), columns, workspace);
 }
-GPUDL_EXPORT(rms_norm_backward_rows, dy, dinvrms, x, weight, invrms, dx, dweight, workspace, columns);
+GPUDL_EXPORT(rms_norm, backward, rows, dy, dinvrms, x, weight, invrms, dx, dweight, workspace, columns);
 
 }  // namespace
 }  // namespace gpudl

@@ -113,7 +113,7 @@ void local_response_norm_forward_nhwc(Input x, Output y, Output scale, int size,
   launch(wide ? local_response_norm_forward_nhwc_kernel<true> : local_response_norm_forward_nhwc_kernel<false>,
          grid_of(r), BLOCK, 0, r, x.data, y.data, scale.data);
 }
-GPUDL_EXPORT(local_response_norm_forward_nhwc, x, y, scale, size, alpha, beta, k);
+GPUDL_EXPORT(local_response_norm, forward, nhwc, x, y, scale, size, alpha, beta, k);
 
 void local_response_norm_backward_nhwc(Input dy, Maybe<Input> dscale, Input x, Input scale, Output dx, int size,
                                        float alpha, float beta, float k) {
@@ -123,7 +123,7 @@ void local_response_norm_backward_nhwc(Input dy, Maybe<Input> dscale, Input x, I
   launch(wide ? local_response_norm_backward_nhwc_kernel<true> : local_response_norm_backward_nhwc_kernel<false>,
          grid_of(r), BLOCK, 0, r, dy.data, dscale.data, x.data, scale.data, dx.data);
 }
-GPUDL_EXPORT(local_response_norm_backward_nhwc, dy, dscale, x, scale, dx, size, alpha, beta, k);
+GPUDL_EXPORT(local_response_norm, backward, nhwc, dy, dscale, x, scale, dx, size, alpha, beta, k);
 
 }  // namespace
 }  // namespace gpudl

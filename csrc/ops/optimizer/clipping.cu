@@ -73,7 +73,7 @@ void vector_norm_forward_flat(Flat<const float> x, Flat<float> y, View<float, 1>
   else launch(norm_kernel<1>, blocks, MAP_BLOCK, 0, power, x.data, n, part, y.data);
   if (blocks > 1) launch(norm_parts_kernel, 1, NORM_PARTS, 0, power, part, blocks, y.data);
 }
-GPUDL_EXPORT(vector_norm_forward_flat, x, y, workspace, ord);
+GPUDL_EXPORT(vector_norm, forward, flat, x, y, workspace, ord);
 
 // x *= min(1, max_norm / (norm + 1e-6)); where that is 1, no memory is touched.
 // sass: clip_norm_kernel LDG STG registers<=32
@@ -99,7 +99,7 @@ void clip_norm_forward_flat(Flat<float> x, View<const float, 1, rows> norm, floa
     launch(clip_norm_kernel<4>, prim::map_blocks<4>(n), MAP_BLOCK, 0, x.data, n, norm.data, max_norm);
   else launch(clip_norm_kernel<1>, prim::map_blocks<1>(n), MAP_BLOCK, 0, x.data, n, norm.data, max_norm);
 }
-GPUDL_EXPORT(clip_norm_forward_flat, x, norm, max_norm);
+GPUDL_EXPORT(clip_norm, forward, flat, x, norm, max_norm);
 
 // x limited to [-bound, bound]; NaN stays.
 // sass: map_kernel LDG STG registers<=32
@@ -111,7 +111,7 @@ struct Limit {
 void clip_value_forward_flat(Flat<float> x, float bound) {
   prim::map(Limit{bound}, x, Flat<const float>{x.data, {x.dim[0]}});
 }
-GPUDL_EXPORT(clip_value_forward_flat, x, bound);
+GPUDL_EXPORT(clip_value, forward, flat, x, bound);
 
 }  // namespace
 }  // namespace gpudl

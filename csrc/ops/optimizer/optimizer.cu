@@ -45,7 +45,7 @@ void sgd_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, 
   if (momentum_buffer) update(Sgd{nesterov, velocity}, a, {momentum_buffer.data});
   else update(PlainSgd{}, a, {});
 }
-GPUDL_EXPORT(sgd_forward_flat, param, grad, hyper, active, momentum_buffer, maximize, nesterov, velocity);
+GPUDL_EXPORT(sgd, forward, flat, param, grad, hyper, active, momentum_buffer, maximize, nesterov, velocity);
 
 // sqrt(x) + eps, or sqrt(x + eps).
 GPUDL_DEVICE float root(float x, float eps, bool inside) { return inside ? __fsqrt_rn(x + eps) : __fsqrt_rn(x) + eps; }
@@ -64,7 +64,7 @@ void adagrad_forward_flat(Values param, Gradients grad, Hyper hyper, Active acti
                           bool eps_inside) {
   update(Adagrad{eps_inside}, {param, grad, hyper, active, maximize}, {sum.data});
 }
-GPUDL_EXPORT(adagrad_forward_flat, param, grad, hyper, active, sum, maximize, eps_inside);
+GPUDL_EXPORT(adagrad, forward, flat, param, grad, hyper, active, sum, maximize, eps_inside);
 
 // lr, rho, rest, eps; the state is square_avg, acc_delta.
 struct Adadelta {
@@ -81,7 +81,7 @@ void adadelta_forward_flat(Values param, Gradients grad, Hyper hyper, Active act
                            Values acc_delta, bool maximize) {
   update(Adadelta{}, {param, grad, hyper, active, maximize}, {square_avg.data, acc_delta.data});
 }
-GPUDL_EXPORT(adadelta_forward_flat, param, grad, hyper, active, square_avg, acc_delta, maximize);
+GPUDL_EXPORT(adadelta, forward, flat, param, grad, hyper, active, square_avg, acc_delta, maximize);
 
 // lr, alpha, rest, eps, momentum; the state is square_avg, then grad_avg and momentum_buffer where wanted.
 template <bool CENTERED, bool MOMENTUM>
@@ -111,7 +111,7 @@ void rmsprop_forward_flat(Values param, Gradients grad, Hyper hyper, Active acti
   else if (momentum_buffer) update(Rmsprop<false, true>{eps_inside}, a, {square, momentum_buffer.data});
   else update(Rmsprop<false, false>{eps_inside}, a, {square});
 }
-GPUDL_EXPORT(rmsprop_forward_flat, param, grad, hyper, active, square_avg, grad_avg, momentum_buffer, maximize,
+GPUDL_EXPORT(rmsprop, forward, flat, param, grad, hyper, active, square_avg, grad_avg, momentum_buffer, maximize,
              eps_inside);
 
 // etaminus, etaplus, least, most; the state is prev, step_size.
@@ -131,7 +131,7 @@ void rprop_forward_flat(Values param, Gradients grad, Hyper hyper, Active active
                         bool maximize) {
   update(Rprop{}, {param, grad, hyper, active, maximize}, {prev.data, step_size.data});
 }
-GPUDL_EXPORT(rprop_forward_flat, param, grad, hyper, active, prev, step_size, maximize);
+GPUDL_EXPORT(rprop, forward, flat, param, grad, hyper, active, prev, step_size, maximize);
 
 // eta, shrink, mu; the state is ax.
 struct Asgd {
@@ -146,7 +146,7 @@ struct Asgd {
 void asgd_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values ax, bool maximize) {
   update(Asgd{}, {param, grad, hyper, active, maximize}, {ax.data});
 }
-GPUDL_EXPORT(asgd_forward_flat, param, grad, hyper, active, ax, maximize);
+GPUDL_EXPORT(asgd, forward, flat, param, grad, hyper, active, ax, maximize);
 
 }  // namespace
 }  // namespace gpudl

@@ -42,7 +42,7 @@ void adam_forward_flat(Values param, Gradients grad, Hyper hyper, Active active,
   if (max_exp_avg_sq) update(Adam<true>{}, a, {exp_avg.data, exp_avg_sq.data, max_exp_avg_sq.data});
   else update(Adam<false>{}, a, {exp_avg.data, exp_avg_sq.data});
 }
-GPUDL_EXPORT(adam_forward_flat, param, grad, hyper, active, exp_avg, exp_avg_sq, max_exp_avg_sq, maximize);
+GPUDL_EXPORT(adam, forward, flat, param, grad, hyper, active, exp_avg, exp_avg_sq, max_exp_avg_sq, maximize);
 
 // gain, beta2, step, eps; the state is exp_avg, exp_inf.
 struct Adamax {
@@ -58,7 +58,7 @@ void adamax_forward_flat(Values param, Gradients grad, Hyper hyper, Active activ
                          bool maximize) {
   update(Adamax{}, {param, grad, hyper, active, maximize}, {exp_avg.data, exp_inf.data});
 }
-GPUDL_EXPORT(adamax_forward_flat, param, grad, hyper, active, exp_avg, exp_inf, maximize);
+GPUDL_EXPORT(adamax, forward, flat, param, grad, hyper, active, exp_avg, exp_inf, maximize);
 
 // decay, gain, beta2, rest2, root2, eps, now, ahead; the state is exp_avg, exp_avg_sq.
 struct Nadam {
@@ -74,7 +74,7 @@ void nadam_forward_flat(Values param, Gradients grad, Hyper hyper, Active active
                         bool maximize) {
   update(Nadam{}, {param, grad, hyper, active, maximize}, {exp_avg.data, exp_avg_sq.data});
 }
-GPUDL_EXPORT(nadam_forward_flat, param, grad, hyper, active, exp_avg, exp_avg_sq, maximize);
+GPUDL_EXPORT(nadam, forward, flat, param, grad, hyper, active, exp_avg, exp_avg_sq, maximize);
 
 // decay, gain, beta2, rest2, step, rectified, eps; the state is exp_avg, exp_avg_sq.
 struct Radam {
@@ -90,7 +90,7 @@ void radam_forward_flat(Values param, Gradients grad, Hyper hyper, Active active
                         bool maximize) {
   update(Radam{}, {param, grad, hyper, active, maximize}, {exp_avg.data, exp_avg_sq.data});
 }
-GPUDL_EXPORT(radam_forward_flat, param, grad, hyper, active, exp_avg, exp_avg_sq, maximize);
+GPUDL_EXPORT(radam, forward, flat, param, grad, hyper, active, exp_avg, exp_avg_sq, maximize);
 
 }  // namespace
 }  // namespace gpudl

@@ -164,40 +164,34 @@ Axes axes_of(const Volume<X>& x, const Volume<Y>& y, Scales scale, bool corners)
 }
 
 template <int METHOD, int METHOD_D>
-void forward(Volume<const float> x, Volume<float> y, Scales scale, bool corners) {
+void forward(Volume<const float> x, Volume<float> y, float scale_d, float scale_h, float scale_w, bool align_corners) {
   const bool four = four_channels(x.dim[4], x.data, y.data);
   const Places places(y, four ? 4 : 1);
   launch(four ? interpolate_forward_kernel<4, METHOD, METHOD_D> : interpolate_forward_kernel<1, METHOD, METHOD_D>,
-         places.grid(), VOLUME_BLOCK, 0, x, y, axes_of(x, y, scale, corners), places);
+         places.grid(), VOLUME_BLOCK, 0, x, y, axes_of(x, y, {scale_d, scale_h, scale_w}, align_corners), places);
 }
 
 template <int METHOD, int METHOD_D>
-void backward(Volume<const float> dy, Volume<float> dx, Scales scale, bool corners) {
+void backward(Volume<const float> dy, Volume<float> dx, float scale_d, float scale_h, float scale_w,
+              bool align_corners) {
   const bool four = four_channels(dx.dim[4], dy.data, dx.data);
   const Places places(dx, four ? 4 : 1);
   launch(four ? interpolate_backward_kernel<4, METHOD, METHOD_D> : interpolate_backward_kernel<1, METHOD, METHOD_D>,
-         places.grid(), VOLUME_BLOCK, 0, dy, dx, axes_of(dx, dy, scale, corners), places);
+         places.grid(), VOLUME_BLOCK, 0, dy, dx, axes_of(dx, dy, {scale_d, scale_h, scale_w}, align_corners), places);
 }
 
-// One algorithm for each method: `planes` where x or y has more than one plane, for linear weights along them too.
-#define GPUDL_INTERPOLATE(algorithm, METHOD, METHOD_D)                                                          \
-  void interpolate_forward_##algorithm(Volume<const float> x, Volume<float> y, float scale_d, float scale_h,    \
-                                       float scale_w, bool align_corners) {                                     \
-    forward<METHOD, METHOD_D>(x, y, {scale_d, scale_h, scale_w}, align_corners);                                \
-  }                                                                                                             \
-  GPUDL_EXPORT(interpolate_forward_##algorithm, x, y, scale_d, scale_h, scale_w, align_corners);                \
-  void interpolate_backward_##algorithm(Volume<const float> dy, Volume<float> dx, float scale_d, float scale_h, \
-                                        float scale_w, bool align_corners) {                                    \
-    backward<METHOD, METHOD_D>(dy, dx, {scale_d, scale_h, scale_w}, align_corners);                             \
-  }                                                                                                             \
-  GPUDL_EXPORT(interpolate_backward_##algorithm, dy, dx, scale_d, scale_h, scale_w, align_corners)
+#define GPUDL_INTERPOLATE(op, algorithm, METHOD, METHOD_D)                              \
+  constexpr auto& op##_forward_##algorithm = forward<METHOD, METHOD_D>;                 \
+  GPUDL_EXPORT(op, forward, algorithm, x, y, scale_d, scale_h, scale_w, align_corners); \
+  constexpr auto& op##_backward_##algorithm = backward<METHOD, METHOD_D>;               \
+  GPUDL_EXPORT(op, backward, algorithm, dy, dx, scale_d, scale_h, scale_w, align_corners)
 
-GPUDL_INTERPOLATE(nearest, NEAREST, NEAREST);
-GPUDL_INTERPOLATE(nearest_exact, NEAREST_EXACT, NEAREST_EXACT);
-GPUDL_INTERPOLATE(linear, LINEAR, NEAREST);
-GPUDL_INTERPOLATE(linear_planes, LINEAR, LINEAR);
-GPUDL_INTERPOLATE(cubic, CUBIC, NEAREST);
-#undef GPUDL_INTERPOLATE
+// One algorithm for each method: `planes` where x or y has more than one plane, for linear weights along them too.
+GPUDL_INTERPOLATE(interpolate, nearest, NEAREST, NEAREST);
+GPUDL_INTERPOLATE(interpolate, nearest_exact, NEAREST_EXACT, NEAREST_EXACT);
+GPUDL_INTERPOLATE(interpolate, linear, LINEAR, NEAREST);
+GPUDL_INTERPOLATE(interpolate, linear_planes, LINEAR, LINEAR);
+GPUDL_INTERPOLATE(interpolate, cubic, CUBIC, NEAREST);
 
 }  // namespace
 }  // namespace gpudl

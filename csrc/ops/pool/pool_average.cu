@@ -143,23 +143,23 @@ void avg_pool_forward_direct(Volume<const float> x, Volume<float> y, Triple kern
                              bool count_include_pad, int divisor_override) {
   forward(x, y, sliding(kernel_size, stride, padding, ONE), Mean{count_include_pad, divisor_override}, 1, Plain{});
 }
-GPUDL_EXPORT(avg_pool_forward_direct, x, y, kernel_size, stride, padding, count_include_pad, divisor_override);
+GPUDL_EXPORT(avg_pool, forward, direct, x, y, kernel_size, stride, padding, count_include_pad, divisor_override);
 
 void avg_pool_backward_direct(Volume<const float> dy, Volume<float> dx, Triple kernel_size, Triple stride,
                               Triple padding, bool count_include_pad, int divisor_override) {
   backward(dy, dx, sliding(kernel_size, stride, padding, ONE), Mean{count_include_pad, divisor_override});
 }
-GPUDL_EXPORT(avg_pool_backward_direct, dy, dx, kernel_size, stride, padding, count_include_pad, divisor_override);
+GPUDL_EXPORT(avg_pool, backward, direct, dy, dx, kernel_size, stride, padding, count_include_pad, divisor_override);
 
 void adaptive_avg_pool_forward_direct(Volume<const float> x, Volume<float> y) {
   forward(x, y, adaptive(x, y), Mean{false, 0}, 1, Plain{});
 }
-GPUDL_EXPORT(adaptive_avg_pool_forward_direct, x, y);
+GPUDL_EXPORT(adaptive_avg_pool, forward, direct, x, y);
 
 void adaptive_avg_pool_backward_direct(Volume<const float> dy, Volume<float> dx) {
   backward(dy, dx, adaptive(dx, dy), Mean{false, 0});
 }
-GPUDL_EXPORT(adaptive_avg_pool_backward_direct, dy, dx);
+GPUDL_EXPORT(adaptive_avg_pool, backward, direct, dy, dx);
 
 float taps_of(Triple kernel) { return static_cast<float>(kernel.d) * kernel.h * kernel.w; }
 
@@ -167,7 +167,7 @@ void lp_pool_forward_direct(Volume<const float> x, Volume<float> y, Triple kerne
                             float norm_type) {
   forward(x, y, sliding(kernel_size, stride, NONE, ONE), Mean{true, 0}, taps_of(kernel_size), Power{norm_type});
 }
-GPUDL_EXPORT(lp_pool_forward_direct, x, y, kernel_size, stride, norm_type);
+GPUDL_EXPORT(lp_pool, forward, direct, x, y, kernel_size, stride, norm_type);
 
 void lp_pool_backward_direct(Volume<const float> dy, Volume<const float> x, Volume<const float> y, Volume<float> dx,
                              Triple kernel_size, Triple stride, float norm_type) {
@@ -176,7 +176,7 @@ void lp_pool_backward_direct(Volume<const float> dy, Volume<const float> x, Volu
   launch(four ? lp_pool_backward_kernel<4> : lp_pool_backward_kernel<1>, places.grid(), VOLUME_BLOCK, 0, dy, x, y, dx,
          sliding(kernel_size, stride, NONE, ONE), Mean{true, 0}, taps_of(kernel_size), norm_type, places);
 }
-GPUDL_EXPORT(lp_pool_backward_direct, dy, x, y, dx, kernel_size, stride, norm_type);
+GPUDL_EXPORT(lp_pool, backward, direct, dy, x, y, dx, kernel_size, stride, norm_type);
 
 }  // namespace
 }  // namespace gpudl

@@ -96,30 +96,45 @@ void backward(Volume<const float> dy, Volume<const Index> argmax, Volume<float> 
          VOLUME_BLOCK, 0, dy, argmax, dx, windows, places);
 }
 
-// direct: windows of up to 256 taps, whose numbers fit a byte. wide: larger ones.
-#define GPUDL_MAX_POOL(algorithm, Index)                                                                              \
-  void max_pool_forward_##algorithm(Volume<const float> x, Volume<float> y, Volume<Index> argmax, Triple kernel_size, \
-                                    Triple stride, Triple padding, Triple dilation) {                                 \
-    forward(x, y, argmax, sliding(kernel_size, stride, padding, dilation));                                           \
-  }                                                                                                                   \
-  GPUDL_EXPORT(max_pool_forward_##algorithm, x, y, argmax, kernel_size, stride, padding, dilation);                   \
-  void max_pool_backward_##algorithm(Volume<const float> dy, Volume<const Index> argmax, Volume<float> dx,            \
-                                     Triple kernel_size, Triple stride, Triple padding, Triple dilation) {            \
-    backward(dy, argmax, dx, sliding(kernel_size, stride, padding, dilation));                                        \
-  }                                                                                                                   \
-  GPUDL_EXPORT(max_pool_backward_##algorithm, dy, argmax, dx, kernel_size, stride, padding, dilation);                \
-  void adaptive_max_pool_forward_##algorithm(Volume<const float> x, Volume<float> y, Volume<Index> argmax) {          \
-    forward(x, y, argmax, adaptive(x, y));                                                                            \
-  }                                                                                                                   \
-  GPUDL_EXPORT(adaptive_max_pool_forward_##algorithm, x, y, argmax);                                                  \
-  void adaptive_max_pool_backward_##algorithm(Volume<const float> dy, Volume<const Index> argmax, Volume<float> dx) { \
-    backward(dy, argmax, dx, adaptive(dx, dy));                                                                       \
-  }                                                                                                                   \
-  GPUDL_EXPORT(adaptive_max_pool_backward_##algorithm, dy, argmax, dx)
+template <class Index>
+void max_pool_forward(Volume<const float> x, Volume<float> y, Volume<Index> argmax, Triple kernel_size, Triple stride,
+                      Triple padding, Triple dilation) {
+  forward(x, y, argmax, sliding(kernel_size, stride, padding, dilation));
+}
 
-GPUDL_MAX_POOL(direct, uint8_t);
-GPUDL_MAX_POOL(wide, int);
-#undef GPUDL_MAX_POOL
+template <class Index>
+void max_pool_backward(Volume<const float> dy, Volume<const Index> argmax, Volume<float> dx, Triple kernel_size,
+                       Triple stride, Triple padding, Triple dilation) {
+  backward(dy, argmax, dx, sliding(kernel_size, stride, padding, dilation));
+}
+
+template <class Index>
+void adaptive_max_pool_forward(Volume<const float> x, Volume<float> y, Volume<Index> argmax) {
+  forward(x, y, argmax, adaptive(x, y));
+}
+
+template <class Index>
+void adaptive_max_pool_backward(Volume<const float> dy, Volume<const Index> argmax, Volume<float> dx) {
+  backward(dy, argmax, dx, adaptive(dx, dy));
+}
+
+#define GPUDL_MAX_POOL(op, algorithm, Index)                                                  \
+  constexpr auto& op##_forward_##algorithm = max_pool_forward<Index>;                         \
+  GPUDL_EXPORT(op, forward, algorithm, x, y, argmax, kernel_size, stride, padding, dilation); \
+  constexpr auto& op##_backward_##algorithm = max_pool_backward<Index>;                       \
+  GPUDL_EXPORT(op, backward, algorithm, dy, argmax, dx, kernel_size, stride, padding, dilation)
+
+#define GPUDL_ADAPTIVE_MAX_POOL(op, algorithm, Index)                            \
+  constexpr auto& op##_forward_##algorithm = adaptive_max_pool_forward<Index>;   \
+  GPUDL_EXPORT(op, forward, algorithm, x, y, argmax);                            \
+  constexpr auto& op##_backward_##algorithm = adaptive_max_pool_backward<Index>; \
+  GPUDL_EXPORT(op, backward, algorithm, dy, argmax, dx)
+
+// direct: windows of up to 256 taps, whose numbers fit a byte. wide: larger ones.
+GPUDL_MAX_POOL(max_pool, direct, uint8_t);
+GPUDL_MAX_POOL(max_pool, wide, int);
+GPUDL_ADAPTIVE_MAX_POOL(adaptive_max_pool, direct, uint8_t);
+GPUDL_ADAPTIVE_MAX_POOL(adaptive_max_pool, wide, int);
 
 }  // namespace
 }  // namespace gpudl

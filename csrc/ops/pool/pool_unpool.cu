@@ -63,13 +63,13 @@ void max_unpool_forward_owner(Volume<const float> x, Volume<const int64_t> indic
   launch(max_unpool_claim_kernel, in.grid(), VOLUME_BLOCK, 0, indices, y, owner, in);
   launch(max_unpool_write_kernel, out.grid(), VOLUME_BLOCK, 0, x, owner, y, out);
 }
-GPUDL_EXPORT(max_unpool_forward_owner, x, indices, y, workspace);
+GPUDL_EXPORT(max_unpool, forward, owner, x, indices, y, workspace);
 
 void max_unpool_backward_owner(Volume<const float> dy, Volume<const int64_t> indices, Volume<float> dx) {
   const Places places(dx, 1);
   launch(max_unpool_backward_kernel, places.grid(), VOLUME_BLOCK, 0, dy, indices, dx, places);
 }
-GPUDL_EXPORT(max_unpool_backward_owner, dy, indices, dx);
+GPUDL_EXPORT(max_unpool, backward, owner, dy, indices, dx);
 
 }  // namespace
 }  // namespace gpudl

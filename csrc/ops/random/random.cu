@@ -183,41 +183,48 @@ void uniform_fill_forward_block(Counter counter, Flat<float> y, float low, float
   launch(uniform_fill_forward_block_kernel, blocks_for((y.size() + 3) / 4), BLOCK, 0, counter, y, low, high,
          prim::is_aligned<4>(y.data));
 }
-GPUDL_EXPORT(uniform_fill_forward_block, counter, y, low, high);
+GPUDL_EXPORT(uniform_fill, forward, block, counter, y, low, high);
 
 void normal_fill_forward_block(Counter counter, Flat<float> y, float mean, float std) {
   launch(normal_fill_forward_block_kernel, blocks_for((y.size() + 3) / 4), BLOCK, 0, counter, y, mean, std,
          prim::is_aligned<4>(y.data));
 }
-GPUDL_EXPORT(normal_fill_forward_block, counter, y, mean, std);
+GPUDL_EXPORT(normal_fill, forward, block, counter, y, mean, std);
 
 void integer_fill_forward_block(Counter counter, Flat<int64_t> y, int64_t low, int64_t span) {
   launch(integer_fill_forward_block_kernel, blocks_for((y.size() + 3) / 4), BLOCK, 0, counter, y, low, span);
 }
-GPUDL_EXPORT(integer_fill_forward_block, counter, y, low, span);
+GPUDL_EXPORT(integer_fill, forward, block, counter, y, low, span);
+
+template <int RANK, Layout LAYOUT>
+void bernoulli_forward(View<const float, RANK, LAYOUT> p, Counter counter, View<float, RANK, LAYOUT> y) {
+  masked(Bernoulli{}, p, counter, y);
+}
+
+template <int RANK, Layout LAYOUT>
+void dropout(View<const float, RANK, LAYOUT> x, Counter counter, View<float, RANK, LAYOUT> y, float p) {
+  masked(Dropout{p, 1 / (1 - p)}, x, counter, y);
+}
+
+#define GPUDL_BERNOULLI(op, algorithm, RANK, LAYOUT)                          \
+  constexpr auto& op##_forward_##algorithm = bernoulli_forward<RANK, LAYOUT>; \
+  GPUDL_EXPORT(op, forward, algorithm, p, counter, y)
+
+#define GPUDL_DROPOUT(op, algorithm, RANK, LAYOUT)                   \
+  constexpr auto& op##_forward_##algorithm = dropout<RANK, LAYOUT>;  \
+  GPUDL_EXPORT(op, forward, algorithm, x, counter, y, p);            \
+  constexpr auto& op##_backward_##algorithm = dropout<RANK, LAYOUT>; \
+  GPUDL_EXPORT(op, backward, algorithm, dy, counter, dx, p)
 
 // One set of launchers for each rank: only in nhwc does the memory order differ from the logical one.
-#define GPUDL_RANK(suffix, RANK, LAYOUT)                                                                             \
-  void bernoulli_forward_##suffix(View<const float, RANK, LAYOUT> p, Counter counter, View<float, RANK, LAYOUT> y) { \
-    masked(Bernoulli{}, p, counter, y);                                                                              \
-  }                                                                                                                  \
-  GPUDL_EXPORT(bernoulli_forward_##suffix, p, counter, y);                                                           \
-  void dropout_forward_##suffix(View<const float, RANK, LAYOUT> x, Counter counter, View<float, RANK, LAYOUT> y,     \
-                                float p) {                                                                           \
-    masked(Dropout{p, 1 / (1 - p)}, x, counter, y);                                                                  \
-  }                                                                                                                  \
-  GPUDL_EXPORT(dropout_forward_##suffix, x, counter, y, p);                                                          \
-  void dropout_backward_##suffix(View<const float, RANK, LAYOUT> dy, Counter counter, View<float, RANK, LAYOUT> dx,  \
-                                 float p) {                                                                          \
-    dropout_forward_##suffix(dy, counter, dx, p);                                                                    \
-  }                                                                                                                  \
-  GPUDL_EXPORT(dropout_backward_##suffix, dy, counter, dx, p)
-
-GPUDL_RANK(rank1, 1, nchw);
-GPUDL_RANK(rank2, 2, nchw);
-GPUDL_RANK(rank3, 3, nchw);
-GPUDL_RANK(nhwc, 4, nhwc);
-#undef GPUDL_RANK
+GPUDL_BERNOULLI(bernoulli, rank1, 1, nchw);
+GPUDL_BERNOULLI(bernoulli, rank2, 2, nchw);
+GPUDL_BERNOULLI(bernoulli, rank3, 3, nchw);
+GPUDL_BERNOULLI(bernoulli, nhwc, 4, nhwc);
+GPUDL_DROPOUT(dropout, rank1, 1, nchw);
+GPUDL_DROPOUT(dropout, rank2, 2, nchw);
+GPUDL_DROPOUT(dropout, rank3, 3, nchw);
+GPUDL_DROPOUT(dropout, nhwc, 4, nhwc);
 
 }  // namespace
 }  // namespace gpudl

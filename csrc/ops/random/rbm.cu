@@ -180,24 +180,20 @@ void divergence(Matrix v0, Matrix h0, Matrix vk, Matrix hk, MatrixOut dweight, V
   mean_difference(h0, hk, dhidden);
 }
 
-#define RBM(algorithm, Algorithm)                                                                                 \
-  void gibbs_half_step_forward_##algorithm(Matrix x, Matrix weight, Maybe<View<const float, 1>> bias,             \
-                                           View<const int64_t, 1> counter, MatrixOut mean, MatrixOut sample,      \
-                                           Workspace workspace, bool transpose, bool gaussian) {                  \
-    gibbs<Algorithm>(x, weight, bias, counter, mean, sample, workspace, transpose, gaussian);                     \
-  }                                                                                                               \
-  GPUDL_EXPORT(gibbs_half_step_forward_##algorithm, x, weight, bias, counter, mean, sample, workspace, transpose, \
-               gaussian);                                                                                         \
-  void contrastive_divergence_forward_##algorithm(Matrix v0, Matrix h0, Matrix vk, Matrix hk, MatrixOut dweight,  \
-                                                  View<float, 1> dvisible, View<float, 1> dhidden,                \
-                                                  Workspace workspace) {                                          \
-    divergence<Algorithm>(v0, h0, vk, hk, dweight, dvisible, dhidden, workspace);                                 \
-  }                                                                                                               \
-  GPUDL_EXPORT(contrastive_divergence_forward_##algorithm, v0, h0, vk, hk, dweight, dvisible, dhidden, workspace)
+#define GPUDL_GIBBS(op, algorithm, Algorithm)                  \
+  constexpr auto& op##_forward_##algorithm = gibbs<Algorithm>; \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, counter, mean, sample, workspace, transpose, gaussian)
 
-RBM(simt, Simt);
-RBM(mma_tf32x3, Split);
-RBM(mma_tf32, Mma<prim::Tf32>);
+#define GPUDL_DIVERGENCE(op, algorithm, Algorithm)                  \
+  constexpr auto& op##_forward_##algorithm = divergence<Algorithm>; \
+  GPUDL_EXPORT(op, forward, algorithm, v0, h0, vk, hk, dweight, dvisible, dhidden, workspace)
+
+GPUDL_GIBBS(gibbs_half_step, simt, Simt);
+GPUDL_GIBBS(gibbs_half_step, mma_tf32x3, Split);
+GPUDL_GIBBS(gibbs_half_step, mma_tf32, Mma<prim::Tf32>);
+GPUDL_DIVERGENCE(contrastive_divergence, simt, Simt);
+GPUDL_DIVERGENCE(contrastive_divergence, mma_tf32x3, Split);
+GPUDL_DIVERGENCE(contrastive_divergence, mma_tf32, Mma<prim::Tf32>);
 
 }  // namespace
 }  // namespace gpudl

@@ -15,9 +15,31 @@ inline Sequence sequence_of(const Steps& x, const View<const float, 2>& weight, 
   return {x.dim[0], x.dim[1], weight.dim[1], reverse, lengths.data};
 }
 
+struct Persistent {
+  template <class Cell>
+  static void forward(const Cell& cell, const RecurrentForward& f, Workspace workspace) {
+    recurrent_forward_persistent(cell, f, workspace);
+  }
+  template <class Cell>
+  static void backward(const Cell& cell, const RecurrentBackward& b, Workspace workspace) {
+    recurrent_backward_persistent(cell, b, workspace);
+  }
+};
+
+struct Stepwise {
+  template <class Cell>
+  static void forward(const Cell& cell, const RecurrentForward& f, Workspace workspace) {
+    recurrent_forward_stepwise(cell, f, workspace);
+  }
+  template <class Cell>
+  static void backward(const Cell& cell, const RecurrentBackward& b, Workspace workspace) {
+    recurrent_backward_stepwise(cell, b, workspace);
+  }
+};
+
 // dh0, dc0 and first are filled in from the workspace where they are null; dproduct, where the cell needs it.
-template <class Cell, class Run>
-void recurrent_backward(RecurrentBackward b, float* dweight, float* dbias, Workspace workspace, Run run) {
+template <class Algorithm, class Cell>
+void recurrent_backward(const Cell& cell, RecurrentBackward b, float* dweight, float* dbias, Workspace workspace) {
   const Sequence& s = b.sequence;
   const int64_t width = int64_t{1} * Cell::GATES * s.hidden;
   if (b.dh0 == nullptr) b.dh0 = take_workspace(workspace, s.states(), "the gradient of h0");
@@ -25,7 +47,7 @@ void recurrent_backward(RecurrentBackward b, float* dweight, float* dbias, Works
   b.first = take_workspace(workspace, s.batch * width, "gradients of the first steps");
   b.dproduct = b.dx;
   if (Cell::SEPARATE) b.dproduct = take_workspace(workspace, s.steps * s.batch * width, "gradients of the products");
-  run(b, workspace);
+  Algorithm::backward(cell, b, workspace);
   recurrent_weight_gradient(b, Cell::GATES, dweight, dbias, workspace);
 }
 

@@ -10,32 +10,35 @@ namespace {
 
 using namespace prim;
 
-#define RNN_SEQUENCE(algorithm)                                                                                       \
-  void rnn_sequence_forward_##algorithm(Steps x, View<const float, 2> weight, View<const float, 2> h0,                \
-                                        Lengths lengths, View<float, 3> y, View<float, 2> hn, Workspace workspace,    \
-                                        bool reverse, int nonlinearity) {                                             \
-    recurrent_forward_##algorithm(RnnCell{nonlinearity},                                                              \
-                                  {sequence_of(x, weight, lengths, reverse), x.data, weight.data, nullptr, h0.data,   \
-                                   nullptr, y.data, hn.data, nullptr, nullptr, nullptr},                              \
-                                  workspace);                                                                         \
-  }                                                                                                                   \
-  GPUDL_EXPORT(rnn_sequence_forward_##algorithm, x, weight, h0, lengths, y, hn, workspace, reverse, nonlinearity);    \
-  void rnn_sequence_backward_##algorithm(MaybeSteps dy, Maybe<View<const float, 2>> dhn, View<const float, 2> weight, \
-                                         View<const float, 2> h0, Lengths lengths, Steps y, View<float, 3> dx,        \
-                                         Maybe<View<float, 2>> dweight, Maybe<View<float, 2>> dh0,                    \
-                                         Workspace workspace, bool reverse, int nonlinearity) {                       \
-    recurrent_backward<RnnCell>(                                                                                      \
-        {sequence_of(y, weight, lengths, reverse), dy.data, dhn.data, nullptr, weight.data, h0.data, nullptr, y.data, \
-         nullptr, nullptr, dx.data, nullptr, nullptr, dh0.data, nullptr},                                             \
-        dweight.data, nullptr, workspace, [&](const RecurrentBackward& b, Workspace rest) {                           \
-          recurrent_backward_##algorithm(RnnCell{nonlinearity}, b, rest);                                             \
-        });                                                                                                           \
-  }                                                                                                                   \
-  GPUDL_EXPORT(rnn_sequence_backward_##algorithm, dy, dhn, weight, h0, lengths, y, dx, dweight, dh0, workspace,       \
-               reverse, nonlinearity)
+template <class Algorithm>
+void forward(Steps x, View<const float, 2> weight, View<const float, 2> h0, Lengths lengths, View<float, 3> y,
+             View<float, 2> hn, Workspace workspace, bool reverse, int nonlinearity) {
+  Algorithm::forward(RnnCell{nonlinearity},
+                     {sequence_of(x, weight, lengths, reverse), x.data, weight.data, nullptr, h0.data, nullptr, y.data,
+                      hn.data, nullptr, nullptr, nullptr},
+                     workspace);
+}
 
-RNN_SEQUENCE(persistent);
-RNN_SEQUENCE(stepwise);
+template <class Algorithm>
+void backward(MaybeSteps dy, Maybe<View<const float, 2>> dhn, View<const float, 2> weight, View<const float, 2> h0,
+              Lengths lengths, Steps y, View<float, 3> dx, Maybe<View<float, 2>> dweight, Maybe<View<float, 2>> dh0,
+              Workspace workspace, bool reverse, int nonlinearity) {
+  recurrent_backward<Algorithm>(
+      RnnCell{nonlinearity},
+      {sequence_of(y, weight, lengths, reverse), dy.data, dhn.data, nullptr, weight.data, h0.data, nullptr, y.data,
+       nullptr, nullptr, dx.data, nullptr, nullptr, dh0.data, nullptr},
+      dweight.data, nullptr, workspace);
+}
+
+#define GPUDL_RNN(op, algorithm, Algorithm)                                                                    \
+  constexpr auto& op##_forward_##algorithm = forward<Algorithm>;                                               \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, h0, lengths, y, hn, workspace, reverse, nonlinearity);       \
+  constexpr auto& op##_backward_##algorithm = backward<Algorithm>;                                             \
+  GPUDL_EXPORT(op, backward, algorithm, dy, dhn, weight, h0, lengths, y, dx, dweight, dh0, workspace, reverse, \
+               nonlinearity)
+
+GPUDL_RNN(rnn_sequence, persistent, Persistent);
+GPUDL_RNN(rnn_sequence, stepwise, Stepwise);
 
 }  // namespace
 }  // namespace gpudl

@@ -140,24 +140,24 @@ void tree_sum_forward_rows(View<const float, 1, rows> x, View<float, 1, rows> y,
                            bool mean) {
   forward(x.data, y.data, workspace, split, mean);
 }
-GPUDL_EXPORT(tree_sum_forward_rows, x, y, workspace, split, mean);
+GPUDL_EXPORT(tree_sum, forward, rows, x, y, workspace, split, mean);
 
 void tree_sum_backward_rows(View<const float, 1, rows> dy, View<float, 1, rows> dx, Triple split, bool mean) {
   backward(dy.data, dx.data, split, mean);
 }
-GPUDL_EXPORT(tree_sum_backward_rows, dy, dx, split, mean);
+GPUDL_EXPORT(tree_sum, backward, rows, dy, dx, split, mean);
 
 // Channels-last tensors, of which all positions are summed.
 void tree_sum_forward_nhwc(View<const float, 5, nhwc> x, View<float, 1, rows> y, View<float, 1> workspace, Triple split,
                            bool mean) {
   forward(x.data, y.data, workspace, split, mean);
 }
-GPUDL_EXPORT(tree_sum_forward_nhwc, x, y, workspace, split, mean);
+GPUDL_EXPORT(tree_sum, forward, nhwc, x, y, workspace, split, mean);
 
 void tree_sum_backward_nhwc(View<const float, 1, rows> dy, View<float, 5, nhwc> dx, Triple split, bool mean) {
   backward(dy.data, dx.data, split, mean);
 }
-GPUDL_EXPORT(tree_sum_backward_nhwc, dy, dx, split, mean);
+GPUDL_EXPORT(tree_sum, backward, nhwc, dy, dx, split, mean);
 
 }  // namespace
 }  // namespace gpudl

@@ -105,7 +105,7 @@ void pad_spatial_forward_direct(Volume<const float> x, Volume<float> y, Triple b
   launch(four ? pad_spatial_forward_kernel<4> : pad_spatial_forward_kernel<1>, places.grid(), VOLUME_BLOCK, 0, x, y,
          borders(x, y, before, mode), value, places);
 }
-GPUDL_EXPORT(pad_spatial_forward_direct, x, y, before, mode, value);
+GPUDL_EXPORT(pad_spatial, forward, direct, x, y, before, mode, value);
 
 void pad_spatial_backward_direct(Volume<const float> dy, Volume<float> dx, Triple before, int mode) {
   const bool four = four_channels(dx.dim[4], dy.data, dx.data);
@@ -113,7 +113,7 @@ void pad_spatial_backward_direct(Volume<const float> dy, Volume<float> dx, Tripl
   launch(four ? pad_spatial_backward_kernel<4> : pad_spatial_backward_kernel<1>, places.grid(), VOLUME_BLOCK, 0, dy, dx,
          borders(dx, dy, before, mode), places);
 }
-GPUDL_EXPORT(pad_spatial_backward_direct, dy, dx, before, mode);
+GPUDL_EXPORT(pad_spatial, backward, direct, dy, dx, before, mode);
 
 }  // namespace
 }  // namespace gpudl
