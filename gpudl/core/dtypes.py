@@ -1,8 +1,8 @@
-"""Number formats under PyTorch's names, and the rules by which they are promoted.
+"""Number formats under PyTorch's names, and the rules of type promotion.
 
-PyTorch's rules, which differ from NumPy's: a tensor with axes outranks a tensor without, which
-outranks a Python number; the lower rank matters only if its kind (bool < integer < float) is
-higher. Integers beside floats take the float's format: int64 + float32 is float32.
+The rules are PyTorch's, which differ from NumPy's: a tensor with axes outranks one without, which
+outranks a Python number; the lower rank counts only if its kind (bool < integer < float) is higher.
+Integers take the format of floats beside them: int64 + float32 is float32.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ NAMES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "ui
 
 
 def __getattr__(name: str) -> Dtype:
-    """bfloat16 comes from the package ml_dtypes, loaded when first asked for."""
+    """bfloat16 comes from the package ml_dtypes, loaded on first use."""
     if name == "bfloat16":
         return dtype_of("bfloat16")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def dtype_of(dtype: Any) -> Dtype:
-    """The dtype by object, NumPy type, Python type (float is float32, as in PyTorch) or name.
+    """A dtype from an object, NumPy type, Python type (float is float32, as in PyTorch) or name.
 
-    Raises TypeError for what is no number format of gpudl.
+    Raises TypeError for a type that gpudl does not support.
     """
     if dtype is float:
         return float32
@@ -63,7 +63,7 @@ def dtype_of(dtype: Any) -> Dtype:
 
 @cache
 def kind_of(dtype: Dtype) -> int:
-    """0 for bool, 1 for integers, 2 for floats; -1 for what is no number here."""
+    """0 for bool, 1 for integers, 2 for floats, -1 for unsupported types."""
     if dtype.name == "bfloat16":
         return 2
     return {"b": 0, "i": 1, "u": 1, "f": 2}.get(dtype.kind, -1)
@@ -85,7 +85,7 @@ def promote(a: Dtype, b: Dtype) -> Dtype:
 
 
 def result_type(*operands: Any) -> Dtype:
-    """The dtype of an elementwise result; operands are anything with `shape` and `dtype`."""
+    """The dtype of an elementwise result. Operands have `shape` and `dtype`."""
     with_axes: Dtype | None = None
     without: Dtype | None = None
     for operand in operands:
@@ -102,7 +102,7 @@ def result_type(*operands: Any) -> Dtype:
 
 
 def number_type(value: float, dtype: Dtype) -> Dtype:
-    """The dtype that a Python number takes beside a tensor of `dtype`."""
+    """The dtype of a Python number combined with a tensor of `dtype`."""
     kind = kind_of(dtype)
     if kind < 2 and isinstance(value, float):
         return float32

@@ -1,4 +1,4 @@
-"""Orders of axes in memory: what is dense, and bringing an array into the order a kernel wants."""
+"""Memory layout: orders of axes, density, and rearranging an array for a kernel."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def channels_last(ndim: int) -> tuple[int, ...]:
 
 @cache
 def channels_first(ndim: int) -> tuple[int, ...]:
-    """And back."""
+    """The inverse of channels_last."""
     return (0, ndim - 1, *range(1, ndim - 1))
 
 
 def memory_order(array: Array) -> tuple[int, ...]:
-    """Axes from slowest to fastest in memory."""
+    """The axes from slowest to fastest in memory."""
     strides = array.strides
     return tuple(sorted(range(array.ndim), key=lambda axis: -strides[axis]))
 
 
 def arrange(xp: Any, array: Array, layout: str, like: Array | None = None) -> Array:
-    """The array with its elements in the memory order that a kernel wants; itself if they are."""
+    """The array in the memory order that a kernel needs; the same object if it already is."""
     if layout == "nhwc":
         order = channels_last(array.ndim)
         if is_dense(array, order):
@@ -50,7 +50,7 @@ def arrange(xp: Any, array: Array, layout: str, like: Array | None = None) -> Ar
 
 
 def is_dense(array: Array, order: tuple[int, ...]) -> bool:
-    """No gaps, with the axes in this order from slowest to fastest; axes of size 1 fit anywhere."""
+    """Whether the axes lie in this order, slowest first, with no gaps; size-1 axes always fit."""
     if array.size == 0:
         return True
     expected = array.itemsize

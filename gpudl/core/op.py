@@ -1,9 +1,9 @@
-"""How an operator is declared: once, in one class, which tests, benchmarks and devices read.
+"""How to declare an operator: once, in one class that tests, benchmarks and devices read.
 
 A subclass of `Op` whose name ends in `Op` says everything about an operator: its inputs and
 outputs, the checks of their shapes, a NumPy definition of forward and backward, its hand-written
-kernels, its cost, and the cases it is tested on. Declaring it registers it in `OPS`; nothing else
-is edited.
+kernels, its cost, and its test cases. Declaring the class registers it in `OPS`; no other file
+changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_):
-        """Tells type checkers what __init_subclass__ does; in typing since Python 3.11."""
+        """Describes __init_subclass__ to type checkers; part of typing since Python 3.11."""
         return lambda cls: cls
 
 
@@ -33,7 +33,7 @@ OPS: dict[str, type[Op]] = {}
 
 
 class Spec(NamedTuple):
-    """What is known of an array without its values. Shapes are logical (N, C, H, W) always."""
+    """Shape, dtype and layout of an array. Shapes are always logical: (N, C, H, W)."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -56,8 +56,8 @@ Needs = tuple[bool, ...]  # which inputs need a gradient
 
 
 class Cost(NamedTuple):
-    """Floating-point operations, the fewest bytes that must move through memory, and how many of
-    the operations are pairs of a product and a sum (counted in a model's summary)."""
+    """Floating-point operations, the fewest bytes to move through memory, and multiply-adds (for
+    the summary of a model)."""
 
     flops: int
     bytes: int
@@ -65,8 +65,8 @@ class Cost(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Of one set of input shapes and dtypes: the specs, and which inputs may have gradients and
-    which outputs may."""
+    """Cached facts for one set of input shapes and dtypes: the specs, and which inputs and outputs
+    can have gradients."""
 
     specs: Specs
     differentiable: tuple[bool, ...]
@@ -74,10 +74,10 @@ class Plan(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One example of an operator, with inputs drawn by `make(rng)`.
+    """One test case of an operator; `make(rng)` draws its inputs.
 
-    golden: the expected outputs, numbers from outside this code. error: a regular expression that
-    the refusal of these inputs must match (then nothing else of the case is tested).
+    golden: expected outputs from a source outside this code. error: a regular expression that the
+    error for these inputs must match (nothing else of the case is then tested).
     """
 
     name: str
@@ -88,7 +88,7 @@ class Case(NamedTuple):
 
 
 class SavedType:
-    """The named tuple of an operator's `saves` and specs, made when first asked for."""
+    """The named tuple of an operator's `saves` and specs, created on first access."""
 
     def __get__(self, op: Op | None, cls: type[Op]) -> Any:
         record: Any = namedtuple
@@ -98,28 +98,28 @@ class SavedType:
 
 @dataclass_transform(frozen_default=True)
 class Op:
-    """Base of all operators; see the module's docstring. A subclass becomes a frozen dataclass."""
+    """Base of all operators; see the module's docstring. Instances are immutable."""
 
     name: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]] = ("x",)  # "bias?" may be absent (None)
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     saves: ClassVar[tuple[str, ...]] = ()  # inputs and outputs that backward reads
-    # {"x": ("y",)}: the saved x is read for the gradient of input y alone; not said: for any
+    # {"x": ("y",)}: only the gradient of input y reads the saved x; unlisted: any gradient does
     saved_for: ClassVar[dict[str, tuple[str, ...]]] = {}
-    internal: ClassVar[tuple[str, ...]] = ()  # outputs for backward alone: without a gradient
+    internal: ClassVar[tuple[str, ...]] = ()  # outputs without a gradient, read by backward
     mutates: ClassVar[tuple[str, ...]] = ()  # inputs that forward changes in place
     constants: ClassVar[tuple[str, ...]] = ()  # floating inputs without a gradient, as in PyTorch
     precision: ClassVar[dict[str, str]] = {}  # what an algorithm rounds float32 operands to
-    kernels: ClassVar[tuple[str, ...]] = ()  # hand-written algorithms, the preferred one first
-    cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms beside the definition, likewise
-    true_gradient: ClassVar[bool] = True  # False: backward passes on another one, by intention
+    kernels: ClassVar[tuple[str, ...]] = ()  # hand-written algorithms, in order of preference
+    cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms than the definition, likewise
+    true_gradient: ClassVar[bool] = True  # False: backward deliberately uses another one
     view: ClassVar[bool] = False  # the output may share memory with the first input
     differentiable: ClassVar[bool]
 
     fields: ClassVar[tuple[str, ...]] = ()  # names of the static parameters
     optional: ClassVar[tuple[bool, ...]]
     saved_type: ClassVar[Any]  # a named tuple of `saves` and specs
-    # of each saved array: is it an input, its number, for the gradients of which inputs
+    # per saved array: whether it is an input, its number, the inputs whose gradients read it
     _saved_from: ClassVar[tuple[tuple[bool, int, tuple[int, ...] | None], ...]]
 
     def __init_subclass__(cls) -> None:
@@ -146,8 +146,8 @@ class Op:
         )
         OPS[cls.name] = cls
 
-    # A frozen dataclass in effect. The standard library's compiles code for each class, which for a
-    # hundred operators takes longer than importing all the rest of the package.
+    # In effect a frozen dataclass. The standard library's generates code per class, which for a
+    # hundred operators takes longer than importing the rest of the package.
 
     def __init__(self, *values: Any, **named: Any) -> None:
         if len(values) > len(self.fields):
@@ -155,7 +155,7 @@ class Op:
         given = dict(zip(self.fields, values, strict=False))
         for name, value in named.items():
             if name in given or name not in self.fields:
-                raise TypeError(f"{type(self).__name__}: {name!r} is no field, or given twice")
+                raise TypeError(f"{type(self).__name__}: {name!r} is not a field or came twice")
             given[name] = value
         for name in self.fields:
             if name not in given and not hasattr(type(self), name):
@@ -164,10 +164,12 @@ class Op:
         self.check_fields()
 
     def check_fields(self) -> None:
-        """Refuse fields that fit no input at all."""
+        """Raise for fields that no input could fit."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__} is frozen; make another one to change {name}")
+        raise AttributeError(
+            f"{type(self).__name__} is immutable; create a new one to change {name}"
+        )
 
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.fields)
@@ -185,7 +187,7 @@ class Op:
     @classmethod
     @lru_cache(maxsize=4096, typed=True)  # clamp(0) and clamp(0.0) have other dtypes
     def of(cls: type[O], *values: Any) -> O:
-        """The operator with these fields, made once: what is cached on it is found again."""
+        """The operator with these fields, always the same object, so that its caches persist."""
         return cls(*values)
 
     def parameters(self) -> dict[str, Any]:
@@ -204,18 +206,18 @@ class Op:
     def backward(
         self, xp: Any, dys: tuple[Any, ...], saved: Any, needs: tuple[bool, ...]
     ) -> Arrays:
-        """Gradients of the inputs. dys: gradients of the outputs, None where absent. saved: the
-        arrays named in `saves`, by attribute, and `saved.specs`, the Spec of each input. needs:
-        which inputs want a gradient; the others may be None. `backward = None` declares that there
-        is none."""
+        """Gradients of the inputs. dys: gradients of the outputs, None if absent. saved: the arrays
+        named in `saves` as attributes, and `saved.specs`, the Spec of each input. needs: which
+        inputs need a gradient; the result may be None for the others. `backward = None` declares
+        that the operator has no gradient."""
         raise TypeError(f"{type(self).__name__} declares no backward")
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
-        """Can this kernel run on such inputs? Its dtypes are checked apart from this."""
+        """Whether this kernel can run on such inputs; dtypes are checked elsewhere."""
         return True
 
     def fits(self, machine: Machine, algorithm: str, *specs: Any) -> bool:
-        """Has this GPU what the kernel needs for such inputs?"""
+        """Whether this GPU has what the kernel needs for such inputs."""
         return True
 
     def prefer(
@@ -226,7 +228,7 @@ class Op:
         algorithms: tuple[str, ...],
         *specs: Any,
     ) -> tuple[str, ...]:
-        """The kernels to choose from, the best first; the first that takes the inputs runs.
+        """The kernels to choose from, best first; the first that accepts the inputs runs.
 
         machine: the GPU, None for the emulator. precision: of float32 products, "highest", "high"
         or "medium"."""
@@ -238,8 +240,8 @@ class Op:
         return (0,)
 
     def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
-        """Seconds that the kernel should take on a GPU, for ranking. By default the roofline of
-        `cost`; backward counted as twice forward."""
+        """Predicted seconds of the kernel on a GPU, for ranking. By default the roofline of `cost`,
+        with backward counted as twice forward."""
         cost, times = self.cost(*specs), 2 if direction == "backward" else 1
         return machine.roofline(algorithm, times * cost.flops, times * cost.bytes)
 
@@ -248,13 +250,13 @@ class Op:
         return 0
 
     def cost(self, *specs: Any) -> Cost:
-        """Of one forward pass. By default: each array moved once, one operation an output."""
+        """Cost of one forward pass. By default each array moves once, one operation per output."""
         present = [s for s in (*specs, *self.infer(*specs)) if s is not None]
         moved = sum(s.size * s.dtype.itemsize for s in present)
         return Cost(sum(s.size for s in self.infer(*specs)), moved)
 
     def reduction(self, *specs: Any) -> int:
-        """Length of the longest sum, which decides how much rounding error a test allows."""
+        """Length of the longest sum; it sets the rounding error that tests allow."""
         return 1
 
     twin: ClassVar[Callable[..., Any] | None] = (
@@ -263,7 +265,7 @@ class Op:
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        """Examples that all tests of the operator run on."""
+        """The cases that all tests of the operator run on."""
         raise TypeError(f"{cls.__name__} declares no cases")
 
     # ---------------------------------------------------------------- what is derived
@@ -277,7 +279,7 @@ class Op:
         return found
 
     def cache(self, what: str) -> dict[Any, Any]:
-        """A dictionary that lives as long as this operator; not part of its value."""
+        """A dictionary that lives as long as this operator and is not part of its value."""
         caches = self.__dict__.get("_caches")
         if caches is None:
             caches = {}
@@ -286,12 +288,12 @@ class Op:
 
     @cached_property
     def plans(self) -> dict[tuple[Any, ...], Plan]:
-        """What was found out about inputs of some shapes and dtypes."""
+        """Plans by input shapes and dtypes."""
         return Bounded()
 
     @cached_property
     def numpy_forms(self) -> dict[tuple[str, str | None], Callable[..., Any]]:
-        """The methods that run it on arrays, by direction and algorithm."""
+        """The methods that run this operator on arrays, by direction and algorithm."""
         return {}
 
     def plan(self, arrays: Arrays) -> Plan:
@@ -316,8 +318,8 @@ class Op:
         specs: Specs,
         needs: tuple[bool, ...] | None = None,
     ) -> Any:
-        """What backward is given: `saves` by name, and specs. Those not read for the gradients that
-        are needed are None."""
+        """What backward receives: `saves` by name, and specs. Arrays that no needed gradient reads
+        are None."""
         if not self.saves:
             return self.saved_type(specs)
         kept: list[Array | None] = []
@@ -340,7 +342,7 @@ O = TypeVar("O", bound=Op)
 
 
 class Bounded(dict[Any, Any]):
-    """A cache that forgets its older half when it is full: shapes may never come again."""
+    """A cache that drops its older half when full, because shapes may never come back."""
 
     LIMIT = 1024
 
@@ -357,13 +359,13 @@ def snake_case(name: str) -> str:
 
 
 def require(condition: bool, op: Op, argument: str, message: str) -> None:
-    """Refuse inputs: the error names operator and argument; `message` says what came and fits."""
+    """Raise ValueError naming operator and argument; `message` says what came and what fits."""
     if not condition:
         raise ValueError(f"{op.name}: {argument} {message}")
 
 
 def require_float(op: Op, **specs: Spec | None) -> None:
-    """All given inputs must be floating point, and of one dtype."""
+    """Raise TypeError unless all given inputs are floating point and of one dtype."""
     first: tuple[str, Spec] | None = None
     for argument, spec in specs.items():
         if spec is None:

@@ -1,5 +1,5 @@
-"""Which functions are offered to users, and where: as gpudl.f, Tensor.f, gpudl.nn.functional.f; and
-what many of them take and return."""
+"""Registers public functions as gpudl.f, Tensor.f and gpudl.nn.functional.f; types that many of
+them share."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PLACES = ("gpudl", "Tensor", "functional")
 
 
 def public(*places: str, names: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """Offer a function as `gpudl.f`, `Tensor.f` and `gpudl.nn.functional.f` (places "gpudl",
-    "Tensor", "functional"), under its own name or under `names`."""
+    """Register a function in places ("gpudl", "Tensor", "functional": gpudl.nn.functional), under
+    its own name or under `names`."""
     unknown = set(places) - set(PLACES)
     if unknown:
         raise ValueError(f"public: unknown places {sorted(unknown)}; they are {PLACES}")
@@ -38,7 +38,7 @@ Dim = int | Sequence[int] | None  # axes of a reduction, None for all
 
 
 class Sorted(NamedTuple):
-    """Elements in order, and where they were: Tensors."""
+    """Sorted elements and their original indices, both Tensors."""
 
     values: Any
     indices: Any

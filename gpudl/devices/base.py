@@ -1,4 +1,4 @@
-"""What all devices have in common."""
+"""The protocol of all devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpudl.core.op import Array, Arrays, Needs, Op, Specs
 
 
 class Entered(_local):
-    """The devices of the with statements that this thread is in, the innermost last."""
+    """The devices of this thread's with statements, innermost last."""
 
     devices: tuple[Device, ...] = ()
 
@@ -23,7 +23,7 @@ entered = Entered()
 class Device:
     """A place for arrays. name: "cpu", "emulator", "cuda", "cuda:1" or "meta".
 
-    As a context manager it is where constructors and layers make their tensors:
+    As a context manager it sets where constructors and layers create their tensors:
 
     >>> with gpudl.device("meta"):
     ...     net = models.create("vgg16")  # shapes, no memory
@@ -52,14 +52,14 @@ class Device:
         return hash(self.name)
 
     def asarray(self, array: Any) -> Array:
-        """The NumPy array on this device; shares memory where it can."""
+        """The NumPy array on this device, sharing memory if possible."""
         return np.asarray(array)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return array  # type: ignore[no-any-return]
 
     def forward(self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None) -> Arrays:
-        """Outputs of the operator. `algorithm` asks for one of its forms; None leaves it open."""
+        """The operator's outputs. algorithm: the form to run; None lets the device choose."""
         raise TypeError
 
     def backward(
@@ -68,10 +68,10 @@ class Device:
         raise TypeError
 
     def synchronize(self) -> None:
-        """Wait until all work submitted to the device is done."""
+        """Wait for all work submitted to the device."""
 
 
-@np.errstate(all="ignore")  # as a decorator it costs a third of what a with statement does
+@np.errstate(all="ignore")  # a third of the cost of a with statement
 def quietly(run: Callable[..., Any], *arguments: Any) -> Any:
-    """Infinities and NaN pass without warnings, as in PyTorch."""
+    """Let infinities and NaN pass without warnings, as in PyTorch."""
     return run(*arguments)

@@ -1,4 +1,4 @@
-"""The cpu: NumPy runs an operator's definition, or a faster form beside it."""
+"""The cpu: NumPy runs an operator's definition or a faster form of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cpu(Device):
 
 
 def _numpy_form(op: Op, direction: str, algorithm: str | None) -> Callable[..., Any]:
-    """The bound method to run; `algorithm` "definition" is the obvious one."""
+    """The bound method to run; "definition" names forward and backward themselves."""
     forms = op.numpy_forms
     run = forms.get((direction, algorithm))
     if run is None:

@@ -1,8 +1,7 @@
-"""Devices: where arrays live and how an operator runs there, behind one protocol.
+"""Finds devices by name.
 
-cpu runs an operator's NumPy definition (or a faster NumPy form beside it), emulator and cuda run
-its hand-written kernels (one source, built twice), meta only infers shapes. Here they are found by
-their names; each has a module in gpudl/devices.
+cpu runs an operator's NumPy definition or a faster NumPy form, emulator and cuda run its
+hand-written kernels (one source, built twice), meta only infers shapes. Each has a module here.
 """
 
 from __future__ import annotations
@@ -49,16 +48,16 @@ def device(name: str | Device) -> Device:
 
 
 def chosen(name: str | Device | None) -> Device:
-    """The device of this name; without one that of the with statement, else the cpu."""
+    """The device of this name; for None that of the with statement, otherwise the cpu."""
     if name is not None:
         return device(name)
     return entered.devices[-1] if entered.devices else cpu
 
 
 def why_missing(name: str) -> str | None:
-    """One sentence on why the device cannot be used and how to get it; None if it works."""
+    """Why the device is unavailable and how to get it, in one sentence; None if it works."""
     try:
         device(name)
-    except Exception as error:  # whatever a driver or CuPy raises is the reason to show
+    except Exception as error:  # show whatever the driver or CuPy raised
         return str(error)
     return None

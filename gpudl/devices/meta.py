@@ -11,7 +11,7 @@ from gpudl.devices.base import Device
 
 
 class MetaArray(NamedTuple):
-    """An array without values: what lives on the meta device."""
+    """An array of the meta device: shape and dtype without values."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -28,7 +28,7 @@ class MetaArray(NamedTuple):
 class Meta(Device):
     """Shapes only: VGG's summary without VGG's memory.
 
-    multiply_adds: how many the operators that ran here would have done, counted up for ever.
+    multiply_adds: running total for all operators that ran here.
     """
 
     name = "meta"

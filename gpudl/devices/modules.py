@@ -1,4 +1,4 @@
-"""Loads the extension modules gpudl._emulator and gpudl._cuda, and explains what is missing."""
+"""Loads the extension modules gpudl._emulator and gpudl._cuda, and says what is missing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def load(name: str) -> ModuleType:
 
 
 def why_missing(name: str) -> str | None:
-    """One sentence on why the module is not usable and how to get it; None if it loads."""
+    """Why the module is unavailable and how to get it, in one sentence; None if it loads."""
     try:
         load(name)
     except ImportError as error:

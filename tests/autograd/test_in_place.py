@@ -142,7 +142,7 @@ def test_changing_what_backward_needs_is_an_error(change):
     else:
         with gpudl.no_grad():
             y.add_(1)
-    with pytest.raises(RuntimeError, match="mul: x is needed for the gradient but has since been changed"):
+    with pytest.raises(RuntimeError, match=r"mul: x is needed .* but has since been changed"):
         z.sum().backward()
 
 
