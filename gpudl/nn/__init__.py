@@ -1,4 +1,4 @@
-"""Networks: modules, layers, losses, functions, initialisation, under PyTorch's names."""
+"""Modules, layers, losses, functions and initialisation, under PyTorch's names."""
 
 from gpudl.nn import functional as functional
 from gpudl.nn import init as init

@@ -56,7 +56,7 @@ class Activation(Module):
     options: ClassVar[tuple[str, ...]] = ()
 
     def _keep(self, **options: Any) -> None:
-        """Called by __init__ with the function's options, in their order."""
+        """Store the function's options, in their order. Called by __init__."""
         Module.__init__(self)
         for name, value in options.items():
             setattr(self, name, value)
@@ -72,7 +72,7 @@ class Activation(Module):
 
 
 class _InPlace(Activation):
-    """One whose only option is to change its input."""
+    """An activation whose only option is to work in place."""
 
     options = ("inplace",)
 
@@ -110,9 +110,9 @@ class LeakyReLU(Activation):
 
 
 class PReLU(Activation):
-    """x for x > 0, else weight · x, with a learned weight for each channel, or one for all.
+    """x for x > 0, else weight · x, with one learned weight per channel, or one for all.
 
-    weight: (num_parameters), which is 1 or the number of channels of inputs (N, C, …).
+    weight: (num_parameters,); num_parameters is 1, or C for inputs (N, C, …).
     """
 
     function = prelu
@@ -129,7 +129,7 @@ class PReLU(Activation):
 
 
 class RReLU(Activation):
-    """Leaky ReLU with slopes drawn from [lower, upper) while training, their mean in evaluation."""
+    """Leaky ReLU; slopes are drawn from [lower, upper) in training, their mean in evaluation."""
 
     function = rrelu
     options = ("lower", "upper", "training", "inplace")
@@ -253,13 +253,13 @@ class CELU(ELU):
 
 
 class SELU(_InPlace):
-    """The self-normalising scaled ELU."""
+    """The self-normalising scaled ELU (Klambauer et al. 2017)."""
 
     function = smooth.selu
 
 
 class Softplus(Activation):
-    """log(1 + exp(beta·x)) / beta; x itself where beta·x passes threshold."""
+    """log(1 + exp(beta·x)) / beta; x itself where beta·x > threshold."""
 
     function = smooth.softplus
     options = ("beta", "threshold")
@@ -281,7 +281,7 @@ class Gaussian(Activation):
 
 
 class GELU(Activation):
-    """x · P(x), P the integral of the normal density; approximate: "none" or "tanh"."""
+    """x · Φ(x), Φ the standard normal distribution function; approximate: "none" or "tanh"."""
 
     function = smooth.gelu
     options = ("approximate",)
@@ -309,7 +309,7 @@ class Tanhshrink(Activation):
 
 
 class GLU(Activation):
-    """a · sigmoid(b) of the halves of x along dim."""
+    """a · sigmoid(b), where a and b are the halves of x along dim."""
 
     function = glu
     options = ("dim",)
@@ -329,6 +329,6 @@ class Softmax(Activation):
 
 
 class LogSoftmax(Softmax):
-    """log of softmax along dim."""
+    """log softmax(x) along dim."""
 
     function = log_softmax

@@ -1,4 +1,4 @@
-"""Convolution layers, in one, two and three dimensions, and their transposes."""
+"""Convolution and transposed convolution layers in one, two and three dimensions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Conv(Module):
-    """What all convolution layers have: the same parameters and attributes as PyTorch's."""
+    """Base of all convolution layers, with PyTorch's parameters and attributes."""
 
     axes: ClassVar[int]
     weight: Parameter
@@ -60,7 +60,7 @@ class _Conv(Module):
         self.out_channels = out_channels
         self.kernel_size = each(name, "kernel_size", kernel_size, axes)
         self.stride = each(name, "stride", stride, axes)
-        self.padding = each(name, "padding", padding, axes) if _whole(padding) else padding
+        self.padding = each(name, "padding", padding, axes) if _is_symmetric(padding) else padding
         self.dilation = each(name, "dilation", dilation, axes)
         self.groups = groups
         self.padding_mode = padding_mode
@@ -69,7 +69,7 @@ class _Conv(Module):
         self.reset_parameters()
 
     def weight_shape(self) -> tuple[int, int]:
-        """(filters, channels of one)."""
+        """(filters, channels per filter)."""
         return self.out_channels, self.in_channels // self.groups
 
     def reset_parameters(self) -> None:
@@ -79,16 +79,16 @@ class _Conv(Module):
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
         text += f", stride={self.stride}"
         none, one = (0,) * self.axes, (1,) * self.axes
-        usual = {"padding": none, "dilation": one, "output_padding": none, "groups": 1}
-        for name, value in usual.items():
+        defaults = {"padding": none, "dilation": one, "output_padding": none, "groups": 1}
+        for name, value in defaults.items():
             if getattr(self, name, value) != value:
                 text += f", {name}={getattr(self, name)}"
         text += "" if self.bias is not None else ", bias=False"
         return text + (f", padding_mode={self.padding_mode}" * (self.padding_mode != "zeros"))
 
 
-def _whole(padding: Padding) -> bool:
-    """Is it one int, or one for each axis, not a name and no pairs?"""
+def _is_symmetric(padding: Padding) -> bool:
+    """True for an int or one int per axis; False for a name or pairs (before, after)."""
     return isinstance(padding, int) or (
         not isinstance(padding, str) and all(isinstance(p, int) for p in padding)
     )
@@ -145,9 +145,9 @@ class Conv2d(_Convolution):
 
     x: (N, in_channels, H, W) or without N -> (N, out_channels, P, Q) or without N, with P = (H +
     2*padding - dilation*(R-1) - 1) // stride + 1 for a filter (R, S); weight (out_channels,
-    in_channels/groups, R, S). padding may be "same" or "valid", or hold pairs (before, after), one
-    an axis; padding_mode says what is there: "zeros", "reflect", "replicate" or "circular". Weight
-    and bias start uniform in ±1/√(in_channels/groups · R · S).
+    in_channels/groups, R, S). padding may also be "same", "valid" or one pair (before, after) per
+    axis; padding_mode fills it: "zeros", "reflect", "replicate" or "circular". Weight and bias
+    start uniform in ±1/√(in_channels/groups · R · S).
     """
 
     axes = 2
@@ -183,9 +183,9 @@ class _TransposedConvolution(_Conv):
     ) -> None:
         name = type(self).__name__
         if padding_mode != "zeros":
-            raise ValueError(f'{name}: padding_mode is {padding_mode!r}; it can only be "zeros"')
+            raise ValueError(f'{name}: padding_mode is {padding_mode!r}; it must be "zeros"')
         if isinstance(padding, str):
-            raise ValueError(f"{name}: padding is {padding!r}; it must be an int, or one an axis")
+            raise ValueError(f"{name}: padding is {padding!r}; it must be one int, or one per axis")
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
             padding_mode,
@@ -196,17 +196,19 @@ class _TransposedConvolution(_Conv):
         return self.in_channels, self.out_channels // self.groups
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """output_size: the output's spatial extents (its whole shape fits too), where the stride
-        leaves several open."""
-        more = self.output_padding
+        """output_size: the output's spatial extents or whole shape; it selects one of the sizes
+        that the stride allows."""
+        extra = self.output_padding
         if output_size is not None:
-            more = self._output_padding(input.shape[-self.axes :], tuple(output_size))
+            extra = self._output_padding(input.shape[-self.axes :], tuple(output_size))
         return type(self).convolve(
-            input, self.weight, self.bias, self.stride, self.padding, more, self.groups,
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups,
             self.dilation,
         )  # fmt: skip
 
-    def _output_padding(self, input: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    def _output_padding(
+        self, input: tuple[int, ...], output_size: tuple[int, ...]
+    ) -> tuple[int, ...]:
         before, extra = paddings(
             type(self).__name__,
             self.padding,
@@ -215,21 +217,21 @@ class _TransposedConvolution(_Conv):
             self.stride,
             self.dilation,
         )
-        least = tuple(
+        smallest = tuple(
             (p - 1) * s - 2 * b - e + d * (taps - 1) + 1
             for p, s, b, e, d, taps in zip(
                 input, self.stride, before, extra, self.dilation, self.kernel_size, strict=True
             )
         )
-        spatial = wanted[-self.axes :]
-        more = tuple(w - n for w, n in zip(spatial, least, strict=True))
-        if any(not 0 <= m < s for m, s in zip(more, self.stride, strict=True)):
-            most = tuple(n + s - 1 for n, s in zip(least, self.stride, strict=True))
+        spatial = output_size[-self.axes :]
+        output_padding = tuple(w - n for w, n in zip(spatial, smallest, strict=True))
+        if any(not 0 <= p < s for p, s in zip(output_padding, self.stride, strict=True)):
+            largest = tuple(n + s - 1 for n, s in zip(smallest, self.stride, strict=True))
             raise ValueError(
-                f"{type(self).__name__}: output_size is {wanted}; for an input of {tuple(input)} "
-                f"it must be from {least} to {most}"
+                f"{type(self).__name__}: output_size is {output_size}; for an input of "
+                f"{tuple(input)} it must be from {smallest} to {largest}"
             )
-        return more
+        return output_padding
 
 
 class ConvTranspose1d(_TransposedConvolution):
@@ -244,7 +246,7 @@ class ConvTranspose1d(_TransposedConvolution):
 
 
 class ConvTranspose2d(_TransposedConvolution):
-    """Transposed convolution of images, as in PyTorch: every element spreads a filter.
+    """Transposed convolution of images, as in PyTorch: each input element adds a scaled filter.
 
     x: (N, in_channels, P, Q) or without N -> (N, out_channels, H, W) or without N, with H = (P -
     1)*stride - 2*padding + dilation*(R-1) + output_padding + 1 for a filter (R, S); weight

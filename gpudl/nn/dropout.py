@@ -1,4 +1,4 @@
-"""Dropout of whole channels, and alpha dropout; Dropout stands with the layers."""
+"""Dropout of whole channels, and alpha dropout; layers.py has Dropout."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ class _Dropout(Module):
 
 
 class Dropout1d(_Dropout):
-    """In training each channel of (N, C, L) is zero with probability p; the others are divided by
+    """In training, zeroes each channel of (N, C, L) with probability p and divides the others by
     1 - p."""
 
     function = staticmethod(dropout1d)
 
 
 class Dropout2d(_Dropout):
-    """In training each channel of (N, C, H, W) is zero with probability p; the others are divided
+    """In training, zeroes each channel of (N, C, H, W) with probability p and divides the others
     by 1 - p."""
 
     function = staticmethod(dropout2d)
 
 
 class Dropout3d(_Dropout):
-    """In training each channel of (N, C, D, H, W) is zero with probability p; the others are
-    divided by 1 - p."""
+    """In training, zeroes each channel of (N, C, D, H, W) with probability p and divides the
+    others by 1 - p."""
 
     function = staticmethod(dropout3d)
 
 
 class AlphaDropout(_Dropout):
-    """Dropout that keeps mean 0 and variance 1; goes with SELU."""
+    """Dropout that preserves mean 0 and variance 1, for SELU (Klambauer et al. 2017)."""
 
     function = staticmethod(alpha_dropout)

@@ -1,4 +1,4 @@
-"""Tables of vectors, looked up by number."""
+"""Embedding: a lookup table of vectors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ __all__ = ["Embedding"]
 
 
 class Embedding(Module):
-    """(…) of integers below num_embeddings -> (…, embedding_dim): rows of weight, (num_embeddings,
-    embedding_dim), which starts standard normal; row padding_idx starts at zero and stays as it is.
+    """Integers (…) -> (…, embedding_dim): looks up rows of weight (num_embeddings, embedding_dim).
+
+    weight starts standard normal; row padding_idx starts at zero and gets no gradient.
     """
 
     weight: Parameter
@@ -34,7 +35,8 @@ class Embedding(Module):
         super().__init__()
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(
-                f"Embedding: padding_idx is {padding_idx}; there are {num_embeddings} rows"
+                f"Embedding: padding_idx is {padding_idx}; it must be from {-num_embeddings} to "
+                f"{num_embeddings - 1}"
             )
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim

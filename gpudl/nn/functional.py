@@ -1,4 +1,4 @@
-"""Functions of networks without state, under PyTorch's names; they stand in gpudl.ops."""
+"""Stateless functions under PyTorch's names, defined in gpudl.ops."""
 
 from gpudl.ops import functions
 

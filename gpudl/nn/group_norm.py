@@ -1,4 +1,4 @@
-"""Normalisation by groups of channels of each sample, and by single channels."""
+"""Group and instance normalisation."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class GroupNorm(Module):
         super().__init__()
         if num_channels % num_groups != 0:
             raise ValueError(
-                f"GroupNorm: num_channels is {num_channels}; it must divide by num_groups, "
-                f"{num_groups}"
+                f"GroupNorm: num_channels is {num_channels}; it must be divisible by "
+                f"num_groups={num_groups}"
             )
         self.num_groups = num_groups
         self.num_channels = num_channels
@@ -47,9 +47,9 @@ class GroupNorm(Module):
 class _InstanceNorm(Module):
     """y = (x - mean)/√(var + eps)·weight + bias, per channel of each sample.
 
-    track_running_stats: in training running statistics move towards the mean of the samples' by
-    `momentum`, in evaluation they are used. Source: Ulyanov, Vedaldi and Lempitsky, Instance
-    Normalization (2016).
+    track_running_stats: in training, running statistics move by `momentum` towards the mean over
+    samples; evaluation uses them. Source: Ulyanov, Vedaldi and Lempitsky, Instance Normalization
+    (2016).
     """
 
     axes: int
@@ -85,7 +85,7 @@ class _InstanceNorm(Module):
         if input.ndim != self.axes or (channels != self.num_features):
             raise ValueError(
                 f"{type(self).__name__}: input is {list(input.shape)}; it must have {self.axes} "
-                f"axes, the second of {self.num_features} channels"
+                f"axes, the second with {self.num_features} channels"
             )
         return instance_norm(
             input,

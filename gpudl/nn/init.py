@@ -1,5 +1,5 @@
-"""Initial values of parameters. All change the tensor in place, draw from `generator` (the default
-one if None) and return the tensor."""
+"""Initialisation of parameters. Every function fills the tensor in place, drawing from `generator`
+(if None, the default one), and returns it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpudl.core.random import Generator
 
 
 def _fill(tensor: Tensor, make: Callable[[], Array]) -> Tensor:
-    """Give the tensor the values that make() returns; on the meta device there are none."""
+    """Set the tensor to the values of make(); on the meta device it has none."""
     if tensor.device.name == "meta":
         return tensor
     tensor.array[...] = tensor.device.asarray(np.asarray(make()).astype(tensor.dtype))
@@ -32,7 +32,7 @@ def _draw(tensor: Tensor, kind: str, generator: Generator | None) -> Any:
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with one value."""
+    """Fill with val."""
     return _fill(tensor, lambda: np.full(tensor.shape, val))
 
 
@@ -54,7 +54,7 @@ def uniform_(
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Normal with this mean and standard deviation."""
+    """Normal with mean `mean` and standard deviation `std`."""
     return _fill(tensor, lambda: mean + std * _draw(tensor, "normal", generator))
 
 
@@ -80,7 +80,7 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Uniform with standard deviation gain/√fan. a: the slope that follows, for leaky_relu.
+    """Uniform with standard deviation gain/√fan. a: the slope of the leaky_relu that follows.
 
     Source: He et al., Delving Deep into Rectifiers (2015), eq. 14.
     """
@@ -112,10 +112,9 @@ def lecun_normal_(tensor: Tensor, generator: Generator | None = None) -> Tensor:
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """The rows (or columns, if there are fewer) of the flattened matrix are orthonormal, times
-    gain.
+    """Orthonormal rows (or columns, if fewer) of the tensor as a matrix (shape[0], …), times gain.
 
-    Source: Saxe, McClelland and Ganguli (2013).
+    Source: Saxe, McClelland and Ganguli (2013). Raises ValueError for fewer than 2 axes.
     """
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: tensor has {tensor.ndim} axes; it must have at least 2")
@@ -131,7 +130,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor that keeps the variance through a nonlinearity; PyTorch's table."""
+    """The factor that preserves the variance across a nonlinearity, from PyTorch's table."""
     slope = 0.01 if param is None else param
     gains = {
         "linear": 1.0,
@@ -144,17 +143,17 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     }
     if nonlinearity not in gains:
         raise ValueError(
-            f"calculate_gain: {nonlinearity!r} is not known; it must be one of {', '.join(gains)}"
+            f"calculate_gain: nonlinearity is {nonlinearity!r}; it must be one of "
+            f"{', '.join(gains)}"
         )
     return gains[nonlinearity]
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out): inputs of one output element, and outputs that one input element
-    reaches."""
+    """(fan_in, fan_out): inputs per output element, and outputs per input element."""
     if tensor.ndim < 2:
         raise ValueError(
-            f"init: the tensor has {tensor.ndim} axes; fans need at least 2 "
+            f"init: the tensor has {tensor.ndim} axes; fan_in and fan_out need at least 2 "
             "(use uniform_ or zeros_)"
         )
     field = tensor.numel() // max(1, tensor.shape[0] * tensor.shape[1])

@@ -1,4 +1,4 @@
-"""Layers: modules that own parameters or fields and call one function each."""
+"""Basic layers: Identity, Flatten, Linear, Dropout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Flatten(Module):
 class Linear(Module):
     """y = x Wᵀ + b. x: (…, in_features) -> (…, out_features); weight (out_features, in_features).
 
-    Both start uniform in ±1/√in_features, as PyTorch's do.
+    Weight and bias start uniform in ±1/√in_features, as in PyTorch.
     """
 
     weight: Parameter
@@ -64,7 +64,7 @@ class Linear(Module):
 
 
 class Dropout(Module):
-    """In training each element is zero with probability p, the others are divided by 1-p.
+    """In training, zeroes each element with probability p and divides the others by 1 - p.
 
     Source: Srivastava et al., Dropout, JMLR 15 (2014), in its inverted form.
     """
@@ -84,7 +84,7 @@ class Dropout(Module):
 
 
 def reset(weight: Parameter, bias: Parameter | None) -> None:
-    """Weight and bias uniform in ±1/√(inputs of one output), as PyTorch's layers start."""
+    """Draw weight and bias uniformly from ±1/√fan_in, as PyTorch's layers do."""
     init.kaiming_uniform_(weight, a=math.sqrt(5))
     if bias is not None:
         fan_in = weight.numel() // weight.shape[0]

@@ -1,4 +1,4 @@
-"""Local response normalisation, of AlexNet."""
+"""Local response normalisation, from AlexNet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locally connected layers, after Keras' of these names."""
+"""Locally connected layers, modelled on Keras."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class _LocallyConnected(Module):
             )
         )
         axes = zip(self.input_size, self.kernel_size, self.stride, self.padding, strict=True)
-        places: Ints = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
-        if min(places) < 1:
+        outputs: Ints = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
+        if min(outputs) < 1:
             raise ValueError(
                 f"{name}: kernel_size is {kernel_size}, larger than input_size {input_size} with "
                 f"padding {padding}"
             )
         self.in_channels = in_channels
         self.out_channels = out_channels
-        shape = (*places, *self.kernel_size, in_channels, out_channels)
+        shape = (*outputs, *self.kernel_size, in_channels, out_channels)
         self.weight = Parameter(empty(*shape))
-        self.register_parameter("bias", Parameter(empty(*places, out_channels)) if bias else None)
+        self.register_parameter("bias", Parameter(empty(*outputs, out_channels)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -74,10 +74,10 @@ class _LocallyConnected(Module):
 
 
 class LocallyConnected1d(_LocallyConnected):
-    """A convolution with filters of their own at each output position.
+    """A convolution with separate filters at each output position.
 
     (N, in_channels, W) -> (N, out_channels, Q), W = input_size. weight (Q, S, in, out), bias
-    (Q, out); both start uniform in ±1/√(inputs of one output).
+    (Q, out); both start uniform in ±1/√(inputs per output).
     """
 
     rank = 1
@@ -85,10 +85,10 @@ class LocallyConnected1d(_LocallyConnected):
 
 
 class LocallyConnected2d(_LocallyConnected):
-    """A convolution with filters of their own at each output position.
+    """A convolution with separate filters at each output position.
 
     (N, in_channels, H, W) -> (N, out_channels, P, Q), (H, W) = input_size. weight (P, Q, R, S, in,
-    out), bias (P, Q, out); both start uniform in ±1/√(inputs of one output).
+    out), bias (P, Q, out); both start uniform in ±1/√(inputs per output).
     """
 
     rank = 2

@@ -42,7 +42,7 @@ class Loss(Module):
         self._keep(reduction=reduction)
 
     def _keep(self, **options: Any) -> None:
-        """Called by __init__ with the function's options; tensors among them are buffers."""
+        """Store the function's options, weights as buffers. Called by __init__."""
         Module.__init__(self)
         self.options = tuple(options)
         for name, value in options.items():
@@ -72,7 +72,7 @@ class L1Loss(Loss):
 
 
 class SmoothL1Loss(Loss):
-    """d²/(2·beta) near 0, |d| - beta/2 beyond beta, of d = input - target."""
+    """d²/(2·beta) where |d| < beta, else |d| - beta/2, with d = input - target."""
 
     function = functions.smooth_l1_loss
 
@@ -81,7 +81,7 @@ class SmoothL1Loss(Loss):
 
 
 class HuberLoss(Loss):
-    """d²/2 near 0, delta·(|d| - delta/2) beyond delta, of d = input - target."""
+    """d²/2 where |d| <= delta, else delta·(|d| - delta/2), with d = input - target."""
 
     function = functions.huber_loss
 
@@ -123,7 +123,7 @@ class MarginRankingLoss(Loss):
 
 
 class MultiMarginLoss(Loss):
-    """The hinge loss of several classes, from scores (N, C) and class numbers (N)."""
+    """The multi-class hinge loss of scores (N, C) and class indices (N)."""
 
     function = functions.multi_margin_loss
 
@@ -156,7 +156,7 @@ class CosineSimilarity(Loss):
 
 
 class PoissonNLLLoss(Loss):
-    """rate - target·log(rate) of counts with the rate exp(input)."""
+    """rate - target·log(rate) with rate = exp(input), or input if log_input is False."""
 
     function = functions.poisson_nll_loss
 
@@ -180,7 +180,7 @@ class GaussianNLLLoss(Loss):
 
 
 class BCELoss(Loss):
-    """-(target·log(input) + (1 - target)·log(1 - input)) of probabilities."""
+    """-(target·log(input) + (1 - target)·log(1 - input)) for probabilities."""
 
     function = functions.binary_cross_entropy
 
@@ -189,7 +189,7 @@ class BCELoss(Loss):
 
 
 class BCEWithLogitsLoss(Loss):
-    """The cross-entropy of sigmoid(input) and probabilities target, without overflow."""
+    """BCELoss of sigmoid(input), without overflow; pos_weight scales the positive term."""
 
     function = functions.binary_cross_entropy_with_logits
 
@@ -203,7 +203,7 @@ class BCEWithLogitsLoss(Loss):
 
 
 class NLLLoss(Loss):
-    """-input[target] of logarithms of probabilities (N, C, …) and class numbers (N, …)."""
+    """-input[target] for log-probabilities (N, C, …) and class indices (N, …)."""
 
     function = nll_loss
 
@@ -214,8 +214,8 @@ class NLLLoss(Loss):
 
 
 class CrossEntropyLoss(Loss):
-    """-log softmax(input)[target], from logits (N, C, …) and class numbers (N, …), or from
-    probabilities (N, C, …)."""
+    """-log softmax(input)[target] for logits (N, C, …) and class indices (N, …) or probabilities
+    (N, C, …)."""
 
     function = cross_entropy
 

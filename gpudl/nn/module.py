@@ -20,8 +20,7 @@ M = TypeVar("M", bound="Module")
 
 
 class Parameter(Tensor):
-    """A tensor that a Module trains: assigned to a Module's attribute, it is found by
-    parameters()."""
+    """A trainable tensor. Assigned to an attribute of a Module, it appears in parameters()."""
 
     __slots__ = ()
 
@@ -57,7 +56,7 @@ class Module:
     _transient: set[str]
 
     def forward(self, *inputs: Any) -> Any:
-        raise TypeError(f"{type(self).__name__} defines no forward()")
+        raise TypeError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         for pre_hook in tuple(self._pre_hooks.values()):
@@ -72,14 +71,14 @@ class Module:
         return output
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call `hook(module, inputs, output)` after forward; what it returns replaces the output.
+        """Call `hook(module, inputs, output)` after forward; a result not None replaces the output.
 
-        Returns a handle whose `remove()` takes the hook away.
+        Returns a handle; its `remove()` removes the hook.
         """
         return HookHandle(self._hooks, hook)
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call `hook(module, inputs)` before forward; what it returns replaces the inputs."""
+        """Call `hook(module, inputs)` before forward; a result not None replaces the inputs."""
         return HookHandle(self._pre_hooks, hook)
 
     # ---------------------------------------------------------------- attributes
@@ -98,10 +97,10 @@ class Module:
                 self._forget(name)
                 table[name] = value
                 return
-        for known in (self._parameters, self._modules, self._buffers):
-            if name in known:
-                _check_replacement(self, name, value, known is self._buffers)
-                known[name] = value
+        for table in (self._parameters, self._modules, self._buffers):
+            if name in table:
+                _check_replacement(self, name, value, table is self._buffers)
+                table[name] = value
                 return
         object.__setattr__(self, name, value)
 
@@ -128,13 +127,13 @@ class Module:
         return known
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Name a parameter; None reserves the name, as `bias=False` does."""
+        """Register a parameter; None reserves the name, as `bias=False` does."""
         _check_name(self, name)
         self._parameters[name] = parameter
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Name a tensor that belongs to the state but is not trained, such as running
-        statistics."""
+        """Register a tensor that is not trained, such as running statistics. persistent: it is
+        part of state_dict()."""
         _check_name(self, name)
         self._buffers[name] = tensor
         if not persistent:
@@ -144,10 +143,10 @@ class Module:
         _check_name(self, name)
         self._modules[name] = module
 
-    # ---------------------------------------------------------------- walks
+    # ---------------------------------------------------------------- traversal
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, each once."""
+        """This module and all its descendants, each once."""
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
@@ -171,7 +170,7 @@ class Module:
     def named_parameters(
         self, prefix: str = "", recurse: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their dotted names; a tied parameter comes once, under its first
+        """All parameters with their dotted names; a tied parameter appears once, under its first
         name."""
         return self._named("_parameters", prefix, recurse)
 
@@ -193,16 +192,16 @@ class Module:
                     yield _join(path, name), value
 
     def get_submodule(self, target: str) -> Module:
-        """The module of a dotted name, such as "features.0"."""
+        """The module with a dotted name, such as "features.0"."""
         module: Module = self
         for part in filter(None, target.split(".")):
-            found = module._modules.get(part)
-            if found is None:
+            child = module._modules.get(part)
+            if child is None:
                 raise AttributeError(f"{type(self).__name__} has no submodule {target!r}")
-            module = found
+            module = child
         return module
 
-    # ---------------------------------------------------------------- modes and places
+    # ---------------------------------------------------------------- modes and devices
 
     def apply(self: M, function: Callable[[Module], Any]) -> M:
         """Call `function` on every module, children first."""
@@ -212,7 +211,7 @@ class Module:
         return self
 
     def train(self: M, mode: bool = True) -> M:
-        """Training mode: dropout drops, batch norm uses the batch's statistics."""
+        """Set training mode: dropout is active, batch norm uses the batch's statistics."""
         for module in self.modules():
             object.__setattr__(module, "training", bool(mode))
         return self
@@ -251,7 +250,7 @@ class Module:
     # ---------------------------------------------------------------- state
 
     def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
-        """All parameters and persistent buffers by dotted name, in PyTorch's names and layouts. The
+        """All parameters and persistent buffers by dotted name, with PyTorch's layouts. The
         tensors share the module's memory; a tied parameter appears under each of its names."""
         state: dict[str, Tensor] = {}
         for name, tensor in self._state(prefix):
@@ -277,15 +276,15 @@ class Module:
         unexpected = [name for name in state_dict if name not in own]
         if strict and (missing or unexpected):
             raise KeyError(
-                f"load_state_dict: {type(self).__name__} misses {missing or 'nothing'} and does "
-                f"not know {unexpected or 'nothing'}; pass strict=False to load what fits"
+                f"load_state_dict: {type(self).__name__} has missing keys {missing} and unexpected "
+                f"keys {unexpected}; pass strict=False to load the others"
             )
         values = {name: state_dict[name] for name in own if name in state_dict}
         for name, value in values.items():
             if tuple(value.shape) != tuple(own[name].shape):
                 raise ValueError(
-                    f"load_state_dict: {name} has shape {tuple(value.shape)}, "
-                    f"the module's has {tuple(own[name].shape)}"
+                    f"load_state_dict: {name} has shape {tuple(value.shape)}; "
+                    f"it must have {tuple(own[name].shape)}"
                 )
         for name, value in values.items():
             tensor = own[name]
@@ -297,7 +296,7 @@ class Module:
     # ---------------------------------------------------------------- text
 
     def extra_repr(self) -> str:
-        """What stands in the parentheses of repr()."""
+        """The text in the parentheses of repr()."""
         return ""
 
     def __repr__(self) -> str:
@@ -317,13 +316,13 @@ def _join(prefix: str, name: str) -> str:
 
 def _check_name(module: Module, name: str) -> None:
     if not name or "." in name:
-        raise KeyError(f"{type(module).__name__}: {name!r} cannot name a part; no dots, not empty")
+        raise KeyError(f"{type(module).__name__}: {name!r} is empty or contains a dot")
     if hasattr(module, name) and name not in (
         *module._parameters,
         *module._buffers,
         *module._modules,
     ):
-        raise KeyError(f"{type(module).__name__}: attribute {name!r} exists already")
+        raise KeyError(f"{type(module).__name__}: attribute {name!r} already exists")
 
 
 def _check_replacement(module: Module, name: str, value: Any, is_buffer: bool) -> None:
@@ -336,9 +335,8 @@ def _check_replacement(module: Module, name: str, value: Any, is_buffer: bool) -
 
 
 def _move(tensor: Tensor, target: Any) -> None:
-    """Change a tensor's device or dtype; it stays the same Parameter, so optimizers still know
-    it."""
-    where = tensor.device
+    """Change a tensor's device or dtype in place, so that optimizers keep their parameters."""
+    device = tensor.device
     if isinstance(target, np.dtype) or (isinstance(target, type) and target is not str):
         dtype = dtypes.dtype_of(target)
         if not is_floating(tensor.dtype) or tensor.dtype == dtype:
@@ -347,20 +345,20 @@ def _move(tensor: Tensor, target: Any) -> None:
         def change(array: Array) -> Array:
             return array.astype(dtype)
     else:
-        before, where = where, device_of(target)
-        if where is before:
+        before, device = device, device_of(target)
+        if device is before:
             return
         if isinstance(tensor.array, MetaArray):
             raise ValueError("to: parameters on the meta device have no values to move")
 
         def change(array: Array) -> Array:
-            return where.asarray(before.to_numpy(array))
+            return device.asarray(before.to_numpy(array))
 
     with no_grad():
         gradient = tensor._grad
-        tensor.array, tensor.device = change(tensor.array), where
+        tensor.array, tensor.device = change(tensor.array), device
         tensor._grad = (
-            None if gradient is None else Tensor.from_array(change(gradient.array), where)
+            None if gradient is None else Tensor.from_array(change(gradient.array), device)
         )
         tensor._grad_slot = None
         tensor._cell[0] += 1

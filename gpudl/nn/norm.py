@@ -15,12 +15,12 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 class _BatchNorm(Module):
     """y = activation((x - mean) / √(var + eps) · weight + bias + residual), per channel (axis 1).
 
-    In training mean and variance (biased) are the batch's, and the running statistics move towards
+    Training uses the batch's mean and (biased) variance and moves the running statistics towards
     them by `momentum` (the running variance is unbiased); momentum=None averages all batches
-    equally. In evaluation the running statistics are used.
+    equally. Evaluation uses the running statistics.
 
     activation ("none", "relu", "relu6" or "leaky_relu") and the second argument of the call, the
-    residual, are ours: they save a pass over the tensor each.
+    residual, are additions to PyTorch; each saves a pass over the tensor.
     `BatchNorm2d(64, activation="relu")(x, shortcut)` is `relu(BatchNorm2d(64)(x) + shortcut)`.
 
     Source: Ioffe and Szegedy, Batch Normalization (2015).

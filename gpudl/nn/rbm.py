@@ -28,7 +28,7 @@ class RBM(Module):
 
     >>> rbm = RBM(784, 500)
     >>> optimizer = gpudl.optim.SGD(rbm.parameters(), lr=0.1)
-    >>> rbm.contrastive_divergence(images, k=1)  # fills .grad
+    >>> rbm.contrastive_divergence(images, k=1)  # adds to .grad
     >>> optimizer.step()
     """
 
@@ -53,7 +53,7 @@ class RBM(Module):
         self.hidden_bias = Parameter(zeros(hidden_features, device=device))
 
     def forward(self, v: Tensor) -> Tensor:
-        """Probabilities of the hidden units: (N, visible) -> (N, hidden). With gradients."""
+        """Probabilities of the hidden units: (N, visible) -> (N, hidden). Differentiable."""
         return F.linear(v, self.weight, self.hidden_bias, activation="sigmoid")
 
     @no_grad()
@@ -65,8 +65,7 @@ class RBM(Module):
     def sample_visible(
         self, h: Tensor, generator: Generator | None = None, bias: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(means, sample) of the visible units given hidden ones. bias: in place of
-        visible_bias."""
+        """(means, sample) of the visible units given hidden ones. bias: replaces visible_bias."""
         return F.gibbs_half_step(
             h,
             self.weight,
@@ -86,8 +85,8 @@ class RBM(Module):
     ) -> Tensor:
         """Visible units after this many full steps of Gibbs sampling from v.
 
-        known: bool, (visible,) or v's shape: units that keep their values, so that the others are
-        sampled given them.
+        known: bool, (visible,) or v's shape: units whose values are fixed; the others are sampled
+        given them.
         """
         given = v
         for _ in range(steps):
@@ -100,24 +99,23 @@ class RBM(Module):
     def complete(
         self, v: Tensor, known: Tensor, steps: int = 100, generator: Generator | None = None
     ) -> Tensor:
-        """v with its units that are not `known` (see gibbs) filled in: their means given a sample
-        of the hidden units, after this many steps of Gibbs sampling. What v holds there is where
-        the chain begins."""
+        """v with the units that are not `known` (see gibbs) replaced by their means given the
+        hidden units, after this many steps of Gibbs sampling that start from v."""
         sample = self.gibbs(v, steps, generator, known)
         mean = self.sample_visible(self.sample_hidden(sample, generator)[1], generator)[0]
         filled: Tensor = where(known, v, mean)
         return filled
 
     def free_energy(self, v: Tensor) -> Tensor:
-        """F(v) = -log Σₕ exp(-E(v, h)): (N, visible) -> (N,). With gradients."""
+        """F(v) = -log Σₕ exp(-E(v, h)): (N, visible) -> (N,). Differentiable."""
         hidden = F.softplus(F.linear(v, self.weight, self.hidden_bias)).sum(1)
         if self.visible_kind == "gaussian":
             return ((v - self.visible_bias) ** 2).sum(1) * 0.5 - hidden
         return -(v * self.visible_bias).sum(1) - hidden
 
     def log_visible_sum(self, h: Tensor, bias: Tensor | None = None) -> Tensor:
-        """log Σᵥ exp(-E(v, h)) - c·h, with Gaussian units the integral over v: (N, hidden) -> (N,).
-        With gradients. bias: in place of visible_bias."""
+        """log Σᵥ exp(-E(v, h)) - c·h, for Gaussian units the integral over v: (N, hidden) -> (N,).
+        Differentiable. bias: replaces visible_bias."""
         bias = self.visible_bias if bias is None else bias
         z = h @ self.weight + bias
         if self.visible_kind == "gaussian":
@@ -128,18 +126,18 @@ class RBM(Module):
     def log_pseudo_likelihood(self, v: Tensor, units: Tensor | None = None) -> Tensor:
         """Σᵢ log p(vᵢ | all others) of binary units (Besag 1975): (N, visible) -> (N,).
 
-        units: (M,) int64, the units i to be summed over, scaled to all of them; each costs a pass
-        over the hidden units. Raises TypeError for Gaussian units.
+        units: (M,) int64, the units i to sum over; the sum is scaled up to all units. Each costs a
+        pass over the hidden units. Raises TypeError for Gaussian units.
         """
         if self.visible_kind == "gaussian":
             raise TypeError("RBM.log_pseudo_likelihood: the visible units must be binary")
         chosen = range(self.visible_features) if units is None else units.tolist()
         a = F.linear(v, self.weight, self.hidden_bias)
-        now, total = F.softplus(a).sum(1), zeros(len(v), device=v.device)
+        unflipped, total = F.softplus(a).sum(1), zeros(len(v), device=v.device)
         for i in chosen:
             flip = 1 - 2 * v[:, i]
-            other = F.softplus(a + flip.unsqueeze(1) * self.weight[:, i]).sum(1)
-            total = total + F.logsigmoid(now - other - flip * self.visible_bias[i])
+            flipped = F.softplus(a + flip.unsqueeze(1) * self.weight[:, i]).sum(1)
+            total = total + F.logsigmoid(unflipped - flipped - flip * self.visible_bias[i])
         return total * (self.visible_features / len(chosen))
 
     @no_grad()
@@ -150,11 +148,12 @@ class RBM(Module):
         chains: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Tensor:
-        """Fill the parameters' `.grad` with the gradient that k steps of Gibbs sampling estimate;
-        returns the visible units of the chains.
+        """Add to the parameters' `.grad` the gradient estimated by k steps of Gibbs sampling.
+        Returns the visible units of the chains, (N, visible).
 
-        The chains begin at the data v (CD-k, Hinton 2002), or at `chains`, those that the last call
-        returned (persistent CD, Tieleman 2008). The last half-step uses probabilities, not samples.
+        The chains start from the data v (CD-k, Hinton 2002), or from `chains`, the result of the
+        last call (persistent CD, Tieleman 2008). The last half-step uses probabilities, not
+        samples.
         """
         if k < 1:
             raise ValueError(f"contrastive_divergence: k is {k}; it must be 1 or more")

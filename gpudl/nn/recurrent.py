@@ -24,7 +24,7 @@ States = tuple[Tensor, ...]
 
 
 class RNNBase(Module):
-    """What RNN, LSTM and GRU share: layers, directions, parameters in PyTorch's names and shapes.
+    """Base of RNN, LSTM and GRU: layers, directions, parameters with PyTorch's names and shapes.
 
     Parameters start uniform in ±1/√hidden_size.
     """
@@ -49,7 +49,7 @@ class RNNBase(Module):
                 f"{name}: hidden_size={hidden_size} and num_layers={num_layers} must be positive"
             )
         if not 0 <= dropout <= 1:
-            raise ValueError(f"{name}: dropout is {dropout}; a probability is from 0 to 1")
+            raise ValueError(f"{name}: dropout is {dropout}; it must be from 0 to 1")
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -57,11 +57,11 @@ class RNNBase(Module):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
-        for layer, suffix in self._places():
-            below = input_size if layer == 0 else hidden_size * self.directions
+        for layer, suffix in self._suffixes():
+            features = input_size if layer == 0 else hidden_size * self.directions
             rows = self.gates * hidden_size
             shapes: dict[str, tuple[int, ...]] = {
-                "weight_ih": (rows, below),
+                "weight_ih": (rows, features),
                 "weight_hh": (rows, hidden_size),
             }
             if bias:
@@ -74,8 +74,8 @@ class RNNBase(Module):
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
 
-    def _places(self) -> Iterator[tuple[int, str]]:
-        """(layer, ending of its parameters' names), forward before reverse."""
+    def _suffixes(self) -> Iterator[tuple[int, str]]:
+        """(layer, suffix of parameter names) for each layer and direction, forward first."""
         for layer in range(self.num_layers):
             yield layer, f"l{layer}"
             if self.bidirectional:
@@ -87,16 +87,16 @@ class RNNBase(Module):
             init.uniform_(parameter, -bound, bound)
 
     def flatten_parameters(self) -> None:
-        """Nothing to do here: weights need no particular place in memory."""
+        """Does nothing: the kernels do not need contiguous weights."""
 
     def forward(self, input: Any, hx: Any = None, lengths: Any = None) -> tuple[Any, Any]:
-        """All states of the last layer, and the last states of all layers.
+        """Return all states of the last layer and the last states of all layers.
 
         input: (T, N, input_size), (N, T, input_size) with batch_first, (T, input_size) for one
         sequence, or a PackedSequence. hx: (num_layers·directions, N, hidden_size), zeros if None;
-        for an LSTM a pair of them. lengths: (N) numbers of steps that count, 1 to T, where the
-        sequences differ; the output is zero from there on. Returns (output, h_n), output with
-        directions·hidden_size last; for an LSTM (output, (h_n, c_n)).
+        for an LSTM a pair (h_0, c_0). lengths: (N), the number of steps of each sequence, 1 to T;
+        later outputs are zero. Returns (output, h_n), for an LSTM (output, (h_n, c_n)); the last
+        axis of output has directions·hidden_size features.
         """
         if isinstance(input, PackedSequence):
             self._check_packed(input, lengths)
@@ -105,18 +105,18 @@ class RNNBase(Module):
         self._check_input(input)
         if input.ndim == 2:
             y, last = self._run(input.unsqueeze(1), self._add_batch(hx), lengths)
-            alone = tuple(s.squeeze(1) for s in last) if isinstance(last, tuple) else None
-            return y.squeeze(1), alone if alone is not None else last.squeeze(1)
+            unbatched = tuple(s.squeeze(1) for s in last) if isinstance(last, tuple) else None
+            return y.squeeze(1), unbatched if unbatched is not None else last.squeeze(1)
         if not self.batch_first:
             return self._run(input, hx, lengths)
         y, last = self._run(input.transpose(0, 1), hx, lengths)
         return y.transpose(0, 1), last
 
     def _run(self, x: Tensor, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
-        """The same for (T, N, input_size)."""
+        """forward for a tensor (T, N, input_size)."""
         steps, batch = x.shape[:2]
         name = type(self).__name__
-        if lengths is not None and x.device.name != "meta":  # where there are no values to check
+        if lengths is not None and x.device.name != "meta":  # meta has no values to check
             counts = check_lengths(name, lengths, steps, batch)
             lengths = Tensor.from_array(x.device.asarray(counts), x.device)
         first = self._first_states(hx, x)
@@ -126,9 +126,9 @@ class RNNBase(Module):
                 x = drop(x, self.dropout)
             ys = []
             for direction in range(self.directions):
-                place = layer * self.directions + direction
+                index = layer * self.directions + direction
                 suffix = f"l{layer}_reverse" if direction else f"l{layer}"
-                start = tuple(s[place] for s in first)
+                start = tuple(s[index] for s in first)
                 y, *end = self._sequence(x, suffix, start, lengths, direction == 1)
                 ys.append(y)
                 last.append(tuple(end))
@@ -139,11 +139,11 @@ class RNNBase(Module):
     def _sequence(
         self, x: Tensor, suffix: str, start: States, lengths: Tensor | None, reverse: bool
     ) -> States:
-        """One layer in one direction: all its states, and its last ones."""
-        raise TypeError(f"{type(self).__name__} defines no _sequence()")
+        """Run one layer in one direction; return all its states and the last ones."""
+        raise TypeError(f"{type(self).__name__} does not define _sequence()")
 
     def _projected(self, x: Tensor, suffix: str, both: bool = True) -> Tensor:
-        """x · weight_ihᵀ + biases (the input's alone unless `both`), of all steps at once."""
+        """x · weight_ihᵀ + bias_ih, and + bias_hh if `both`, for all steps at once."""
         bias = None
         if self.bias:
             bias = getattr(self, f"bias_ih_{suffix}")
@@ -173,49 +173,49 @@ class RNNBase(Module):
                 f"{type(self).__name__}: a PackedSequence has its lengths; leave out lengths="
             )
 
-    def _given(self, hx: Any) -> States:
+    def _as_tuple(self, hx: Any) -> States:
         """The initial states as a tuple, in the order of `states`."""
         count = len(self.states)
         if isinstance(hx, Tensor) and count == 1:
             return (hx,)
         if isinstance(hx, (tuple, list)) and len(hx) == count > 1:
             return tuple(hx)
-        what = "a tensor h_0" if count == 1 else f"a pair ({', '.join(self.states)})"
-        raise TypeError(f"{type(self).__name__}: hx is {type(hx).__name__}; it must be {what}")
+        expected = "a tensor h_0" if count == 1 else f"a pair ({', '.join(self.states)})"
+        raise TypeError(f"{type(self).__name__}: hx is {type(hx).__name__}; it must be {expected}")
 
     def _add_batch(self, hx: Any) -> Any:
-        """States of one sequence, (layers·directions, H), as those of a batch of one."""
+        """Turn states of one sequence, (layers·directions, H), into those of a batch of one."""
         if hx is None:
             return None
-        given = self._given(hx)
-        for what, state in zip(self.states, given, strict=True):
+        given = self._as_tuple(hx)
+        for name, state in zip(self.states, given, strict=True):
             if state.ndim != 2:
                 raise ValueError(
-                    f"{type(self).__name__}: {what} has {state.ndim} axes; for an input of 2 axes "
+                    f"{type(self).__name__}: {name} has {state.ndim} axes; for an input of 2 axes "
                     "it must have 2"
                 )
-        made = tuple(s.unsqueeze(1) for s in given)
-        return made if len(made) > 1 else made[0]
+        batched = tuple(s.unsqueeze(1) for s in given)
+        return batched if len(batched) > 1 else batched[0]
 
     def _first_states(self, hx: Any, x: Tensor) -> States:
         shape = (self.num_layers * self.directions, x.shape[1], self.hidden_size)
         if hx is None:
             zero = zeros(*shape, dtype=x.dtype, device=x.device)
             return (zero,) * len(self.states)
-        given = self._given(hx)
-        for what, state in zip(self.states, given, strict=True):
+        given = self._as_tuple(hx)
+        for name, state in zip(self.states, given, strict=True):
             if tuple(state.shape) != shape:
                 raise ValueError(
-                    f"{type(self).__name__}: {what} has shape {tuple(state.shape)}; "
+                    f"{type(self).__name__}: {name} has shape {tuple(state.shape)}; "
                     f"it must have {shape}"
                 )
         return given
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        usual = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
-        usual["bidirectional"] = False
-        for name, value in usual.items():
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        defaults["bidirectional"] = False
+        for name, value in defaults.items():
             if getattr(self, name) != value:
                 text += f", {name}={getattr(self, name)}"
         return text
@@ -261,7 +261,7 @@ class LSTM(RNNBase):
     """Long short-term memory with the gates i, f, g, o in the rows of its weights:
 
     c[t] = σ(f)·c[t-1] + σ(i)·tanh(g), h[t] = σ(o)·tanh(c[t]). Hochreiter and Schmidhuber 1997;
-    Gers, Schmidhuber and Cummins 2000. See RNNBase.forward for shapes. proj_size is not offered.
+    Gers, Schmidhuber and Cummins 2000. See RNNBase.forward for shapes. proj_size is not supported.
     """
 
     gates = 4
@@ -280,8 +280,8 @@ class LSTM(RNNBase):
     ) -> None:
         if proj_size:
             raise ValueError(
-                f"LSTM: proj_size={proj_size}; projected states are not offered, put a Linear "
-                "layer behind the LSTM"
+                f"LSTM: proj_size is {proj_size}; projected states are not supported, put a Linear "
+                "layer after the LSTM"
             )
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional

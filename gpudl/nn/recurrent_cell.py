@@ -1,4 +1,4 @@
-"""One step of recurrent layers: RNNCell, LSTMCell, GRUCell."""
+"""Single steps of recurrent layers: RNNCell, LSTMCell, GRUCell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 
 class RNNCellBase(Module):
-    """What the cells share. Parameters start uniform in ±1/√hidden_size."""
+    """Base of the cells. Parameters start uniform in ±1/√hidden_size."""
 
     gates = 1
     states: tuple[str, ...] = ("h",)
@@ -53,14 +53,14 @@ class RNNCellBase(Module):
         None; for an LSTMCell a pair (h, c). Returns the next state in the same shape."""
         self._check_input(input)
         batch = input if input.ndim == 2 else input.unsqueeze(0)
-        made = self._step(batch.unsqueeze(0), self._first_states(input, hx))
+        states = self._step(batch.unsqueeze(0), self._first_states(input, hx))
         if input.ndim == 1:
-            made = tuple(s.squeeze(0) for s in made)
-        return made if len(made) > 1 else made[0]
+            states = tuple(s.squeeze(0) for s in states)
+        return states if len(states) > 1 else states[0]
 
     def _step(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """x: (1, N, input_size) -> the states after it, (N, hidden_size)."""
-        raise TypeError(f"{type(self).__name__} defines no _step()")
+        """x: (1, N, input_size) -> the next states, (N, hidden_size) each."""
+        raise TypeError(f"{type(self).__name__} does not define _step()")
 
     def _projected(self, x: Tensor, both: bool = True) -> Tensor:
         bias: Any = self.bias_ih
@@ -78,7 +78,7 @@ class RNNCellBase(Module):
             )
 
     def _first_states(self, input: Tensor, hx: Any) -> tuple[Tensor, ...]:
-        """As (N, hidden_size) each."""
+        """The initial states, (N, hidden_size) each."""
         shape = (*input.shape[:-1], self.hidden_size)
         count = len(self.states)
         if hx is None:

@@ -1,5 +1,4 @@
-"""summary(model, input_size): a table of modules with output shapes, parameters and
-multiply-adds."""
+"""Summarises a model: a table of modules with output shapes, parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ class Row:
 
 @dataclass
 class Summary:
-    """What `summary` found. str() is the table; the numbers are fields."""
+    """Result of `summary`: str() gives the table, the fields hold the numbers."""
 
     rows: list[Row] = field(default_factory=list)
     parameters: int = 0
@@ -58,13 +57,13 @@ class Summary:
 
 
 def summary(model: Module, input_size: tuple[int, ...], dtype: Any = np.float32) -> Summary:
-    """Run `model` on shapes alone (the meta device: no memory, no arithmetic).
+    """Summarise `model`, run on shapes alone (the meta device: no memory, no arithmetic).
 
     input_size: the whole shape, with the batch, such as (1, 3, 224, 224).
     """
     result = Summary()
     with _on_meta(model), no_grad():
-        removers = []
+        hooks = []
         names = {id(module): name for name, module in model.named_modules()}
         stack: list[tuple[Row, int]] = []
 
@@ -82,14 +81,14 @@ def summary(model: Module, input_size: tuple[int, ...], dtype: Any = np.float32)
             row.multiply_adds = meta.multiply_adds - before
 
         for module in model.modules():
-            removers.append(module.register_forward_pre_hook(enter))
-            removers.append(module.register_forward_hook(leave))
+            hooks.append(module.register_forward_pre_hook(enter))
+            hooks.append(module.register_forward_hook(leave))
         start = meta.multiply_adds
         try:
             model(Tensor.from_array(MetaArray(tuple(input_size), np.dtype(dtype)), device=meta))
         finally:
-            for remove in removers:
-                remove()
+            for hook in hooks:
+                hook.remove()
         result.multiply_adds = meta.multiply_adds - start
     result.parameters = sum(p.numel() for p in model.parameters())
     result.trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -98,7 +97,7 @@ def summary(model: Module, input_size: tuple[int, ...], dtype: Any = np.float32)
 
 @contextmanager
 def _on_meta(model: Module) -> Iterator[None]:
-    """The model's tensors have no values inside; they come back unchanged."""
+    """Move the model to the meta device in evaluation mode; restore both afterwards."""
     training = {id(m): m.training for m in model.modules()}
     tensors = [*model.parameters(), *model.buffers()]
     before = [(t.array, t.device) for t in tensors]

@@ -22,7 +22,7 @@ Factor = float | tuple[float, ...]
 
 
 class Upsample(Module):
-    """The spatial axes of (N, C, …) resampled to `size` or by `scale_factor`; see F.interpolate."""
+    """Resamples the spatial axes of (N, C, …) to `size` or by `scale_factor`; see F.interpolate."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """Each element repeated. (N, C, H, W) -> (N, C, *size)."""
+    """Repeats each element. (N, C, H, W) -> (N, C, *size)."""
 
     def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
         super().__init__(size, scale_factor, "nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """Bilinear, with the corners' centres kept. (N, C, H, W) -> (N, C, *size)."""
+    """Interpolates bilinearly with align_corners=True. (N, C, H, W) -> (N, C, *size)."""
 
     def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
         super().__init__(size, scale_factor, "bilinear", True)
@@ -98,7 +98,7 @@ class PixelUnshuffle(Module):
 
 
 class Unfold(Module):
-    """Blocks of (N, C, H, W) as columns (N, C*R*S, number of blocks)."""
+    """Copies blocks of (N, C, H, W) to columns (N, C*R*S, number of blocks)."""
 
     def __init__(
         self, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
@@ -120,7 +120,7 @@ class Unfold(Module):
 
 
 class Fold(Unfold):
-    """Columns (N, C*R*S, number of blocks) as an image (N, C, *output_size), blocks added up."""
+    """Adds up blocks (N, C*R*S, number of blocks) into an image (N, C, *output_size)."""
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ def test_the_error_says_which_shortcuts_and_names_are_wanted(tmp_path):
     with pytest.raises(KeyError) as told:
         a.load_state_dict(load_torch_state(tmp_path / "b.pth"))
     for part in (
-        "misses ['linear.weight', 'linear.bias']", "'layer2.0.downsample.0.weight'",
+        "missing keys ['linear.weight', 'linear.bias']", "'layer2.0.downsample.0.weight'",
         'shortcut="B" or "C"', "load_torch_state(path, rename={'fc': 'linear'})",
     ):  # fmt: skip
         assert part in told.value.args[0]

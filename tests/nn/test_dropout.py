@@ -1,4 +1,4 @@
-"""Dropout of channels and alpha dropout: what they keep, and what they refuse."""
+"""Dropout of channels and alpha dropout: values, statistics, refused arguments."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gpudl.autograd.tensor import Tensor
 from tests.ops.harness import native_devices
 
 
-@pytest.mark.parametrize("where", ["cpu", *native_devices()])
-def test_whole_channels_go_or_are_doubled(where):
+@pytest.mark.parametrize("device", ["cpu", *native_devices()])
+def test_whole_channels_are_zeroed_or_doubled(device):
     gpudl.manual_seed(3)
-    x = Tensor(np.ones((16, 8, 2, 3), np.float32), device=where, requires_grad=True)
+    x = Tensor(np.ones((16, 8, 2, 3), np.float32), device=device, requires_grad=True)
     y = nn.Dropout2d(0.5)(x)
     kept = np.asarray(y.detach()).reshape(128, 6)
     assert (kept == kept[:, :1]).all()
     assert set(np.unique(kept)) == {0, 2}
     assert 40 < (kept[:, 0] == 2).sum() < 88
-    y.backward(Tensor(np.ones(y.shape, np.float32), device=where))
+    y.backward(Tensor(np.ones(y.shape, np.float32), device=device))
     np.testing.assert_array_equal(np.asarray(x.grad), np.asarray(y.detach()))
     assert nn.Dropout2d().eval()(x) is x
 
@@ -31,7 +31,7 @@ def test_alpha_dropout_keeps_mean_and_variance():
     y = F.alpha_dropout(gpudl.randn(40000), 0.3, training=True).numpy()
     assert abs(y.mean()) < 0.03
     assert abs(y.var() - 1) < 0.05
-    dropped = np.unique(y, return_counts=True)[1].max()  # all have one value
+    dropped = np.unique(y, return_counts=True)[1].max()  # dropped elements share one value
     assert abs(dropped / y.size - 0.3) < 0.02
 
 

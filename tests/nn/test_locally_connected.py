@@ -1,4 +1,4 @@
-"""Locally connected layers: shapes, one axis as two, refusals."""
+"""Locally connected layers: shapes, 1d against 2d, refused arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpudl import nn
 from gpudl.autograd.tensor import Tensor
 
 
-def test_one_axis_is_the_two_dimensional_layer_with_one_row():
+def test_the_1d_layer_equals_the_2d_layer_with_one_row():
     gpudl.manual_seed(1)
     line = nn.LocallyConnected1d(3, 5, 7, 3, stride=2, padding=1)
     assert line.weight.shape == (4, 3, 3, 5)

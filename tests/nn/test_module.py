@@ -1,4 +1,4 @@
-"""Modules: what users of PyTorch expect of parameters, state, modes and containers."""
+"""Modules: parameters, state, modes and containers behave as in PyTorch."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_loading_checks_everything_before_it_changes_anything():
     before = {k: v.numpy().copy() for k, v in net.state_dict().items()}
     wrong = {k: np.ones(v.shape, np.float32) for k, v in before.items()}
     wrong["1.bias"] = np.ones(5, np.float32)
-    with pytest.raises(ValueError, match=r"1\.bias has shape \(5,\), the module's has \(2,\)"):
+    with pytest.raises(ValueError, match=r"1\.bias has shape \(5,\); it must have \(2,\)"):
         net.load_state_dict(wrong)
     with pytest.raises(KeyError, match=r"0\.weight"):
         net.load_state_dict({"0.weigth": wrong["0.weight"]})
@@ -77,17 +77,17 @@ def test_a_tied_parameter_is_listed_once_and_collects_both_gradients():
     net.load_state_dict({k: np.eye(*v.shape) if v.ndim == 2 else np.zeros(v.shape)
                          for k, v in net.state_dict().items()})  # fmt: skip
     net.second(net.first(ones(1, 4))).sum().backward()
-    # y = W·W·x at W = 1, x = 1: each place of W contributes 1 to each entry
+    # y = W·W·x at W = 1, x = 1: each use of W contributes 1 to each entry
     np.testing.assert_allclose(net.first.weight.grad.numpy(), np.full((4, 4), 2.0))
 
 
-def test_modes_reach_every_module_and_dropout_obeys():
+def test_modes_reach_every_module_and_switch_dropout():
     net = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5)))
     np.testing.assert_array_equal(net.eval()(ones(100, 10)).numpy(), 1)
     assert set(np.unique(net.train()(ones(100, 10)).numpy())) == {0.0, 4.0}
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_arguments_are_refused():
     net = nn.BatchNorm1d(3)
     with pytest.raises(TypeError, match=r"BatchNorm1d\.weight: must be a Parameter"):
         net.weight = np.ones(3)
@@ -203,7 +203,7 @@ def test_losses_are_modules_too():
     assert nn.MSELoss()(ones(3), ones(3) * 3).item() == 4
 
 
-def test_conversion_keeps_gradients_and_does_nothing_where_nothing_changes():
+def test_conversion_keeps_gradients_and_copies_nothing_if_nothing_changes():
     net = nn.Linear(2, 1)
     net(ones(1, 2)).sum().backward()
     data = net.weight.array
@@ -225,7 +225,7 @@ def test_a_device_is_a_name():
         nn.Linear(1, 1).to(3)
 
 
-def test_inside_a_device_tensors_and_layers_are_made_there():
+def test_a_device_context_creates_tensors_and_layers_there():
     before = gpudl.core.random.get_rng_state()
     with gpudl.device("meta"):
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(), nn.Linear(9, 9999))

@@ -1,4 +1,4 @@
-"""Normalisation layers against PyTorch's of the same name, weights and gradients included."""
+"""Normalisation layers against PyTorch's, weights and gradients included."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LAYERS = [
 ]
 
 
-@pytest.mark.parametrize("where", ["cpu", *native_devices()])
+@pytest.mark.parametrize("device", ["cpu", *native_devices()])
 @pytest.mark.parametrize(("name", "args", "options", "shape"), LAYERS)
-def test_layer_is_pytorchs(where, name, args, options, shape):
+def test_layers_agree_with_pytorch(device, name, args, options, shape):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     ours = getattr(nn, name)(*args, **options)
@@ -40,12 +40,12 @@ def test_layer_is_pytorchs(where, name, args, options, shape):
         values = rng.standard_normal(parameter.shape).astype(np.float32)
         parameter.data = torch.tensor(values)
         own[key].array[...] = values
-    ours.to(where)
+    ours.to(device)
     x, dy = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
-    a, b = Tensor(x, device=where, requires_grad=True), torch.tensor(x, requires_grad=True)
+    a, b = Tensor(x, device=device, requires_grad=True), torch.tensor(x, requires_grad=True)
     ours(a), theirs(b)  # running statistics move twice
     y, y_ = ours(a), theirs(b)
-    y.backward(Tensor(dy, device=where))
+    y.backward(Tensor(dy, device=device))
     y_.backward(torch.tensor(dy))
     np.testing.assert_allclose(np.asarray(y), y_.detach().numpy(), atol=5e-6)
     np.testing.assert_allclose(np.asarray(a.grad), b.grad.numpy(), atol=2e-5)
@@ -55,7 +55,7 @@ def test_layer_is_pytorchs(where, name, args, options, shape):
         np.testing.assert_allclose(np.asarray(dict(ours.named_buffers())[key]), buffer, atol=2e-6)
 
 
-def test_running_statistics_of_instances_are_used_in_evaluation():
+def test_instance_norm_uses_running_statistics_in_evaluation():
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(1).standard_normal((2, 3, 4, 5)).astype(np.float32)
     ours = nn.InstanceNorm2d(3, track_running_stats=True)
@@ -65,7 +65,7 @@ def test_running_statistics_of_instances_are_used_in_evaluation():
     np.testing.assert_allclose(np.asarray(y), y_.numpy(), atol=2e-6)
 
 
-def test_layers_refuse_what_does_not_fit():
+def test_invalid_inputs_are_refused():
     with pytest.raises(ValueError, match="GroupNorm: num_channels is 5"):
         nn.GroupNorm(2, 5)
     with pytest.raises(ValueError, match=r"InstanceNorm2d: input is \[2, 4, 3, 3\]"):
@@ -74,13 +74,13 @@ def test_layers_refuse_what_does_not_fit():
         nn.InstanceNorm1d(3)(Tensor(np.zeros((2, 3, 1), np.float32)))
 
 
-@pytest.mark.parametrize("where", ["cpu", *native_devices()])
-def test_normalize_is_pytorchs(where):
+@pytest.mark.parametrize("device", ["cpu", *native_devices()])
+def test_normalize_agrees_with_pytorch(device):
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(2).standard_normal((4, 5, 3)).astype(np.float32)
     x[1] = 0
     for options in ({}, {"p": 1.0, "dim": -1}, {"p": 3.0, "dim": 0}):
-        a, b = Tensor(x, device=where, requires_grad=True), torch.tensor(x, requires_grad=True)
+        a, b = Tensor(x, device=device, requires_grad=True), torch.tensor(x, requires_grad=True)
         y, y_ = F.normalize(a, **options), torch.nn.functional.normalize(b, **options)
         (y * y * y).sum().backward()
         (y_ * y_ * y_).sum().backward()

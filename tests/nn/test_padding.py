@@ -29,7 +29,7 @@ from gpudl.autograd.tensor import Tensor
     ],
     ids=str,
 )
-def test_layers_are_pytorchs(name, shape, arguments):
+def test_layers_agree_with_pytorch(name, shape, arguments):
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     got = getattr(nn, name)(*arguments)(Tensor(x))

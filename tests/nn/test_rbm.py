@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines against what can be worked out by adding up all states."""
+"""Restricted Boltzmann machines against exact sums over all states."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_training_raises_the_likelihood(rbm):
     assert minus_log_p() < min(before, 1.2)  # two equally likely states have log 2 = 0.69
 
 
-def test_gradients_add_up_as_backward_does(rbm):
+def test_gradients_accumulate_as_in_backward(rbm):
     v = gpudl.tensor(states(VISIBLE))
     rbm.contrastive_divergence(v, generator=gpudl.Generator(4))
     once = rbm.weight.grad.numpy().copy()
@@ -116,7 +116,7 @@ def test_samples_are_the_same_bits_on_the_emulator():
     np.testing.assert_array_equal(*samples)
 
 
-def test_what_makes_no_sense_is_refused(rbm):
+def test_invalid_arguments_are_refused(rbm):
     with pytest.raises(ValueError, match="visible is 'real'; it must be one of"):
         nn.RBM(3, 2, visible="real")
     with pytest.raises(ValueError, match="hidden_features is 0"):

@@ -1,4 +1,4 @@
-"""Recurrent layers against PyTorch's: same weights, same results, same gradients."""
+"""Recurrent layers against PyTorch's: the same weights give the same results and gradients."""
 
 import itertools
 
@@ -66,9 +66,9 @@ def leaves(torch, array):
 def test_layers_agree_with_pytorch(kind, options):
     torch, ours, theirs = pair(kind, 4, 5, **options)
     x, x_twin = leaves(torch, draw(3, 2, 4))
-    places = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
+    count = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
     batch = 3 if options.get("batch_first") else 2
-    states = [leaves(torch, draw(places, batch, 5)) for _ in range(1 + (kind == "LSTM"))]
+    states = [leaves(torch, draw(count, batch, 5)) for _ in range(1 + (kind == "LSTM"))]
     hx, hx_twin = (tuple(s) for s in zip(*states, strict=True))
     if kind != "LSTM":
         hx, hx_twin = hx[0], hx_twin[0]
@@ -145,7 +145,7 @@ def test_dropout_acts_between_layers_in_training_alone():
 
 
 def test_truncated_backpropagation_in_pieces():
-    """Detached states cut the gradient; states passed on whole give that of the long sequence."""
+    """Detached states cut the gradient; attached ones give that of the whole sequence."""
     layer = nn.LSTM(3, 4).double()
     x = gpudl.tensor(draw(6, 2, 3))
     layer(x)[0].sum().backward()
@@ -163,7 +163,7 @@ def test_truncated_backpropagation_in_pieces():
     assert np.abs(results[1] - whole).max() > 1e-3
 
 
-def test_start_of_training_and_moving_to_the_emulator():
+def test_initial_values_and_moving_to_the_emulator():
     layer = nn.LSTM(3, 100)
     for parameter in layer.parameters():
         assert 0.09 < np.abs(parameter.detach().numpy()).max() <= 0.1
@@ -181,7 +181,7 @@ def _emulator():
     return why_missing("emulator") is None
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_arguments_are_refused():
     x = gpudl.tensor(draw(3, 2, 4).astype(np.float32))
     layer = nn.LSTM(4, 5)
     with pytest.raises(ValueError, match=r"LSTM: lengths \[0, 3\] must be from 1 to 3"):
@@ -194,11 +194,11 @@ def test_what_does_not_fit_is_refused():
         layer(x, gpudl.zeros(1, 2, 5))
     with pytest.raises(ValueError, match=r"c_0 has shape \(1, 2, 4\); it must have \(1, 2, 5\)"):
         layer(x, (gpudl.zeros(1, 2, 5), gpudl.zeros(1, 2, 4)))
-    with pytest.raises(ValueError, match="projected states are not offered"):
+    with pytest.raises(ValueError, match="projected states are not supported"):
         nn.LSTM(4, 5, proj_size=2)
     with pytest.raises(ValueError, match="nonlinearity 'gelu' must be one of"):
         nn.RNN(4, 5, nonlinearity="gelu")
-    with pytest.raises(ValueError, match=r"must not rise; sort the sequences"):
+    with pytest.raises(ValueError, match=r"must not increase; sort the sequences"):
         utils.pack_padded_sequence(x, [1, 3])
     with pytest.raises(ValueError, match=r"GRUCell: hx has the shapes \[\(2, 4\)\]"):
         nn.GRUCell(4, 5)(x[0], gpudl.zeros(2, 4))

@@ -1,4 +1,4 @@
-"""Clipping of gradients. Nothing here waits for the device unless told to look at the norm."""
+"""Gradient clipping. Only error_if_nonfinite=True waits for the device."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _scale(
 
 
 def _changed(params: Sequence[Tensor]) -> None:
-    """Note that the gradients were changed in place."""
+    """Record that the gradients changed in place."""
     for p in params:
         if p.grad is not None:
             p.grad._cell[0] += 1
@@ -91,13 +91,13 @@ def clip_grad_norm_(
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
 ) -> Tensor:
-    """Scale all gradients in place so that their common norm is at most max_norm; returns the norm
-    before.
+    """Scale all gradients in place so that their joint norm is at most max_norm; returns the norm
+    before scaling.
 
     The factor is max_norm/(norm + 1e-6), at most 1 (Pascanu, Mikolov, Bengio 2013, algorithm 1).
     The gradients of an optimizer's parameters are one array: two kernels for the norm, one to
-    scale. Raises RuntimeError for a norm that is not finite, if asked to (that waits for the
-    device).
+    scale. error_if_nonfinite: raise RuntimeError for an infinite or NaN norm; this waits for the
+    device.
     """
     params = _with_gradients(parameters)
     arrays = _arrays(params)

@@ -16,10 +16,10 @@ Lengths = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class PackedSequence:
-    """Sequences of different lengths. Kept as padded (T, N, …) data and the N lengths, which is
-    what the recurrent layers read; `data` and `batch_sizes` are PyTorch's form of the same.
+    """Sequences of different lengths, stored as padded data (T, N, …) and N lengths, as the
+    recurrent layers read them; `data` and `batch_sizes` give PyTorch's form.
 
-    order: the sequences from the longest to the shortest.
+    order: indices of the sequences, longest first.
     """
 
     def __init__(self, padded: Tensor, lengths: Lengths, order: Lengths) -> None:
@@ -29,7 +29,7 @@ class PackedSequence:
 
     @property
     def batch_sizes(self) -> Tensor:
-        """(longest) int64: how many sequences have a step t."""
+        """(longest) int64: the number of sequences that have step t."""
         steps = np.arange(int(self.lengths.max()))
         return Tensor((steps[:, None] < self.lengths).sum(axis=1))
 
@@ -38,11 +38,11 @@ class PackedSequence:
         """(sum of lengths, …): step by step, the longest sequence first."""
         steps, batch = self.padded.shape[:2]
         lengths = self.lengths[self.order]
-        places = np.arange(int(lengths.max()))[:, None] * batch + self.order
-        rows = places[np.arange(len(places))[:, None] < lengths]
+        indices = np.arange(int(lengths.max()))[:, None] * batch + self.order
+        rows = indices[np.arange(len(indices))[:, None] < lengths]
         flat = self.padded.reshape(steps * batch, *self.padded.shape[2:])
-        where = flat.device
-        return index_select(flat, 0, Tensor.from_array(where.asarray(rows), where))
+        device = flat.device
+        return index_select(flat, 0, Tensor.from_array(device.asarray(rows), device))
 
     @property
     def sorted_indices(self) -> Tensor:
@@ -62,16 +62,16 @@ def pad_sequence(
     padding_value: float = 0.0,
     padding_side: str = "right",
 ) -> Tensor:
-    """N sequences (T_n, …) in one tensor (longest, N, …), or (N, longest, …) with batch_first,
-    filled up with padding_value at the "right" or "left" end."""
+    """Pad N sequences (T_n, …) with padding_value at the "right" or "left" end to one tensor
+    (longest, N, …), or (N, longest, …) with batch_first."""
     if padding_side not in ("right", "left"):
         raise ValueError(f"pad_sequence: padding_side {padding_side!r} must be 'right' or 'left'")
-    many = list(sequences)
-    if not many:
+    tensors = list(sequences)
+    if not tensors:
         raise ValueError("pad_sequence: sequences is empty; it must hold at least one tensor")
-    longest = max(len(s) for s in many)
+    longest = max(len(s) for s in tensors)
     padded = []
-    for s in many:
+    for s in tensors:
         missing = longest - len(s)
         ends = (0, missing) if padding_side == "right" else (missing, 0)
         padded.append(pad(s, (0, 0) * (s.ndim - 1) + ends, value=padding_value))
@@ -81,22 +81,22 @@ def pad_sequence(
 def pack_padded_sequence(
     input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
 ) -> PackedSequence:
-    """(T, N, …), or (N, T, …) with batch_first, of which lengths[n] steps count, each at least 1.
+    """Pack (T, N, …), or (N, T, …) with batch_first; sequence n has lengths[n] steps, 1 to T.
 
-    enforce_sorted: refuse lengths that rise. Raises ValueError for lengths outside 1 … T.
+    enforce_sorted: refuse increasing lengths. Raises ValueError for lengths outside 1 … T.
     """
     padded = input.transpose(0, 1) if batch_first else input
     counts = check_lengths("pack_padded_sequence", lengths, *padded.shape[:2])
     if enforce_sorted and (np.diff(counts) > 0).any():
         raise ValueError(
-            f"pack_padded_sequence: lengths {counts.tolist()} must not rise; sort the sequences or "
-            "pass enforce_sorted=False"
+            f"pack_padded_sequence: lengths {counts.tolist()} must not increase; sort the "
+            "sequences or pass enforce_sorted=False"
         )
     return PackedSequence(padded, counts, np.argsort(-counts, kind="stable"))
 
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
-    """The same from a list of sequences (T_n, …)."""
+    """Pack a list of sequences (T_n, …)."""
     lengths = [len(s) for s in sequences]
     return pack_padded_sequence(pad_sequence(sequences), lengths, enforce_sorted=enforce_sorted)
 
@@ -109,14 +109,15 @@ def pad_packed_sequence(
 ) -> tuple[Tensor, Tensor]:
     """The padded tensor (longest, N, …), or (N, longest, …) with batch_first, and the lengths (N).
 
-    total_length: pad to so many steps instead of the longest sequence's.
+    total_length: pad to this many steps instead of to the longest sequence.
     """
     counts, x = sequence.lengths, sequence.padded
     longest = int(counts.max())
     steps = longest if total_length is None else total_length
     if steps < longest:
         raise ValueError(
-            f"pad_packed_sequence: total_length is {steps}, the longest sequence has {longest}"
+            f"pad_packed_sequence: total_length is {steps}; it must be at least {longest}, the "
+            "longest sequence"
         )
     x = x[:longest]
     mask = np.arange(longest)[:, None] >= counts
@@ -128,15 +129,15 @@ def pad_packed_sequence(
     return x.transpose(0, 1) if batch_first else x, Tensor(counts)
 
 
-def check_lengths(who: str, lengths: Any, steps: int, batch: int) -> Lengths:
-    """Lengths as (N) int64 in the computer's own memory; refused outside 1 … T."""
+def check_lengths(caller: str, lengths: Any, steps: int, batch: int) -> Lengths:
+    """lengths as a NumPy array (N) int64. Raises ValueError outside 1 … steps."""
     array = lengths.device.to_numpy(lengths.array) if isinstance(lengths, Tensor) else lengths
     counts = np.asarray(array)
     if counts.shape != (batch,) or counts.dtype.kind not in "iu":
         raise ValueError(
-            f"{who}: lengths is {counts.dtype} of shape {counts.shape}; it must hold {batch} "
-            "whole numbers, one for each sequence"
+            f"{caller}: lengths is {counts.dtype} of shape {counts.shape}; it must hold {batch} "
+            "integers, one per sequence"
         )
     if batch and not (counts.min() >= 1 and counts.max() <= steps):
-        raise ValueError(f"{who}: lengths {counts.tolist()} must be from 1 to {steps} steps")
+        raise ValueError(f"{caller}: lengths {counts.tolist()} must be from 1 to {steps} steps")
     return counts.astype(np.int64)

@@ -162,7 +162,7 @@ def test_layers_refuse():
         nn.Conv1d(3, 4, 1, groups=2)
     with pytest.raises(ValueError, match=r"Conv2d: padding_mode 'mirror' must be one of"):
         nn.Conv2d(3, 4, 1, padding_mode="mirror")
-    with pytest.raises(ValueError, match=r"padding_mode is 'circular'; it can only be"):
+    with pytest.raises(ValueError, match=r"padding_mode is 'circular'; it must be"):
         nn.ConvTranspose1d(3, 4, 1, padding_mode="circular")
 
 
