@@ -1,4 +1,4 @@
-"""Some classes of a data set as a data set of their own."""
+"""Selected classes of a data set as a data set of their own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from gpudl.data.dataset import Array, Dataset, Indices, Subset
 from gpudl.data.errors import DataError
 
-MOST_NAMED = 20  # classes in a message
+MOST_NAMED = 20  # classes listed in a message
 
 
 class OfClasses(Subset):
-    """The samples of some classes, in their order: what had the label `labels[i]` has the label i.
+    """The samples of some classes, in their original order; label `labels[i]` becomes i.
 
-    Raises ValueError for a label that the data set has no class for, or one that comes twice.
+    Raises ValueError for an unknown or repeated label.
     """
 
     def __init__(self, dataset: Dataset, labels: Sequence[int]) -> None:
@@ -24,12 +24,12 @@ class OfClasses(Subset):
         wrong = [label for label in labels if not 0 <= label < len(names)]
         if wrong or len(set(labels)) < len(labels):
             raise ValueError(
-                f"OfClasses: labels: {list(labels)}, expected different ones from 0 to "
+                f"OfClasses: labels: {list(labels)}, expected distinct labels from 0 to "
                 f"{len(names) - 1}"
             )
         super().__init__(dataset, np.flatnonzero(np.isin(dataset.labels, labels)))
         self.classes = tuple(names[label] for label in labels)
-        self.numbers = np.full(len(names), -1)  # the new label for each old one
+        self.numbers = np.full(len(names), -1)  # new label by old label, -1 if left out
         self.numbers[list(labels)] = np.arange(len(labels))
 
     def batch(self, indices: Indices) -> tuple[Array, ...]:
@@ -38,24 +38,24 @@ class OfClasses(Subset):
 
     @property
     def labels(self) -> Indices:
-        found: Indices = self.numbers[super().labels]
-        return found
+        labels: Indices = self.numbers[super().labels]
+        return labels
 
     def __repr__(self) -> str:
         return f"OfClasses({len(self)} of {self.dataset!r}: {', '.join(self.classes)})"
 
 
 def class_names(dataset: Dataset) -> tuple[str, ...]:
-    """The names of the labels, or these themselves where they have none."""
+    """The names of the labels, or the labels as text if they have none."""
     return dataset.classes or tuple(map(str, range(int(dataset.labels.max()) + 1)))
 
 
 def find_labels(classes: Sequence[int | str], names: Sequence[str], origin: str) -> tuple[int, ...]:
-    """The labels of classes, each given by its name or label; a text is first taken for a name.
+    """The labels of classes given by name or label; a string is tried as a name first.
 
-    names: of all classes of the data `origin`, which a DataError for an unknown one names.
+    names: of all classes. origin: the name of the data, for the DataError about an unknown class.
     """
-    found = []
+    labels = []
     for wanted in classes:
         text = str(wanted)
         is_name = isinstance(wanted, str) and text in names
@@ -63,10 +63,10 @@ def find_labels(classes: Sequence[int | str], names: Sequence[str], origin: str)
         if not 0 <= label < len(names):
             raise DataError(
                 f"{origin}: has no class {text!r}; {_hint(text, names)}; "
-                "name those to take with --classes"
+                "give names or labels with --classes"
             )
-        found.append(label)
-    return tuple(found)
+        labels.append(label)
+    return tuple(labels)
 
 
 def _hint(wrong: str, names: Sequence[str]) -> str:

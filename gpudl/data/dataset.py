@@ -1,7 +1,7 @@
-"""Data sets: arrays in memory, parts of other data sets, and how to split them.
+"""Data sets: arrays in memory, subsets and splits.
 
-A data set has a length and gives a batch for an array of indices at once, so that no loop over
-samples is needed.
+A data set has a length and returns a whole batch for an array of indices, without a loop over
+samples.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Indices = npt.NDArray[np.int64]
 
 
 class Dataset:
-    """Base of the data sets. A subclass gives `__len__` and `batch`, or `__len__` and `sample`.
+    """Base class of data sets. Subclasses define `__len__` and `batch`, or `__len__` and `sample`.
 
-    classes: names of the labels 0, 1, …; empty where there are none.
-    characters: of labelled texts, what their codes stand for.
-    mean, std: per channel, of images in [0, 1]; None where unknown.
-    from_files: samples are read when they are asked for, which several threads do faster than one.
+    classes: names of the labels 0, 1, …; empty if they have none.
+    characters: of labelled texts, the character of each code.
+    mean, std: per channel, of images scaled to [0, 1]; None if unknown.
+    from_files: samples are read from disk on demand, which several threads do faster than one.
     """
 
     classes: tuple[str, ...] = ()
@@ -34,22 +34,22 @@ class Dataset:
     from_files: bool = False
 
     def __len__(self) -> int:
-        raise TypeError(f"{type(self).__name__} has to define __len__")
+        raise TypeError(f"{type(self).__name__} must define __len__")
 
     def sample(self, index: int) -> tuple[Array, ...]:
-        """Sample number `index`, 0 <= index < len: a tuple of arrays."""
+        """The sample at `index`, 0 <= index < len: a tuple of arrays."""
         return tuple(array[0] for array in self.batch(np.array([index])))
 
     def batch(self, indices: Indices) -> tuple[Array, ...]:
-        """The samples of `indices`, each array with a leading axis of their number."""
+        """The samples at `indices`, as arrays with a leading batch axis."""
         return tuple(
             np.stack(column) for column in zip(*map(self.sample, indices.tolist()), strict=True)
         )
 
     def __getitem__(self, index: Any) -> tuple[Array, ...]:
-        """One sample for a number, a batch for a slice or a row of numbers or of booleans.
+        """One sample for an integer; a batch for a slice, a 1-d array of integers or a mask.
 
-        Raises IndexError for a number outside the data set, TypeError for what is no index.
+        Raises IndexError for an index out of range, TypeError for any other type.
         """
         if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
             return self.sample(int(check_indices(np.array([index]), len(self))[0]))
@@ -77,15 +77,15 @@ class Dataset:
 
 
 class ArrayDataset(Dataset):
-    """Arrays whose first axes go together: sample i is the tuple of their i-th entries.
+    """Arrays of equal length: sample i is the tuple of their i-th entries.
 
-    Raises ValueError without arrays or where their lengths differ.
+    Raises ValueError without arrays or if their lengths differ.
     """
 
     def __init__(self, *arrays: npt.ArrayLike) -> None:
         self.arrays = tuple(np.asarray(array) for array in arrays)
         if not self.arrays or any(array.ndim == 0 for array in self.arrays):
-            raise ValueError("ArrayDataset: arrays: expected one or more with a first axis")
+            raise ValueError("ArrayDataset: arrays: expected one or more of 1 or more axes")
         lengths = {len(array) for array in self.arrays}
         if len(lengths) > 1:
             shapes = ", ".join(str(array.shape) for array in self.arrays)
@@ -101,9 +101,9 @@ class ArrayDataset(Dataset):
 class ImageDataset(ArrayDataset):
     """Labelled images in memory.
 
-    images: (N, C, H, W) uint8, or float32 in [0, 1]. uint8 stays uint8: convert batch by batch.
-    labels: (N,) integers, 0 <= label < len(classes), kept as int64.
-    Raises ValueError where shapes, types or labels do not fit.
+    images: (N, C, H, W) uint8, or float32 in [0, 1]. uint8 is kept; convert each batch instead.
+    labels: (N,) integers, 0 <= label < len(classes), stored as int64.
+    Raises ValueError for wrong shapes, dtypes or labels.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class ImageDataset(ArrayDataset):
 class Subset(Dataset):
     """The samples `indices` of another data set, in that order.
 
-    Raises IndexError for an index that is not in it.
+    Raises IndexError for an index out of range.
     """
 
     def __init__(self, dataset: Dataset, indices: npt.ArrayLike) -> None:
@@ -171,9 +171,9 @@ class Subset(Dataset):
 
 
 def check_indices(indices: Array, length: int) -> Indices:
-    """`indices` of `length` samples as a row of numbers from 0 up.
+    """`indices` into `length` samples as a 1-d array of non-negative integers.
 
-    Booleans select; negative numbers count from the end. Raises IndexError or TypeError.
+    A boolean mask selects; negative numbers count from the end. Raises IndexError or TypeError.
     """
     if indices.dtype == bool and indices.shape == (length,):
         return np.flatnonzero(indices)
@@ -181,8 +181,8 @@ def check_indices(indices: Array, length: int) -> Indices:
         indices = indices.astype(np.int64)
     if indices.ndim != 1 or indices.dtype.kind not in "iu":
         raise TypeError(
-            f"a data set takes a number, a slice, a row of numbers or {length} booleans, "
-            f"not {indices.dtype} of shape {indices.shape}"
+            f"index: {indices.dtype} of shape {indices.shape}, expected an integer, a slice, "
+            f"a 1-d array of integers or {length} booleans"
         )
     indices = indices.astype(np.int64)
     wrong = indices[(indices < -length) | (indices >= length)]
@@ -194,21 +194,20 @@ def check_indices(indices: Array, length: int) -> Indices:
 def random_split(
     dataset: Dataset, lengths: Sequence[int] | Sequence[float], seed: int = 0
 ) -> list[Subset]:
-    """Random parts without overlap, the same for the same seed.
+    """Random disjoint parts, the same for the same seed.
 
-    lengths: numbers of samples that add up to the data set's, or fractions that add up to 1 (what
-    rounding leaves is dealt out from the first part on). Raises ValueError where they do not add
-    up.
+    lengths: numbers of samples that add up to len(dataset), or fractions that add up to 1 (samples
+    left over by rounding go to the first parts, one each). Raises ValueError if they do not add up.
     """
     total = len(dataset)
     sizes = [int(length) for length in lengths]
     if any(length < 0 for length in lengths):
-        raise ValueError(f"random_split: lengths: {list(lengths)} has a negative one")
+        raise ValueError(f"random_split: lengths: {list(lengths)}, expected none below 0")
     if sum(sizes) != total or any(isinstance(length, float) for length in lengths):
         if abs(sum(lengths) - 1) > 1e-6:
             raise ValueError(
                 f"random_split: lengths: {list(lengths)} add up to {sum(lengths)}, "
-                f"expected {total} (the samples) or 1 (fractions)"
+                f"expected {total} (samples) or 1 (fractions)"
             )
         sizes = [int(total * length) for length in lengths]
         for part in range(total - sum(sizes)):
@@ -220,10 +219,10 @@ def random_split(
 def stratified_split(
     labels: npt.ArrayLike, fraction: float = 0.2, seed: int = 0
 ) -> tuple[Indices, Indices]:
-    """Indices (rest, held out), both ascending; what is held out is chosen by `seed`.
+    """Indices (rest, held out), both ascending; `seed` chooses the samples held out.
 
-    `fraction` of each class, rounded, but at least one sample of each class that has two.
-    Raises ValueError where no class has.
+    Holds out `fraction` of each class, rounded, but at least one sample of a class with two or
+    more. Raises ValueError if no class has two.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"stratified_split: fraction: {fraction} is not between 0 and 1")
@@ -242,8 +241,8 @@ def stratified_split(
 def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of images (N, C, H, W).
 
-    Scaled to [0, 1] where the images are uint8. A channel of one value alone gets the standard
-    deviation 1, so that dividing by it does no harm.
+    uint8 images are scaled to [0, 1] first. A constant channel gets the standard deviation 1, so
+    that dividing by it is harmless.
     """
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     axes = (0, 2, 3)

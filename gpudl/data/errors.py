@@ -1,4 +1,4 @@
-"""The error of everything that reads data."""
+"""The errors of reading data."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 
 
 class DataError(ValueError):
-    """A file or folder of data is missing, damaged or not what it should be.
+    """A data file or folder is missing, damaged or not as expected.
 
-    The message names the file, says what is wrong with it and how to put it right.
+    The message names the file, what is wrong and how to fix it.
     """
 
 
 class NoImagesError(DataError):
-    """Images were asked for, and the data set is a text."""
+    """Images were requested from a data set of text."""
 
 
 def damaged(path: str | os.PathLike[str], wrong: str, fix: str | None = None) -> DataError:
-    """The error for the file at `path`: what is wrong, then what to do about it."""
+    """A DataError for the file at `path`: what is wrong, then how to fix it."""
     fix = fix or "delete it and fetch it again"
     return DataError(f"{os.fspath(path)}: {wrong}; {fix}")

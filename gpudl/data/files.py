@@ -1,8 +1,7 @@
-"""Reading files that may be damaged: every length is checked before memory is taken for it.
+"""Reads files that may be damaged: every length is checked before memory is allocated for it.
 
-A header can promise anything. What a file can really hold is bounded by its size on disk, times
-deflate's best ratio where it is compressed, and no read here goes beyond that or beyond the
-caller's limit.
+A header can claim any size. A file holds at most its size on disk, times deflate's best ratio if it
+is compressed; no read here exceeds that or the caller's limit.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ import numpy.typing as npt
 from gpudl.data.errors import DataError, damaged
 
 GZIP_MAGIC = b"\x1f\x8b"
-# Deflate spends at least two bits on a match of 258 bytes (RFC 1951, 3.2.5), hence never shrinks
-# more than this.
+# Deflate spends at least two bits on a match of 258 bytes (RFC 1951, 3.2.5), so it never compresses
+# better than this.
 DEFLATE_RATIO = 1032
 CHUNK = 1 << 22  # bytes read at a time
 
@@ -32,31 +31,31 @@ Stream = BufferedReader | gzip.GzipFile
 
 
 class DataFile:
-    """An opened file, plain or gzip, read front to back."""
+    """An open file, plain or gzip, read from front to back."""
 
     def __init__(self, path: Path, stream: Stream, capacity: int, compressed: bool) -> None:
         self.path = path
-        self.capacity = capacity  # bytes: an upper bound of what can still be read
+        self.capacity = capacity  # upper bound of the bytes still to be read
         self.compressed = compressed
         self._stream = stream
 
     def read(self, count: int, what: str) -> npt.NDArray[np.uint8]:
-        """The next `count` bytes. Raises DataError, naming `what`, where the file ends before."""
+        """The next `count` bytes. Raises DataError, naming `what`, if the file ends first."""
         self.expect(count, what)
         data = np.empty(count, np.uint8)
         view, filled = data.data, 0
         while filled < count:
-            got = self._stream.readinto(view[filled : filled + CHUNK])
-            if not got:
+            received = self._stream.readinto(view[filled : filled + CHUNK])
+            if not received:
                 raise damaged(
-                    self.path, f"truncated: {what} takes {count} bytes, {filled} are there"
+                    self.path, f"truncated: {what} takes {count} bytes, but only {filled} follow"
                 )
-            filled += got
+            filled += received
         self.capacity -= count
         return data
 
     def expect(self, count: int, what: str) -> None:
-        """Raises DataError where `count` more bytes cannot be in the file."""
+        """Raises DataError if the file cannot hold `count` more bytes."""
         if count > self.capacity:
             can = "can hold at most" if self.compressed else "holds"
             raise damaged(
@@ -66,31 +65,31 @@ class DataFile:
             )
 
     def some(self, count: int) -> bytes:
-        """At most `count` bytes; none at the end."""
+        """At most `count` bytes; empty at the end."""
         return self._stream.read(count)
 
     def rest(self, limit: int) -> bytes:
-        """All that follows. Raises DataError where it is more than `limit` bytes."""
+        """Everything that follows. Raises DataError if that is more than `limit` bytes."""
         chunks, total = [], 0
         while chunk := self._stream.read(CHUNK):
             total += len(chunk)
             if total > limit:
-                raise damaged(self.path, f"holds more than the {limit} bytes expected of it")
+                raise damaged(self.path, f"holds more than the expected {limit} bytes")
             chunks.append(chunk)
         return b"".join(chunks)
 
     def finish(self) -> None:
-        """Raises DataError where the file goes on; checks gzip's own checksum too."""
+        """Raises DataError if bytes remain or gzip's own checksum is wrong."""
         if self._stream.read(1):
-            raise damaged(self.path, "there are bytes behind the end that its header gives")
+            raise damaged(self.path, "has bytes after the end given in its header")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[DataFile]:
-    """Opens a data file; whatever goes wrong inside the block becomes a DataError that names it.
+    """Opens a data file; read errors inside the block become a DataError that names it.
 
-    A name that ends in .gz must hold gzip data and another name must not: a mismatch is refused
-    with the fix.
+    Files whose names end in .gz must hold gzip data and others must not; a DataError tells how to
+    rename them.
     """
     size = regular_size(path)
     try:
@@ -111,7 +110,7 @@ def opened(path: Path) -> Iterator[DataFile]:
 
 
 def regular_size(path: Path) -> int:
-    """Size in bytes. Raises DataError where the file is missing, empty or no regular file."""
+    """Size in bytes. Raises DataError if the file is missing, empty or not a regular file."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -128,9 +127,9 @@ def regular_size(path: Path) -> int:
 def check_labels(
     path: Path, labels: npt.NDArray[Any], classes: int, fix: str | None = None
 ) -> None:
-    """Raises DataError where there are no labels, or not whole numbers from 0 to classes - 1.
+    """Raises DataError if there are no labels, or if they are not integers from 0 to classes - 1.
 
-    fix: what to do about it, where the file is none that can be fetched again.
+    fix: the advice in the message, for a file that cannot be fetched again.
     """
     if labels.size == 0:
         raise damaged(path, "has no samples", fix)
@@ -151,7 +150,7 @@ def _check_suffix(path: Path, compressed: bool) -> None:
         raise damaged(
             path,
             "is named .gz but is not compressed with gzip",
-            f"rename it to {path.stem} if it holds the plain data, else fetch it again",
+            f"rename it to {path.stem} if it holds the plain data, otherwise fetch it again",
         )
     if compressed and path.suffix != ".gz":
         raise damaged(path, "holds gzip data but is not named .gz", f"rename it to {path.name}.gz")

@@ -1,4 +1,4 @@
-"""A folder of images, one subfolder for each class."""
+"""A folder of images with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from gpudl.data.transforms import Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
-MOST_PIXELS = 1 << 27  # of one image as it is stored
-SAMPLE = 1000  # images that the statistics are taken from
-GREY = ("1", "L", "LA", "I", "I;16", "F")  # Pillow's modes of one channel
+MOST_PIXELS = 1 << 27  # of one stored image
+SAMPLE = 1000  # images used for the statistics
+GREY = ("1", "L", "LA", "I", "I;16", "F")  # Pillow's modes without colour
 
 
 class ImageFolder(Dataset):
-    """Images in `root/<class>/…`, read from disk when asked for; classes in the order of names.
+    """Images in `root/<class>/…`, read from disk on demand; classes are sorted by name.
 
-    size: (height, width) that all are resized to, None for that of the first image.
-    channels: 1 (grey) or 3 (colour), None for what the first image has.
-    classes: expected names, in their order; None for those of the subfolders.
-    Images are uint8 (C, H, W). Needs Pillow. Raises DataError for a folder without images and,
-    when it comes to it, for an image that cannot be read.
+    size: (height, width) to resize to, or one number for both; None for that of the first image.
+    channels: 1 (grey) or 3 (colour); None for those of the first image.
+    classes: the expected names, in order; None for those of the subfolders.
+    Images are uint8 (C, H, W). Needs Pillow. Raises DataError for a folder without images, and when
+    an image that cannot be read is requested.
     """
 
     from_files = True
@@ -45,8 +45,8 @@ class ImageFolder(Dataset):
         self.classes = tuple(classes) if classes is not None else tuple(_subfolders(root))
         self.paths, self._labels = _list_images(root, self.classes)
         if size is None or channels is None:
-            own_size, own_channels = _measure(self.paths[0])
-            size, channels = size or own_size, channels or own_channels
+            first_size, first_channels = _measure(self.paths[0])
+            size, channels = size or first_size, channels or first_channels
         height, width = (size, size) if isinstance(size, int) else size
         if channels not in (1, 3) or height < 1 or width < 1:
             raise ValueError(
@@ -79,7 +79,8 @@ class ImageFolder(Dataset):
 def load_folder(root: Path, size: Size | None = None, seed: int = 0) -> Split:
     """The data set in `root/train/<class>/…` and `root/test/<class>/…` (or val).
 
-    Without the latter, or with `root/<class>/…` alone, a fifth of each class is held out by seed.
+    Without a test folder, or with `root/<class>/…` alone, a fifth of each class, chosen by `seed`,
+    is held out.
     """
     parts = {path.name.lower(): path for path in _subfolders(root).values()}
     train_path = next((parts[name] for name in TRAIN if name in parts), None)
@@ -113,7 +114,7 @@ def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indice
     if unknown := sorted(set(subfolders) - set(classes)):
         raise DataError(
             f"{root}: has the class {unknown[0]}, which the training part lacks; "
-            "give both the same classes"
+            "both need the same classes"
         )
     paths, labels = [], []
     for label, name in enumerate(classes):
@@ -123,8 +124,8 @@ def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indice
         labels += [label] * len(images)
     if not paths:
         raise DataError(
-            f"{root}: has no images; put those of each class into a subfolder of its name "
-            f"(known are {' '.join(SUFFIXES)})"
+            f"{root}: has no images; put the images of each class into a subfolder with its name "
+            f"(formats: {' '.join(SUFFIXES)})"
         )
     return paths, np.array(labels, np.int64)
 
@@ -137,12 +138,16 @@ def _open(path: Path) -> Any:
     regular_size(path)
     try:
         image = Image.open(path)
-    # Pillow's readers of the many formats raise all kinds for damage.
+    # Pillow's readers raise many types of exception for damaged files.
     except Exception as error:
-        raise damaged(path, f"is no readable image ({str(error)[:80]})") from None
+        raise damaged(path, f"is not a readable image ({str(error)[:80]})") from None
     if image.width * image.height > MOST_PIXELS:
         image.close()
-        raise damaged(path, f"has {image.width}x{image.height} pixels", "store it smaller")
+        raise damaged(
+            path,
+            f"has {image.width}x{image.height} pixels, at most {MOST_PIXELS} are allowed",
+            "make it smaller",
+        )
     return image
 
 

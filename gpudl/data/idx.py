@@ -22,11 +22,11 @@ LIMIT = 1 << 31  # bytes of values
 
 
 def read_idx(path: Path, ndim: int, limit: int = LIMIT) -> npt.NDArray[Any]:
-    """The array in an IDX file, plain or gzip (.gz), in the machine's byte order.
+    """The array in an IDX file, plain or gzip (.gz), in native byte order.
 
-    `ndim` is the number of dimensions it must have. Raises DataError for a file that is missing,
-    damaged, truncated, too long, of another format or dimension, or whose header promises more
-    than `limit` bytes or than it can hold.
+    ndim: the number of dimensions it must have. Raises DataError if the file is missing, damaged,
+    truncated, too long, in another format or of another dimension, or if its header claims more
+    than `limit` bytes or more than the file can hold.
     """
     with opened(path) as file:
         magic = file.read(4, "the IDX magic number")
@@ -47,7 +47,7 @@ def read_idx(path: Path, ndim: int, limit: int = LIMIT) -> npt.NDArray[Any]:
         if size > limit:
             raise damaged(
                 path,
-                f"its header promises shape {shape}, {size} bytes; at most {limit} are expected",
+                f"its header claims shape {shape}, {size} bytes; expected at most {limit}",
             )
         values = file.read(size, f"shape {shape}").view(dtype)
         file.finish()

@@ -1,4 +1,4 @@
-"""Short texts with labels: lines of files by class, or pieces of a text beside forgeries of it."""
+"""Labelled short texts: lines of files by class, or genuine and forged pieces of a text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gpudl.data.split import Split, hold_out
 from gpudl.data.text import Codes, TextDataset, decode, encode, read_text
 
 SHORTEST, LONGEST = 10, 80  # characters of a forgery
-CONTEXT = 2  # characters that the forger looks at
+CONTEXT = 2  # characters that the next one of a forgery depends on
 FORGED, GENUINE = 0, 1
 KINDS = ("forged", "genuine")
 
 
 class LabelledTexts(ArrayDataset):
-    """Texts as (N, longest) int64 codes, padded at their ends with len(characters), and labels
-    (N,) int64."""
+    """Texts as (N, longest) int64 codes, padded at the end with len(characters), and labels (N,)
+    int64."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class LabelledTexts(ArrayDataset):
 
 
 def padded(texts: Sequence[str], characters: tuple[str, ...], longest: int) -> Codes:
-    """(N, longest) codes, padded at their ends with len(characters); what is longer is cut.
+    """(N, longest) codes, padded at the end with len(characters); longer texts are cut.
 
-    Raises ValueError for a character that is not among `characters`.
+    Raises ValueError for a character that is not in `characters`.
     """
     codes = np.full((len(texts), longest), len(characters), np.int64)
     for row, text in zip(codes, texts, strict=True):
@@ -68,11 +68,12 @@ def forgeries(
     longest: int = LONGEST,
     seed: int = 0,
 ) -> LabelledTexts:
-    """Forgeries and as many pieces of a text, in turns, of SHORTEST to `longest` characters.
+    """`count` texts of SHORTEST to `longest` characters, by turns forged and pieces of `part`.
 
-    A forgery begins as the text does somewhere and goes on as a chain of order CONTEXT (Shannon, A
-    Mathematical Theory of Communication, 1948, section 3): at a random one of all places where its
-    last characters stand in the text `source`, which has the same classes, it takes the next.
+    A forgery begins with characters of `part` and continues as a Markov chain of order CONTEXT
+    (Shannon, A Mathematical Theory of Communication, 1948, section 3): its last characters are
+    looked up at a random place in `source`, and the character that follows there is appended. Both
+    texts must have the same classes.
     """
     rng = np.random.default_rng(seed)
     padding = len(part.classes)
@@ -85,40 +86,40 @@ def forgeries(
 
 
 def _forge(texts: Codes, source: Codes, base: int, rng: np.random.Generator) -> None:
-    """Draw all but the first CONTEXT characters of (N, longest) texts anew, as they follow each
-    other in the source; its codes are below `base`."""
+    """Replaces all but the first CONTEXT characters of texts (N, longest) with samples of the
+    chain. base: the number of codes in the source."""
     keys = source[:-2] * base + source[1:-1]  # CONTEXT characters as one number
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]
     for place in range(CONTEXT, texts.shape[1]):
         key = texts[:, place - 2] * base + texts[:, place - 1]
         first = np.searchsorted(ranked, key, "left")
-        number = np.searchsorted(ranked, key, "right") - first
-        chosen = first + (rng.random(len(key)) * np.maximum(number, 1)).astype(np.int64)
+        matches = np.searchsorted(ranked, key, "right") - first
+        chosen = first + (rng.random(len(key)) * np.maximum(matches, 1)).astype(np.int64)
         texts[:, place] = source[order[np.minimum(chosen, len(order) - 1)] + 2]
 
 
 def load_texts(folder: Path, longest: int = LONGEST, seed: int = 0) -> Split:
-    """The lines of the .txt files in a folder, each file a class of its name; a fifth of each is
-    held out by seed. Lines without text are left away.
+    """The lines of the .txt files in a folder; each file is a class with its name. A fifth of each
+    class, chosen by `seed`, is held out. Blank lines are skipped.
 
-    Raises DataError where there are fewer than two files, or a file has no text.
+    Raises DataError if there are fewer than two files, or if one has no text.
     """
     files = sorted(folder.glob("*.txt"))
     if len(files) < 2:
         raise DataError(
-            f"{folder}: has {len(files)} .txt files; give one a class, each line a text"
+            f"{folder}: has {len(files)} .txt files, expected one per class with a text per line"
         )
     lines: list[str] = []
     labels: list[int] = []
     for label, file in enumerate(files):
-        found = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-        if not found:
-            raise DataError(f"{file}: has no text; give a line or more, or remove the file")
-        lines += found
-        labels += [label] * len(found)
+        texts = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+        if not texts:
+            raise DataError(f"{file}: has no text; add lines or remove the file")
+        lines += texts
+        labels += [label] * len(texts)
     characters = tuple(sorted(set("".join(lines))))
-    codes, kinds = padded(lines, characters, longest), np.array(labels)
+    codes, targets = padded(lines, characters, longest), np.array(labels)
     classes = [file.stem for file in files]
-    parts = hold_out(str(folder), kinds, seed)
-    return Split(*(LabelledTexts(codes[p], kinds[p], classes, characters) for p in parts))
+    parts = hold_out(str(folder), targets, seed)
+    return Split(*(LabelledTexts(codes[p], targets[p], classes, characters) for p in parts))

@@ -1,4 +1,4 @@
-"""Batches of a data set: shuffled by seed, augmented, prefetched, resumable inside an epoch."""
+"""Batches of a data set: shuffled by seed, augmented, prefetched, resumable within an epoch."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Batch = tuple[Any, ...]
 class Loader:
     """Iterates over a data set in batches: tuples of arrays with a leading axis of batch_size.
 
-    dataset: a `Dataset`, or any object with a length whose `[i]` gives a sample (an array or a
-        tuple of them).
-    batch_size: samples a batch; the last batch of an epoch is smaller unless `drop_last` leaves it
-        away.
+    dataset: a `Dataset`, or any object with a length whose `[i]` returns a sample (an array or a
+        tuple of arrays).
+    batch_size: samples per batch; the last batch of an epoch is smaller unless `drop_last` drops
+        it.
     shuffle: a new order in every epoch, drawn from (seed, epoch).
     transform: called as transform(first array of the batch, rng); rng is drawn from (seed, epoch,
         batch).
     num_workers: threads that prepare batches, each up to `prefetch_factor` ahead; 0 prepares them
-        when asked. Data set and transform are called from these threads. The batches do not
-        depend on their number.
-    device: None gives NumPy arrays, otherwise Tensors on that device.
+        on demand. Data set and transform are called from these threads. Batches do not depend on
+        the number of threads.
+    device: None yields NumPy arrays, otherwise Tensors on that device.
 
-    Every finished pass counts `epoch` up, so the next one has another order; a pass that was
-    broken off is begun again. `state_dict` is the place behind the last batch handed out; after
-    `load_state_dict` the next pass goes on there.
+    Every completed pass increments `epoch`, so the next one has another order; an interrupted pass
+    starts over. `state_dict` is the position after the last batch yielded; after `load_state_dict`
+    the next pass continues there.
     Raises ValueError for an empty data set and for arguments out of range.
     """
 
@@ -59,28 +59,28 @@ class Loader:
         self.seed = check_seed(seed)
         self.device = None if device is None else find_device(device)
         self._epoch = 0
-        self._next = 0  # the batch behind the last one handed out
+        self._next = 0  # the batch after the last one yielded
         self._resume = False  # the next pass starts at self._next, not at 0
-        self._pass: object = None  # the pass whose progress counts: the latest
+        self._pass: object = None  # the latest pass, whose progress counts
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         samples = len(self.dataset)
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch that is under way or comes next, from 0."""
+        """The current epoch, or between passes the next one; the first is 0."""
         return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """The next pass is the whole of this epoch."""
+        """Start the next pass at the beginning of this epoch."""
         if isinstance(epoch, bool) or not isinstance(epoch, (int, np.integer)) or epoch < 0:
             raise ValueError(f"Loader.set_epoch: epoch: {epoch!r}, expected a whole number from 0")
         self._epoch, self._next, self._resume, self._pass = int(epoch), 0, False, None
 
     def order(self, epoch: int | None = None) -> Indices:
-        """The indices of the samples in the order in which an epoch takes them."""
+        """The indices of the samples in the order of an epoch, by default the current one."""
         epoch = self._epoch if epoch is None else epoch
         samples = len(self.dataset)
         return permutation(samples, self.seed, epoch) if self.shuffle else np.arange(samples)
@@ -93,14 +93,14 @@ class Loader:
     def _batches(self, token: object, epoch: int, start: int) -> Iterator[Batch]:
         order, stop = self.order(epoch), len(self)
 
-        def make(number: int) -> tuple[npt.NDArray[Any], ...]:
-            return self._make(order, epoch, number)
+        def prepare(number: int) -> tuple[npt.NDArray[Any], ...]:
+            return self._prepare(order, epoch, number)
 
         ahead = self.num_workers * self.prefetch_factor
-        prefetch = Prefetch(make, start, stop, self.num_workers, ahead) if ahead else None
+        prefetch = Prefetch(prepare, start, stop, self.num_workers, ahead) if ahead else None
         try:
-            made = prefetch or (make(number) for number in range(start, stop))
-            for number, arrays in enumerate(made, start):
+            prepared = prefetch or (prepare(number) for number in range(start, stop))
+            for number, arrays in enumerate(prepared, start):
                 batch = self._place(arrays)
                 if self._pass is token:
                     self._next = number + 1
@@ -111,7 +111,7 @@ class Loader:
         if self._pass is token:
             self._epoch, self._next = epoch + 1, 0
 
-    def _make(self, order: Indices, epoch: int, number: int) -> tuple[npt.NDArray[Any], ...]:
+    def _prepare(self, order: Indices, epoch: int, number: int) -> tuple[npt.NDArray[Any], ...]:
         indices = order[number * self.batch_size : (number + 1) * self.batch_size]
         arrays = _collect(self.dataset, indices)
         if self.transform is None:
@@ -120,31 +120,30 @@ class Loader:
         return (self.transform(arrays[0], rng), *arrays[1:])
 
     def _place(self, arrays: tuple[npt.NDArray[Any], ...]) -> Batch:
-        """The batch as the consumer gets it; runs in the consumer's thread, and on its stream."""
+        """The batch as it is yielded; runs in the consumer's thread and on its stream."""
         if self.device is None:
             return arrays
         return tuple(Tensor(array, device=self.device) for array in arrays)
 
     def state_dict(self) -> dict[str, int | bool]:
-        """The place in the data, and what it is the place in; only plain numbers."""
+        """The position in the data and the settings it is valid for, as plain numbers."""
         return {"epoch": self._epoch, "batch": self._next, **self._identity()}
 
     def load_state_dict(self, state: dict[str, int | bool]) -> None:
-        """Goes on at the place that `state_dict` gave.
+        """Continue at the position in `state`, a `state_dict`.
 
-        Raises ValueError where it is from a loader whose batches are others: other data, batch
-        size, seed or order.
+        Raises ValueError if it is from a loader with other data, batch size, seed or order.
         """
         for key, value in self._identity().items():
             if state.get(key) != value:
                 raise ValueError(
-                    f"Loader.load_state_dict: {key} is {value}, in the state {state.get(key)}; "
-                    "build the loader as it was"
+                    f"Loader.load_state_dict: {key} is {value}, but {state.get(key)} in the state; "
+                    "build the loader with the same settings"
                 )
         epoch, batch = state.get("epoch"), state.get("batch")
         if type(epoch) is not int or type(batch) is not int or not 0 <= batch <= len(self):
             raise ValueError(
-                f"Loader.load_state_dict: epoch {epoch!r}, batch {batch!r}: expected numbers, "
+                f"Loader.load_state_dict: epoch {epoch!r}, batch {batch!r}: expected integers, "
                 f"batch from 0 to {len(self)}"
             )
         self.set_epoch(epoch)
@@ -161,7 +160,7 @@ class Loader:
 
 
 def _collect(dataset: Any, indices: Indices) -> tuple[npt.NDArray[Any], ...]:
-    """The samples of `indices`, stacked; at once where the data set can, else one by one."""
+    """The samples at `indices`, stacked; in one call for a Dataset, otherwise one by one."""
     if isinstance(dataset, Dataset):
         return dataset.batch(indices)
     samples = [dataset[index] for index in indices.tolist()]
@@ -184,5 +183,5 @@ def _check_arguments(
     if drop_last and batch_size > samples:
         raise ValueError(
             f"Loader: batch_size: {batch_size} is more than the {samples} samples, "
-            "so drop_last leaves no batch; take a smaller batch_size"
+            "so drop_last leaves no batch; use a smaller batch_size"
         )

@@ -1,4 +1,4 @@
-"""Images and labels of one's own in an .npz file."""
+"""The user's own images and labels in an .npz file."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def load_npz(path: Path, seed: int = 0) -> Split:
     """The data set in an .npz file.
 
     It holds `train_images`, `train_labels`, `test_images`, `test_labels` (or `x_train`, `y_train`,
-    `x_test`, `y_test`), or `images` and `labels`, of which a fifth of each class is then held out
-    by seed.
-    Images: (N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1 or 3, uint8 or floating in
-    [0, 1]. Labels: (N,) or (N, 1) whole numbers from 0. `classes`, if there, names them. Raises
-    DataError where something is missing or does not fit; arrays of objects are refused.
+    `x_test`, `y_test`), or `images` and `labels`; of these, a fifth of each class, chosen by
+    `seed`, is held out.
+    Images: (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3, uint8 or floats in [0, 1].
+    Labels: (N,) or (N, 1) integers from 0 up. `classes`, if present, names them. Raises DataError
+    if something is missing or malformed; arrays of objects are refused.
     """
     arrays = _read_arrays(path)
     names: tuple[str, ...]
@@ -69,7 +69,7 @@ def _read_arrays(path: Path) -> dict[str, Array]:
             }
     except DataError:
         raise
-    # The zip reader has many words for damage.
+    # The zip reader raises many types of exception for damaged files.
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError) as error:
         raise damaged(path, f"is not a readable .npz file ({str(error)[:80]})") from None
 
@@ -78,12 +78,12 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, s
     if member.file_size > min(LIMIT, size * DEFLATE_RATIO):
         raise damaged(
             path,
-            f"{member.filename} promises {member.file_size} bytes, more than the file can hold",
+            f"{member.filename} claims {member.file_size} bytes, more than the file can hold",
         )
     stream = io.BytesIO(archive.read(member))
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
-        raise damaged(path, f"{member.filename} is of the .npy version {version}, expected 1 or 2")
+        raise damaged(path, f"{member.filename} has .npy version {version}, expected 1 or 2")
     read = np.lib.format.read_array_header_1_0
     if version == (2, 0):
         read = np.lib.format.read_array_header_2_0
@@ -94,7 +94,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, s
     if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(content):
         raise damaged(
             path,
-            f"{member.filename} promises shape {shape} of {dtype} but has {len(content)} bytes",
+            f"{member.filename} claims shape {shape} of {dtype} but has {len(content)} bytes",
         )
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
@@ -106,10 +106,10 @@ def _part(path: Path, arrays: dict[str, Array], names: tuple[str, ...]) -> tuple
     if labels.ndim != 1 or len(labels) != len(images):
         raise damaged(
             path,
-            f"{names[1]} has shape {labels.shape}, expected ({len(images)},) as {names[0]}",
-            "store one label an image",
+            f"{names[1]} has shape {labels.shape}, expected ({len(images)},) to match {names[0]}",
+            "store one label per image",
         )
-    check_labels(path, labels, 1 << 16, "store a label for each image, whole numbers from 0")
+    check_labels(path, labels, 1 << 16, "store a label for each image, a whole number from 0 up")
     return images, labels.astype(np.int64)
 
 
@@ -129,9 +129,7 @@ def _images(path: Path, name: str, images: Array) -> Array:
     if images.dtype.kind == "f" and (images >= 0).all() and (images <= 1).all():
         return np.ascontiguousarray(images, np.float32)
     if images.dtype != np.uint8:
-        raise damaged(
-            path, f"{name} is of type {images.dtype}", "store uint8, or floating numbers in [0, 1]"
-        )
+        raise damaged(path, f"{name} has dtype {images.dtype}", "store uint8, or floats in [0, 1]")
     return np.ascontiguousarray(images)
 
 

@@ -1,8 +1,8 @@
-"""CIFAR images packed without loss, half as large as the published files: NAME.med.xz.
+"""Losslessly packed CIFAR images, half the size of the published files: NAME.med.xz.
 
-An xz stream of the labels, a byte each, then for each image three planes of 32x32 residuals: of
-green, red - green and blue - green, modulo 256. A residual is 128 more than the difference between
-the value and its median edge prediction from the left, upper and upper left neighbours.
+An xz stream of one label byte per image, then for each image three planes of 32x32 residuals: of
+green, red - green and blue - green, modulo 256. A residual is 128 plus the value minus its median
+edge prediction from the left, upper and upper left neighbours.
 
 Source of the prediction: M. Weinberger, G. Seroussi, G. Sapiro, "The LOCO-I lossless image
 compression algorithm", IEEE Trans. Image Processing 9, 2000, equation 1.
@@ -23,13 +23,13 @@ from gpudl.data.files import opened
 SIDE = 32
 RECORD = 1 + 3 * SIDE * SIDE
 MOST = 10000  # images in one file
-MEMORY = 1 << 27  # bytes that the decompressor may take
+MEMORY = 1 << 27  # bytes that the decompressor may use
 
 Plane = npt.NDArray[np.int16]
 
 
 def unpack_images(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Images (N, 3072), red, green, blue, and labels (N,). Raises DataError for damage."""
+    """Images (N, 3072), red, green, blue, and labels (N,). Raises DataError if damaged."""
     data = _decompress(path)
     if len(data) % RECORD or not 0 < len(data) <= MOST * RECORD:
         raise damaged(
@@ -51,12 +51,12 @@ def _decompress(path: Path) -> bytes:
     except (lzma.LZMAError, EOFError) as error:
         raise damaged(path, f"damaged xz data ({error})") from None
     if not decompressor.eof:
-        raise damaged(path, "truncated, or unpacks to more than is expected of it")
+        raise damaged(path, "truncated, or unpacks to more than expected")
     return data
 
 
 def _undo_prediction(residuals: npt.NDArray[np.uint8]) -> Plane:
-    """(N, 3, 32, 32) residuals to values, as (32, 32, 3, N): every pixel of all images at once."""
+    """The values (32, 32, 3, N) of residuals (N, 3, 32, 32), a pixel of all images at a time."""
     differences = np.ascontiguousarray(residuals.transpose(2, 3, 1, 0)).astype(np.int16)
     differences -= 128
     values = np.zeros_like(differences)
@@ -68,12 +68,12 @@ def _undo_prediction(residuals: npt.NDArray[np.uint8]) -> Plane:
 
 
 def _predict(values: Plane, y: int, x: int) -> Any:
-    """The smaller or larger neighbour at an edge, left + up - upper left where there is none."""
+    """At an edge the smaller or larger neighbour, elsewhere left + up - upper left."""
     if y == 0 or x == 0:
         return values[0, x - 1] if x else values[y - 1, 0] if y else 0
     left, up, corner = values[y, x - 1], values[y - 1, x], values[y - 1, x - 1]
     low, high = np.minimum(left, up), np.maximum(left, up)
-    # The same as the median of left, up and left + up - corner.
+    # This is the median of left, up and left + up - corner.
     return np.clip(left + up - corner, low, high)
 
 

@@ -1,7 +1,7 @@
-"""Reads the values in a pickle of Python 2, as the published CIFAR batches are, without ever
-running it.
+"""Reads the values in a Python 2 pickle, such as a published CIFAR batch, without executing it.
 
-NumPy's arrays, which a pickle stores as calls, are recognised by their pattern and built by us.
+A pickle stores NumPy arrays as calls. These are recognised by their pattern, and the arrays are
+built here.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ RECONSTRUCT, NDARRAY, DTYPE = "numpy.core.multiarray._reconstruct", "numpy.ndarr
 
 
 def read_pickle(path: Path, data: bytes) -> dict[bytes, Any]:
-    """The dictionary of strings (bytes), numbers, lists and uint8 arrays in a pickle of Python 2.
+    """The dictionary of strings (bytes), numbers, lists and uint8 arrays in a Python 2 pickle.
 
-    `data` is the content of the file `path`. Raises DataError for everything else, above all for
-    whatever would run code when loaded with Python's own module.
+    data: the content of the file `path`. Raises DataError for anything else, in particular for
+    whatever would run code if it were loaded with Python's own module.
     """
     try:
         result = read(data, (RECONSTRUCT, NDARRAY, DTYPE))
         if not isinstance(result, dict) or not all(isinstance(key, bytes) for key in result):
-            raise RefusedError("no dictionary of strings")
+            raise RefusedError("something other than a dictionary with string keys")
         return {key: _array(value) for key, value in result.items()}
     except RefusedError as refused:
-        raise damaged(path, f"is not as it was published: its pickle holds {refused}") from None
+        raise damaged(path, f"is not a published file: its pickle holds {refused}") from None
 
 
 def _array(value: Any) -> Any:
-    """The uint8 array that a noted call describes; other values as they are."""
+    """The uint8 array that a recorded call describes; other values as they are."""
     if isinstance(value, Function):
-        raise RefusedError("an object that is no array")
+        raise RefusedError("an object other than an array")
     if not isinstance(value, Call):
         return value
     state = value.state
     if value.function.name != RECONSTRUCT or not isinstance(state, tuple) or len(state) != 5:
-        raise RefusedError("an object that is no array")
+        raise RefusedError("an object other than an array")
     _, shape, dtype, fortran, content = state
     if (
         not isinstance(dtype, Call)
         or dtype.function.name != DTYPE
         or dtype.arguments[:1] != (b"u1",)
     ):
-        raise RefusedError("an array that is not of uint8")
+        raise RefusedError("an array other than uint8")
     if not isinstance(content, bytes) or not _fits(shape, len(content)):
         raise RefusedError("an array whose shape does not fit its content")
     return np.frombuffer(content, np.uint8).reshape(shape, order="F" if fortran else "C")

@@ -1,4 +1,4 @@
-"""Work done ahead of its consumer by background threads, in order and in bounded number."""
+"""Background threads that work ahead of their consumer, in order and by a bounded amount."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-WATCH = 5.0  # seconds between looks whether the threads still live
+WATCH = 5.0  # seconds between checks that the threads are alive
 
 
 class _Window(Generic[T]):
-    """What consumer and threads share. It does not hold the consumer, which can be collected."""
+    """State shared by consumer and threads. It does not refer to the consumer, so that the garbage
+    collector can free it."""
 
     def __init__(self, make: Callable[[int], T], start: int, stop: int, ahead: int) -> None:
         self.make, self.stop, self.ahead = make, stop, ahead
@@ -23,13 +24,13 @@ class _Window(Generic[T]):
         self.changed = threading.Condition()
 
     def work(self) -> None:
-        """Body of a thread: makes the lowest number not yet taken, inside the window."""
+        """Body of a thread: computes the lowest unclaimed number within the window."""
         while (number := self._claim()) is not None:
             try:
                 result: T | _Failure = self.make(number)
-            except StopIteration as error:  # in the consumer it would pass for a regular end
-                result = _Failure(RuntimeError(f"a StopIteration escaped: {error!r}"))
-            except BaseException as error:  # it belongs to the consumer, whatever it is
+            except StopIteration as error:  # the consumer would take it for the end
+                result = _Failure(RuntimeError(f"a prefetch thread raised {error!r}"))
+            except BaseException as error:  # raised again in the consumer
                 result = _Failure(error)
             with self.changed:
                 if isinstance(result, _Failure):
@@ -65,10 +66,10 @@ class _Failure:
 
 
 class Prefetch(Generic[T]):
-    """Iterates over make(start), …, make(stop - 1), made by threads, at most `ahead` in advance.
+    """Iterates over make(start), …, make(stop - 1), computed by threads at most `ahead` in advance.
 
-    The order is that of the numbers, whichever thread is faster. An exception in `make` is raised
-    where its result would have come. `close`, the end, or dropping the iterator ends the threads.
+    Results come in order, whichever thread is faster. An exception in `make` is raised in place of
+    its result. The threads end with the iteration, on `close`, or when the iterator is dropped.
     """
 
     def __init__(
@@ -100,15 +101,15 @@ class Prefetch(Generic[T]):
         return result
 
     def _take(self) -> T | _Failure | None:
-        """What stands at the next number; None at the end."""
+        """The result for the next number; None at the end."""
         window = self._window
         with window.changed:
             if window.wanted >= window.stop:
                 return None
             while not window.changed.wait_for(self._ready, WATCH):
-                # After a fork the threads are gone: better an error than a wait without end.
+                # A fork loses the threads; raise rather than wait forever.
                 if not any(thread.is_alive() for thread in self._threads):
-                    raise RuntimeError("the prefetch threads are gone (a fork?); begin a new pass")
+                    raise RuntimeError("the prefetch threads are gone (a fork?); start a new pass")
             if window.closed:
                 return None
             window.wanted += 1
@@ -119,7 +120,7 @@ class Prefetch(Generic[T]):
         return self._window.closed or self._window.wanted in self._window.done
 
     def close(self) -> None:
-        """Ends the threads and waits for them. Closing again does nothing."""
+        """End the threads and wait for them. A second call does nothing."""
         self._finalizer()
         for thread in self._threads:
             if thread is not threading.current_thread():

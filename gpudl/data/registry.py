@@ -1,7 +1,6 @@
 """The data sets by name, and `load`.
 
-A module in `gpudl/data/sets` registers its data sets with a decorator; nothing else has to know of
-them.
+A module in `gpudl/data/sets` registers its data sets with a decorator; nothing else needs editing.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from gpudl.data.shuffle import check_seed
 from gpudl.data.split import Split
 from gpudl.data.transforms import Size, resize
 
-AT_ONCE = 1 << 28  # numbers that are resized when they are read; of more, each batch on its way
+AT_ONCE = 1 << 28  # values; larger results are resized batch by batch
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of `load`.
+    """The arguments of `load`.
 
-    seed: draws the held-out fifth where a data set has no published test part.
+    seed: chooses the held-out fifth of a data set without a published test part.
     size: (height, width) of the images, None for their own.
     """
 
@@ -44,11 +43,11 @@ class Request:
 class Info:
     """A data set that `load` knows by name.
 
-    shape: of a sample, (C, H, W) of an image, (characters,) of a window of text.
-    classes: names of the labels; of text, its characters.
-    mean, std: per channel, of the training images scaled to [0, 1]; None where they depend on the
+    shape: of a sample; (C, H, W) for images, (characters,) for windows of text.
+    classes: names of the labels; for text, its characters.
+    mean, std: per channel, of the training images scaled to [0, 1]; None if they depend on the
         request.
-    origin: whose it is, where it is described, its licence.
+    origin: authors, source and licence.
     """
 
     name: str
@@ -61,7 +60,7 @@ class Info:
     read: Callable[[Info, Request], Split]
 
     def images(self, images: np.ndarray, labels: np.ndarray) -> ImageDataset:
-        """The data set of these images, with the names and statistics of this one."""
+        """A data set of these images, with this one's class names and statistics."""
         return ImageDataset(images, labels, self.classes, self.mean, self.std)
 
 
@@ -79,7 +78,7 @@ def register(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> Callable[[Reader], Reader]:
-    """Decorator: makes `load(name)` call the function with (Info, Request); it returns a Split."""
+    """Decorator: `load(name)` calls the function with (Info, Request) and returns its Split."""
 
     def add(read: Reader) -> Reader:
         if _key(name) in _INFOS:
@@ -96,11 +95,11 @@ def names() -> list[str]:
 
 
 def info(name: str) -> Info:
-    """What is known of a data set before it is read. Raises DataError for an unknown name."""
-    found = _infos().get(_key(name))
-    if found is None:
+    """What is known about a data set before it is read. Raises DataError for an unknown name."""
+    entry = _infos().get(_key(name))
+    if entry is None:
         raise _unknown(name)
-    return found
+    return entry
 
 
 def load(
@@ -111,24 +110,24 @@ def load(
     seed: int = 0,
     download: bool = True,
 ) -> Split:
-    """The training and the test part of a data set.
+    """The training and test parts of a data set.
 
-    name: one of `names()` (upper case, '-' and '_' do not matter), or the path of a folder of
-        images by class, of an .npz file or of a text, a .txt file.
-    data_dir: where the files are looked for first; then the environment variable GPUDL_DATA, then
-        the user's cache. `<dir>/<name>/`, torchvision's folders and `<dir>` itself are looked
-        through. What is nowhere is downloaded to `<data_dir>/<name>`, or to the cache without
+    name: one of `names()` (ignoring case, '-' and '_'), or the path of a folder of images by
+        class, an .npz file or a .txt file.
+    data_dir: the folder to search first, before that in the environment variable GPUDL_DATA and
+        the user's cache. In each, `<dir>/<name>/`, torchvision's folders and `<dir>` itself are
+        searched. Missing files are downloaded to `<data_dir>/<name>`, or to the cache without
         data_dir, unless `download` is False.
-    size: resizes the images, (height, width) or one number for both.
-    seed: draws the held-out fifth, class by class, where there is no published test part.
-    Raises DataError, which names the file, where something is missing or damaged.
+    size: resizes images to (height, width), or one number for both.
+    seed: chooses the held-out fifth of each class if there is no published test part.
+    Raises DataError, which names the file, if something is missing or damaged.
     """
     directory = None if data_dir is None else Path(data_dir).expanduser()
     request = Request(directory, download, check_seed(seed), size)
     path = Path(name).expanduser()
     if isinstance(name, str) and _key(name) in _infos():
-        found = info(name)
-        return _resized(found.read(found, request), size)
+        entry = info(name)
+        return _resized(entry.read(entry, request), size)
     if path.suffix == ".npz":
         from gpudl.data.npz import load_npz
 
@@ -142,7 +141,7 @@ def load(
 
         return load_folder(path, size=size, seed=request.seed)
     if str(name) and (path.exists() or path.name != str(name)):
-        wrong = "is no folder, .npz or .txt file" if path.exists() else "is not there"
+        wrong = "is not a folder, .npz or .txt file" if path.exists() else "does not exist"
         raise DataError(
             f"{path}: {wrong}; give a folder of images by class, an .npz file, a .txt file "
             f"or one of {', '.join(names())}"
@@ -156,13 +155,13 @@ def _resized(split: Split, size: Size | None) -> Split:
 
 def _resize_part(part: Dataset, size: Size) -> Dataset:
     if len(part.shape) != 3:
-        raise NoImagesError("size: the data set has no images; leave it away")
+        raise NoImagesError("size: the data set has no images; leave size out")
     height, width = (size, size) if isinstance(size, int) else size
     if part.shape[1:] == (height, width):
         return part
     if len(part) * part.shape[0] * height * width > AT_ONCE:
         return Resized(part, (height, width))
-    # In pieces: in between, the values are float32, four times as large as they are kept.
+    # In pieces, because resizing works in float32, four times the size of uint8.
     pieces = [
         resize(part.batch(piece)[0], size)
         for piece in np.array_split(np.arange(len(part)), -(-len(part) // 4096))
@@ -171,7 +170,7 @@ def _resize_part(part: Dataset, size: Size) -> Dataset:
 
 
 def _infos() -> dict[str, Info]:
-    """All data sets, after importing every module of the package `sets`."""
+    """All data sets; imports every module of the package `sets`."""
     from gpudl.data import sets
 
     for module in pkgutil.iter_modules(sets.__path__, f"{sets.__name__}."):
@@ -183,11 +182,11 @@ def _unknown(name: str) -> DataError:
     close = difflib.get_close_matches(name.lower(), names(), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return DataError(
-        f"there is no data set {name!r}{hint}; known are {', '.join(names())}, "
-        "otherwise give a folder of images by class, an .npz file or a .txt file"
+        f"unknown data set {name!r}{hint}; expected one of {', '.join(names())}, "
+        "or a folder of images by class, an .npz file or a .txt file"
     )
 
 
 def _key(name: str) -> str:
-    """Spellings of one name have one key; what may be a path, with dots or slashes, keeps them."""
+    """One key for all spellings of a name. Dots and slashes stay, so no path becomes a name."""
     return name.lower().replace("-", "").replace("_", "")

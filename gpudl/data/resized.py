@@ -1,4 +1,4 @@
-"""Images of another size, of data sets that would not fit into memory with it."""
+"""Resizes images batch by batch, for data sets that would not fit into memory resized."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from gpudl.data.transforms import resize
 
 
 class Resized(Dataset):
-    """The images of another data set, (C, height, width); each batch is resized when it is asked
-    for."""
+    """The images of another data set, resized to (C, height, width) as each batch is read."""
 
     def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
         self.dataset, self.size = dataset, size

@@ -1,8 +1,8 @@
-"""Where the files of a data set lie, and how they are fetched when they lie nowhere.
+"""Finds the files of a data set, or downloads them.
 
-Looked through in turn: the folder asked for, the one that the environment variable GPUDL_DATA
-names, the user's cache. What is in none of them is downloaded, checksum and all, with the optional
-package pooch.
+Searched in this order: the requested folder, the folder in the environment variable GPUDL_DATA, the
+user's cache. Missing files are downloaded, and their checksums verified, by the optional package
+pooch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENVIRONMENT = "GPUDL_DATA"
 class Remote:
     """A file on its publisher's server.
 
-    checksum: "md5:…" or "sha256:…"; None where the reader checks the content instead.
+    checksum: "md5:…" or "sha256:…"; None if the reader checks the content instead.
     """
 
     url: str
@@ -36,9 +36,9 @@ class Remote:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which the files of a data set lie in a folder.
+    """One way to store the files of a data set in a folder.
 
-    files: for each file the names that it may have, the first one found counts.
+    files: for each file its possible names; the first that exists counts.
     """
 
     kind: str
@@ -61,9 +61,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Source:
-    """All that is needed to find the files of a data set.
+    """Where the files of a data set may be.
 
-    subfolders: of a data folder; the folder itself is looked through last.
+    subfolders: of a data folder, to search before the folder itself.
     """
 
     name: str
@@ -72,25 +72,24 @@ class Source:
     remotes: tuple[Remote, ...]
 
     def find(self, data_dir: Path | None, download: bool = True) -> Found:
-        """The files, downloaded where they are nowhere.
+        """The files, downloaded if they are in no folder.
 
-        Raises DataError where a folder that was asked for is missing or has only some of the
-        files, and where a download is needed but not possible; the message says what to fetch and
-        where to put it.
+        Raises DataError if a requested folder is missing or has only some of the files, or if a
+        necessary download is impossible; the message says what to fetch and where to put it.
         """
         roots = list(_roots(data_dir))
         for root in roots:
-            if found := self._search(root):
-                return found
+            if files := self._search(root):
+                return files
         for root in roots:
-            self._refuse_part(root)
+            self._refuse_incomplete(root)
         target = (data_dir or cache_folder()) / self.name
         if not download:
             raise self._missing(roots, target, "and downloading is switched off")
         self._fetch(roots, target)
-        if found := self._search(target):
-            return found
-        raise self._missing(roots, target, "and the download did not bring it")
+        if files := self._search(target):
+            return files
+        raise self._missing(roots, target, "and the download did not contain it")
 
     def _folders(self, root: Path) -> list[Path]:
         return [root / name for name in self.subfolders] + [root]
@@ -103,7 +102,7 @@ class Source:
                     return Found(layout.kind, paths)
         return None
 
-    def _refuse_part(self, root: Path) -> None:
+    def _refuse_incomplete(self, root: Path) -> None:
         for folder in self._folders(root):
             for layout in self.layouts:
                 paths = layout.find(folder)
@@ -114,7 +113,7 @@ class Source:
                 ]
                 if len(absent) < len(paths):
                     raise DataError(
-                        f"{folder}: has only a part of {self.name}; put {', '.join(absent)} there"
+                        f"{folder}: has only part of {self.name}; add {', '.join(absent)}"
                     )
 
     def _fetch(self, roots: Sequence[Path], target: Path) -> None:
@@ -148,19 +147,20 @@ class Source:
 
 
 def _roots(data_dir: Path | None) -> Iterator[Path]:
-    """The data folders, the first one first. Raises DataError where one that was named is none."""
-    named = os.environ.get(ENVIRONMENT)
+    """The data folders in search order. Raises DataError if a named one is not a folder."""
+    from_environment = os.environ.get(ENVIRONMENT)
     if data_dir is not None:
         yield _existing(data_dir, "data_dir")
-    if named:
-        yield _existing(Path(named).expanduser(), f"the environment variable {ENVIRONMENT}")
+    if from_environment:
+        folder = Path(from_environment).expanduser()
+        yield _existing(folder, f"the environment variable {ENVIRONMENT}")
     if cache_folder().is_dir():
         yield cache_folder()
 
 
 def _existing(folder: Path, named_by: str) -> Path:
     if not folder.is_dir():
-        wrong = "is not a folder" if folder.exists() else "is not there"
+        wrong = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"{folder}: {wrong}, but {named_by} names it; create it or name another")
     return folder
 

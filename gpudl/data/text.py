@@ -1,4 +1,4 @@
-"""Text as a data set: characters by number, in windows whose next characters are to be told."""
+"""Text as a data set: windows of character codes, whose targets are the next characters."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from gpudl.data.errors import DataError, damaged
 from gpudl.data.split import Split
 
 WINDOW = 64  # characters
-TRAIN_SHARE = 0.9  # the beginning of a text
+TRAIN_SHARE = 0.9  # of a text, from its beginning
 MOST_BYTES = 1 << 28
 Codes = npt.NDArray[np.int64]
 
 
 class TextDataset(Dataset):
-    """Windows of a text, one after the other: sample i is (codes, next codes), both (window,)
-    int64.
+    """Consecutive windows of a text: sample i is (codes, next codes), both (window,) int64.
 
-    codes: the text as numbers of its characters. classes: the characters. Each window's last
-    target is the next one's first character; what fills no window at the end is left away.
-    Raises ValueError for a text shorter than a window and its next character.
+    codes: the text, as indices into `classes`, its characters. The last target of a window is the
+    first character of the next one; an incomplete window at the end is dropped.
+    Raises ValueError if the text has fewer than window + 1 characters.
     """
 
     def __init__(
@@ -42,15 +41,15 @@ class TextDataset(Dataset):
         return (len(self.codes) - 1) // self.window
 
     def batch(self, indices: Indices) -> tuple[Array, ...]:
-        places = np.asarray(indices)[:, None] * self.window + np.arange(self.window)
-        return self.codes[places], self.codes[places + 1]
+        positions = np.asarray(indices)[:, None] * self.window + np.arange(self.window)
+        return self.codes[positions], self.codes[positions + 1]
 
     @property
     def text(self) -> str:
         return decode(self.codes, self.classes)
 
     def windows(self, window: int, limit: int | None = None) -> TextDataset:
-        """The same text in windows of another length, the first `limit` of them."""
+        """The same text in windows of another length, at most the first `limit` of them."""
         end = None if limit is None else limit * window + 1
         return TextDataset(self.codes[:end], self.classes, window)
 
@@ -62,10 +61,10 @@ class TextDataset(Dataset):
 
 
 class Streams(Dataset):
-    """A text cut into `streams` parts that are read side by side, window by window.
+    """A text cut into `streams` parts that are read in parallel, window by window.
 
-    Sample i is window i // streams of part i % streams, as in TextDataset: batches of `streams`
-    samples in their order go on where the last one ended, so that a state can be carried along.
+    Sample i is window i // streams of part i % streams, as in TextDataset. Each batch of `streams`
+    consecutive samples continues the one before, so that a recurrent state can be carried over.
     The last window of all parts may be shorter.
     """
 
@@ -86,17 +85,17 @@ class Streams(Dataset):
         window, stream = np.divmod(np.asarray(indices), self.streams)
         count = min(self.window, self.length - int(window.max()) * self.window)
         first = stream * self.length + window * self.window
-        places = first[:, None] + np.arange(count)
-        return self.codes[places], self.codes[places + 1]
+        positions = first[:, None] + np.arange(count)
+        return self.codes[positions], self.codes[positions + 1]
 
 
 def encode(text: str, classes: tuple[str, ...]) -> Codes:
-    """The numbers of the characters. Raises ValueError for one that is not among `classes`."""
+    """The codes of the characters. Raises ValueError for one that is not in `classes`."""
     numbers = {character: number for number, character in enumerate(classes)}
     if unknown := sorted(set(text) - numbers.keys()):
         raise ValueError(
-            f"encode: text: has {unknown[0]!r}, which is none of the {len(classes)} known "
-            "characters; leave it out"
+            f"encode: text: has {unknown[0]!r}, which is not among the {len(classes)} known "
+            "characters; remove it"
         )
     return np.array([numbers[character] for character in text], np.int64)
 
@@ -106,8 +105,8 @@ def decode(codes: npt.ArrayLike, classes: tuple[str, ...]) -> str:
 
 
 def split_text(text: str, window: int = WINDOW) -> Split:
-    """The first nine tenths to learn from, the last to be judged by; the vocabulary is all
-    characters of the text, sorted."""
+    """The first nine tenths for training, the rest for testing. The vocabulary is all characters of
+    the text, sorted."""
     classes = tuple(sorted(set(text)))
     codes = encode(text, classes)
     end = int(len(codes) * TRAIN_SHARE)
@@ -117,26 +116,26 @@ def split_text(text: str, window: int = WINDOW) -> Split:
 
 
 def load_text(path: Path) -> Split:
-    """A text file in UTF-8. Raises DataError where it is none or too short."""
+    """`split_text` of a UTF-8 file. Raises DataError if it cannot be read or is too short."""
     return parts_of(path, read_text(path))
 
 
 def read_text(path: Path) -> str:
-    """What is in a text file. Raises DataError where it is not in UTF-8, or too large."""
+    """The content of a text file. Raises DataError if it is not UTF-8 or too large."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise DataError(f"{path}: has more than {MOST_BYTES >> 20} MiB; give a part of it")
+            raise DataError(f"{path}: has more than {MOST_BYTES >> 20} MiB; use a part of it")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error}); check the path"
         ) from None
     except UnicodeDecodeError:
-        raise damaged(path, "is no text in UTF-8", "convert it") from None
+        raise damaged(path, "is not UTF-8 text", "convert it") from None
 
 
 def parts_of(path: str | os.PathLike[str], text: str) -> Split:
-    """`split_text` of a file's text."""
+    """`split_text` of the text of a file. Raises DataError, naming `path`, if it is too short."""
     least = round((WINDOW + 1) / (1 - TRAIN_SHARE))
     if len(text) < least:
         raise damaged(path, f"has {len(text)} characters, expected {least} or more", "add more")

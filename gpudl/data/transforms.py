@@ -1,9 +1,9 @@
-"""What happens to a batch of images before the model sees it; NumPy, whole batches at once.
+"""Transforms of images before they reach the model, in NumPy, a whole batch at a time.
 
 The functions take images (N, C, H, W), uint8 or float32, and return new ones. The classes hold
 their parameters, under torchvision's names, and are called by the loader as `transform(images,
-rng)`, with a generator drawn from (seed, epoch, batch). Any function of (images, rng) can stand in
-for them.
+rng)`, with a generator drawn from (seed, epoch, batch). Any function of (images, rng) can replace
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Size = int | tuple[int, int]
 
 
 def to_float(images: Images) -> Images:
-    """float32 in [0, 1] from uint8; float32 stays as it is."""
+    """float32 in [0, 1] from uint8; float32 images are returned unchanged."""
     _check("to_float", images)
     if images.dtype == np.uint8:
         scaled: Images = np.divide(images, np.float32(255), dtype=np.float32)
@@ -30,10 +30,10 @@ def to_float(images: Images) -> Images:
 
 
 def normalize(images: Images, mean: Sequence[float], std: Sequence[float]) -> Images:
-    """(images - mean) / std, per channel. Raises ValueError for uint8: `to_float` comes first."""
+    """(images - mean) / std, per channel. Raises ValueError for uint8: apply `to_float` first."""
     _check("normalize", images)
     if images.dtype == np.uint8:
-        raise ValueError("normalize: images: uint8, expected float32; put to_float before it")
+        raise ValueError("normalize: images: uint8, expected float32; apply to_float first")
     channels = images.shape[1]
     if not len(mean) == len(std) == channels or not all(value > 0 for value in std):
         raise ValueError(
@@ -47,7 +47,7 @@ def normalize(images: Images, mean: Sequence[float], std: Sequence[float]) -> Im
 
 
 def pad(images: Images, padding: Size, value: float = 0) -> Images:
-    """`padding` pixels of `value` on every side; two numbers: above and below, left and right."""
+    """`padding` pixels of `value` on every side; a pair is (above and below, left and right)."""
     _check("pad", images)
     rows, columns = _pair("pad", "padding", padding, least=0)
     n, c, h, w = images.shape
@@ -59,9 +59,9 @@ def pad(images: Images, padding: Size, value: float = 0) -> Images:
 def random_crop(
     images: Images, rng: np.random.Generator, size: Size, padding: Size = 0, value: float = 0
 ) -> Images:
-    """A window of `size` (height, width) at a random place of each image, padded before.
+    """A window of `size` (height, width) at a random position of each image, which is padded first.
 
-    Raises ValueError where the padded images are smaller than the window.
+    Raises ValueError if the padded images are smaller than the window.
     """
     height, width = _pair("random_crop", "size", size)
     padded = pad(images, padding, value)
@@ -86,10 +86,10 @@ def random_horizontal_flip(images: Images, rng: np.random.Generator, p: float = 
 
 
 def resize(images: Images, size: Size) -> Images:
-    """Bilinear interpolation to `size` (height, width): PyTorch's, with align_corners=False.
+    """Bilinear interpolation to `size` (height, width), as in PyTorch with align_corners=False.
 
-    Output pixel i looks at the input position (i + 1/2)·in/out - 1/2, held inside the image:
-    pixels are little squares whose outer edges stay where they are. uint8 is rounded to uint8.
+    Output pixel i samples the input at (i + 1/2)·in/out - 1/2, clamped to the image: pixels are
+    squares, and the outer edges of the image stay in place. uint8 images are rounded to uint8.
     """
     _check("resize", images)
     height, width = _pair("resize", "size", size)
@@ -144,7 +144,7 @@ class Pad:
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A window of `size` at a random place of each image, padded with `fill` before."""
+    """A window of `size` at a random position of each image, which is first padded with `fill`."""
 
     size: Size
     padding: Size = 0
@@ -176,7 +176,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class Compose:
-    """One transform after the other."""
+    """Several transforms, applied in order."""
 
     transforms: Sequence[Transform]
 

@@ -32,7 +32,7 @@ def refused(result, *parts):
         ("evaluate run --data=", ["--data: '' is empty"]),
         ("predict run a.png --out=", ["--out: '' is empty"]),
         ("train lenet5 --data mnit", ["did you mean mnist"]),
-        ("train lenet5 --data /not/there", ["is not there"]),
+        ("train lenet5 --data /not/there", ["does not exist"]),
         ("train lenet5 --optimizer adan", ["did you mean adam"]),
         ("train lenet5 --schedule cosinus", ["did you mean cosine"]),
         ("train lenet5 --augment turn", ["give one of shift"]),

@@ -48,7 +48,7 @@ def test_a_language_model_is_judged_and_goes_on_with_a_text(gpudl, poet):
     likeliest = gpudl("predict", poet, "a rose is a ro", "--length", 9, "--temperature", 0)
     assert "a rose is a rose is a r" in likeliest.out
     for words, message in (
-        (("a daisy",), "has 'd', which is none of the 9 known characters"),
+        (("a daisy",), "has 'd', which is not among the 9 known characters"),
         (("",), "the text '' is empty"),
         (("a", "--temperature", -1), "temperature: -1.0; give 0 or more"),
         (("a", "--seed", -1), "argument --seed: -1 is below 0"),

@@ -58,7 +58,7 @@ def test_lines_of_two_files_are_told_apart(gpudl, languages, tmp_path):
     assert first.split("…")[1].split()[0] == "vowels"
     assert second.split()[2] == "others"
     for text, message in (
-        ("xylophone", "has 'h', which is none of the"),
+        ("xylophone", "has 'h', which is not among the"),
         ("", "the text '' is empty; give a character or more"),
         ("missing.txt", "missing.txt: cannot be read"),
     ):

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of gpudl.data."""
+"""Fixtures for the tests of gpudl.data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REAL_DATA = os.environ.get("GPUDL_DATA")
 
 @pytest.fixture(autouse=True)
 def no_data_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Hides the data of whoever runs the tests; gives the cache folder used instead."""
+    """Hides the user's own data; returns the cache folder used instead."""
     monkeypatch.delenv("GPUDL_DATA", raising=False)
     cache = tmp_path / "cache"
     monkeypatch.setattr("gpudl.data.sources.cache_folder", lambda: cache)
@@ -22,7 +22,7 @@ def no_data_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
-    """Writes a file of the given name and content, and gives its path."""
+    """Writes a file with the given name and content, and returns its path."""
 
     def write_file(name: str, content: bytes) -> Path:
         path = tmp_path / name
@@ -35,7 +35,7 @@ def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
 
 @pytest.fixture
 def real_data() -> Path:
-    """The folder with the real data sets. Without one, the test is left out."""
+    """The folder with the real data sets. Without one, the test is skipped."""
     if not REAL_DATA:
         pytest.skip("needs the real data sets: set GPUDL_DATA")
     return Path(REAL_DATA)

@@ -18,7 +18,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 
 def mnist_files(folder: Path, seed: int = 0, train: int = 20, test: int = 10) -> None:
-    """The four files of MNIST, with noise for images; every digit occurs among the labels."""
+    """The four files of MNIST, with noise as images and labels that count through the digits."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for part, count in (("train", train), ("t10k", test)):

@@ -1,4 +1,4 @@
-"""CIFAR-10 in each form in which people have it."""
+"""CIFAR-10 in each supported form."""
 
 import io
 import lzma
@@ -32,7 +32,7 @@ def pickled(number: int) -> bytes:
 
 
 def packed(number: int) -> bytes:
-    """The packed form, encoded pixel by pixel with plain numbers: independent of the decoder."""
+    """The packed form, encoded pixel by pixel in Python integers, independently of the decoder."""
     residuals = bytearray()
     for image in IMAGES[number].reshape(COUNT, 3, 32, 32).astype(int).tolist():
         red, green, blue = image
@@ -144,7 +144,7 @@ def test_archive_refuses(write, tmp_path):
         (good[: len(good) // 2], "truncated"),
         (b"not gzip", "not compressed with gzip"),
         (archive("x", ".other", binary), "lacks data_batch_1.bin"),
-        (archive("x", ".bin", lambda n: bytes(32 << 20)), "no plain file of at most"),
+        (archive("x", ".bin", lambda n: bytes(32 << 20)), "not a regular file of at most"),
     ):
         path.write_bytes(content)
         with pytest.raises(DataError, match=message):
@@ -152,13 +152,13 @@ def test_archive_refuses(write, tmp_path):
 
 
 def test_archive_refuses_a_bomb(tmp_path):
-    """Members that nobody asked for are not read for ever either."""
+    """Reading stops at the limit also within members that were not requested."""
     path = tmp_path / "bomb.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
         other = tarfile.TarInfo("other")
         other.size = 1 << 22
         tar.addfile(other, io.BytesIO(bytes(other.size)))
-    with pytest.raises(DataError, match="unpacks to far more than is expected"):
+    with pytest.raises(DataError, match="unpacks to far more data than expected"):
         read_members(path, ["wanted"], limit=100)
 
 
@@ -167,7 +167,7 @@ def test_archive_never_follows_a_link(tmp_path):
         link = tarfile.TarInfo("cifar/data_batch_1.bin")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.raises(DataError, match=r"its data_batch_1\.bin is no plain file"):
+    with pytest.raises(DataError, match=r"its data_batch_1\.bin is not a regular file"):
         load("cifar-10", data_dir=tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Data sets in memory, their parts, indices and splits."""
+"""Data sets in memory: subsets, indices and splits."""
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def test_index_out_of_range(dataset, index):
 
 
 @pytest.mark.parametrize("index", [1.5, "a", None, True, [[1]], [0.5], [True, False]])
-def test_index_of_another_kind(dataset, index):
-    with pytest.raises(TypeError, match="takes a number, a slice, a row"):
+def test_index_of_another_type(dataset, index):
+    with pytest.raises(TypeError, match="expected an integer, a slice, a 1-d array"):
         dataset[index]
 
 
@@ -82,7 +82,7 @@ def test_array_dataset():
             ArrayDataset(*arrays)
 
 
-def test_own_dataset_sample_by_sample():
+def test_custom_dataset_by_sample():
     class Squares(Dataset):
         def __len__(self):
             return 4
@@ -94,7 +94,7 @@ def test_own_dataset_sample_by_sample():
     assert numbers.tolist() == [[1], [2], [3]]
     assert squares.tolist() == [1, 4, 9]
     assert Squares().labels.tolist() == [0, 1, 4, 9]
-    with pytest.raises(TypeError, match="has to define __len__"):
+    with pytest.raises(TypeError, match="must define __len__"):
         len(Dataset())
 
 

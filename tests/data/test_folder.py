@@ -11,7 +11,7 @@ from gpudl.data.folder import ImageFolder
 
 
 def picture(path, value, size=(6, 4), mode="RGB"):
-    """A picture of one colour; size: (width, height)."""
+    """Writes a picture of one colour; size: (width, height)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     colour = (value, 0, 255 - value) if mode == "RGB" else value
     Image.new(mode, size, colour).save(path)
@@ -63,7 +63,7 @@ def test_two_parts(tmp_path, name):
     assert test.labels.tolist() == [1]
 
 
-def test_pictures_of_all_kinds_take_the_shape_of_the_first(tmp_path):
+def test_pictures_of_all_modes_take_the_shape_of_the_first(tmp_path):
     picture(tmp_path / "a/0.png", 7)
     picture(tmp_path / "a/1.jpg", 7, (60, 40))
     picture(tmp_path / "a/2.png", 7, (3, 2), "L")
@@ -74,7 +74,7 @@ def test_pictures_of_all_kinds_take_the_shape_of_the_first(tmp_path):
 
 
 def test_refuses(tmp_path, animals):
-    with pytest.raises(DataError, match="has no images; put those of each class"):
+    with pytest.raises(DataError, match="has no images; put the images of each class"):
         load(animals / "dog")
     with pytest.raises(ValueError, match="expected positive sizes and 1 or 3 channels"):
         ImageFolder(animals, channels=2)
@@ -85,11 +85,11 @@ def test_refuses(tmp_path, animals):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", "cut"])
-def test_damaged_pictures_surface_in_the_consumer(animals, content):
+def test_damaged_pictures_raise_in_the_consumer(animals, content):
     path = animals / "dog/3.png"
     path.write_bytes(path.read_bytes()[:50] if content == "cut" else content)
     loader = Loader(ImageFolder(animals), batch_size=4)
-    with pytest.raises(DataError, match=r"dog.3\.png: is (no readable|a damaged) image|empty"):
+    with pytest.raises(DataError, match=r"dog.3\.png: is (not a readable|a damaged) image|empty"):
         list(loader)
 
 

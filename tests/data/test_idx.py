@@ -1,4 +1,4 @@
-"""The IDX reader: right on good files, a DataError that names the file on all others."""
+"""The IDX reader: the array of a good file, a DataError that names any other file."""
 
 import gzip
 import struct
@@ -41,12 +41,12 @@ BAD = {
     "one byte": ("f", b"\0", "truncated"),
     "header cut": ("f", GOOD[:10], "truncated"),
     "values cut": ("f", GOOD[:-1], "truncated or damaged: shape .* takes 24 bytes"),
-    "bytes behind": ("f", GOOD + b"\0", "bytes behind the end"),
+    "trailing bytes": ("f", GOOD + b"\0", "bytes after the end"),
     "wrong magic": ("f", b"PK\3\4" + GOOD[4:], "is not an IDX file: it starts with 50 4b"),
     "unknown type": ("f", header(4, code=0x0A) + b"1234", "is not an IDX file"),
     "wrong dimensions": ("f", header(4) + b"1234", "has 1 dimensions, expected 3"),
-    "oversized header": ("f", header(1 << 20, 1 << 10, 1 << 10), "promises shape .* at most"),
-    "all ones": ("f", header(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF), "promises shape"),
+    "oversized header": ("f", header(1 << 20, 1 << 10, 1 << 10), "claims shape .* at most"),
+    "all ones": ("f", header(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF), "claims shape"),
     "oversized in gzip": (
         "f.gz",
         gzip.compress(header(1 << 10, 1 << 10, 1 << 10)),
@@ -58,7 +58,7 @@ BAD = {
     "gzip trailer cut": ("f.gz", gzip.compress(GOOD)[:-3], "truncated"),
     "gzip checksum": ("f.gz", gzip.compress(GOOD)[:-8] + b"\0" * 8, "damaged gzip data"),
     "gzip header damaged": ("f.gz", b"\x1f\x8b\x01" + gzip.compress(GOOD)[3:], "damaged gzip"),
-    "gzip garbage behind": ("f.gz", gzip.compress(GOOD) + b"garbage", "damaged gzip data"),
+    "gzip trailing garbage": ("f.gz", gzip.compress(GOOD) + b"garbage", "damaged gzip data"),
     "no values": ("f", header(0, 28, 28), "holds no values"),
     "no values, huge": ("f", header(0, 0xFFFFFFFF, 0xFFFFFFFF), "holds no values"),
     "text": ("f", b"<html>404 not found</html>", "is not an IDX file"),
@@ -75,14 +75,14 @@ def test_refuses(write, case):
 
 
 def test_refuses_a_gzip_bomb(write):
-    """A megabyte that unpacks to a gigabyte, and whose header tells the truth."""
+    """A megabyte that unpacks to a gigabyte, as its header truthfully says."""
     member = gzip.compress(bytes(1 << 24))
     bomb = gzip.compress(header(1 << 10, 1 << 10, 1 << 10)) + 64 * member
-    with pytest.raises(DataError, match="promises shape"):
+    with pytest.raises(DataError, match="claims shape"):
         read_idx(write("bomb.gz", bomb), 3, limit=60000 * 784)
 
 
-def test_refuses_what_is_no_file(tmp_path: Path):
+def test_refuses_anything_but_a_regular_file(tmp_path: Path):
     (tmp_path / "folder.gz").mkdir()
     with pytest.raises(DataError, match="is a folder, expected a file"):
         read_idx(tmp_path / "folder.gz", 3)
@@ -95,7 +95,7 @@ def test_refuses_what_is_no_file(tmp_path: Path):
 
 
 def expected(content: bytes) -> bytes | None:
-    """The values of an uint8 IDX file of three dimensions, by the words of the format, or None."""
+    """The values if this is an uint8 IDX file of three dimensions, otherwise None."""
     if len(content) < 16 or content[:4] != b"\0\0\x08\x03":
         return None
     n, h, w = struct.unpack(">3I", content[4:16])
@@ -128,5 +128,5 @@ def test_any_bytes_give_the_right_array_or_a_data_error(tmp_path_factory, conten
         return
     if damage and compress:
         return  # a flipped bit in gzip's own header, such as the date
-    right = expected(bytes(stored) if damage else content)
-    assert values.dtype != np.uint8 or values.tobytes() == right
+    wanted = expected(bytes(stored) if damage else content)
+    assert values.dtype != np.uint8 or values.tobytes() == wanted

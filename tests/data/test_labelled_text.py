@@ -1,4 +1,4 @@
-"""Texts with labels: forgeries beside the genuine, and lines of files by class."""
+"""Labelled texts: genuine and forged pieces, and lines of files by class."""
 
 import numpy as np
 import pytest
@@ -12,18 +12,18 @@ VERSE = "a rose is a rose is a rose, and so is a dandelion.\n" * 40
 
 def test_half_of_the_texts_are_genuine_and_half_follow_the_source():
     train, test = split_text(VERSE)
-    found = forgeries(test, train, 40, longest=30, seed=1)
-    assert found.shape == (30,)
-    assert found.labels.tolist() == [0, 1] * 20
-    assert found.classes == ("forged", "genuine")
-    texts = [unpadded(row, train.classes) for row in found.arrays[0]]
+    dataset = forgeries(test, train, 40, longest=30, seed=1)
+    assert dataset.shape == (30,)
+    assert dataset.labels.tolist() == [0, 1] * 20
+    assert dataset.classes == ("forged", "genuine")
+    texts = [unpadded(row, train.classes) for row in dataset.arrays[0]]
     assert min(map(len, texts)) >= 10
     assert all(text in test.text for text in texts[1::2])
     for text in texts[::2]:
         assert all(text[i : i + 3] in VERSE for i in range(len(text) - 2))
     assert any(text not in VERSE for text in texts[::2])
     again = forgeries(test, train, 40, longest=30, seed=1)
-    np.testing.assert_array_equal(again.arrays[0], found.arrays[0])
+    np.testing.assert_array_equal(again.arrays[0], dataset.arrays[0])
 
 
 def test_lines_of_files_are_texts_of_their_classes(tmp_path):
@@ -37,16 +37,16 @@ def test_lines_of_files_are_texts_of_their_classes(tmp_path):
     assert {"hello", "good da", "who are"} < set(texts)
 
 
-def test_texts_are_padded_behind_their_ends():
+def test_texts_are_padded_at_the_end():
     codes = padded(["ab", "", "babba"], ("a", "b"), 3)
     assert codes.tolist() == [[0, 1, 2], [2, 2, 2], [1, 0, 1]]
-    with pytest.raises(ValueError, match="has 'c', which is none of the 2 known"):
+    with pytest.raises(ValueError, match="has 'c', which is not among the 2 known"):
         padded(["abc"], ("a", "b"), 3)
 
 
 def test_folders_without_texts_are_refused(tmp_path):
     (tmp_path / "one.txt").write_text("a line")
-    with pytest.raises(DataError, match=r"has 1 \.txt files; give one a class"):
+    with pytest.raises(DataError, match=r"has 1 \.txt files, expected one per class"):
         load_texts(tmp_path)
     (tmp_path / "two.txt").write_text("\n \n")
     with pytest.raises(DataError, match=r"two\.txt: has no text"):

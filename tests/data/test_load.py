@@ -23,13 +23,13 @@ def test_names():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnits", "there is no data set 'mnits'; did you mean mnist\\?; known are cifar-10"),
-        ("", "there is no data set"),
-        ("imagenet", "otherwise give a folder of images by class"),
-        ("./mnist", "is not there"),
-        ("absent/folder", "absent/folder: is not there"),
+        ("mnits", "unknown data set 'mnits'; did you mean mnist\\?; expected one of cifar-10"),
+        ("", "unknown data set"),
+        ("imagenet", "or a folder of images by class"),
+        ("./mnist", "does not exist"),
+        ("absent/folder", "absent/folder: does not exist"),
         ("absent.npz", "absent.npz: cannot be read"),
-        ("nul\0", "there is no data set"),
+        ("nul\0", "unknown data set"),
     ],
 )
 def test_refuses_unknown_names(name, message, tmp_path, monkeypatch):
@@ -38,8 +38,8 @@ def test_refuses_unknown_names(name, message, tmp_path, monkeypatch):
         load(name)
 
 
-def test_refuses_a_file_that_is_no_data(write):
-    with pytest.raises(DataError, match=r"is no folder, \.npz or \.txt file"):
+def test_refuses_a_file_of_another_type(write):
+    with pytest.raises(DataError, match=r"is not a folder, \.npz or \.txt file"):
         load(write("notes.md", b"text"))
 
 
@@ -47,8 +47,8 @@ def test_a_registered_function_is_loaded(monkeypatch):
     monkeypatch.setattr(registry, "_INFOS", dict(registry._INFOS))
 
     @register("two-pixels", title="", shape=(1, 1, 2), classes=("a",), origin="")
-    def read(about, request):
-        part = about.images(np.full((1, 1, 1, 2), request.seed, np.uint8), [0])
+    def read(entry, request):
+        part = entry.images(np.full((1, 1, 1, 2), request.seed, np.uint8), [0])
         return Split(part, part)
 
     assert load("Two_Pixels", seed=3).train.images.tolist() == [[[[3, 3]]]]
@@ -56,7 +56,7 @@ def test_a_registered_function_is_loaded(monkeypatch):
         register("TWO-pixels", title="", shape=(1, 1, 2), classes=("a",), origin="")(read)
 
 
-def test_what_would_be_too_large_is_resized_batch_by_batch(tmp_path, monkeypatch):
+def test_large_results_are_resized_batch_by_batch(tmp_path, monkeypatch):
     mnist_files(tmp_path)
     at_once = load("mnist", data_dir=tmp_path, size=32).train
     monkeypatch.setattr("gpudl.data.registry.AT_ONCE", 1)
@@ -95,7 +95,7 @@ def test_digits():
     assert test.mean == train.mean
 
 
-def test_digits_depend_on_the_seed_alone():
+def test_the_split_of_digits_depends_on_the_seed_alone():
     first, again, other = load("digits"), load("digits"), load("digits", seed=1, size=8)
     np.testing.assert_array_equal(first.test.images, again.test.images)
     assert other.train.shape == (1, 8, 8)

@@ -1,4 +1,4 @@
-"""Batches: order, augmentation, prefetching, and going on in the middle of an epoch."""
+"""Batches: order, augmentation, prefetching, and resuming in the middle of an epoch."""
 
 import itertools
 import json
@@ -45,7 +45,7 @@ def test_shuffles_by_seed_and_epoch():
 
 
 def test_the_order_is_the_same_in_every_version():
-    """Written down: a run that is resumed with another NumPy has to find the same order."""
+    """Pinned, because a run resumed with another NumPy must see the same order."""
     assert Loader(DATA, shuffle=True, seed=0).order(0).tolist() == ORDER_0
     assert Loader(DATA, shuffle=True, seed=0).order(1).tolist() == ORDER_1
 
@@ -78,7 +78,7 @@ def test_augmentation_changes_with_the_epoch():
 
 @pytest.mark.parametrize("stop", range(4))
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_resumes_in_the_middle(stop, num_workers):
+def test_resumes_in_the_middle_of_an_epoch(stop, num_workers):
     def build():
         return Loader(
             DATA, batch_size=4, shuffle=True, seed=7, transform=noise, num_workers=num_workers
@@ -87,15 +87,15 @@ def test_resumes_in_the_middle(stop, num_workers):
     whole = build()
     expected = [images for _ in range(3) for images, _ in whole]
 
-    broken = build()
+    interrupted = build()
     for _ in range(2):
         seen = []
-        passing = iter(broken)
-        if broken.epoch == 1:
-            seen = [next(passing) for _ in range(stop)]
+        batch = iter(interrupted)
+        if interrupted.epoch == 1:
+            seen = [next(batch) for _ in range(stop)]
         else:
-            list(passing)
-    state = json.loads(json.dumps(broken.state_dict()))
+            list(batch)
+    state = json.loads(json.dumps(interrupted.state_dict()))
     assert (state["epoch"], state["batch"], len(seen)) == (1, stop, stop)
 
     resumed = build()
@@ -108,15 +108,15 @@ def test_resumes_in_the_middle(stop, num_workers):
     assert resumed.epoch == 3
 
 
-def test_the_state_counts_what_was_handed_out_not_what_was_prepared():
+def test_the_state_counts_batches_yielded_not_prepared():
     loader = Loader(DATA, prefetch_factor=5)
-    passing = iter(loader)
-    next(passing)
+    iterator = iter(loader)
+    next(iterator)
     time.sleep(0.05)
     assert loader.state_dict()["batch"] == 1
 
 
-def test_a_broken_pass_begins_again():
+def test_an_interrupted_pass_starts_over():
     loader = Loader(DATA, batch_size=4, shuffle=True)
     first = next(iter(loader))[1].tolist()
     assert next(iter(loader))[1].tolist() == first
@@ -137,11 +137,11 @@ def test_only_the_latest_pass_counts():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"samples": 11}, "samples is 10, in the state 11; build the loader as it was"),
+        ({"samples": 11}, "samples is 10, but 11 in the state; build the loader with the same"),
         ({"seed": 1}, "seed is 0"),
         ({"batch_size": 2}, "batch_size is 4"),
         ({"shuffle": True}, "shuffle is False"),
-        ({"batch": 4}, "expected numbers, batch from 0 to 3"),
+        ({"batch": 4}, "expected integers, batch from 0 to 3"),
         ({"batch": -1}, "batch -1"),
         ({"epoch": None}, "epoch None"),
         ({"epoch": -1}, "epoch: -1"),
@@ -194,7 +194,7 @@ def test_tensors_on_a_device(device):
     assert str(device) == "meta" or labels.tolist() == [0, 1, 2]
 
 
-def test_a_device_that_is_none_is_refused_at_once():
+def test_refuses_an_unknown_device_at_once():
     with pytest.raises(ValueError, match="abacus"):
         Loader(DATA, device="abacus")
 
@@ -203,7 +203,7 @@ def threads():
     return [thread for thread in threading.enumerate() if "gpudl-prefetch" in thread.name]
 
 
-def test_no_thread_is_left_after_the_end_or_an_early_one():
+def test_no_thread_outlives_a_complete_or_interrupted_pass():
     loader = Loader(DATA, num_workers=3)
     list(loader)
     assert not threads()
@@ -215,29 +215,29 @@ def test_no_thread_is_left_after_the_end_or_an_early_one():
 
 @pytest.mark.parametrize("error", [KeyError, StopIteration, KeyboardInterrupt])
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
-def test_errors_surface_where_their_batch_would_have_come(error, num_workers):
+def test_errors_are_raised_in_place_of_their_batch(error, num_workers):
     def fail(images, rng):
         if images[0] == 40:
             raise error("in the transform")
         return images
 
     loader = Loader(DATA, transform=fail, num_workers=num_workers)
-    passing = iter(loader)
-    assert [next(passing)[1].item() for _ in range(4)] == [0, 1, 2, 3]
+    iterator = iter(loader)
+    assert [next(iterator)[1].item() for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(RuntimeError if error is StopIteration else error):
-        next(passing)
+        next(iterator)
     assert not threads()
     assert loader.state_dict()["batch"] == 4
 
 
 def test_memory_is_bounded():
-    """A slow consumer: never more than the batches ahead that were asked for."""
-    made = []
+    """With a slow consumer, no more batches are prepared ahead than requested."""
+    prepared = []
 
     def count(images, rng):
-        made.append(images)
+        prepared.append(images)
         return images
 
     for number, _ in enumerate(Loader(DATA, transform=count, num_workers=2, prefetch_factor=2)):
         time.sleep(0.005)
-        assert len(made) <= number + 1 + 4
+        assert len(prepared) <= number + 1 + 4

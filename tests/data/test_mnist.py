@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from small files of their format."""
+"""MNIST and Fashion-MNIST from small files in their format."""
 
 import gzip
 from pathlib import Path

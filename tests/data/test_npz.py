@@ -1,4 +1,4 @@
-"""Data of one's own in an .npz file."""
+"""The user's own data in an .npz file."""
 
 import io
 import zipfile
@@ -22,7 +22,7 @@ def npz(**arrays) -> bytes:
 
 
 def member(content: bytes) -> bytes:
-    """An archive whose array `images` has this content."""
+    """An archive with this content as the array `images`."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", content)
@@ -80,19 +80,19 @@ BAD = {
     "label of text": (npz(images=GREY, labels=LABELS.astype(str)), "expected integers"),
     "no images": (npz(images=GREY[:0], labels=LABELS[:0]), "images has shape"),
     "two dimensions": (npz(images=GREY[0], labels=LABELS[:6]), "images has shape"),
-    "wide integers": (npz(images=GREY.astype(int), labels=LABELS), "is of type int64; store uint8"),
-    "beyond 1": (npz(images=GREY.astype(float), labels=LABELS), "is of type float64"),
-    "nan": (npz(images=np.full((2, 3, 3), np.nan), labels=LABELS[:2]), "is of type float64"),
+    "wide integers": (npz(images=GREY.astype(int), labels=LABELS), "has dtype int64; store uint8"),
+    "beyond 1": (npz(images=GREY.astype(float), labels=LABELS), "has dtype float64"),
+    "nan": (npz(images=np.full((2, 3, 3), np.nan), labels=LABELS[:2]), "has dtype float64"),
     "few classes": (npz(images=GREY, labels=LABELS, classes=["one"]), "store at least 2 names"),
     "objects": (npz(images=np.array([None]), labels=LABELS), "holds objects"),
     "no npy": (member(b"text"), "is not a readable .npz"),
     "huge": (
         member(header("{'descr':'|u1','fortran_order':False,'shape':(1099511627776,)}\n")),
-        "promises shape",
+        "claims shape",
     ),
     "negative": (
         member(header("{'descr':'|u1','fortran_order':False,'shape':(-1, -1)}\n") + b"x"),
-        "promises shape",
+        "claims shape",
     ),
     "code in the header": (member(header("__import__('os').getpid()\n")), "not a readable .npz"),
     "one sample a class": (npz(images=GREY[:2], labels=LABELS[:2]), "no class has two samples"),
@@ -109,11 +109,11 @@ def test_refuses(write, case):
 
 
 def test_refuses_a_bomb(write):
-    """The directory of the archive promises more than so small a file can hold."""
+    """The directory of the archive claims more than so small a file can hold."""
     content = bytearray(member(bytes(100)))
     position = content.rindex(b"PK\1\2") + 24
     content[position : position + 4] = (0xFFFFFFF0).to_bytes(4, "little")
-    with pytest.raises(DataError, match="promises 4294967280 bytes"):
+    with pytest.raises(DataError, match="claims 4294967280 bytes"):
         load(write("own.npz", bytes(content)))
 
 

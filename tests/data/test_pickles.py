@@ -27,9 +27,9 @@ def test_reads_a_batch():
 
 
 def test_the_sample_is_a_real_pickle():
-    """Python's own module reads the same from it, so that the sample proves something."""
+    """Python's own module reads the same values, so the sample is a valid pickle."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer NumPy dislikes the old form of its arrays
+        warnings.simplefilter("ignore")  # newer NumPy warns about the old form of its arrays
         batch = pickle.loads(GOOD, encoding="bytes")
     np.testing.assert_array_equal(batch[b"data"], IMAGES)
     assert batch[b"labels"] == [3, 7]
@@ -43,7 +43,7 @@ class Attack:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_runs_nothing(tmp_path, monkeypatch, protocol):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="data_batch_1: is not as it was published"):
+    with pytest.raises(DataError, match="data_batch_1: is not a published file"):
         read_pickle(PATH, pickle.dumps({"data": Attack()}, protocol=protocol))
     assert not list(tmp_path.iterdir())
 
@@ -91,7 +91,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_refuses(case):
-    with pytest.raises(DataError, match="data_batch_1: is not as it was published"):
+    with pytest.raises(DataError, match="data_batch_1: is not a published file"):
         read_pickle(PATH, BAD[case])
 
 

@@ -11,7 +11,7 @@ from gpudl.data import prefetch
 from gpudl.data.prefetch import Prefetch
 
 
-def test_in_order_whoever_is_faster():
+def test_in_order_whichever_thread_is_faster():
     def make(number):
         time.sleep(0.002 * (number * 7 % 3))
         return number
@@ -22,11 +22,11 @@ def test_in_order_whoever_is_faster():
 
 def test_dropping_the_iterator_ends_the_threads():
     iterator = Prefetch(lambda number: number, 0, 1000, workers=2, ahead=3)
-    threads, gone = iterator._threads, weakref.ref(iterator)
+    threads, reference = iterator._threads, weakref.ref(iterator)
     next(iterator)
     del iterator
     gc.collect()
-    assert gone() is None
+    assert reference() is None
     for thread in threads:
         thread.join(5)
         assert not thread.is_alive()
@@ -40,7 +40,7 @@ def test_closing():
     assert list(iterator) == []
 
 
-def test_the_first_error_counts_and_ends_it():
+def test_the_first_error_is_raised_and_ends_the_iteration():
     def make(number):
         if number % 4 == 3:
             time.sleep(0.02 if number == 3 else 0)
@@ -55,7 +55,7 @@ def test_the_first_error_counts_and_ends_it():
         next(iterator)
 
 
-def test_threads_that_died_are_an_error_not_a_wait_without_end(monkeypatch):
+def test_dead_threads_raise_instead_of_waiting_forever(monkeypatch):
     """As after a fork: the child has the object but not its threads."""
     monkeypatch.setattr(prefetch, "WATCH", 0.01)
     monkeypatch.setattr(threading.Thread, "start", lambda self: None)

@@ -1,4 +1,4 @@
-"""The real data sets: counts, known pixels, speed. Needs the folder that GPUDL_DATA names."""
+"""The real data sets: class counts, statistics, speed. Needs the folder that GPUDL_DATA names."""
 
 import time
 
@@ -34,7 +34,7 @@ def test_published_counts_shapes_and_statistics(real_data, name):
     np.testing.assert_allclose(std, split.train.std, atol=6e-5)
 
 
-def test_mnist_is_read_in_less_than_a_second(real_data):
+def test_mnist_loads_in_less_than_a_second(real_data):
     def seconds():
         start = time.perf_counter()
         load("mnist", data_dir=real_data)

@@ -1,4 +1,4 @@
-"""Where files are looked for, and what is said when they are nowhere."""
+"""Where files are searched for, and the errors if they are not found."""
 
 import gzip
 import hashlib
@@ -16,39 +16,39 @@ from tests.data.small_files import idx_bytes, mnist_files
 CONTENT = gzip.compress(b"content", mtime=0)
 
 
-def first_label(split) -> int:
+def first_pixel(split) -> int:
     return int(split.train.images[0, 0, 0, 0])
 
 
 def test_order_of_the_folders(tmp_path, monkeypatch, no_data_folders):
-    """data_dir counts before GPUDL_DATA, and that before the cache."""
-    asked, named, cache = tmp_path / "asked", tmp_path / "named", no_data_folders
-    for seed, root in enumerate((asked, named, cache)):
+    """data_dir comes before GPUDL_DATA, which comes before the cache."""
+    requested, named, cache = tmp_path / "requested", tmp_path / "named", no_data_folders
+    for seed, root in enumerate((requested, named, cache)):
         mnist_files(root / "mnist", seed)
-    pixels = [first_label(load("mnist", data_dir=root)) for root in (asked, named, cache)]
+    pixels = [first_pixel(load("mnist", data_dir=root)) for root in (requested, named, cache)]
     assert len(set(pixels)) == 3
-    assert first_label(load("mnist")) == pixels[2]
+    assert first_pixel(load("mnist")) == pixels[2]
     monkeypatch.setenv("GPUDL_DATA", str(named))
-    assert first_label(load("mnist")) == pixels[1]
-    assert first_label(load("mnist", data_dir=asked)) == pixels[0]
+    assert first_pixel(load("mnist")) == pixels[1]
+    assert first_pixel(load("mnist", data_dir=requested)) == pixels[0]
 
 
 def test_falls_through_to_the_next_folder(tmp_path, monkeypatch):
     mnist_files(tmp_path / "named/mnist")
-    (tmp_path / "asked").mkdir()
+    (tmp_path / "requested").mkdir()
     monkeypatch.setenv("GPUDL_DATA", str(tmp_path / "named"))
-    assert len(load("mnist", data_dir=tmp_path / "asked").train) == 20
+    assert len(load("mnist", data_dir=tmp_path / "requested").train) == 20
 
 
-def test_a_part_is_refused_and_what_lacks_is_named(tmp_path):
+def test_refuses_an_incomplete_set_and_names_the_missing_file(tmp_path):
     mnist_files(tmp_path / "mnist")
     (tmp_path / "mnist/t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DataError, match=r"mnist: has only a part of mnist; put t10k-labels-idx1"):
+    with pytest.raises(DataError, match=r"mnist: has only part of mnist; add t10k-labels-idx1"):
         load("mnist", data_dir=tmp_path)
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(DataError, match="absent: is not there, but data_dir names it"):
+def test_refuses_a_missing_folder(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="absent: does not exist, but data_dir names it"):
         load("mnist", data_dir=tmp_path / "absent")
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(DataError, match="file: is not a folder"):
@@ -95,19 +95,19 @@ def test_downloads_into_data_dir_else_the_cache(tmp_path, monkeypatch, no_data_f
         mnist_files(path)
 
     monkeypatch.setitem(sys.modules, "pooch", fake_pooch(retrieve))
-    (tmp_path / "asked").mkdir()
-    split = load("mnist", data_dir=tmp_path / "asked" if given else None)
+    (tmp_path / "requested").mkdir()
+    split = load("mnist", data_dir=tmp_path / "requested" if given else None)
     assert len(split.train) == 20
     assert fetched["train-images-idx3-ubyte.gz"] == "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873"
-    assert ((tmp_path / "asked" if given else no_data_folders) / "mnist").is_dir()
+    assert ((tmp_path / "requested" if given else no_data_folders) / "mnist").is_dir()
     fetched.clear()
-    load("mnist", data_dir=tmp_path / "asked" if given else None)
+    load("mnist", data_dir=tmp_path / "requested" if given else None)
     assert not fetched
 
 
 @pytest.fixture
 def server(tmp_path):
-    """The address of a server of the folder tmp_path/served."""
+    """The address of a server for the folder tmp_path/served."""
     (tmp_path / "served").mkdir()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -134,9 +134,9 @@ def source(address: str, checksum: str) -> Source:
 def test_a_real_download(tmp_path, server):
     (tmp_path / "served/a.gz").write_bytes(CONTENT)
     digest = hashlib.md5(CONTENT).hexdigest()
-    found = source(server, f"md5:{digest}").find(tmp_path)
-    assert found.paths == [tmp_path / "tiny/a.gz"]
-    assert found.paths[0].read_bytes() == CONTENT
+    files = source(server, f"md5:{digest}").find(tmp_path)
+    assert files.paths == [tmp_path / "tiny/a.gz"]
+    assert files.paths[0].read_bytes() == CONTENT
 
 
 def test_a_download_with_another_checksum_is_refused_and_not_kept(tmp_path, server):
@@ -146,12 +146,12 @@ def test_a_download_with_another_checksum_is_refused_and_not_kept(tmp_path, serv
     assert not (tmp_path / "tiny/a.gz").exists()
 
 
-def test_a_download_that_is_not_there(tmp_path, server):
+def test_a_download_that_does_not_exist(tmp_path, server):
     with pytest.raises(DataError, match="404"):
         source(server, "md5:" + 32 * "0").find(tmp_path)
 
 
-def test_idx_bytes_are_what_the_module_says():
+def test_idx_bytes_follow_the_format():
     import numpy as np
 
     assert idx_bytes(np.zeros(2, np.uint8)) == b"\0\0\x08\x01\0\0\0\2\0\0"

@@ -1,4 +1,4 @@
-"""Text by characters: windows, streams, vocabulary, files."""
+"""Text as characters: windows, streams, vocabulary, files."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from gpudl.data.text import decode, encode, split_text
 CLASSES = tuple("abcdefghij")
 
 
-def test_windows_follow_each_other_and_tell_the_next_character():
+def test_windows_are_consecutive_with_the_next_characters_as_targets():
     text = TextDataset(np.arange(10), CLASSES, window=4)
     assert len(text) == 2
     codes, targets = text.batch(np.array([1, 0]))
@@ -23,7 +23,7 @@ def test_windows_follow_each_other_and_tell_the_next_character():
         TextDataset(np.arange(10), CLASSES, window=10)
 
 
-def test_streams_go_on_where_their_last_window_ended():
+def test_streams_continue_where_their_last_window_ended():
     streams = Streams(TextDataset(np.arange(100) % 10, CLASSES, window=4), 3)
     batches = [streams.batch(np.arange(start, start + 3)) for start in range(0, len(streams), 3)]
     codes = np.concatenate([batch[0] for batch in batches], axis=1)
@@ -35,7 +35,7 @@ def test_streams_go_on_where_their_last_window_ended():
 
 def test_encode_and_decode():
     assert decode(encode("cab", CLASSES), CLASSES) == "cab"
-    with pytest.raises(ValueError, match="has 'z', which is none of the 10 known characters"):
+    with pytest.raises(ValueError, match="has 'z', which is not among the 10 known characters"):
         encode("az", CLASSES)
 
 
@@ -53,7 +53,7 @@ def test_text_files(tmp_path):
     with pytest.raises(DataError, match=r"short.txt: has 5 characters, expected 650 or more"):
         load(tmp_path / "short.txt")
     (tmp_path / "bytes.txt").write_bytes(b"\xff" * 1000)
-    with pytest.raises(DataError, match="is no text in UTF-8"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         load(tmp_path / "bytes.txt")
     with pytest.raises(DataError, match="cannot be read"):
         load(tmp_path / "absent.txt")
@@ -63,6 +63,8 @@ def test_text_files(tmp_path):
 
 def test_another_text_is_not_tiny_shakespeare(tmp_path):
     (tmp_path / "input.txt").write_text("To be, or not to be. " * 60)
-    with pytest.raises(DataError, match=r"input\.txt: is another text; for a text of your own"):
+    with pytest.raises(
+        DataError, match=r"input\.txt: is not Tiny Shakespeare; to use your own text"
+    ):
         load("tiny-shakespeare", data_dir=tmp_path)
     assert len(info("tiny-shakespeare").classes) == 65

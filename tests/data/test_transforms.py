@@ -1,4 +1,4 @@
-"""Transforms: hand-made results, and PyTorch's where it is installed."""
+"""Transforms against results computed by hand, and by PyTorch if it is installed."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_pad():
     assert (padded == 7).all()
 
 
-def test_random_crop_takes_windows_of_every_place():
+def test_random_crop_takes_windows_at_every_position():
     image = np.arange(36, dtype=np.uint8).reshape(1, 1, 6, 6).repeat(400, 0)
     crops = T.random_crop(image, rng(), (4, 5))
     assert crops.shape == (400, 1, 4, 5)

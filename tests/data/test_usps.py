@@ -11,7 +11,7 @@ GREY = np.linspace(-1, 1, 256).round(3)
 
 
 def lines(labels, grey=GREY) -> bytes:
-    """The published spelling: four decimals, a blank before the end of the line."""
+    """The published format: four decimals, a blank before the end of each line."""
     return b"".join(
         b"".join(b"%.4f " % value for value in (label, *grey)) + b"\n" for label in labels
     )
@@ -49,13 +49,13 @@ ROW = lines([1])
         (lines([1.5]), "does not begin with a digit"),
         (lines([1], GREY[:-1]), "line 1 has 256 numbers, expected 257"),
         (ROW + ROW + b"1.0 2.0\n", "line 3 has 2 numbers"),
-        (ROW.replace(b"-1.0000", b"minus1"), "that is no number"),
-        (ROW.replace(b"-1.0000", b"-1,0000"), "that is no number"),
-        (ROW.replace(b"-1.0000", b"nan"), "outside of -1 to 1"),
-        (ROW.replace(b"-1.0000", b"-1.5"), "outside of -1 to 1"),
+        (ROW.replace(b"-1.0000", b"minus1"), "other than numbers"),
+        (ROW.replace(b"-1.0000", b"-1,0000"), "other than numbers"),
+        (ROW.replace(b"-1.0000", b"nan"), "outside -1 to 1"),
+        (ROW.replace(b"-1.0000", b"-1.5"), "outside -1 to 1"),
         (b"\n", "line 1 has 0 numbers"),
         (b"\xff\xfe" * 100, "line 1 has 1 numbers"),
-        (lines([1]) * 7291, "has the published 7291 lines, but other numbers"),
+        (lines([1]) * 7291, "has the published 7291 lines, but with other numbers"),
     ],
 )
 def test_refuses(folder, write, text, message):
@@ -67,7 +67,7 @@ def test_refuses(folder, write, text, message):
 
 def test_refuses_a_gzip_bomb(folder, write):
     write("usps/zip.train.gz", 8 * gzip.compress(bytes(1 << 24)))
-    with pytest.raises(DataError, match=r"holds more than the .* bytes expected"):
+    with pytest.raises(DataError, match=r"holds more than the expected .* bytes"):
         load("usps", data_dir=folder)
 
 

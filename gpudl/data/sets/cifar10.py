@@ -82,9 +82,9 @@ SOURCE = Source(
     origin="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
 )
 def read_cifar10(info: Info, request: Request) -> Split:
-    """50,000 and 10,000 images, from whichever of the published forms is there."""
-    found = SOURCE.find(request.data_dir, request.download)
-    parts = list(READERS[found.kind](found.paths))
+    """50,000 training and 10,000 test images, from whichever published form is present."""
+    files = SOURCE.find(request.data_dir, request.download)
+    parts = list(READERS[files.kind](files.paths))
     return Split(_join(info, parts[:-1]), _join(info, parts[-1:]))
 
 
@@ -94,7 +94,7 @@ def _join(info: Info, parts: list[Part]) -> ImageDataset:
 
 
 def parse_binary(path: Path, data: bytes) -> Part:
-    """The records in the content of `path`. Raises DataError where they are not whole."""
+    """The records in `data`, the content of `path`. Raises DataError for a partial record."""
     if len(data) % RECORD or not 0 < len(data) <= MOST * RECORD:
         raise damaged(
             path,
@@ -107,16 +107,16 @@ def parse_binary(path: Path, data: bytes) -> Part:
 
 
 def parse_python(path: Path, data: bytes) -> Part:
-    """The batch in the pickle `data` of `path`. Raises DataError where it is no such batch."""
+    """The batch in the pickle `data` of `path`. Raises DataError if it is not a CIFAR batch."""
     batch = read_pickle(path, data)
     images, labels = batch.get(b"data"), batch.get(b"labels")
     if not isinstance(images, np.ndarray) or images.ndim != 2 or images.shape[1] != VALUES:
         raise damaged(path, f"has no array 'data' of shape (N, {VALUES})")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-        raise damaged(path, "has no list 'labels' of whole numbers")
+        raise damaged(path, "has no list 'labels' of integers")
     if len(labels) != len(images):
         raise damaged(path, f"has {len(images)} images but {len(labels)} labels")
-    # Python's numbers may be too large for an array's: those are out of range as well.
+    # Python's integers may not fit an array; those are out of range as well.
     numbers = np.array([label if 0 <= label < CLASSES else -1 for label in labels], np.int64)
     check_labels(path, numbers, CLASSES)
     return images, numbers
@@ -136,7 +136,7 @@ def _read_archive(parse: Callable[[Path, bytes], Part], suffix: str, path: Path)
 
 
 def _read_packed(paths: list[Path]) -> Iterable[Part]:
-    # Decompression and NumPy let go of the interpreter: two threads are nearly twice as fast.
+    # Decompression and NumPy release the GIL: two threads are nearly twice as fast.
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(unpack_images, paths))
     for path, (_, labels) in zip(paths, parts, strict=True):

@@ -10,8 +10,8 @@ from gpudl.data.registry import Info, Request, register
 from gpudl.data.split import Split, hold_out
 from gpudl.data.transforms import resize
 
-GREATEST = 16  # of the 8x8 pixels: each counts the dark ones in a 4x4 block of the scan
-SIZE = 28  # that of MNIST, so that models fit both
+GREATEST = 16  # pixel value: each of the 8x8 counts the dark pixels in a 4x4 block of the scan
+SIZE = 28  # as MNIST, so that models fit both
 
 
 @register(
@@ -22,7 +22,7 @@ SIZE = 28  # that of MNIST, so that models fit both
     origin="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, CC BY 4.0",
 )
 def read_digits(info: Info, request: Request) -> Split:
-    """Resized to 28x28 or the size asked for, in [0, 1]; a fifth is held out by class and seed."""
+    """Images in [0, 1] of 28x28 or the requested size; a fifth of each class is held out."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:

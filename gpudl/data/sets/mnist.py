@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: the same format, number and size of images."""
+"""MNIST and Fashion-MNIST, which have the same format, number and size of images."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SIDE = 28
 MOST = 60000  # images in one file
 FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
-# Of the values of the training labels: the two sets have files of the same names, so their contents
-# have to tell them apart.
+# MD5 of the values of the training labels: the files of both sets have the same names, so only
+# their contents tell them apart.
 LABELS_MD5 = {
     "mnist": "e86ee40d66677c011a9abda399ec8c4d",
     "fashion-mnist": "3236f6424fc25388b2834cb19942cf7e",
@@ -28,7 +28,7 @@ LABELS_MD5 = {
 
 
 def _source(name: str, torchvision: str, mirror: str, checksums: str) -> Source:
-    """`checksums`: the md5 of the four compressed files."""
+    """checksums: the MD5 of the four compressed files."""
     files = tuple(
         (f"{file}-ubyte.gz", f"{file}-ubyte", f"{file.replace('-idx', '.idx')}-ubyte")
         for file in FILES
@@ -67,7 +67,7 @@ FASHION_MNIST = _source(
     origin="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proc. IEEE 86, 1998; CC BY-SA 3.0",
 )
 def read_mnist(info: Info, request: Request) -> Split:
-    """60,000 and 10,000 images."""
+    """60,000 training and 10,000 test images."""
     return _read(info, MNIST, request)
 
 
@@ -92,7 +92,7 @@ def read_mnist(info: Info, request: Request) -> Split:
     origin="H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747, 2017; MIT",
 )
 def read_fashion_mnist(info: Info, request: Request) -> Split:
-    """60,000 and 10,000 images."""
+    """60,000 training and 10,000 test images."""
     return _read(info, FASHION_MNIST, request)
 
 
@@ -113,7 +113,7 @@ def _part(info: Info, image_path: Path, label_path: Path) -> ImageDataset:
         )
     if len(images) != len(labels):
         raise damaged(
-            image_path, f"has {len(images)} images, but {label_path} {len(labels)} labels"
+            image_path, f"has {len(images)} images, but {label_path} has {len(labels)} labels"
         )
     return info.images(images[:, None], labels)
 
@@ -123,5 +123,5 @@ def _refuse_other_set(name: str, path: Path, labels: bytes) -> None:
     for other, known in LABELS_MD5.items():
         if other != name and digest == known:
             raise damaged(
-                path, f"is a file of {other}, not of {name}", f"move it to a folder {other}"
+                path, f"is a file of {other}, not of {name}", f"move it to a folder named {other}"
             )

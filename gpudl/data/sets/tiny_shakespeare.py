@@ -1,4 +1,4 @@
-"""Tiny Shakespeare: 1,115,394 characters of plays, for language models by character."""
+"""Tiny Shakespeare: 1,115,394 characters of plays, for character-level language models."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ SOURCE = Source(
     origin="A. Karpathy, char-rnn, 2015; W. Shakespeare, public domain",
 )
 def read_tiny_shakespeare(info: Info, request: Request) -> Split:
-    """The first 1,003,854 characters to learn from, the last 111,540 to be judged by."""
+    """The first 1,003,854 characters for training, the last 111,540 for testing."""
     (path,) = SOURCE.find(request.data_dir, request.download).paths
     content = path.read_bytes()
     if sha256(content).hexdigest() != SHA256:
-        raise damaged(path, "is another text", "for a text of your own give its path as the data")
+        raise damaged(
+            path, "is not Tiny Shakespeare", "to use your own text, pass its path as the data set"
+        )
     return parts_of(path, content.decode("ascii"))

@@ -1,6 +1,6 @@
-"""USPS: 16x16 digits from the envelopes of the U.S. Postal Service, as text.
+"""USPS: 16x16 digits from the envelopes of the U.S. Postal Service, stored as text.
 
-A line of zip.train or zip.test is the digit, then 256 grey values from -1 (paper) to 1 (ink), in
+Each line of zip.train and zip.test is a digit, then 256 grey values from -1 (paper) to 1 (ink) in
 steps of 0.001.
 """
 
@@ -35,8 +35,8 @@ SOURCE = Source(
     ),
 )
 
-# SHA-256 by the number of lines: of the labels as bytes, then of the grey values in thousandths as
-# little-endian int16. Not of the files: the same numbers are in use in more than one spelling, and
+# SHA-256 by number of lines, of the labels as bytes followed by the grey values in thousandths as
+# little-endian int16. Files with the same numbers differ: they circulate in several notations, and
 # gzip adds the date.
 VALUES_SHA256 = {
     7291: "bb8c5577af2800d9a092a9516d927235e3eb00a05bf99fe8b76b432f12f748ae",
@@ -55,7 +55,7 @@ VALUES_SHA256 = {
     "The Elements of Statistical Learning",
 )
 def read_usps(info: Info, request: Request) -> Split:
-    """7,291 and 2,007 images, float32 scaled to [0, 1]."""
+    """7,291 training and 2,007 test images, float32 scaled to [0, 1]."""
     paths = SOURCE.find(request.data_dir, request.download).paths
     return Split(*(_read(info, path) for path in paths))
 
@@ -67,9 +67,9 @@ def _read(info: Info, path: Path) -> ImageDataset:
     labels = rows[:, 0].astype(np.int64)
     check_labels(path, labels, len(info.classes))
     values = rows[:, 1:]
-    # The comparison is false for NaN too.
+    # NaN fails this comparison, too.
     if not (np.abs(values) <= 1).all():
-        raise damaged(path, "has grey values outside of -1 to 1")
+        raise damaged(path, "has grey values outside -1 to 1")
     _refuse_altered(path, labels, values)
     images = ((values + 1) / 2).reshape(-1, 1, SIDE, SIDE)
     return info.images(images, labels)
@@ -81,23 +81,23 @@ def _refuse_altered(
     thousandths = np.rint(values * 1000).astype("<i2")
     digest = sha256(labels.astype(np.uint8).tobytes() + thousandths.tobytes()).hexdigest()
     if VALUES_SHA256.get(len(labels), digest) != digest:
-        raise damaged(path, f"has the published {len(labels)} lines, but other numbers in them")
+        raise damaged(path, f"has the published {len(labels)} lines, but with other numbers")
 
 
 def read_rows(path: Path) -> npt.NDArray[np.float32]:
-    """The lines of the file, (N, 257). Raises DataError where one is not made of 257 numbers."""
+    """The lines of the file, (N, 257). Raises DataError if one does not have 257 numbers."""
     with opened(path) as file:
         lines = file.rest(LIMIT).splitlines()
     for number, line in enumerate(lines, 1):
         if (columns := len(line.split())) != COLUMNS:
             raise damaged(path, f"line {number} has {columns} numbers, expected {COLUMNS}")
     with warnings.catch_warnings():
-        # NumPy announces by a warning that it stopped at something that is no number.
+        # NumPy only warns when it stops at something other than a number.
         warnings.simplefilter("error", DeprecationWarning)
         try:
             values = np.fromstring(b" ".join(lines), dtype=np.float32, sep=" ")
         except (DeprecationWarning, ValueError):
-            raise damaged(path, "has something between its numbers that is no number") from None
+            raise damaged(path, "contains something other than numbers") from None
     if values.size != len(lines) * COLUMNS:
-        raise damaged(path, "has something between its numbers that is no number")
+        raise damaged(path, "contains something other than numbers")
     return values.reshape(-1, COLUMNS)
