@@ -74,7 +74,7 @@ test-race: $(DEV_READY) ## all kernels under the race detector
 test-sass: $(DEV_READY) ## machine code of all kernels: instructions, registers, spills
 	$(DEV) tests/sass/check.py
 
-kernels: $(DEV_READY) ## writes docs/kernels.md: machine code, occupancy, predictions
+kernels: $(DEV_READY) ## build/kernels.md and docs/kernels.md: machine code, occupancy, predictions
 	@$(DEV) $(BUILD) emulator
 	$(DEV) bench/kernels_table.py
 

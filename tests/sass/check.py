@@ -13,7 +13,7 @@ a limit of registers a thread; `@80` and `@90a` hold for that architecture only.
 that moves registers between its warps (USETMAXREG) has exactly so many, for with fewer a block
 would own too few for what its warps ask for, and wait for ever. Without being told, a kernel named
 `…_wgmma_…` must have HGMMA on sm_90a, one named `…_mma_…` HMMA everywhere, and one with USETMAXREG
-a term `moved`. `dynamic=BYTES` tells docs/kernels.md how much dynamic shared memory the kernel is
+a term `moved`. `dynamic=BYTES` tells `make kernels` how much dynamic shared memory the kernel is
 launched with, `dynamic=BYTES:TEXT` how much the forms have whose name, without spaces, contains
 TEXT.
 Where no nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
