@@ -10,10 +10,10 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.ops.conv import base, im2col
 from gpudl.ops.conv.arguments import Number, Padding, windows
 from gpudl.ops.conv.base import ACTIVATIONS, Size, Windowed
-from gpudl.ops.ranks import each_rank
 
 
 class Convolution(Windowed):
@@ -224,11 +224,31 @@ class Conv3dOp(Convolution):
 # -------------------------------------------------------------------- functions
 
 
-CONVOLUTIONS = {1: Conv1dOp, 2: Conv2dOp, 3: Conv3dOp}
+@public("functional")
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Number = 1,
+    padding: Padding = 0,
+    dilation: Number = 1,
+    groups: int = 1,
+    *,
+    activation: str = "none",
+    residual: Tensor | None = None,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Cross-correlation of sequences with a bank of filters.
+
+    input: (N, C, W) or (C, W), weight: (K, C/groups, S), bias: (K) -> (N, K, Q) or (K, Q). The
+    other arguments, sizes and errors are those of conv2d.
+    """
+    op = Conv1dOp.of(*windows("conv1d", 1, weight, stride, padding, dilation, groups), activation)
+    return _conv(op, input, weight, bias, residual, scale)
 
 
-def _conv(
-    rank: int,
+@public("functional")
+def conv2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -255,22 +275,51 @@ def _conv(
     Raises ValueError if shapes do not fit or the window is larger than the padded input.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", chapter 2.
     """
-    name = f"conv{rank}d"
-    fields = windows(name, rank, weight, stride, padding, dilation, groups)
+    op = Conv2dOp.of(*windows("conv2d", 2, weight, stride, padding, dilation, groups), activation)
+    return _conv(op, input, weight, bias, residual, scale)
+
+
+@public("functional")
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Number = 1,
+    padding: Padding = 0,
+    dilation: Number = 1,
+    groups: int = 1,
+    *,
+    activation: str = "none",
+    residual: Tensor | None = None,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Cross-correlation of volumes with a bank of filters.
+
+    input: (N, C, D, H, W) or (C, D, H, W), weight: (K, C/groups, T, R, S), bias: (K) ->
+    (N, K, O, P, Q) or (K, O, P, Q). The other arguments, sizes and errors are those of conv2d.
+    """
+    op = Conv3dOp.of(*windows("conv3d", 3, weight, stride, padding, dilation, groups), activation)
+    return _conv(op, input, weight, bias, residual, scale)
+
+
+def _conv(
+    op: Convolution,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    scale: Tensor | None,
+) -> Tensor:
     if scale is not None:
         if scale.shape != weight.shape[:1]:
             raise ValueError(
-                f"{name}: scale has shape {tuple(scale.shape)}; weight {tuple(weight.shape)} needs "
-                f"{tuple(weight.shape[:1])}"
+                f"{op.name}: scale has shape {tuple(scale.shape)}; weight {tuple(weight.shape)} "
+                f"needs {tuple(weight.shape[:1])}"
             )
-        weight = weight * scale.reshape(-1, *[1] * (rank + 1))
-    single = input.ndim == rank + 1
+        weight = weight * scale.reshape(-1, *[1] * (op.axes + 1))
+    single = input.ndim == op.axes + 1
     if single:
         input = input.unsqueeze(0)
         residual = residual if residual is None else residual.unsqueeze(0)
-    op = CONVOLUTIONS[rank].of(*fields, activation)
     y = apply(op, input, weight, bias, residual)
     return y.squeeze(0) if single else y  # type: ignore[no-any-return]
-
-
-conv1d, conv2d, conv3d = each_rank(_conv)

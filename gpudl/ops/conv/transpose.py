@@ -8,10 +8,10 @@ from typing import Any
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Spec, require, require_float
+from gpudl.core.public import public
 from gpudl.ops.conv import base, im2col
 from gpudl.ops.conv.arguments import Number, Padding, each, windows
 from gpudl.ops.conv.base import Size, Windowed
-from gpudl.ops.ranks import each_rank
 
 
 class TransposedConvolution(Windowed):
@@ -197,11 +197,29 @@ class ConvTranspose3dOp(TransposedConvolution):
 # -------------------------------------------------------------------- functions
 
 
-CONVOLUTIONS = {1: ConvTranspose1dOp, 2: ConvTranspose2dOp, 3: ConvTranspose3dOp}
+@public("functional")
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Number = 1,
+    padding: Padding = 0,
+    output_padding: Number = 0,
+    groups: int = 1,
+    dilation: Number = 1,
+) -> Tensor:
+    """Every element of a sequence spreads a filter, at places `stride` apart, which are added up.
+
+    input: (N, C, Q) or (C, Q), weight: (C, K/groups, S), bias: (K) -> (N, K, W) or (K, W). The
+    other arguments, sizes and errors are those of conv_transpose2d.
+    """
+    return _conv_transpose(
+        ConvTranspose1dOp, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
-def _conv_transpose(
-    rank: int,
+@public("functional")
+def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -220,7 +238,45 @@ def _conv_transpose(
     stride or dilation. Raises ValueError if shapes do not fit.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", chapter 4.
     """
-    name = f"conv_transpose{rank}d"
+    return _conv_transpose(
+        ConvTranspose2dOp, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+@public("functional")
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Number = 1,
+    padding: Padding = 0,
+    output_padding: Number = 0,
+    groups: int = 1,
+    dilation: Number = 1,
+) -> Tensor:
+    """Every element of a volume spreads a filter, at places `stride` apart, which are added up.
+
+    input: (N, C, O, P, Q) or (C, O, P, Q), weight: (C, K/groups, T, R, S), bias: (K) ->
+    (N, K, D, H, W) or (K, D, H, W). The other arguments, sizes and errors are those of
+    conv_transpose2d.
+    """
+    return _conv_transpose(
+        ConvTranspose3dOp, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def _conv_transpose(
+    op: type[TransposedConvolution],
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Number,
+    padding: Padding,
+    output_padding: Number,
+    groups: int,
+    dilation: Number,
+) -> Tensor:
+    name, rank = op.name, op.axes
     if isinstance(padding, str):
         raise ValueError(f"{name}: padding is {padding!r}; it must be an int, or one for each axis")
     fields = windows(name, rank, weight, stride, padding, dilation, groups)
@@ -228,9 +284,5 @@ def _conv_transpose(
     single = input.ndim == rank + 1
     if single:
         input = input.unsqueeze(0)
-    op = CONVOLUTIONS[rank].of(*fields, more)
-    y = apply(op, input, weight, bias)
+    y = apply(op.of(*fields, more), input, weight, bias)
     return y.squeeze(0) if single else y  # type: ignore[no-any-return]
-
-
-conv_transpose1d, conv_transpose2d, conv_transpose3d = each_rank(_conv_transpose)

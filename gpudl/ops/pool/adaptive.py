@@ -11,11 +11,11 @@ from typing import Any
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Op
+from gpudl.core.public import public
 from gpudl.ops.pool.average import AdaptiveAvgPoolOp, AvgPoolOp
 from gpudl.ops.pool.base import Ints, batched, unbatched
 from gpudl.ops.pool.functions import max_with_indices
 from gpudl.ops.pool.max import AdaptiveMaxPoolOp, MaxPoolOp
-from gpudl.ops.ranks import each_rank
 
 AdaptiveSize = int | tuple[int | None, ...] | None
 
@@ -37,14 +37,43 @@ def _adaptive(
     return x, lacking, sizes, tuple(n // s for n, s in zip(x.shape[2:], sizes, strict=True))
 
 
-def _adaptive_max_pool(
-    rank: int, input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+@public("functional")
+def adaptive_max_pool1d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> Any:
+    """The largest of each of output_size windows: (N, C, W) -> (N, C, Q).
+
+    See adaptive_max_pool2d.
+    """
+    return _adaptive_max_pool(1, input, output_size, return_indices)
+
+
+@public("functional")
+def adaptive_max_pool2d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> Any:
     """The largest element of each window, which are so large that P x Q of them cover the input.
 
     (N, C, H, W) -> (N, C, P, Q), output_size = (P, Q); None stands for the input's own size. Window
     p has the rows from floor(p*H/P) up to, without, ceil((p + 1)*H/P), and columns likewise.
     """
+    return _adaptive_max_pool(2, input, output_size, return_indices)
+
+
+@public("functional")
+def adaptive_max_pool3d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> Any:
+    """The largest of each of output_size windows: (N, C, D, H, W) -> (N, C, O, P, Q).
+
+    See adaptive_max_pool2d.
+    """
+    return _adaptive_max_pool(3, input, output_size, return_indices)
+
+
+def _adaptive_max_pool(
+    rank: int, input: Tensor, output_size: AdaptiveSize, return_indices: bool
+) -> Any:
     function = f"adaptive_max_pool{rank}d"
     _, _, sizes, even = _adaptive(rank, function, input, output_size)
     op: Op = AdaptiveMaxPoolOp.of(sizes)
@@ -53,17 +82,34 @@ def _adaptive_max_pool(
     return max_with_indices(function, op, input, rank, return_indices)
 
 
-adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = each_rank(_adaptive_max_pool)
+@public("functional")
+def adaptive_avg_pool1d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
+    """The mean of each of output_size windows: (N, C, W) -> (N, C, Q).
+
+    See adaptive_avg_pool2d.
+    """
+    return _adaptive_avg_pool(1, input, output_size)
+
+
+@public("functional")
+def adaptive_avg_pool2d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
+    """The mean of each of output_size windows of (N, C, H, W), which adaptive_max_pool2d
+    describes; output_size 1 is the global average."""
+    return _adaptive_avg_pool(2, input, output_size)
+
+
+@public("functional")
+def adaptive_avg_pool3d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
+    """The mean of each of output_size windows: (N, C, D, H, W) -> (N, C, O, P, Q).
+
+    See adaptive_avg_pool2d.
+    """
+    return _adaptive_avg_pool(3, input, output_size)
 
 
 def _adaptive_avg_pool(rank: int, input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """The mean of each of output_size windows of (N, C, H, W), which adaptive_max_pool2d
-    describes; output_size 1 is the global average."""
     x, lacking, sizes, even = _adaptive(rank, f"adaptive_avg_pool{rank}d", input, output_size)
     op: Op = AdaptiveAvgPoolOp.of(sizes)
     if even is not None:
         op = AvgPoolOp.of(even, even, (0,) * rank, (1,) * rank, False, True, 0)
     return unbatched(apply(op, x), lacking)
-
-
-adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = each_rank(_adaptive_avg_pool)

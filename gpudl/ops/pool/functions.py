@@ -18,7 +18,6 @@ from gpudl.ops.pool.average import AvgPoolOp, LpPoolOp
 from gpudl.ops.pool.base import Size, batched, each_axis, sliding_fields, unbatched
 from gpudl.ops.pool.max import MaxPoolIndicesOp, MaxPoolOp
 from gpudl.ops.pool.unpool import MaxUnpoolOp
-from gpudl.ops.ranks import each_rank, of_rank
 
 
 def max_with_indices(function: str, op: Op, input: Tensor, rank: int, return_indices: bool) -> Any:
@@ -31,8 +30,22 @@ def max_with_indices(function: str, op: Op, input: Tensor, rank: int, return_ind
     return unbatched(y, lacking), unbatched(indices, lacking)
 
 
-def _max_pool(
-    rank: int,
+@public("functional")
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window: (N, C, W) -> (N, C, Q); see max_pool2d."""
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+@public("functional")
+def max_pool2d(
     input: Tensor,
     kernel_size: Size,
     stride: Size | None = None,
@@ -46,16 +59,53 @@ def _max_pool(
     Padding never wins, the first of equals does, NaN passes. return_indices: also the winners'
     places, flat in H*W, int64. Sizes and errors: see the module's text above.
     """
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+@public("functional")
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window: (N, C, D, H, W) -> (N, C, O, P, Q); see max_pool2d."""
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _max_pool(
+    rank: int,
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    dilation: Size,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
     function = f"max_pool{rank}d"
     fields = sliding_fields(function, rank, kernel_size, stride, padding, dilation)
     return max_with_indices(function, MaxPoolOp.of(*fields, ceil_mode), input, rank, return_indices)
 
 
-max_pool1d, max_pool2d, max_pool3d = each_rank(_max_pool)
+@public("functional")
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window: (N, C, W) -> (N, C, Q); see avg_pool2d."""
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-def _avg_pool(
-    rank: int,
+@public("functional")
+def avg_pool2d(
     input: Tensor,
     kernel_size: Size,
     stride: Size | None = None,
@@ -69,6 +119,37 @@ def _avg_pool(
     Padding counts as zeros, or with count_include_pad=False not at all; divisor_override replaces
     the number to divide by (not in avg_pool1d, as in PyTorch); ValueError if it is 0.
     """
+    return _avg_pool(
+        2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+
+
+@public("functional")
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window: (N, C, D, H, W) -> (N, C, O, P, Q); see avg_pool2d."""
+    return _avg_pool(
+        3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+
+
+def _avg_pool(
+    rank: int,
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:
     function = f"avg_pool{rank}d"
     if divisor_override == 0:
         raise ValueError(f"{function}: divisor_override is 0; pass None to divide by the count")
@@ -79,23 +160,22 @@ def _avg_pool(
 
 
 @public("functional")
-def avg_pool1d(
+def lp_pool1d(
     input: Tensor,
+    norm_type: float,
     kernel_size: Size,
     stride: Size | None = None,
-    padding: Size = 0,
     ceil_mode: bool = False,
-    count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window of (N, C, W); see avg_pool2d."""
-    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    """The norm_type-th root of each window's sum of powers: (N, C, W) -> (N, C, Q).
+
+    See lp_pool2d.
+    """
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
-avg_pool2d, avg_pool3d = of_rank(_avg_pool, 2), of_rank(_avg_pool, 3)
-
-
-def _lp_pool(
-    rank: int,
+@public("functional")
+def lp_pool2d(
     input: Tensor,
     norm_type: float,
     kernel_size: Size,
@@ -107,16 +187,52 @@ def _lp_pool(
     As in PyTorch x is not taken absolute: an odd p and a negative sum give NaN. Sums of zero have
     no gradient. ValueError: norm_type 0 or infinite.
     """
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@public("functional")
+def lp_pool3d(
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The norm_type-th root of each window's sum of powers: (N, C, D, H, W) -> (N, C, O, P, Q).
+
+    See lp_pool2d.
+    """
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _lp_pool(
+    rank: int,
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size | None,
+    ceil_mode: bool,
+) -> Tensor:
     fields = sliding_fields(f"lp_pool{rank}d", rank, kernel_size, stride, 0, 1)
     x, lacking = batched(f"lp_pool{rank}d", input, rank)
     return unbatched(apply(LpPoolOp.of(*fields, ceil_mode, float(norm_type)), x), lacking)
 
 
-lp_pool1d, lp_pool2d, lp_pool3d = each_rank(_lp_pool)
+@public("functional")
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: tuple[int, ...] | None = None,
+) -> Tensor:
+    """Undoes max_pool1d(..., return_indices=True): (N, C, Q) -> (N, C, W); see max_unpool2d."""
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
-def _max_unpool(
-    rank: int,
+@public("functional")
+def max_unpool2d(
     input: Tensor,
     indices: Tensor,
     kernel_size: Size,
@@ -129,6 +245,34 @@ def _max_unpool(
     input, indices: (N, C, P, Q) -> (N, C, H, W), H = (P - 1)*stride - 2*padding + kernel unless
     output_size says otherwise by less than a stride. Where an index comes twice the last one wins.
     """
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+@public("functional")
+def max_unpool3d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: tuple[int, ...] | None = None,
+) -> Tensor:
+    """Undoes max_pool3d(..., return_indices=True): (N, C, O, P, Q) -> (N, C, D, H, W).
+
+    See max_unpool2d.
+    """
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
+
+
+def _max_unpool(
+    rank: int,
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    output_size: tuple[int, ...] | None,
+) -> Tensor:
     function = f"max_unpool{rank}d"
     kernel, step, margin, _ = sliding_fields(function, rank, kernel_size, stride, padding, 1)
     x, lacking = batched(function, input, rank)
@@ -144,6 +288,3 @@ def _max_unpool(
                 f"from {usual}"
             )
     return unbatched(apply(MaxUnpoolOp.of(size), x, at), lacking)
-
-
-max_unpool1d, max_unpool2d, max_unpool3d = each_rank(_max_unpool)

@@ -8,7 +8,6 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core.public import public
 from gpudl.core.random import Generator
 from gpudl.ops.random.fills import dropout
-from gpudl.ops.ranks import each_rank
 from gpudl.ops.shape.create import ones
 
 SELU_LOWEST = -1.7580993408473766  # -scale*alpha of SELU, which its negative branch tends to
@@ -19,8 +18,20 @@ def check_probability(name: str, p: float) -> None:
         raise ValueError(f"{name}: p is {p}; a probability is from 0 to 1")
 
 
-def _dropout(
-    rank: int,
+@public("functional")
+def dropout1d(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Sets whole channels of (N, C, W) or (C, W) to zero; see dropout2d."""
+    return _dropout(1, input, p, training, inplace, generator)
+
+
+@public("functional")
+def dropout2d(
     input: Tensor,
     p: float = 0.5,
     training: bool = True,
@@ -29,6 +40,24 @@ def _dropout(
 ) -> Tensor:
     """Sets whole channels of (N, C, H, W) to zero with probability p and divides the others by
     1 - p; nothing unless `training`. Tompson et al. 2015, arXiv:1411.4280."""
+    return _dropout(2, input, p, training, inplace, generator)
+
+
+@public("functional")
+def dropout3d(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Sets whole channels of (N, C, D, H, W) or (C, D, H, W) to zero; see dropout2d."""
+    return _dropout(3, input, p, training, inplace, generator)
+
+
+def _dropout(
+    rank: int, input: Tensor, p: float, training: bool, inplace: bool, generator: Generator | None
+) -> Tensor:
     name = f"dropout{rank}d"
     # PyTorch reads (a, b, c) as (N, C, L) in dropout2d, others would read it as (C, H, W).
     fits = (rank + 2,) if rank == 2 else (rank + 1, rank + 2)
@@ -41,9 +70,6 @@ def _dropout(
     kept = dropout(ones(*shape, dtype=input.dtype, device=input.device), p, generator=generator)
     y = input * kept
     return input._changed_in_place(y) if inplace else y
-
-
-dropout1d, dropout2d, dropout3d = each_rank(_dropout)
 
 
 @public("functional")
