@@ -12,25 +12,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Public(NamedTuple):
     function: Callable[..., Any]
     places: tuple[str, ...]
-    names: tuple[str, ...]
+    special: tuple[str, ...]
 
 
 PUBLIC: list[Public] = []
 PLACES = ("gpudl", "Tensor", "functional")
 
 
-def public(*places: str, names: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """Register a function in places ("gpudl", "Tensor", "functional": gpudl.nn.functional), under
-    its own name or under `names`."""
+def public(*places: str, special: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Register a function under its own name in places ("gpudl", "Tensor", "functional":
+    gpudl.nn.functional), and as these special methods of Tensor ("__add__")."""
     unknown = set(places) - set(PLACES)
     if unknown:
         raise ValueError(f"public: unknown places {sorted(unknown)}; they are {PLACES}")
 
     def mark(function: F) -> F:
-        PUBLIC.append(Public(function, places, names or (function.__name__,)))
+        PUBLIC.append(Public(function, places, special))
         return function
 
     return mark
+
+
+def functions(place: str) -> dict[str, Callable[..., Any]]:
+    """The functions of a place by name; those of "Tensor" with the special methods."""
+    offered = {e.function.__name__: e.function for e in PUBLIC if place in e.places}
+    if place == "Tensor":
+        offered |= {name: e.function for e in PUBLIC for name in e.special}
+    return offered
 
 
 Number = bool | int | float

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.public import PUBLIC
+from gpudl.core.public import functions as functions
 
 _HOME = __path__[0]
 _LATER = ("cases", "predict")  # examples for tests, predictions for GPUs: imported where needed
@@ -32,14 +30,5 @@ finally:
     if _collecting:
         gc.enable()
 
-for _entry in PUBLIC:
-    if "Tensor" in _entry.places:
-        for _name in _entry.names:
-            setattr(Tensor, _name, _entry.function)
-
-
-def functions(place: str) -> dict[str, Callable[..., Any]]:
-    """What the operators' modules offer in a place ("gpudl" or "functional"), by name."""
-    return {
-        name: entry.function for entry in PUBLIC if place in entry.places for name in entry.names
-    }
+for _name, _function in functions("Tensor").items():
+    setattr(Tensor, _name, _function)

@@ -19,7 +19,8 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Spec, is_floating
 from gpudl.core.public import Number, public
-from gpudl.ops.elementwise.base import Binary, Unary, fixed, in_place, operands
+from gpudl.ops.elementwise.base import Binary, Unary, fixed, operands
+from gpudl.ops.elementwise.rounding import trunc
 
 
 class AddOp(Binary):
@@ -221,37 +222,57 @@ def promotion_cases(op: Any) -> Iterator[Case]:
                 yield Case(f"{a} with {b}{list(shape)}", op, made)
 
 
-@public("gpudl", "Tensor")
-@public("Tensor", names=("__add__", "__radd__"))
+@public("gpudl", "Tensor", special=("__add__", "__radd__"))
 def add(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     """input + alpha * other."""
     a, b = operands(input, other)
     return apply(AddOp.of(), a, b if alpha == 1 else mul(b, alpha))  # type: ignore[no-any-return]
 
 
-@public("gpudl", "Tensor")
-@public("Tensor", names=("__sub__",))
+@public("Tensor", special=("__iadd__",))
+def add_(self: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
+    """add(), in place."""
+    return self._changed_in_place(add(self, other, alpha=alpha))
+
+
+@public("gpudl", "Tensor", special=("__sub__",))
 def sub(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     """input - alpha * other."""
     a, b = operands(input, other)
     return apply(SubOp.of(), a, b if alpha == 1 else mul(b, alpha))  # type: ignore[no-any-return]
 
 
-@public("Tensor", names=("__rsub__",))
-def rsub(input: Tensor, other: Tensor | Number) -> Tensor:
-    """other - input."""
-    return sub(other, input)
+@public("Tensor", special=("__isub__",))
+def sub_(self: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
+    """sub(), in place."""
+    return self._changed_in_place(sub(self, other, alpha=alpha))
 
 
-@public("gpudl", "Tensor", names=("mul", "multiply"))
-@public("Tensor", names=("__mul__", "__rmul__"))
+@public("Tensor")
+def __rsub__(self: Tensor, other: Tensor | Number) -> Tensor:
+    """other - self."""
+    return sub(other, self)
+
+
+@public("gpudl", "Tensor", special=("__mul__", "__rmul__"))
 def mul(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """input * other."""
     return apply(MulOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
-@public("gpudl", "Tensor", names=("div", "true_divide"))
-@public("Tensor", names=("__truediv__",))
+@public("gpudl", "Tensor")
+def multiply(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+    """mul() under NumPy's name."""
+    return mul(input, other)
+
+
+@public("Tensor", special=("__imul__",))
+def mul_(self: Tensor, other: Tensor | Number) -> Tensor:
+    """mul(), in place."""
+    return self._changed_in_place(mul(self, other))
+
+
+@public("gpudl", "Tensor", special=("__truediv__",))
 def div(
     input: Tensor | Number, other: Tensor | Number, *, rounding_mode: str | None = None
 ) -> Tensor:
@@ -266,45 +287,64 @@ def div(
         return quotient
     if rounding_mode != "trunc":
         raise ValueError(f"div: rounding_mode is {rounding_mode!r}; use None, 'floor' or 'trunc'")
-    from gpudl.ops.elementwise.unary import trunc
-
     return trunc(quotient).to(dtypes.result_type(a, b))
 
 
-@public("Tensor", names=("__rtruediv__",))
-def rdiv(input: Tensor, other: Tensor | Number) -> Tensor:
-    """other / input."""
-    return div(other, input)
-
-
 @public("gpudl", "Tensor")
-@public("Tensor", names=("__floordiv__",))
+def true_divide(dividend: Tensor | Number, divisor: Tensor | Number) -> Tensor:
+    """div() under NumPy's name."""
+    return div(dividend, divisor)
+
+
+@public("Tensor", special=("__itruediv__",))
+def div_(self: Tensor, other: Tensor | Number, *, rounding_mode: str | None = None) -> Tensor:
+    """div(), in place."""
+    return self._changed_in_place(div(self, other, rounding_mode=rounding_mode))
+
+
+@public("Tensor")
+def __rtruediv__(self: Tensor, other: Tensor | Number) -> Tensor:
+    """other / self."""
+    return div(other, self)
+
+
+@public("gpudl", "Tensor", special=("__floordiv__",))
 def floor_divide(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """⌊input / other⌋; it has no gradient."""
     return apply(FloorDivideOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
-@public("Tensor", names=("__rfloordiv__",))
-def rfloor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
-    """⌊other / input⌋."""
-    return floor_divide(other, input)
+@public("Tensor", special=("__ifloordiv__",))
+def floor_divide_(self: Tensor, other: Tensor | Number) -> Tensor:
+    """floor_divide(), in place."""
+    return self._changed_in_place(floor_divide(self, other))
 
 
-@public("gpudl", "Tensor")
-@public("Tensor", names=("__mod__",))
+@public("Tensor")
+def __rfloordiv__(self: Tensor, other: Tensor | Number) -> Tensor:
+    """⌊other / self⌋."""
+    return floor_divide(other, self)
+
+
+@public("gpudl", "Tensor", special=("__mod__",))
 def remainder(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """The remainder of input / other, with the sign of other."""
     return apply(RemainderOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
-@public("Tensor", names=("__rmod__",))
-def rremainder(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The remainder of other / input."""
-    return remainder(other, input)
+@public("Tensor", special=("__imod__",))
+def remainder_(self: Tensor, other: Tensor | Number) -> Tensor:
+    """remainder(), in place."""
+    return self._changed_in_place(remainder(self, other))
 
 
-@public("gpudl", "Tensor")
-@public("Tensor", names=("__pow__",))
+@public("Tensor")
+def __rmod__(self: Tensor, other: Tensor | Number) -> Tensor:
+    """The remainder of other / self."""
+    return remainder(other, self)
+
+
+@public("gpudl", "Tensor", special=("__pow__",))
 def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     """input to the power of exponent. Raises ValueError for integers to a negative number."""
     negative = isinstance(exponent, int) and exponent < 0
@@ -316,30 +356,37 @@ def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     return apply(PowOp.of(), *operands(input, exponent))  # type: ignore[no-any-return]
 
 
-@public("Tensor", names=("__rpow__",))
-def rpow(input: Tensor, other: Tensor | Number) -> Tensor:
-    """other to the power of input."""
-    return pow(other, input)
+@public("Tensor", special=("__ipow__",))
+def pow_(self: Tensor, exponent: Tensor | Number) -> Tensor:
+    """pow(), in place."""
+    return self._changed_in_place(pow(self, exponent))
 
 
-@public("gpudl", "Tensor", names=("neg", "negative"))
-@public("Tensor", names=("__neg__",))
+@public("Tensor")
+def __rpow__(self: Tensor, other: Tensor | Number) -> Tensor:
+    """other to the power of self."""
+    return pow(other, self)
+
+
+@public("gpudl", "Tensor", special=("__neg__",))
 def neg(input: Tensor) -> Tensor:
     """-input."""
     return apply(NegOp.of(), input)  # type: ignore[no-any-return]
 
 
-@public("Tensor", names=("__pos__",))
-def positive(input: Tensor) -> Tensor:
+@public("gpudl", "Tensor")
+def negative(input: Tensor) -> Tensor:
+    """neg() under NumPy's name."""
+    return neg(input)
+
+
+@public("Tensor")
+def neg_(self: Tensor) -> Tensor:
+    """neg(), in place."""
+    return self._changed_in_place(neg(self))
+
+
+@public("Tensor")
+def __pos__(self: Tensor) -> Tensor:
     """The tensor itself."""
-    return input
-
-
-in_place(add, "add_", "__iadd__")
-in_place(sub, "sub_", "__isub__")
-in_place(mul, "mul_", "__imul__")
-in_place(div, "div_", "__itruediv__")
-in_place(floor_divide, "floor_divide_", "__ifloordiv__")
-in_place(remainder, "remainder_", "__imod__")
-in_place(pow, "pow_", "__ipow__")
-in_place(neg, "neg_")
+    return self

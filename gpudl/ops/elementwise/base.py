@@ -4,7 +4,6 @@ shared bases of operators with one and with two inputs."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import wraps
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Array, Case, Op, Spec, is_floating
-from gpudl.core.public import Number, public
+from gpudl.core.public import Number
 
 Maker = Callable[[Any], tuple[Any, ...]]  # of a numpy.random.Generator, slow to import
 
@@ -192,16 +191,3 @@ class Binary(Op):
         for a, b in shapes:
             yield Case(f"{list(a)} with {list(b)}", op, uniform(low, high, a, b))
         yield Case("no common shape", op, normal((2, 3), (4,)), error=f"{op.name}: shapes x .*y")
-
-
-def in_place(function: Callable[..., Tensor], *names: str) -> Callable[..., Tensor]:
-    """The form of a function that changes its first argument, bound to Tensor (`add_`,
-    `__iadd__`)."""
-
-    @wraps(function)
-    def changed(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return input._changed_in_place(function(input, *args, **kwargs))
-
-    changed.__name__ = names[0]
-    changed.__doc__ = f"Like {function.__name__}(), but changes the tensor itself."
-    return public("Tensor", names=names)(changed)

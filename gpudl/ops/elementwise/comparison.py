@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -211,43 +211,42 @@ def ne(input: Tensor, other: Tensor | Number) -> Tensor:
     return apply(NeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
-def _or_unknown(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
-    """For == and !=: what is no number is left to Python, so that `x == None` is False."""
-
-    def compare(self: Tensor, other: Any) -> Any:
-        known = isinstance(other, (Tensor, bool, int, float)) or hasattr(other, "__array__")
-        return function(self, other) if known else NotImplemented
-
-    return compare
+def _comparable(other: Any) -> bool:
+    """What is no number is left to Python, so that `x == None` is False."""
+    return isinstance(other, (Tensor, bool, int, float)) or hasattr(other, "__array__")
 
 
-public("Tensor", names=("__eq__",))(_or_unknown(eq))
-public("Tensor", names=("__ne__",))(_or_unknown(ne))
+@public("Tensor")
+def __eq__(self: Tensor, other: Any) -> Any:
+    """eq(), where other is a tensor or a number."""
+    return eq(self, other) if _comparable(other) else NotImplemented
 
 
-@public("gpudl", "Tensor")
-@public("Tensor", names=("__lt__",))
+@public("Tensor")
+def __ne__(self: Tensor, other: Any) -> Any:
+    """ne(), where other is a tensor or a number."""
+    return ne(self, other) if _comparable(other) else NotImplemented
+
+
+@public("gpudl", "Tensor", special=("__lt__",))
 def lt(input: Tensor, other: Tensor | Number) -> Tensor:
     """input < other, elementwise."""
     return apply(LtOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
-@public("gpudl", "Tensor")
-@public("Tensor", names=("__le__",))
+@public("gpudl", "Tensor", special=("__le__",))
 def le(input: Tensor, other: Tensor | Number) -> Tensor:
     """input <= other, elementwise."""
     return apply(LeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
-@public("gpudl", "Tensor")
-@public("Tensor", names=("__gt__",))
+@public("gpudl", "Tensor", special=("__gt__",))
 def gt(input: Tensor, other: Tensor | Number) -> Tensor:
     """input > other, elementwise."""
     return apply(GtOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
-@public("gpudl", "Tensor")
-@public("Tensor", names=("__ge__",))
+@public("gpudl", "Tensor", special=("__ge__",))
 def ge(input: Tensor, other: Tensor | Number) -> Tensor:
     """input >= other, elementwise."""
     return apply(GeOp.of(), *operands(input, other))  # type: ignore[no-any-return]
@@ -266,19 +265,19 @@ def minimum(input: Tensor, other: Tensor) -> Tensor:
 
 
 @public("gpudl", "Tensor")
-def logical_and(input: Tensor, other: Tensor) -> Tensor:
+def logical_and(input: Tensor, other: Tensor | Number) -> Tensor:
     """input and other, elementwise; what is not zero is true."""
     return apply(LogicalAndOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
-def logical_or(input: Tensor, other: Tensor) -> Tensor:
+def logical_or(input: Tensor, other: Tensor | Number) -> Tensor:
     """input or other, elementwise."""
     return apply(LogicalOrOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
-def logical_xor(input: Tensor, other: Tensor) -> Tensor:
+def logical_xor(input: Tensor, other: Tensor | Number) -> Tensor:
     """Either input or other, elementwise."""
     return apply(LogicalXorOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
@@ -289,22 +288,39 @@ def logical_not(input: Tensor) -> Tensor:
     return apply(LogicalNotOp.of(), input)  # type: ignore[no-any-return]
 
 
-def _bool_only(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:
+def _require_bool(sign: str, *conditions: Any) -> None:
     """& | ^ ~ join conditions; bits of integers are not what they are for here."""
-
-    def combine(self: Tensor, *others: Any) -> Tensor:
-        for operand in (self, *others):
-            if getattr(operand, "dtype", None) != np.bool_ and not isinstance(operand, bool):
-                raise TypeError(f"{sign} takes bool tensors; compare first, as in (x > 0)")
-        return function(self, *others)
-
-    return combine
+    for operand in conditions:
+        if getattr(operand, "dtype", None) != np.bool_ and not isinstance(operand, bool):
+            raise TypeError(f"{sign} takes bool tensors; compare first, as in (x > 0)")
 
 
-public("Tensor", names=("__and__", "__rand__"))(_bool_only(logical_and, "&"))
-public("Tensor", names=("__or__", "__ror__"))(_bool_only(logical_or, "|"))
-public("Tensor", names=("__xor__", "__rxor__"))(_bool_only(logical_xor, "^"))
-public("Tensor", names=("__invert__",))(_bool_only(logical_not, "~"))
+@public("Tensor", special=("__rand__",))
+def __and__(self: Tensor, other: Tensor | bool) -> Tensor:
+    """logical_and() of bool tensors."""
+    _require_bool("&", self, other)
+    return logical_and(self, other)
+
+
+@public("Tensor", special=("__ror__",))
+def __or__(self: Tensor, other: Tensor | bool) -> Tensor:
+    """logical_or() of bool tensors."""
+    _require_bool("|", self, other)
+    return logical_or(self, other)
+
+
+@public("Tensor", special=("__rxor__",))
+def __xor__(self: Tensor, other: Tensor | bool) -> Tensor:
+    """logical_xor() of bool tensors."""
+    _require_bool("^", self, other)
+    return logical_xor(self, other)
+
+
+@public("Tensor")
+def __invert__(self: Tensor) -> Tensor:
+    """logical_not() of a bool tensor."""
+    _require_bool("~", self)
+    return logical_not(self)
 
 
 @public("gpudl", "Tensor")

@@ -1,19 +1,17 @@
-"""Functions of one tensor, elementwise: exp, log, roots, sines, rounding, clamp."""
+"""Smooth functions of one tensor, elementwise: exp, log, roots, sines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core import dtypes
-from gpudl.core.op import Case, Op, Spec, is_floating
-from gpudl.core.public import Number, public
-from gpudl.ops.elementwise.base import Unary, fixed, in_place, uniform
-from gpudl.ops.elementwise.comparison import maximum, minimum
+from gpudl.core.op import Case
+from gpudl.core.public import public
+from gpudl.ops.elementwise.base import Unary, fixed
 
 
 class ExpOp(Unary):
@@ -180,210 +178,163 @@ class AtanOp(Unary):
         return dy / (1 + saved.x * saved.x)
 
 
-class SameDtype(Unary):
-    """Functions that leave integers integers."""
-
-    def result(self, x: Any) -> np.dtype[Any]:
-        return x.dtype  # type: ignore[no-any-return]
-
-
-class AbsOp(SameDtype):
-    """y = |x|; the gradient at 0 is 0."""
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.abs(x)
-
-    def derivative(self, xp: Any, dy: Any, saved: Any) -> Any:
-        return dy * sign_of(xp, saved.x)
-
-    @classmethod
-    def cases(cls) -> Iterator[Case]:
-        yield from super().cases()
-        yield Case("integers", cls(), fixed([-1, 0, 2]), golden=(np.array([1, 0, 2]),))
-        want = (np.array([np.nan, 0, np.inf], np.float32),)
-        yield Case("special values", cls(), fixed([np.nan, 0.0, -np.inf]), golden=want)
+@public("gpudl", "Tensor")
+def exp(input: Tensor) -> Tensor:
+    """e^input, elementwise."""
+    return apply(ExpOp.of(), input)  # type: ignore[no-any-return]
 
 
-class SquareOp(SameDtype):
-    """y = x²."""
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return x * x
-
-    def derivative(self, xp: Any, dy: Any, saved: Any) -> Any:
-        return 2 * dy * saved.x
-
-
-class Step(SameDtype):
-    """Functions that are constant but for jumps: their gradient is 0."""
-
-    saves = ()
-
-    def derivative(self, xp: Any, dy: Any, saved: Any) -> Any:
-        return xp.zeros_like(dy)
-
-    @classmethod
-    def cases(cls) -> Iterator[Case]:
-        yield Case("draws", cls(), uniform(0.6, 0.9, (3, 4)))
-        x = [-1.5, -0.5, -0.2, 0.5, 1.5, 2.5, np.inf]
-        want = getattr(np, cls.__name__.removesuffix("Op").lower())(np.array(x, np.float32))
-        yield Case(
-            "numbers", cls(), lambda rng: (np.array(x, np.float32) + np.float32(0),), (want,)
-        )
-        yield Case("integers", cls(), fixed([-2, 0, 3]))
-
-
-def sign_of(xp: Any, x: Any) -> Any:
-    """-1, 0 or 1; of NaN 0, as in PyTorch."""
-    sign = xp.sign(x)
-    return xp.where(x != x, x.dtype.type(0), sign) if is_floating(x.dtype) else sign
-
-
-class SignOp(Step):
-    """y = -1, 0 or 1; 0 for NaN, as in PyTorch."""
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return sign_of(xp, x)
-
-    @classmethod
-    def cases(cls) -> Iterator[Case]:
-        yield from super().cases()
-        want = (np.array([0, -1, 0], np.float32),)
-        yield Case("NaN", cls(), fixed([np.nan, -np.inf, -0.0]), golden=want)
-
-
-class FloorOp(Step):
-    """y = ⌊x⌋."""
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.floor(x).astype(x.dtype, copy=False)
-
-
-class CeilOp(Step):
-    """y = ⌈x⌉."""
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.ceil(x).astype(x.dtype, copy=False)
-
-
-class RoundOp(Step):
-    """y = x rounded, halves to even."""
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.rint(x).astype(x.dtype, copy=False)
-
-
-class TruncOp(Step):
-    """y = x without its fraction."""
-
-    def compute(self, xp: Any, x: Any) -> Any:
-        return xp.trunc(x).astype(x.dtype, copy=False)
-
-
-class ClampOp(Op):
-    """y = x between low and high (None: no bound). The gradient passes inside and at the bounds."""
-
-    saves = ("x",)
-    low: float | None
-    high: float | None
-
-    def result(self, x: Any) -> np.dtype[Any]:
-        is_float = any(isinstance(b, float) for b in (self.low, self.high))
-        return dtypes.number_type(0.0 if is_float else 0, x.dtype)
-
-    def infer(self, x: Spec) -> tuple[Spec, ...]:
-        if self.low is None and self.high is None:
-            raise ValueError("clamp: min and max are None; one of them must be given")
-        return (Spec(x.shape, self.result(x)),)
-
-    def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
-        dtype = self.result(x)
-        y = x.astype(dtype)
-        if self.low is not None:
-            y = xp.maximum(y, dtype.type(self.low))
-        if self.high is not None:
-            y = xp.minimum(y, dtype.type(self.high))
-        return (y,)
-
-    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
-        x, dx = saved.x, dys[0]
-        if self.low is not None:
-            dx = xp.where(x >= self.low, dx, 0)
-        if self.high is not None:
-            dx = xp.where(x <= self.high, dx, 0)
-        return (dx.astype(x.dtype, copy=False),)
-
-    def twin(self, torch: Any, x: Any) -> Any:
-        return torch.clamp(x, self.low, self.high)
-
-    @classmethod
-    def cases(cls) -> Iterator[Case]:
-        for low, high in [(-1.0, 1.0), (None, 0.5), (0.5, None), (1.0, -1.0)]:
-            yield Case(f"{low} to {high}", cls(low, high), uniform(-2, 2, (4, 5)))
-        x, y = [-3.0, -1.0, 1.0, np.nan], np.array([-1, -1, 1, np.nan], np.float32)
-        yield Case("numbers", cls(-1.0, 2.0), fixed(x), golden=(y,))
-        yield Case("integers", cls(0, 2), fixed([-1, 1, 3]), golden=(np.array([0, 1, 2]),))
-        yield Case("float bound", cls(0.5, None), fixed([0, 1]))
-        yield Case("no bound", cls(None, None), fixed([1.0]), error="clamp: min and max are None")
-
-
-def _function(op: type[Op], *names: str) -> Callable[[Tensor], Tensor]:
-    """The function, method and in-place form of an operator without parameters."""
-
-    def function(input: Tensor) -> Tensor:
-        return apply(op.of(), input)  # type: ignore[no-any-return]
-
-    name = names[0] if names else op.name
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = op.__doc__
-    in_place(function, f"{name}_")
-    return public("gpudl", "Tensor", names=names or (name,))(function)
-
-
-exp = _function(ExpOp)
-expm1 = _function(Expm1Op)
-log = _function(LogOp)
-log2 = _function(Log2Op)
-log10 = _function(Log10Op)
-log1p = _function(Log1pOp)
-sqrt = _function(SqrtOp)
-rsqrt = _function(RsqrtOp)
-reciprocal = _function(ReciprocalOp)
-sin = _function(SinOp)
-cos = _function(CosOp)
-tan = _function(TanOp)
-atan = _function(AtanOp, "atan", "arctan")
-abs = _function(AbsOp, "abs", "absolute", "__abs__")
-square = _function(SquareOp)
-sign = _function(SignOp)
-floor = _function(FloorOp)
-ceil = _function(CeilOp)
-round = _function(RoundOp)
-trunc = _function(TruncOp)
-
-
-@public("gpudl", "Tensor", names=("clamp", "clip"))
-def clamp(
-    input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None
-) -> Tensor:
-    """input, but at least `min` and at most `max`; the gradient passes inside and at the bounds."""
-    if not isinstance(min, Tensor) and not isinstance(max, Tensor):
-        return apply(ClampOp.of(min, max), input)  # type: ignore[no-any-return]
-    if min is not None:
-        input = maximum(input, min)  # type: ignore[arg-type]
-    return input if max is None else minimum(input, max)  # type: ignore[arg-type]
+@public("Tensor")
+def exp_(self: Tensor) -> Tensor:
+    """exp(), in place."""
+    return self._changed_in_place(exp(self))
 
 
 @public("gpudl", "Tensor")
-def clamp_min(input: Tensor, min: Number) -> Tensor:
-    """input, but at least `min`."""
-    return clamp(input, min=min)
+def expm1(input: Tensor) -> Tensor:
+    """e^input - 1, elementwise; exact near 0."""
+    return apply(Expm1Op.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def expm1_(self: Tensor) -> Tensor:
+    """expm1(), in place."""
+    return self._changed_in_place(expm1(self))
 
 
 @public("gpudl", "Tensor")
-def clamp_max(input: Tensor, max: Number) -> Tensor:
-    """input, but at most `max`."""
-    return clamp(input, max=max)
+def log(input: Tensor) -> Tensor:
+    """The natural logarithm, elementwise."""
+    return apply(LogOp.of(), input)  # type: ignore[no-any-return]
 
 
-in_place(clamp, "clamp_")
+@public("Tensor")
+def log_(self: Tensor) -> Tensor:
+    """log(), in place."""
+    return self._changed_in_place(log(self))
+
+
+@public("gpudl", "Tensor")
+def log2(input: Tensor) -> Tensor:
+    """The logarithm to base 2, elementwise."""
+    return apply(Log2Op.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def log2_(self: Tensor) -> Tensor:
+    """log2(), in place."""
+    return self._changed_in_place(log2(self))
+
+
+@public("gpudl", "Tensor")
+def log10(input: Tensor) -> Tensor:
+    """The logarithm to base 10, elementwise."""
+    return apply(Log10Op.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def log10_(self: Tensor) -> Tensor:
+    """log10(), in place."""
+    return self._changed_in_place(log10(self))
+
+
+@public("gpudl", "Tensor")
+def log1p(input: Tensor) -> Tensor:
+    """ln(1 + input), elementwise; exact near 0."""
+    return apply(Log1pOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def log1p_(self: Tensor) -> Tensor:
+    """log1p(), in place."""
+    return self._changed_in_place(log1p(self))
+
+
+@public("gpudl", "Tensor")
+def sqrt(input: Tensor) -> Tensor:
+    """The square root, elementwise; NaN for negative numbers."""
+    return apply(SqrtOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def sqrt_(self: Tensor) -> Tensor:
+    """sqrt(), in place."""
+    return self._changed_in_place(sqrt(self))
+
+
+@public("gpudl", "Tensor")
+def rsqrt(input: Tensor) -> Tensor:
+    """1/√input, elementwise."""
+    return apply(RsqrtOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def rsqrt_(self: Tensor) -> Tensor:
+    """rsqrt(), in place."""
+    return self._changed_in_place(rsqrt(self))
+
+
+@public("gpudl", "Tensor")
+def reciprocal(input: Tensor) -> Tensor:
+    """1/input, elementwise."""
+    return apply(ReciprocalOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def reciprocal_(self: Tensor) -> Tensor:
+    """reciprocal(), in place."""
+    return self._changed_in_place(reciprocal(self))
+
+
+@public("gpudl", "Tensor")
+def sin(input: Tensor) -> Tensor:
+    """The sine of radians, elementwise."""
+    return apply(SinOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def sin_(self: Tensor) -> Tensor:
+    """sin(), in place."""
+    return self._changed_in_place(sin(self))
+
+
+@public("gpudl", "Tensor")
+def cos(input: Tensor) -> Tensor:
+    """The cosine of radians, elementwise."""
+    return apply(CosOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def cos_(self: Tensor) -> Tensor:
+    """cos(), in place."""
+    return self._changed_in_place(cos(self))
+
+
+@public("gpudl", "Tensor")
+def tan(input: Tensor) -> Tensor:
+    """The tangent of radians, elementwise."""
+    return apply(TanOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def tan_(self: Tensor) -> Tensor:
+    """tan(), in place."""
+    return self._changed_in_place(tan(self))
+
+
+@public("gpudl", "Tensor")
+def atan(input: Tensor) -> Tensor:
+    """The inverse of the tangent in radians, from -π/2 to π/2, elementwise."""
+    return apply(AtanOp.of(), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def atan_(self: Tensor) -> Tensor:
+    """atan(), in place."""
+    return self._changed_in_place(atan(self))
+
+
+@public("gpudl", "Tensor")
+def arctan(input: Tensor) -> Tensor:
+    """atan() under NumPy's name."""
+    return atan(input)

@@ -11,7 +11,7 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Op, Spec
 from gpudl.core.public import Number, public
-from gpudl.ops.elementwise.base import fixed, in_place, normal, number
+from gpudl.ops.elementwise.base import fixed, normal, number
 from gpudl.ops.index.slices import check_range, require_integers
 from gpudl.ops.reduce.segments import flat_index, last_of_each, sum_repeated
 from gpudl.ops.shape.views import axis_of
@@ -181,13 +181,19 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number) -> Ten
     return apply(ScatterOp.of(dim), input, index, _values(input, index, src))  # type: ignore[no-any-return]
 
 
+@public("Tensor")
+def scatter_(self: Tensor, dim: int, index: Tensor, src: Tensor | Number) -> Tensor:
+    """scatter(), in place."""
+    return self._changed_in_place(scatter(self, dim, index, src))
+
+
 @public("gpudl", "Tensor")
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input, with y[i, index[i,j,k], k] += src[i,j,k] for dim 1, in a fixed order."""
     return apply(ScatterAddOp.of(dim), input, index, _values(input, index, src))  # type: ignore[no-any-return]
 
 
-in_place(scatter, "scatter_")
-
-
-in_place(scatter_add, "scatter_add_")
+@public("Tensor")
+def scatter_add_(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """scatter_add(), in place."""
+    return self._changed_in_place(scatter_add(self, dim, index, src))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor, tensor
-from gpudl.core.public import public
+from gpudl.core.public import Number, public
+from gpudl.ops.index import slices
 from gpudl.ops.index.scatter import scatter_add
-from gpudl.ops.index.slices import index_select, where
 from gpudl.ops.matrix.matmul import matmul
 
 
@@ -42,13 +42,19 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     return input[(slice(None),) * axis + (int(index),)]
 
 
+@public("Tensor")
+def where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
+    """Itself where the condition holds, else other."""
+    return slices.where(condition, self, other)  # type: ignore[no-any-return]
+
+
 def _bands(name: str, x: Tensor, diagonal: int, lower: bool) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"{name}: input has shape {list(x.shape)}; it must be a matrix or a stack")
     rows, columns = x.shape[-2:]
     keep = np.tri(rows, columns, diagonal if lower else diagonal - 1, dtype=bool)
     mask = tensor(keep if lower else ~keep, device=x.device)
-    return where(mask, x, 0)  # type: ignore[no-any-return]
+    return slices.where(mask, x, 0)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
@@ -75,7 +81,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     moved: Any = input.movedim((first, second), (-2, -1))
     index = tensor(i * columns + i + offset, device=input.device)
     flat = moved.reshape(*moved.shape[:-2], rows * columns)
-    return index_select(flat, -1, index)
+    return slices.index_select(flat, -1, index)
 
 
 _diagonal = diagonal
@@ -120,7 +126,7 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
             f"each of the {extent} elements"
         )
     index = np.repeat(np.arange(extent), counts.reshape(-1) if counts.size > 1 else counts.item())
-    return index_select(input, dim, tensor(index, device=input.device))
+    return slices.index_select(input, dim, tensor(index, device=input.device))
 
 
 @public("gpudl")

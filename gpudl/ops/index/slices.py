@@ -15,7 +15,6 @@ from gpudl.core.public import Number, public
 from gpudl.ops.elementwise.base import (
     broadcast_shapes,
     fixed,
-    in_place,
     normal,
     number,
     operands,
@@ -243,7 +242,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return apply(TakeOp.of(dim), input, index.reshape(-1))  # type: ignore[no-any-return]
 
 
-@public("gpudl", "Tensor")
+@public("gpudl")
 def where(
     condition: Tensor, input: Tensor | Number | None = None, other: Tensor | Number | None = None
 ) -> Any:
@@ -257,17 +256,17 @@ def where(
     return apply(WhereOp.of(), condition, *operands(input, other))
 
 
-@public("Tensor", names=("where",))
-def _where_method(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
-    """Itself where the condition holds, else other."""
-    return where(condition, self, other)  # type: ignore[no-any-return]
-
-
 @public("gpudl", "Tensor")
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     """input, but `value` where the mask is true."""
     fill = value if isinstance(value, Tensor) else number(value, input)
     return where(mask, fill.to(input.dtype), input)  # type: ignore[no-any-return]
+
+
+@public("Tensor")
+def masked_fill_(self: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
+    """masked_fill(), in place."""
+    return self._changed_in_place(masked_fill(self, mask, value))
 
 
 @public("gpudl", "Tensor")
@@ -306,9 +305,6 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     xp = tensor.device.xp
     hot = tensor.array[..., None] == xp.arange(classes)
     return Tensor.from_array(hot.astype(np.int64), tensor.device)
-
-
-in_place(masked_fill, "masked_fill_")
 
 
 @public("Tensor")

@@ -129,8 +129,8 @@ def _merge(x: Tensor, arrays: Arrays) -> tuple[Tensor, Tensor, int, tuple[int, .
     return x, Tensor.from_array(index, x.device), place, order
 
 
-@public("Tensor", names=("__getitem__",))
-def getitem(self: Tensor, key: Any) -> Tensor:
+@public("Tensor")
+def __getitem__(self: Tensor, key: Any) -> Tensor:
     """x[key]: integers, slices, None, …; bool masks; integer arrays, lists and tensors.
 
     Slices share memory, arrays copy. Raises IndexError for what is out of range.
@@ -143,8 +143,8 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     return apply(TakeOp.of(dim), x, index)  # type: ignore[no-any-return]
 
 
-@public("Tensor", names=("__setitem__",))
-def setitem(self: Tensor, key: Any, value: Any) -> None:
+@public("Tensor")
+def __setitem__(self: Tensor, key: Any, value: Any) -> None:
     """x[key] = value, with broadcasting; of elements named repeatedly the last counts."""
     value = value if isinstance(value, Tensor) else number_or_array(value, self)
     basic, arrays = take_apart(self, key)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import Case, Spec, require
-from gpudl.ops.elementwise.unary import sign_of
+from gpudl.ops.elementwise.rounding import sign_of
 from gpudl.ops.loss.pairs_base import Difference, PairLoss, by_hand
 
 

@@ -238,7 +238,7 @@ def _gather(gradient: Array, stack: Array, spec: Spec) -> Array:
     return gradient.reshape(spec.shape).astype(spec.dtype, copy=False)
 
 
-@public("gpudl", "Tensor", names=("matmul", "__matmul__"))
+@public("gpudl", "Tensor", special=("__matmul__",))
 def matmul(input: Tensor, other: Any) -> Tensor:
     """Matrix product as torch.matmul defines it.
 
@@ -259,10 +259,10 @@ def matmul(input: Tensor, other: Any) -> Tensor:
     return apply(MatmulOp.of(False, other.ndim == 1), input, other)  # type: ignore[no-any-return]
 
 
-@public("Tensor", names=("__rmatmul__",))
-def rmatmul(input: Tensor, other: Any) -> Tensor:
-    """other · input, where other is an array."""
-    return matmul(Tensor(other, device=input.device), input)
+@public("Tensor")
+def __rmatmul__(self: Tensor, other: Any) -> Tensor:
+    """other · self, where other is an array."""
+    return matmul(Tensor(other, device=self.device), self)
 
 
 @public("gpudl", "Tensor")

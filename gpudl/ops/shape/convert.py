@@ -103,6 +103,7 @@ def contiguous(self: Tensor) -> Tensor:
 
 @public("Tensor")
 def is_contiguous(self: Tensor) -> bool:
+    """Do the elements lie in order?"""
     return isinstance(self.array, MetaArray) or bool(self.array.flags.c_contiguous)
 
 
@@ -135,22 +136,6 @@ def is_device(name: str) -> bool:
     return name in ("cpu", "meta", "emulator") or name.partition(":")[0] == "cuda"
 
 
-def _cast(name: str, dtype: Any) -> None:
-    def convert(self: Tensor) -> Tensor:
-        return to(self, dtype=dtype)
-
-    convert.__name__ = name
-    convert.__doc__ = f"As {dtype}."
-    public("Tensor")(convert)
-
-
-for _name, _dtype in {
-    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16",
-    "long": "int64", "int": "int32", "bool": "bool",
-}.items():  # fmt: skip
-    _cast(_name, _dtype)
-
-
 @public("Tensor")
 def type_as(self: Tensor, other: Tensor) -> Tensor:
     """In the dtype and on the device of another."""
@@ -171,6 +156,7 @@ def cuda(self: Tensor, device: int | str | None = None) -> Tensor:
 
 @public("Tensor")
 def is_floating_point(self: Tensor) -> bool:
+    """Is the dtype float16, bfloat16, float32 or float64?"""
     return is_floating(self.dtype)
 
 

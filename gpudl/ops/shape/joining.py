@@ -122,12 +122,24 @@ class SplitOp(Op):
         yield Case("too few", cls((1, 1), 0), normal((3,)), error=r"split: x has shape \[3\]")
 
 
-@public("gpudl", names=("cat", "concat", "concatenate"))
+@public("gpudl")
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other along an axis; elsewhere their extents agree."""
     if not tensors:
         raise ValueError("cat: got no tensors; it needs at least one")
     return apply(CatOp.of(dim, len(tensors)), *tensors)  # type: ignore[no-any-return]
+
+
+@public("gpudl")
+def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """cat() under another of PyTorch's names."""
+    return cat(tensors, dim)
+
+
+@public("gpudl")
+def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """cat() under NumPy's name."""
+    return cat(tensors, dim)
 
 
 @public("gpudl")

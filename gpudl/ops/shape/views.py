@@ -239,7 +239,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     return apply(PermuteOp.of(sizes("permute", dims)), input)  # type: ignore[no-any-return]
 
 
-@public("gpudl", "Tensor", names=("transpose", "swapaxes"))
+@public("gpudl", "Tensor")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Exchange two axes; shares memory."""
     order = list(range(input.ndim))
@@ -248,6 +248,12 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     a, b = axis_of("transpose", dim0, input.ndim), axis_of("transpose", dim1, input.ndim)
     order[a], order[b] = b, a
     return permute(input, order)
+
+
+@public("gpudl", "Tensor")
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """transpose() under NumPy's name."""
+    return transpose(input, axis0, axis1)
 
 
 @public("gpudl", "Tensor")

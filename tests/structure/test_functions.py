@@ -1,0 +1,69 @@
+"""A name is found by search: every public function is a `def` of its own name and signature."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import gpudl
+import gpudl.nn.functional as F
+from gpudl.core.public import PUBLIC, functions
+
+PLACES = {"gpudl": gpudl, "Tensor": gpudl.Tensor, "functional": F}
+OFFERED = [(place, n, f) for place in PLACES for n, f in functions(place).items()]
+SPECIAL = re.compile(r"__\w+__")
+
+
+@cache
+def definitions(path: Path) -> dict[str, ast.FunctionDef]:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+
+def definition(function) -> ast.FunctionDef | None:
+    """The `def` of its name in the file that it says it is from."""
+    found = definitions(Path(inspect.getsourcefile(function))).get(function.__name__)
+    return found if found and function.__code__.co_name == found.name else None
+
+
+def test_every_function_is_a_def_of_its_name_with_a_docstring():
+    assert len({name for _, name, _ in OFFERED}) > 300
+    missing = [e.function.__name__ for e in PUBLIC if not definition(e.function)]
+    assert missing == []
+    assert [e.function.__name__ for e in PUBLIC if not e.function.__doc__] == []
+
+
+def test_every_name_is_its_functions_or_a_special_method_beside_it():
+    """`git grep __radd__` finds the line above `def add`."""
+    for place, name, function in OFFERED:
+        if name != function.__name__:
+            assert place == "Tensor"
+            assert SPECIAL.fullmatch(name)
+            above = [ast.unparse(d) for d in definition(function).decorator_list]
+            assert any(f"'{name}'" in text for text in above), name
+
+
+def test_every_name_gives_its_function():
+    for entry in PUBLIC:
+        for place in entry.places:
+            assert getattr(PLACES[place], entry.function.__name__) is entry.function
+
+
+def test_signatures_are_those_written():
+    for _, name, function in OFFERED:
+        written = definition(function).args
+        names = [a.arg for a in (*written.posonlyargs, *written.args, *written.kwonlyargs)]
+        names += [a.arg for a in (written.vararg, written.kwarg) if a]
+        assert sorted(names) == sorted(inspect.signature(function).parameters), name
+
+
+@pytest.mark.parametrize("entry", PUBLIC, ids=lambda e: e.function.__name__)
+def test_a_wrong_keyword_is_reported_by_the_functions_name(entry):
+    name = entry.function.__name__
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'wrong'"):
+        entry.function(wrong=1)
