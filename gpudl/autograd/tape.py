@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 from _thread import _local  # threading.local; the module itself takes a millisecond to import
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
-from typing import Any, NamedTuple, TypeVar, cast
+from functools import partial, wraps
+from typing import Any, NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from gpudl.core.op import Array, Op
 from gpudl.devices.find import Device, MetaArray
 
 _numbers = itertools.count()
+CO_GENERATOR = 0x20  # the flag of code that yields; `inspect` takes long to import
 F = TypeVar("F", bound=Callable[..., Any])
 Version = list[int]  # one counter, shared by all tensors that share memory
 # Takes a gradient and its device, returns what replaces the gradient.
@@ -37,11 +38,12 @@ def is_grad_enabled() -> bool:
     return _mode.recording
 
 
-class set_grad_enabled:  # noqa: N801 (PyTorch's name)
-    """Switch recording on or off inside a with statement or a decorated function."""
+class _GradMode:
+    """Switches recording inside a with statement or a decorated function or generator."""
 
-    def __init__(self, mode: bool) -> None:
-        self.mode = mode
+    mode: bool
+
+    def __init__(self) -> None:
         self._before: list[bool] = []
 
     def __enter__(self) -> None:
@@ -52,22 +54,87 @@ class set_grad_enabled:  # noqa: N801 (PyTorch's name)
         _mode.recording = self._before.pop()
 
     def __call__(self, function: F) -> F:
+        if getattr(function, "__code__", None) and function.__code__.co_flags & CO_GENERATOR:
+            return cast(F, wraps(function)(partial(_run_generator, self.mode, function)))
+
         @wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with set_grad_enabled(self.mode):
+            with switched(self.mode):
                 return function(*args, **kwargs)
 
         return cast(F, wrapped)
 
 
-def no_grad() -> set_grad_enabled:
-    """Record nothing inside. A context manager and a decorator: `@no_grad()`."""
-    return set_grad_enabled(False)
+class switched(_GradMode):  # noqa: N801
+    """Recording on or off, as a context manager only."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.mode = mode
 
 
-def enable_grad() -> set_grad_enabled:
-    """Record again inside."""
-    return set_grad_enabled(True)
+class set_grad_enabled(switched):  # noqa: N801 (PyTorch's name)
+    """Switch recording on or off: at once as a statement, for its block as a context manager, for
+    the function as a decorator."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(bool(mode))
+        self._previous = _mode.recording
+        _mode.recording = self.mode
+
+    def __enter__(self) -> None:
+        self._before.append(self._previous)
+        _mode.recording = self.mode
+
+    def __call__(self, function: F) -> F:
+        _mode.recording = self._previous  # a decorator switches nothing until the function runs
+        return super().__call__(function)
+
+
+class no_grad(_GradMode):  # noqa: N801 (PyTorch's name)
+    """Record nothing inside. A context manager and a decorator: `@no_grad()` or `@no_grad`."""
+
+    mode = False
+
+    @overload
+    def __new__(cls) -> no_grad: ...
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+class enable_grad(_GradMode):  # noqa: N801 (PyTorch's name)
+    """Record again inside; used like no_grad."""
+
+    mode = True
+
+    @overload
+    def __new__(cls) -> enable_grad: ...
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+def _run_generator(mode: bool, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """The generator, with recording switched while its own code runs but not at its yields."""
+    generator = function(*args, **kwargs)
+    resume, value = generator.send, None
+    try:
+        while True:
+            with switched(mode):
+                value = resume(value)
+            try:
+                value, resume = (yield value), generator.send
+            except GeneratorExit:
+                with switched(mode):
+                    generator.close()
+                raise
+            except BaseException as error:
+                value, resume = error, generator.throw
+    except StopIteration as done:
+        return done.value
 
 
 class Taped:
