@@ -28,7 +28,7 @@ def test_the_commands_keep_to_the_classes(gpudl, blocks, tmp_path):
     images = np.zeros((8, 28, 28), np.uint8)
     np.savez(tmp_path / "two.npz", images=images, labels=np.arange(8) % 2)
     assert (
-        "has no class '4'; it has 0, 1; name" in gpudl("evaluate", "run", "--data", "two.npz").err
+        "has no class '4'; it has 0, 1; give" in gpudl("evaluate", "run", "--data", "two.npz").err
     )
     assert "',,' has an empty name" in gpudl("train", "mlp", "--classes", ",,").err
 

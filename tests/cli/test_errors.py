@@ -102,7 +102,7 @@ def test_data_of_another_kind(gpudl, blocks, tmp_path):
     refused(gpudl(*words), "--option vocabulary: 3, but the data have 8; leave it away")
     arrays = {"images": np.zeros((20, 28, 28), np.uint8), "labels": np.arange(20) - 1}
     np.savez(tmp_path / "below.npz", **arrays)
-    refused(gpudl("train", "mlp", "--data", "below.npz"), "label -1 of .*whole numbers from 0")
+    refused(gpudl("train", "mlp", "--data", "below.npz"), "label -1 of .*a whole number from 0")
     arrays["labels"] = arrays["labels"] * 0
     np.savez(tmp_path / "one.npz", **arrays)
     for model in ("mlp", "dbn"):
