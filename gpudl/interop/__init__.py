@@ -1,4 +1,4 @@
-"""Ways to other programs: safetensors, the weight files of PyTorch."""
+"""Files shared with other programs: safetensors and PyTorch's weight files."""
 
 from gpudl.interop.torch_state import load_torch_state
 

@@ -1,9 +1,8 @@
-"""Takes pickles apart without ever running them.
+"""Reads pickles without executing them.
 
-Loading a pickle executes what it says. Here a small machine of our own follows its instructions
-instead: it builds numbers, texts, tuples, lists and dictionaries, notes every call that the pickle
-asks for, and makes none. A function that the caller does not know is refused by its name, and so
-is every instruction that is not listed here.
+Loading a pickle runs the calls in it. This interpreter only builds numbers, strings, tuples, lists
+and dictionaries; it records the calls that a pickle requests and makes none. Functions that the
+caller does not list and instructions that are not listed here are refused by name.
 
 Source of the instructions: Python's module pickletools, which also reads their arguments.
 """
@@ -37,19 +36,22 @@ MARK = object()
 
 
 class RefusedError(ValueError):
-    """The pickle holds what the machine or its caller does not know, or is damaged."""
+    """The pickle is damaged or holds something that the interpreter or its caller does not allow.
+
+    The message is a noun phrase for what it holds.
+    """
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function, class or constant that the pickle names, as "module.name"."""
+    """A function, class or constant named in the pickle, as "module.name"."""
 
     name: str
 
 
 @dataclass
 class Call:
-    """A call that the pickle asks for, the state and the items set afterwards; never made."""
+    """A call requested by the pickle, with the state and items set on its result; never made."""
 
     function: Function
     arguments: tuple[Any, ...]
@@ -57,29 +59,29 @@ class Call:
     items: dict[Any, Any] = field(default_factory=dict)
 
 
-def no_reference(name: Any) -> Any:
-    raise RefusedError("a reference to something outside")
+def _refuse_reference(name: Any) -> Any:
+    raise RefusedError("a reference to an external object")
 
 
 def read(
     content: bytes | BinaryIO,
     known: Container[str] = (),
-    reference: Callable[[Any], Any] = no_reference,
+    reference: Callable[[Any], Any] = _refuse_reference,
 ) -> Any:
-    """The value in a pickle, with a `Call` or `Function` where it holds one.
+    """The value in a pickle, with a `Call` or `Function` in place of each call or function.
 
-    content: bytes, or a file, which is then left behind the pickle's end. known: the names that it
-    may hold. reference: gives the value of something outside the pickle, by the name that its
-    writer chose ("persistent id"). Strings of Python 2 come as bytes.
-    Raises RefusedError for another name, naming it, and for what is damaged.
+    content: bytes, or a file, whose position is then the end of the pickle. known: the names that
+    the pickle may hold. reference: returns the value of an external object for its "persistent id".
+    Python 2 strings are returned as bytes.
+    Raises RefusedError for any other name, which the message states, and for damage.
     """
-    machine = _Machine(known, reference)
+    interpreter = _Interpreter(known, reference)
     try:
         for name, argument in _steps(
             io.BytesIO(content) if isinstance(content, bytes) else content
         ):
-            machine.step(name, argument)
-        return machine.pop(object)
+            interpreter.step(name, argument)
+        return interpreter.pop(object)
     except RefusedError:
         raise
     except (ValueError, OverflowError, MemoryError) as error:
@@ -87,7 +89,7 @@ def read(
 
 
 def _steps(file: BinaryIO) -> Iterator[tuple[str, Any]]:
-    """The instructions up to the last, each with its argument."""
+    """The instructions up to STOP, each with its argument."""
     name = ""
     while name != "STOP":
         code = file.read(1)
@@ -106,12 +108,12 @@ def _steps(file: BinaryIO) -> Iterator[tuple[str, Any]]:
 def _line(file: BinaryIO) -> str:
     line = file.readline(LONGEST_NAME)
     if not line.endswith(b"\n"):
-        raise RefusedError("an end in the middle of a line")
+        raise RefusedError("a line without an end")
     return line[:-1].decode("ascii")
 
 
-class _Machine:
-    """A stack and a memo, as the real machine has them."""
+class _Interpreter:
+    """Keeps a stack and a memo, as Python's unpickler does."""
 
     def __init__(self, known: Container[str], reference: Callable[[Any], Any]) -> None:
         self.known, self.reference = known, reference
@@ -120,17 +122,17 @@ class _Machine:
 
     def pop(self, kind: type) -> Any:
         if not self.stack or self.stack[-1] is MARK or not isinstance(self.stack[-1], kind):
-            raise RefusedError("an instruction whose operands do not fit")
+            raise RefusedError("an instruction with wrong operands")
         return self.stack.pop()
 
     def pop_to_mark(self) -> list[Any]:
-        taken = []
+        values = []
         while self.stack and self.stack[-1] is not MARK:
-            taken.append(self.stack.pop())
+            values.append(self.stack.pop())
         if not self.stack:
-            raise RefusedError("an instruction whose operands do not fit")
+            raise RefusedError("an instruction with wrong operands")
         self.stack.pop()
-        return taken[::-1]
+        return values[::-1]
 
     def step(self, name: str, argument: Any) -> None:
         if name in NUMBERS or name in TEXTS or name in BYTES:
@@ -151,16 +153,16 @@ class _Machine:
             self.collect(name)
 
     def remember(self, name: str, argument: Any) -> None:
-        """The memo: what stands on top of the stack under a number, and back."""
+        """Stores the top of the stack in the memo under a number, or pushes a stored value."""
         number = len(self.memo) if name == "MEMOIZE" else argument
         if "GET" not in name:
             self.memo[number] = self.pop(object)
         elif number not in self.memo:
-            raise RefusedError("a reference to nothing")
+            raise RefusedError("a reference to an empty memo entry")
         self.stack.append(self.memo[number])
 
     def collect(self, name: str) -> None:
-        """Tuples, lists and dictionaries out of what lies on the stack."""
+        """Builds tuples, lists and dictionaries from values on the stack."""
         if name == "TUPLE":
             self.stack.append(tuple(self.pop_to_mark()))
         elif name in TUPLES:
@@ -179,20 +181,20 @@ class _Machine:
         if isinstance(target, Call):
             target = target.items
         if not isinstance(target, dict):
-            raise RefusedError("an instruction whose operands do not fit")
+            raise RefusedError("an instruction with wrong operands")
         if len(values) % 2 or not all(isinstance(k, (str, bytes, int)) for k in values[::2]):
-            raise RefusedError("a dictionary whose keys are no strings or numbers")
+            raise RefusedError("a dictionary whose keys are not strings or numbers")
         target.update(zip(values[::2], values[1::2], strict=True))
 
     def call(self, name: str, argument: Any) -> None:
-        """Notes a function, a call of it or the state of its result; makes no call."""
+        """Records a function, a call of it or the state of its result; makes no call."""
         if name == "REDUCE":
             arguments, function = self.pop(tuple), self.pop(Function)
             self.stack.append(Call(function, arguments))
         elif name == "BUILD":
             state = self.pop(object)
-            self.stack.append(called := self.pop(Call))
-            called.state = state
+            self.stack.append(call := self.pop(Call))
+            call.state = state
         elif name == "BINPERSID":
             self.stack.append(self.reference(self.pop(object)))
         else:

@@ -1,4 +1,4 @@
-"""Weights in files: the safetensors format, which holds numbers and names only, never code."""
+"""Weights in safetensors files, which hold only numbers and names, never code."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def save(
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors by name into a .safetensors file, in logical (C) order.
+    """Write tensors by name to a .safetensors file, in logical (C) order.
 
-    The file is written beside its place and then renamed, so it is never seen half written.
-    metadata: further strings, kept in the file's header.
-    Raises TypeError for what is no tensor.
+    The file is written under a temporary name and then renamed, so it is never seen half written.
+    metadata: further strings, stored in the file's header.
+    Raises TypeError for a value that is not a tensor.
     """
     import safetensors.numpy
 
@@ -32,13 +32,14 @@ def save(
 
 
 def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file by name, on the cpu or on `device`.
+    """The tensors of a .safetensors file by name, on `device`, by default the cpu.
 
-    Raises FileNotFoundError if there is none, ValueError if it is damaged or no safetensors file.
+    Raises FileNotFoundError if the file does not exist, ValueError if it is damaged or not a
+    safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
-    _bfloat16_known()
+    _register_bfloat16()
     if not Path(path).is_file():
         raise FileNotFoundError(f"load: there is no file {path}")
     try:
@@ -47,8 +48,8 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
             return {name: Tensor(file.get_tensor(name), device=device) for name in names}
     except SafetensorError as error:
         raise ValueError(
-            f"load: {path} is damaged or no safetensors file ({error}); weights of PyTorch "
-            "(.pt, .pth) are read by gpudl.interop.load_torch_state"
+            f"load: {path} is damaged or not a safetensors file ({error}); read PyTorch's weights "
+            "(.pt, .pth) with gpudl.interop.load_torch_state"
         ) from error
 
 
@@ -60,8 +61,8 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def _bfloat16_known() -> None:
-    """safetensors reads bfloat16 through ml_dtypes, where that is installed."""
+def _register_bfloat16() -> None:
+    """Imports ml_dtypes, if installed; safetensors needs it for bfloat16."""
     try:
         import ml_dtypes  # noqa: F401
     except ImportError:
@@ -77,7 +78,7 @@ def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: readers see the old content or the new, also after a crash."""
+    """Replace a file as a whole: readers see the old or the new content, even after a crash."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

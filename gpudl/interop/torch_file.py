@@ -1,8 +1,9 @@
-"""The files that torch.save writes: a pickled value, and the storages that its tensors look at.
+"""Reads files of torch.save: a pickled value and the storages of its tensors.
 
 Source of the formats: the documentation of torch.save ("Serialization semantics") and files that it
-wrote. Today's is a zip archive with the pickle `data.pkl` and an entry `data/<key>` for each
-storage; that before version 1.6 is five pickles in a row, then length and bytes of each storage.
+wrote. Since version 1.6 a file is a zip archive with the pickle `data.pkl` and an entry
+`data/<key>` per storage; before, it was five pickles in a row, then the length and bytes of each
+storage.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ STORAGES = {
 DTYPES = {f"torch.{name}" for name in STORAGES.values()}
 KNOWN = {REBUILD, REBUILD_V2, REBUILD_PARAMETER, ORDERED_DICT, SIZE, *STORAGES, *DTYPES}
 
-MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the format before version 1.6
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # in files before version 1.6
 
 
 class Storage(NamedTuple):
-    """`extent` numbers from the element `start` of the storage `key` on."""
+    """`extent` elements of the storage `key`, beginning with element `start`."""
 
     key: str
     dtype: np.dtype[Any]
@@ -54,21 +55,21 @@ class Storage(NamedTuple):
 
 
 class TorchFile(Protocol):
-    """value: what was saved, with Storage where tensors have theirs. size: of the file, bytes."""
+    """value: what was saved; each tensor's storage is a Storage. size: of the file, in bytes."""
 
     value: Any
     size: int
 
     def content(self, storage: Storage) -> Array:
-        """The numbers of a storage, one axis. Raises RefusedError if they are not all there."""
+        """The elements of a storage, 1-d. Raises RefusedError if some are missing."""
 
 
 def open_torch_file(file: BinaryIO) -> TorchFile:
-    """The saved value and its storages. Raises RefusedError for what is damaged or unknown."""
+    """The saved value and its storages. Raises RefusedError for a damaged or unknown file."""
     start = file.read(2)
     file.seek(0)
     try:
-        return _Archive(file) if start == b"PK" else _Row(file)
+        return _Archive(file) if start == b"PK" else _OldFile(file)
     except (zipfile.BadZipFile, struct.error, EOFError) as error:
         raise RefusedError(f"a damaged archive ({error})") from None
 
@@ -83,9 +84,8 @@ class _Archive:
         if len(pickles) != 1:
             raise RefusedError("no data.pkl, so PyTorch did not write it")
         self.root = pickles[0].removesuffix("data.pkl")
-        order = self.root + "byteorder"
-        known_order = order in self.archive.namelist()
-        self.big = known_order and self._entry("byteorder") == b"big"
+        has_order = self.root + "byteorder" in self.archive.namelist()
+        self.big_endian = has_order and self._entry("byteorder") == b"big"
         self.value = read(self._entry("data.pkl"), KNOWN, _storage)
 
     def _entry(self, name: str) -> bytes:
@@ -98,10 +98,10 @@ class _Archive:
             raise RefusedError(f"a damaged entry {name} ({error})") from None
 
     def content(self, storage: Storage) -> Array:
-        return _numbers(self._entry(f"data/{storage.key}"), storage, self.big)
+        return _elements(self._entry(f"data/{storage.key}"), storage, self.big_endian)
 
 
-class _Row:
+class _OldFile:
     """The format before version 1.6."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -109,47 +109,47 @@ class _Row:
         if read(file) != MAGIC or read(file) != PROTOCOL:
             raise RefusedError("a pickle that torch.save did not write")
         system = read(file)
-        self.big = isinstance(system, dict) and system.get("little_endian") is False
+        self.big_endian = isinstance(system, dict) and system.get("little_endian") is False
         self.widths: dict[str, int] = {}
         self.value = read(file, KNOWN, self._reference)
-        self.places = self._find(read(file))
+        self.spans = self._find_storages(read(file))
 
     def _reference(self, name: Any) -> Storage:
         storage = _storage(name)
         self.widths[storage.key] = storage.dtype.itemsize
         return storage
 
-    def _find(self, keys: Any) -> dict[str, tuple[int, int]]:
-        """Where in the file each storage begins, and its bytes."""
-        places = {}
+    def _find_storages(self, keys: Any) -> dict[str, tuple[int, int]]:
+        """The position of each storage in the file and its size, in bytes."""
+        spans = {}
         for key in map(_text, keys if isinstance(keys, list) else [keys]):
             if key not in self.widths:
                 raise RefusedError(f"a storage {key!r} that no tensor uses")
-            (count,) = struct.unpack(">q" if self.big else "<q", self.file.read(8))
-            places[key] = (self.file.tell(), count * self.widths[key])
-            if not 0 <= places[key][1] <= self.size - self.file.tell():
-                raise RefusedError("an end in the middle of its numbers")
-            self.file.seek(places[key][1], os.SEEK_CUR)
-        return places
+            (count,) = struct.unpack(">q" if self.big_endian else "<q", self.file.read(8))
+            spans[key] = (self.file.tell(), count * self.widths[key])
+            if not 0 <= spans[key][1] <= self.size - self.file.tell():
+                raise RefusedError(f"only part of the storage {key!r}")
+            self.file.seek(spans[key][1], os.SEEK_CUR)
+        return spans
 
     def content(self, storage: Storage) -> Array:
-        if storage.key not in self.places:
+        if storage.key not in self.spans:
             raise RefusedError(f"no storage {storage.key!r}")
-        start, size = self.places[storage.key]
+        start, size = self.spans[storage.key]
         self.file.seek(start)
-        return _numbers(self.file.read(size), storage, self.big)
+        return _elements(self.file.read(size), storage, self.big_endian)
 
 
 def _storage(name: Any) -> Storage:
-    """The storage that a persistent id speaks of: ("storage", type, key, device, count[, view])."""
+    """The storage for a persistent id, ("storage", type, key, device, count[, view])."""
     if not isinstance(name, tuple) or len(name) not in (5, 6) or _text(name[0]) != "storage":
-        raise RefusedError("a reference that is no storage")
+        raise RefusedError("a reference to something other than a storage")
     kind, key, count = name[1], name[2], name[4]
     if not isinstance(kind, Function) or kind.name not in STORAGES or type(count) is not int:
         raise RefusedError("a storage of unknown type")
     view = name[5] if len(name) == 6 else None
     start = 0
-    if view is not None:  # a part of another storage: (its own key, start, count)
+    if view is not None:  # part of another storage: (its own key, start, count)
         if not isinstance(view, tuple) or [type(n) for n in view[1:]] != [int, int]:
             raise RefusedError("a storage of unknown form")
         start, count = view[1:]
@@ -169,15 +169,15 @@ def _text(value: Any) -> str:
     return value
 
 
-def _numbers(content: bytes, storage: Storage, big: bool) -> Array:
+def _elements(content: bytes, storage: Storage, big_endian: bool) -> Array:
     width = storage.dtype.itemsize
     stop = (storage.start + storage.extent) * width
     if storage.extent < 0 or storage.start < 0 or stop > len(content):
-        raise RefusedError(f"a storage {storage.key!r} of fewer numbers than it should have")
+        raise RefusedError(f"a storage {storage.key!r} with too few elements")
     raw = np.frombuffer(content, np.uint8)[storage.start * width : stop]
     if storage.dtype == np.bool_:
         return np.not_equal(raw, 0)
-    if big:
+    if big_endian:
         part = width // 2 if storage.dtype.kind == "c" else width
         raw = raw.view(f"u{part}").byteswap().view(np.uint8)
     typed: Array = raw.view(storage.dtype)

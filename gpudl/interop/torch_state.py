@@ -1,4 +1,4 @@
-"""Weights that PyTorch saved (.pth, .pt), read without executing their pickles; and safetensors."""
+"""Reads weights saved by PyTorch (.pth, .pt), without executing their pickles, and safetensors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from gpudl.interop.torch_file import (
     open_torch_file,
 )
 
-PREFIX = "module."  # what DataParallel and DistributedDataParallel put before each name
-TIMES, MORE = 16, 1 << 26  # tensors may share memory; together they are at most so much larger
-AXES, MOST = 32, 1 << 40  # of a tensor: axes, numbers
+PREFIX = "module."  # added to each name by DataParallel and DistributedDataParallel
+TIMES, MORE = 16, 1 << 26  # tensors share memory; together at most TIMES the file plus MORE bytes
+AXES, MOST = 32, 1 << 40  # of a tensor: axes, elements
 
 
 def load_torch_state(
@@ -39,15 +39,14 @@ def load_torch_state(
     >>> net = models.create("resnet50")
     >>> net.load_state_dict(load_torch_state("resnet50.pth"))
 
-    Nothing in the file is executed. A checkpoint that holds the weights beside other things, as
-    {"state_dict": …, "epoch": …}, is understood where only one entry holds tensors by name;
-    otherwise `key` names the entry. "module." before every name (DataParallel) is left away.
-    rename: parts of the names, between dots, that are called otherwise here: {"fc": "linear"} makes
-    "fc.weight" to "linear.weight".
-    bfloat16 needs the package ml_dtypes. Every array is its own copy, also where tensors share
-    memory.
-    Raises FileNotFoundError if there is no such file, ValueError that names what is wrong for one
-    that is damaged or holds anything but tensors, dictionaries and plain values.
+    Nothing in the file is executed. A checkpoint such as {"state_dict": …, "epoch": …} is accepted
+    if only one entry holds tensors by name; otherwise pass the entry's name as `key`. The prefix
+    "module." of DataParallel is removed if all names have it.
+    rename: new names for parts of names between dots: {"fc": "linear"} turns "fc.weight" into
+    "linear.weight".
+    bfloat16 needs the package ml_dtypes. Every array is a copy, even if tensors share memory.
+    Raises FileNotFoundError if the file does not exist, ValueError, which says what is wrong, if it
+    is damaged or holds anything but tensors, dictionaries and plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,8 +60,8 @@ def load_torch_state(
             return _renamed(_tensors(open_torch_file(file), key), rename or {})
         except RefusedError as error:
             raise ValueError(
-                f"load_torch_state: {path} holds {error}; only weights are read, as "
-                "torch.save(model.state_dict(), path) writes them"
+                f"load_torch_state: {path} holds {error}; only weights can be read, as written by "
+                "torch.save(model.state_dict(), path)"
             ) from None
 
 
@@ -71,8 +70,8 @@ def _safetensors(path: Path, key: str | None) -> dict[str, Array]:
 
     if key is not None:
         raise ValueError(
-            f"load_torch_state: {path} is no checkpoint of PyTorch and has no entry {key!r}; "
-            "leave key away"
+            f"load_torch_state: {path} is not a PyTorch checkpoint and has no entry {key!r}; "
+            "leave key out"
         )
     return {name: tensor.array for name, tensor in load(path).items()}
 
@@ -84,12 +83,12 @@ def _renamed(state: dict[str, Array], rename: Mapping[str, str]) -> dict[str, Ar
         parts = name.removeprefix(prefix).split(".")
         renamed[".".join(rename.get(part, part) for part in parts)] = array
     if len(renamed) < len(state):
-        raise ValueError(f"load_torch_state: rename={dict(rename)} gives two tensors one name")
+        raise ValueError(f"load_torch_state: rename={dict(rename)} gives two tensors the same name")
     return renamed
 
 
 class _Plan(NamedTuple):
-    """A tensor as the file describes it: a window with strides on a storage, in elements."""
+    """A tensor as the file describes it: a strided view of a storage, counted in elements."""
 
     storage: Storage
     offset: int
@@ -101,19 +100,19 @@ def _tensors(file: TorchFile, key: str | None) -> dict[str, Array]:
     plans = {name: _plan(name, call) for name, call in _weights(file.value, key).items()}
     total = sum(math.prod(p.shape) * p.storage.dtype.itemsize for p in plans.values())
     if total > TIMES * file.size + MORE:
-        raise RefusedError(f"tensors that would unfold to {total:,} bytes")
-    made: dict[str, Array] = {}
-    storage, numbers = None, np.empty(0)
-    for name in sorted(plans, key=lambda name: plans[name].storage.key):  # each is read once
+        raise RefusedError(f"tensors that would take {total:,} bytes")
+    tensors: dict[str, Array] = {}
+    storage, elements = None, np.empty(0)
+    for name in sorted(plans, key=lambda name: plans[name].storage.key):  # read each storage once
         if plans[name].storage != storage:
             storage = plans[name].storage
-            numbers = file.content(storage)
-        made[name] = _window(numbers, plans[name])
-    return {name: made[name] for name in plans}
+            elements = file.content(storage)
+        tensors[name] = _view_copy(elements, plans[name])
+    return {name: tensors[name] for name in plans}
 
 
 def _weights(value: Any, key: str | None) -> dict[str, Call]:
-    """The dictionary of tensors in a file: all of it, or the one entry that is such."""
+    """The dictionary of tensors in a file: its value, or the only entry that is one."""
     entries = _entries(value)
     if entries is None:
         raise RefusedError("no dictionary of tensors")
@@ -124,17 +123,17 @@ def _weights(value: Any, key: str | None) -> dict[str, Call]:
     others = [name for name, value in entries.items() if not _is_tensor(value)]
     if not others:
         return entries
-    inner = {name: found for name in others if (found := _entries(entries[name]))}
-    whole = {n: found for n, found in inner.items() if all(map(_is_tensor, found.values()))}
-    if len(whole) == 1:
-        return next(iter(whole.values()))
-    if whole:
-        raise RefusedError(f"several sets of weights; give one of {', '.join(whole)} as key")
-    raise RefusedError(f"{others[0]!r}, which is no tensor")
+    inner = {name: group for name in others if (group := _entries(entries[name]))}
+    weights = {n: group for n, group in inner.items() if all(map(_is_tensor, group.values()))}
+    if len(weights) == 1:
+        return next(iter(weights.values()))
+    if weights:
+        raise RefusedError(f"several sets of weights; give one of {', '.join(weights)} as key")
+    raise RefusedError(f"{others[0]!r}, which is not a tensor")
 
 
 def _entries(value: Any) -> dict[str, Any] | None:
-    """The entries of a dict or an OrderedDict, None for what is neither."""
+    """The entries of a dict or OrderedDict with string keys, None for anything else."""
     if isinstance(value, Call) and value.function.name == ORDERED_DICT and not value.arguments:
         value = value.items
     if not isinstance(value, dict):
@@ -152,13 +151,13 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _plan(name: str, call: Call) -> _Plan:
-    """Checks everything that the file says of a tensor."""
+    """Checks everything that the file says about a tensor."""
     if call.function.name == REBUILD_PARAMETER and call.arguments:
         call = call.arguments[0]
     if not _is_tensor(call) or len(call.arguments) < 4:
         raise RefusedError(f"the tensor {name!r} in an unknown form")
     storage, offset, shape, strides = call.arguments[:4]
-    shape, strides = _whole(shape), _whole(strides)
+    shape, strides = _sizes(shape), _sizes(strides)
     if not isinstance(storage, Storage) or type(offset) is not int or offset < 0:
         raise RefusedError(f"the tensor {name!r} in an unknown form")
     if shape is None or strides is None or len(shape) != len(strides) or len(shape) > AXES:
@@ -167,12 +166,12 @@ def _plan(name: str, call: Call) -> _Plan:
         raise RefusedError(f"the tensor {name!r} of shape {shape}")
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if 0 not in shape and last >= storage.extent:
-        raise RefusedError(f"the tensor {name!r}, which reaches beyond its storage")
+        raise RefusedError(f"the tensor {name!r}, which extends beyond its storage")
     return _Plan(storage, offset, shape, strides)
 
 
-def _whole(value: Any) -> tuple[int, ...] | None:
-    """A tuple of whole numbers from 0 up, also as torch.Size; None for all else."""
+def _sizes(value: Any) -> tuple[int, ...] | None:
+    """A tuple or torch.Size of non-negative integers; None for anything else."""
     if isinstance(value, Call) and value.function.name == SIZE and len(value.arguments) == 1:
         value = value.arguments[0]
     if not isinstance(value, tuple) or not all(type(n) is int and 0 <= n <= MOST for n in value):
@@ -180,12 +179,13 @@ def _whole(value: Any) -> tuple[int, ...] | None:
     return value
 
 
-def _window(numbers: Array, plan: _Plan) -> Array:
+def _view_copy(elements: Array, plan: _Plan) -> Array:
     """The tensor as an array of its own, in logical (C) order."""
     if 0 in plan.shape:
         return np.empty(plan.shape, plan.storage.dtype)
-    width = numbers.itemsize
-    window = np.lib.stride_tricks.as_strided(
-        numbers[plan.offset :], plan.shape, [step * width for step in plan.strides], writeable=False
+    width = elements.itemsize
+    strides = [step * width for step in plan.strides]
+    view = np.lib.stride_tricks.as_strided(
+        elements[plan.offset :], plan.shape, strides, writeable=False
     )
-    return np.array(window, order="C")
+    return np.array(view, order="C")

@@ -1,4 +1,4 @@
-"""Weights in files: what is saved comes back, PyTorch reads it, damage is refused."""
+"""Weights in files: a round trip, PyTorch reads them, damaged files are refused."""
 
 import os
 import re
@@ -22,15 +22,15 @@ def weights():
     }
 
 
-def test_what_is_saved_comes_back(tmp_path):
+def test_round_trip(tmp_path):
     path = tmp_path / "w.safetensors"
     gpudl.save(weights(), path, {"epoch": "3"})
-    back = gpudl.load(path)
+    loaded = gpudl.load(path)
     for name, x in weights().items():
-        assert back[name].dtype == x.dtype
-        assert back[name].shape == x.shape
-        np.testing.assert_array_equal(back[name].numpy(), x.detach().numpy())
-    assert back.keys() == weights().keys()
+        assert loaded[name].dtype == x.dtype
+        assert loaded[name].shape == x.shape
+        np.testing.assert_array_equal(loaded[name].numpy(), x.detach().numpy())
+    assert loaded.keys() == weights().keys()
     assert load_metadata(path) == {"epoch": "3"}
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
 

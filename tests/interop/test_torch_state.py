@@ -1,4 +1,4 @@
-"""PyTorch's weight files: their numbers come back, and nothing in them is ever executed."""
+"""PyTorch's weight files: the values are read, and nothing in them is ever executed."""
 
 import os
 import pickle
@@ -26,7 +26,7 @@ def torch():
 
 @pytest.fixture(params=FORMATS)
 def save(request, torch, tmp_path):
-    """Writes a value as PyTorch does, in either format."""
+    """Saves a value with PyTorch, in either format."""
 
     def write(value, **options):
         path = tmp_path / "weights.pth"
@@ -60,29 +60,29 @@ def values(torch):
     )  # fmt: skip
 
 
-def test_all_kinds_of_tensors_come_back(torch, save):
-    told = values(torch)
-    back = load_torch_state(save(told))
-    assert list(back) == list(told)
-    for name, x in told.items():
+def test_reads_all_kinds_of_tensors(torch, save):
+    saved = values(torch)
+    loaded = load_torch_state(save(saved))
+    assert list(loaded) == list(saved)
+    for name, x in saved.items():
         x = x.detach()
-        assert back[name].shape == tuple(x.shape)
-        assert str(x.dtype) == f"torch.{back[name].dtype.name}"
+        assert loaded[name].shape == tuple(x.shape)
+        assert str(x.dtype) == f"torch.{loaded[name].dtype.name}"
         theirs = x.float() if x.dtype == torch.bfloat16 else x
-        np.testing.assert_array_equal(back[name].astype(theirs.numpy().dtype), theirs.numpy())
-        assert back[name].flags.c_contiguous
-        assert back[name].flags.writeable
+        np.testing.assert_array_equal(loaded[name].astype(theirs.numpy().dtype), theirs.numpy())
+        assert loaded[name].flags.c_contiguous
+        assert loaded[name].flags.writeable
 
 
-def test_tensors_of_one_storage_become_arrays_of_their_own(torch, save):
+def test_tensors_that_share_a_storage_become_separate_arrays(torch, save):
     x = torch.arange(6.0)
-    back = load_torch_state(save({"all": x, "again": x, "end": x[3:]}))
-    back["all"][:] = 0
-    np.testing.assert_array_equal(back["again"], np.arange(6))
-    np.testing.assert_array_equal(back["end"], [3, 4, 5])
+    loaded = load_torch_state(save({"all": x, "again": x, "end": x[3:]}))
+    loaded["all"][:] = 0
+    np.testing.assert_array_equal(loaded["again"], np.arange(6))
+    np.testing.assert_array_equal(loaded["end"], [3, 4, 5])
 
 
-def test_a_module_takes_what_pytorch_saved(torch, save):
+def test_a_module_loads_weights_saved_by_pytorch(torch, save):
     theirs = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.BatchNorm1d(4))
     ours = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.BatchNorm1d(4))
     ours.load_state_dict(load_torch_state(save(theirs.state_dict())))
@@ -116,8 +116,8 @@ def test_safetensors(tmp_path):
     np.testing.assert_array_equal(load_torch_state(path)["x"], [1, 2])
     with pytest.raises(ValueError, match="no entry 'model'"):
         load_torch_state(path, key="model")
-    path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ValueError, match="no safetensors file"):
+    path.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="not a safetensors file"):
         load_torch_state(path)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         load_torch_state(tmp_path / "none.pth")
@@ -144,17 +144,17 @@ def test_whole_models_are_refused_by_name(torch, save):
     ("value", "words"),
     [
         ([1, 2], "no dictionary of tensors"),
-        ({"x": 3}, "'x', which is no tensor"),
+        ({"x": 3}, "'x', which is not a tensor"),
         ({3: 4}, "no dictionary of tensors"),
     ],
 )
-def test_what_holds_no_weights_is_refused(save, value, words):
+def test_refuses_values_without_weights(save, value, words):
     with pytest.raises(ValueError, match=words):
         load_torch_state(save(value))
 
 
 def archive(path, content, entries):
-    """A zip file as PyTorch writes it, with any pickle in it."""
+    """A zip file in PyTorch's format, with any pickle in it."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("net/data.pkl", content)
         for name, numbers in entries.items():
@@ -174,18 +174,18 @@ def one_tensor(offset=0, size=(3,), stride=(1,), count=3, kind="torch\nFloatStor
 NUMBERS = {"data/0": np.arange(3, dtype="<f4").tobytes()}
 
 
-def test_the_hand_written_file_is_right(tmp_path):
-    back = load_torch_state(archive(tmp_path / "w.pth", one_tensor(), NUMBERS))
-    np.testing.assert_array_equal(back["x"], [0, 1, 2])
+def test_the_hand_written_file_is_valid(tmp_path):
+    loaded = load_torch_state(archive(tmp_path / "w.pth", one_tensor(), NUMBERS))
+    np.testing.assert_array_equal(loaded["x"], [0, 1, 2])
 
 
 def test_the_other_byte_order(tmp_path):
     big = {"data/0": np.arange(3, dtype=">f4").tobytes(), "byteorder": b"big"}
-    back = load_torch_state(archive(tmp_path / "w.pth", one_tensor(), big))
-    np.testing.assert_array_equal(back["x"], [0, 1, 2])
+    loaded = load_torch_state(archive(tmp_path / "w.pth", one_tensor(), big))
+    np.testing.assert_array_equal(loaded["x"], [0, 1, 2])
 
 
-BEYOND = "the tensor 'x', which reaches beyond its storage"
+BEYOND = "the tensor 'x', which extends beyond its storage"
 FORM = "the tensor 'x' in an unknown form"
 HOSTILE = {
     "offset too large": (one_tensor(offset=1), BEYOND),
@@ -197,21 +197,21 @@ HOSTILE = {
     "more strides": (one_tensor(stride=(1, 1)), FORM),
     "size of texts": (one_tensor(size=("3",)), FORM),
     "bool as size": (one_tensor(size=(True,)), FORM),
-    "all memory": (one_tensor(size=(1 << 33,), stride=(0,)), "unfold to 34,359,738,368 bytes"),
+    "all memory": (one_tensor(size=(1 << 33,), stride=(0,)), "would take 34,359,738,368 bytes"),
     "too many axes": (one_tensor(size=(1,) * 40, stride=(1,) * 40), FORM),
     "huge and empty": (one_tensor(size=(0, 1 << 39, 1 << 39), stride=(0, 0, 0)), "of shape"),
-    "count too large": (one_tensor(count=4), "a storage '0' of fewer numbers"),
+    "count too large": (one_tensor(count=4), "a storage '0' with too few elements"),
     "negative count": (one_tensor(count=-3), BEYOND),
     "another type": (one_tensor(kind="torch\nQInt8Storage"), "function torch.QInt8Storage"),
     "no storage": (one_tensor(kind="torch\nfloat32"), "a storage of unknown type"),
-    "call of a type": (b"\x80\x02}X\1\0\0\0xctorch\nFloatStorage\n)Rs.", "'x', which is no ten"),
+    "call of a type": (b"\x80\x02}X\1\0\0\0xctorch\nFloatStorage\n)Rs.", "'x', which is not a ten"),
     "no arguments": (b"\x80\x02}X\1\0\0\0xc" + TENSOR.encode() + b"\n)Rs.", FORM),
     "object": (b"\x80\x02cbuiltins\nobject\n)\x81.", "function builtins.object"),
     "new object": (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "the instruction NEWOBJ"),
     "extension": (b"\x80\x02\x82\1.", "the instruction EXT1"),
     "dots": (b"\x80\4X\2\0\0\0osX\6\0\0\0system\x93.", "function os.system"),
     "own list": (b"\x80\x02]q\0h\0a.", "no dictionary of tensors"),
-    "list as key": (b"\x80\x02}]K\1s.", "keys are no strings"),
+    "list as key": (b"\x80\x02}]K\1s.", "keys are not strings"),
     "nothing": (b"", "damaged bytes"),
     "cut": (one_tensor()[:-20], "damaged bytes"),
 }  # fmt: skip
@@ -240,7 +240,7 @@ def test_compressed_and_missing_entries_are_refused(tmp_path):
         load_torch_state(path)
 
 
-def test_a_flipped_bit_is_noticed(torch, tmp_path):
+def test_a_flipped_bit_is_detected(torch, tmp_path):
     path = tmp_path / "w.pth"
     torch.save({"x": torch.arange(100.0)}, path)
     content = bytearray(path.read_bytes())
@@ -266,10 +266,10 @@ def test_any_bytes_give_arrays_or_a_value_error(tmp_path_factory, change):
     place = change[0] % len(good)
     content = good[:place] + change[1] + good[place + len(change[1]) :]
     try:
-        back = load_torch_state(archive(path, content, NUMBERS))
+        loaded = load_torch_state(archive(path, content, NUMBERS))
     except ValueError:
         return
-    assert all(isinstance(array, np.ndarray) for array in back.values())
+    assert all(isinstance(array, np.ndarray) for array in loaded.values())
 
 
 def test_parts_of_names_are_renamed(save, torch):
