@@ -288,7 +288,8 @@ class Tensor(Taped, Methods["Tensor"]):
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
+        number = self.numel() == 1 and (spec or not self.shape) and self.device.name != "meta"
+        return format(self.item(), spec) if number else repr(self)
 
     def __repr__(self) -> str:
         if isinstance(self.array, MetaArray):

@@ -212,8 +212,9 @@ class Module:
 
     def train(self: M, mode: bool = True) -> M:
         """Set training mode: dropout is active, batch norm uses the batch's statistics."""
-        for module in self.modules():
-            object.__setattr__(module, "training", bool(mode))
+        object.__setattr__(self, "training", bool(mode))
+        for module in self.children():
+            module.train(mode)  # which a submodule may override
         return self
 
     def eval(self: M) -> M:

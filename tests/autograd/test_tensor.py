@@ -123,7 +123,8 @@ def test_repr_is_readable():
     x = gpudl.tensor(2.0, requires_grad=True)
     assert repr(x) == "tensor(2., requires_grad=True)"
     assert repr(x.exp()) == "tensor(7.3891, grad_fn=<exp>)"
-    assert f"{x:.3f}" == "2.000"
+    assert (f"{x:.3f}", f"{x}") == ("2.000", "2.0")
+    assert f"{gpudl.tensor([2.0])}" == "tensor([2.])"
     assert "..." in repr(gpudl.tensor(np.zeros(5000)))
 
 

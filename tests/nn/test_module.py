@@ -236,3 +236,15 @@ def test_a_device_context_creates_tensors_and_layers_there():
     assert net[3].weight.requires_grad
     assert inner.device == gpudl.zeros(2).device == "cpu"
     np.testing.assert_equal(gpudl.core.random.get_rng_state(), before)  # nothing was drawn
+
+
+def test_a_submodule_may_override_train():
+    class Frozen(nn.BatchNorm1d):
+        def train(self, mode=True):
+            return super().train(False)
+
+    net = nn.Sequential(nn.Linear(2, 2), nn.Sequential(Frozen(2)), nn.Dropout())
+    net.train()
+    assert [m.training for m in (net, net[0], net[1], net[1][0], net[2])] == [1, 1, 1, 0, 1]
+    net.eval()
+    assert not any(m.training for m in net.modules())
