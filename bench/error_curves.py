@@ -1,12 +1,12 @@
-"""Errors of float32 products over the length of their sums, against float64.
+"""Errors of float32 products against float64, over the length of their sums.
 
     python bench/error_curves.py [--device cuda] [--out FILE.json] [--plots DIR] [--most K]
 
-In units of 2^-24·Σ|a||b|, the yardstick of `set_float32_matmul_precision("highest")`: each kernel
-must stay below a sequential float32 loop (fused multiply-adds on a GPU), for every K. Operands are
-normal numbers, positive ones (errors add up), terms of many sizes, and badly scaled ones. In the
-emulator mma truncates as tensor cores do. Exit code 1 if the root mean square of a kernel of
-"highest" is above the loop's; single entries above the loop's largest error are listed.
+The unit is 2^-24·Σ|a||b|. With `set_float32_matmul_precision("highest")` each kernel must stay
+below a sequential float32 loop (with fused multiply-adds on a GPU) for every K. Operands are normal
+numbers, positive numbers (whose errors add up), terms of many magnitudes, and badly scaled factors.
+In the emulator, mma truncates as tensor cores do. The exit code is 1 if the root mean square error
+of a "highest" kernel is above the loop's; a largest error above the loop's is only listed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNIT = 2.0**-24
 
 
 def operands(kind: str, k: int, m: int = M, n: int = N, span: int = 60) -> tuple[Any, Any]:
-    """span: of the powers of two that badly scaled ones differ by, up and down."""
+    """span: badly scaled factors lie between 2^-span and 2^span."""
     rng = np.random.default_rng(k)
     a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
     if kind == "positive":
@@ -42,8 +42,8 @@ def operands(kind: str, k: int, m: int = M, n: int = N, span: int = 60) -> tuple
 
 
 def loop(a: Any, b: Any, fused: bool) -> Any:
-    """One rounding a step if fused, as a GPU's: products of float32 are exact in float64. The
-    emulator rounds products too, for it is compiled without contraction."""
+    """A sequential loop. Fused, it rounds once per step like a GPU, because products of float32 are
+    exact in float64. The emulator rounds products too, as it is compiled without contraction."""
     c = np.zeros((len(a), b.shape[1]), np.float32)
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     for k in range(a.shape[1]):
@@ -53,14 +53,14 @@ def loop(a: Any, b: Any, fused: bool) -> Any:
 
 
 def units(c: Any, a: Any, b: Any) -> tuple[float, float]:
-    """Largest error, and the root of the mean square."""
+    """The largest and the root mean square error."""
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     error = np.abs(c - wide_a @ wide_b) / (UNIT * (np.abs(wide_a) @ np.abs(wide_b)))
     return float(error.max()), float(np.sqrt(np.mean(error**2)))
 
 
-def contenders(device: str) -> dict[str, Any]:
-    """Functions of (a, b) by name: our kernels for float32, and PyTorch's on the same device."""
+def contenders(device_name: str) -> dict[str, Any]:
+    """Functions of (a, b) by name: our float32 kernels, and PyTorch on the same device."""
     from gpudl.bench import theirs
     from gpudl.core.op import Spec
     from gpudl.devices.find import NativeDevice
@@ -68,39 +68,39 @@ def contenders(device: str) -> dict[str, Any]:
     from gpudl.ops.matrix.matmul import MatmulOp
 
     torch = theirs.load(1)
-    where, op = find_device(device), MatmulOp.of(False, False)
+    device, op = find_device(device_name), MatmulOp.of(False, False)
     specs = Spec((M, 64), np.dtype(np.float32)), Spec((64, N), np.dtype(np.float32))
     names = ["definition"]
-    if device == "emulator":
-        where.module.set_truncation(True)
-    if isinstance(where, NativeDevice):
-        NativeDevice.precision = "medium"  # every kernel, the rounding ones too
-        names = [c.algorithm for c in where.candidates(op, "forward", specs)]
+    if device_name == "emulator":
+        device.module.set_truncation(True)
+    if isinstance(device, NativeDevice):
+        NativeDevice.precision = "medium"  # every kernel, including those that round operands
+        names = [c.algorithm for c in device.candidates(op, "forward", specs)]
 
     def run(name: str, a: Any, b: Any) -> Any:
-        """None where the kernel does not take such inputs."""
+        """The product; None if the kernel does not accept the inputs."""
         specs = Spec(a.shape, a.dtype), Spec(b.shape, b.dtype)
-        if isinstance(where, NativeDevice) and name not in {
-            c.algorithm for c in where.candidates(op, "forward", specs)
+        if isinstance(device, NativeDevice) and name not in {
+            c.algorithm for c in device.candidates(op, "forward", specs)
         }:
             return None
-        placed = where.asarray(a), where.asarray(b)
-        return where.to_numpy(where.forward(op, specs, placed, name)[0])
+        placed = device.asarray(a), device.asarray(b)
+        return device.to_numpy(device.forward(op, specs, placed, name)[0])
 
-    found: dict[str, Any] = {}
+    calls: dict[str, Any] = {}
     for name in dict.fromkeys(names):
-        found[f"gpudl {name}"] = lambda a, b, name=name: run(name, a, b)
-    place = device if device.startswith("cuda") else "cpu"
-    if torch is not None and (place == "cpu" or torch.cuda.is_available()):
+        calls[f"gpudl {name}"] = lambda a, b, name=name: run(name, a, b)
+    torch_device = device_name if device_name.startswith("cuda") else "cpu"
+    if torch is not None and (torch_device == "cpu" or torch.cuda.is_available()):
         theirs.configure(torch, "highest")
-        tensor = lambda x: torch.from_numpy(x).to(place)  # noqa: E731
-        found["torch"] = lambda a, b: (tensor(a) @ tensor(b)).cpu().numpy()
-    fused = device.startswith("cuda")
-    return {"float32 loop": lambda a, b: loop(a, b, fused), **found}
+        tensor = lambda x: torch.from_numpy(x).to(torch_device)  # noqa: E731
+        calls["torch"] = lambda a, b: (tensor(a) @ tensor(b)).cpu().numpy()
+    fused = device_name.startswith("cuda")
+    return {"float32 loop": lambda a, b: loop(a, b, fused), **calls}
 
 
 def exact(name: str) -> bool:
-    """Must it stay below the loop? Not those that round their operands, nor the peer."""
+    """Whether it must stay below the loop: our kernels that do not round their operands."""
     from gpudl.ops.matrix.matmul import MatmulOp
 
     return name.startswith("gpudl") and name.removeprefix("gpudl ") not in MatmulOp.precision
@@ -122,7 +122,7 @@ def measure(device: str, most: int) -> Iterator[dict[str, Any]]:
 
 
 def exceeding(rows: list[dict[str, Any]], statistic: str) -> Iterator[str]:
-    """Where kernels that must not err more than the loop do."""
+    """Messages for kernels that err more than the loop and must not."""
     for row in rows:
         limit = row[statistic]["float32 loop"]
         for name, value in row[statistic].items():
@@ -140,10 +140,10 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     for axes, kind in zip(figure.subplots(2, 2).flat, KINDS, strict=True):
         mine = [r for r in rows if r["operands"] == kind]
         for name in dict.fromkeys(n for r in mine for n in r["largest"]):
-            there = [r for r in mine if name in r["largest"]]
+            points = [r for r in mine if name in r["largest"]]
             style = {"color": "black", "lw": 2, "ls": "--"} if name == "float32 loop" else {"lw": 1}
-            values = [max(r["largest"][name], 1e-3) for r in there]
-            axes.plot([r["k"] for r in there], values, label=name, **style)
+            values = [max(r["largest"][name], 1e-3) for r in points]
+            axes.plot([r["k"] for r in points], values, label=name, **style)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_title(kind, fontsize=9)
@@ -162,8 +162,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, help="a JSON file")
-    parser.add_argument("--plots", type=Path, help="a folder for the picture")
-    parser.add_argument("--most", type=int, default=16384, help="longest sum")
+    parser.add_argument("--plots", type=Path, help="a folder for the plot")
+    parser.add_argument("--most", type=int, default=16384, help="length of the longest sum")
     options = parser.parse_args()
     rows = []
     for row in measure(options.device, options.most):
@@ -182,16 +182,16 @@ def main() -> int:
         }
         options.out.write_text(report.dumps(content), encoding="utf-8")
     if options.plots:
-        where = env["hardware"] if options.device.startswith("cuda") else options.device
-        title = f"float32 products, {where}, {env['date'][:10]}"
+        hardware = env["hardware"] if options.device.startswith("cuda") else options.device
+        title = f"float32 products, {hardware}, {env['date'][:10]}"
         try:
             draw(rows, title, options.plots / f"errors-{options.device.replace(':', '')}.png")
         except ImportError as error:
-            print(f"no picture: {error}")
+            print(f"no plot: {error}")
     for text in (*above["rms"], *above["largest"]):
         print(text)
     if not above["rms"]:
-        print("no kernel of highest precision errs more than the float32 loop (rms)")
+        print('no "highest" kernel has a larger rms error than the float32 loop')
     return 1 if above["rms"] else 0
 
 

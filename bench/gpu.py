@@ -1,13 +1,12 @@
-"""Runs everything that needs an NVIDIA GPU, on a machine without network.
+"""Runs everything that needs an NVIDIA GPU; no network needed.
 
-    python bench/gpu.py [--out FOLDER] [--stages build test ...] [--budget SECONDS] [-- PYTEST'S]
+    python bench/gpu.py [--out FOLDER] [--stages build test ...] [--budget SECONDS] [-- PYTEST_ARGS]
 
-Builds against the nvcc, CuPy, NumPy, pybind11 and pytest that are installed there, runs the tests
-on the device, the error curves and the benchmarks (beside PyTorch if it is installed), the check of
-the machine code, and compute-sanitizer over a quick part of the tests. A stage that fails or takes
-too long does not stop the next one. The folder (default bench/results) gets one JSON file for the
-run and one log for each stage; the benchmarks write theirs, with pictures, beside it. Exit code 0
-if every stage passed.
+Builds with the installed nvcc, CuPy, NumPy, pybind11 and pytest, then runs the tests on the device,
+the error curves, the benchmarks (against PyTorch if it is installed), the machine-code check, and
+compute-sanitizer on a quick part of the tests. If a stage fails or takes too long, the next one
+still runs. The folder (default bench/results) receives one JSON file for the run, a log per stage,
+and the results and plots of the benchmarks. The exit code is 0 if every stage passed.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
-# Suites that share a process, and the share of the benchmarks' time that each group may take.
+# Suites that run in one process, and the group's share of the time for benchmarks.
 BENCHES = {
     "bench-gemm": (("gemm",), 0.15),
     "bench-conv": (("conv",), 0.2),
@@ -38,10 +37,10 @@ BENCHES = {
     "bench-models": (("step", "rbm", "recurrent"), 0.1),
     "bench-sustained": (("gemm",), 0.1),
 }
-START = 15.0  # seconds that a benchmark needs before its first row: imports, ceilings
-GRACE = 20.0  # seconds to end in after the interrupt that follows the limit
+START = 15.0  # seconds before the first row of a benchmark: imports, ceilings
+GRACE = 20.0  # seconds between the interrupt at the limit and the kill
 BUDGET = 400.0
-# What says most comes first: the time on such a machine may end at any moment.
+# The most informative come first, because the machine may go away at any moment.
 STAGES = ("build", "test", "curves", *BENCHES, "bench-kernels", "sass", *SANITIZERS)
 MODULES = ("cupy", "numpy", "pybind11", "safetensors", "tqdm")
 TEST_MODULES = ("hypothesis", "ml_dtypes", "pytest", "pytest_timeout")
@@ -52,7 +51,9 @@ def missing() -> str | None:
     """What this machine lacks, in one sentence."""
     smi = shutil.which("nvidia-smi")
     if smi is None:
-        return "nvidia-smi is missing: this machine has no NVIDIA driver, and make gpu needs a GPU."
+        return (
+            "nvidia-smi is missing: this machine has no NVIDIA driver; run this on one with a GPU."
+        )
     gpus = subprocess.run([smi, "-L"], capture_output=True, text=True, check=False)
     if "GPU" not in gpus.stdout:
         return f"nvidia-smi lists no GPU ({(gpus.stdout + gpus.stderr).strip()})."
@@ -70,11 +71,11 @@ def lacking(modules: Sequence[str]) -> str | None:
 
 
 def why_not(stage: str) -> str | None:
-    """Why a stage cannot run here though others can."""
+    """Why a stage cannot run here, None if it can."""
     if (stage == "test" or stage in SANITIZERS) and (reason := lacking(TEST_MODULES)):
         return reason
     if stage in SANITIZERS and find_sanitizer() is None:
-        return "compute-sanitizer is not installed; it comes with CUDA's toolkit."
+        return "compute-sanitizer is not installed; it is part of the CUDA toolkit."
     return None
 
 
@@ -84,7 +85,7 @@ def find_sanitizer() -> str | None:
 
 
 def command(stage: str, out: Path, pytest_args: Sequence[str], budget: float = BUDGET) -> list[str]:
-    """The program of a stage."""
+    """The command of a stage."""
     python = sys.executable
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     if stage == "build":
@@ -104,7 +105,7 @@ def command(stage: str, out: Path, pytest_args: Sequence[str], budget: float = B
 
 
 def bench_command(stage: str, out: Path, budget: float) -> list[str]:
-    """`gpudl bench` of a group of suites; those that this version does not have are left out."""
+    """`gpudl bench` for a group of suites, without those missing from this version."""
     known = {p.stem for p in (ROOT / "gpudl" / "bench" / "suites").glob("*.py")}
     suites, share = BENCHES.get(stage, (("kernels",), 0.15))
     suites = tuple(s for s in suites if s in known)
@@ -117,7 +118,7 @@ def bench_command(stage: str, out: Path, budget: float) -> list[str]:
 
 
 def limit_of(stage: str, limit: float, budget: float) -> float:
-    """Seconds after which a stage is ended: of benchmarks twice what they were given."""
+    """Seconds that a stage may take: benchmarks twice their budget and a minute."""
     if stage not in BENCHES:
         return limit
     return min(limit, 2 * budget * BENCHES[stage][1] + 60)
@@ -128,7 +129,7 @@ def today() -> str:
 
 
 def run(words: Sequence[str], log: Path, limit: float) -> int:
-    """Runs a program, shows and logs what it prints; 124 if it took longer than the limit."""
+    """Runs a command, shows and logs its output, and returns its exit code; 124 at the limit."""
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     deadline = time.monotonic() + limit
@@ -148,13 +149,13 @@ def run(words: Sequence[str], log: Path, limit: float) -> int:
         with log.open(encoding="utf-8", errors="replace") as shown:
             try:
                 return watch(process, shown, deadline)
-            finally:  # Ctrl-C too: nothing of the stage is left on the GPU
+            finally:  # Ctrl-C too must leave no process on the GPU
                 if process.poll() is None:
                     end(process)
 
 
 def watch(process: subprocess.Popen[bytes], shown: Any, deadline: float) -> int:
-    """Shows what the process prints until it ends, or ends it."""
+    """Shows the output of the process until it ends, or until the deadline, which ends it."""
     while True:
         code = process.poll()
         sys.stdout.write(shown.read())
@@ -169,7 +170,7 @@ def watch(process: subprocess.Popen[bytes], shown: Any, deadline: float) -> int:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """An interrupt, so that what was measured is written; killed if that does not help."""
+    """Interrupts the process, so that it can write its results; kills it if that does not help."""
     for number, patience in ((signal.SIGINT, GRACE), (signal.SIGKILL, None)):
         try:
             os.killpg(process.pid, number)
@@ -183,7 +184,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def first_line(*words: str) -> str:
-    """The first line that a program prints, empty if it does not run."""
+    """The first line of a command's output; empty if it does not run."""
     try:
         result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.SubprocessError):
@@ -201,7 +202,7 @@ def version(*distributions: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """What a measurement has to be read with."""
+    """The conditions of the measurements."""
     query = "--query-gpu=name,driver_version,memory.total,compute_cap"
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -217,7 +218,7 @@ def environment() -> dict[str, str]:
 
 
 def main() -> int:
-    # Shells start background jobs without interrupts; the stages would inherit that and be killed.
+    # Shells start background jobs with SIGINT ignored; stages would inherit that and need a kill.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
@@ -226,11 +227,11 @@ def main() -> int:
         nargs="+",
         choices=(*STAGES, "bench"),
         default=list(STAGES),
-        help="which, and in which order; bench: all of its groups",
+        help="stages to run, in this order; bench: all groups of benchmarks",
     )
-    parser.add_argument("--limit", type=float, default=1200, help="seconds a stage may take")
+    parser.add_argument("--limit", type=float, default=1200, help="most seconds per stage")
     parser.add_argument(
-        "--budget", type=float, default=BUDGET, help="seconds for the benchmarks together"
+        "--budget", type=float, default=BUDGET, help="seconds for all benchmarks together"
     )
     parser.add_argument("pytest_args", nargs="*", help="more arguments for pytest, after --")
     options = parser.parse_args()
@@ -261,11 +262,11 @@ def main() -> int:
 
 
 def expand(stages: Sequence[str]) -> list[str]:
-    """With `bench` taken for all of its groups."""
-    found: list[str] = []
+    """The stages, with `bench` replaced by its groups."""
+    names: list[str] = []
     for stage in stages:
-        found += [*BENCHES, "bench-kernels"] if stage == "bench" else [stage]
-    return list(dict.fromkeys(found))
+        names += [*BENCHES, "bench-kernels"] if stage == "bench" else [stage]
+    return list(dict.fromkeys(names))
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,6 +1,6 @@
-"""A pytest plugin (-p bench.no_pool): CuPy allocates each array by itself.
+"""A pytest plugin (-p bench.no_pool) that turns off CuPy's memory pool.
 
-Within a memory pool, compute-sanitizer takes an overrun into the next array for a lawful access.
+Within a pool, compute-sanitizer cannot see an overrun from one array into the next.
 """
 
 import cupy

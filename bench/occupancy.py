@@ -1,9 +1,8 @@
-"""Theoretical occupancy: how many warps a multiprocessor holds at once, by what limits it.
+"""Theoretical occupancy: how many warps a multiprocessor can hold at once, and what limits it.
 
-Limits and allocation units are those of NVIDIA's CUDA C++ Programming Guide, "Compute
-Capabilities", tables of technical specifications, and of the occupancy calculator in Nsight
-Compute (registers are allocated to a warp in units of 256, shared memory in units of 128 bytes, of
-which the system keeps 1024 in each block).
+Limits and allocation units come from NVIDIA's CUDA C++ Programming Guide, "Compute Capabilities",
+and from the occupancy calculator of Nsight Compute: registers are allocated per warp in units of
+256, shared memory in units of 128 bytes, and the system reserves 1024 bytes per block.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 WARP = 32
 REGISTER_UNIT = 256
-WARP_UNIT = 4  # a multiprocessor's four partitions take warps evenly
+WARP_UNIT = 4  # warps spread evenly over the four partitions of a multiprocessor
 SHARED_UNIT = 128
 RESERVED = 1024
 
@@ -33,7 +32,7 @@ LIMITS = {
 
 
 class Occupancy(NamedTuple):
-    """Resident blocks and warps, the fraction of the warps that fit at most, and what limits them:
+    """Resident blocks and warps, the fraction of the possible warps, and the limiting resource:
     "warps", "blocks", "registers" or "shared"."""
 
     blocks: int
@@ -43,19 +42,19 @@ class Occupancy(NamedTuple):
 
 
 def occupancy(arch: str, threads: int, registers: int, shared: int) -> Occupancy:
-    """Of blocks with so many threads, registers a thread and bytes of shared memory (static and
-    dynamic)."""
-    has = LIMITS[arch]
+    """Occupancy from threads per block, registers per thread and bytes of shared memory per block
+    (static and dynamic)."""
+    multiprocessor = LIMITS[arch]
     warps = -(-threads // WARP)
     per_warp = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
-    by_registers = has.registers // per_warp // WARP_UNIT * WARP_UNIT
+    by_registers = multiprocessor.registers // per_warp // WARP_UNIT * WARP_UNIT
     per_block = -(-(shared + RESERVED) // SHARED_UNIT) * SHARED_UNIT
     limits = {
-        "warps": has.warps // warps,
-        "blocks": has.blocks,
+        "warps": multiprocessor.warps // warps,
+        "blocks": multiprocessor.blocks,
         "registers": by_registers // warps,
-        "shared": has.shared // per_block,
+        "shared": multiprocessor.shared // per_block,
     }
     limit = min(limits, key=lambda name: limits[name])
     blocks = limits[limit]
-    return Occupancy(blocks, blocks * warps, blocks * warps / has.warps, limit)
+    return Occupancy(blocks, blocks * warps, blocks * warps / multiprocessor.warps, limit)

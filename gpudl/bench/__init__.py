@@ -1,7 +1,7 @@
-"""Measurements: suites of workloads, ours beside PyTorch's, on any device.
+"""Benchmarks: suites of workloads, timed for gpudl and PyTorch, on any device.
 
-`suites/` lists what is measured, `runner.py` measures it, `report.py` writes and prints it,
-`compare.py` tells what changed between two reports, `plots.py` draws them.
+`suites/` lists the workloads, `runner.py` measures them, `report.py` writes and prints the results,
+`compare.py` compares two reports, `plots.py` draws them.
 """
 
 from gpudl.bench.environment import environment

@@ -1,8 +1,8 @@
-"""Errors against float64: of all results where that is cheap, else of some entries.
+"""Errors against float64: of whole results if that is cheap, otherwise of sampled entries.
 
-A product of 8192x8192 matrices in float64 takes the CPU minutes; a hundred of its entries take a
-moment and show the same error. Entries are named by slices, which NumPy's, CuPy's and PyTorch's
-arrays understand alike.
+A product of 8192x8192 matrices in float64 takes minutes on the CPU; a hundred of its entries take a
+moment and show the same error. Slices select the entries, because NumPy, CuPy and PyTorch all index
+by them.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from gpudl.bench.workload import Workload
 from gpudl.core.op import Array, Op, Spec, is_floating
 from gpudl.devices.find import cpu
 
-MOST = 1 << 22  # elements of the inputs up to which all results are computed
-MOST_FLOPS = 100_000_000  # and operations, of products
-PICKS = 6  # entries along an axis otherwise
+MOST = 1 << 22  # input elements up to which the whole result is computed
+MOST_FLOPS = 100_000_000  # operations of a product up to which the whole result is computed
+PICKS = 6  # otherwise, entries sampled along an axis
 
-Index = tuple[Any, ...]  # slices, an ellipsis
+Index = tuple[Any, ...]  # slices and an ellipsis
 
 
 class Expected(NamedTuple):
-    """What these entries of a result must be, in float64."""
+    """The expected values of some entries of a result, in float64."""
 
     entries: Index
     values: Array
 
     def error(self, result: Any) -> float:
-        """‖result - expected‖ / ‖expected‖; infinite where a result is not finite."""
-        got = on_host(result[self.entries])
-        if got.shape != self.values.shape or not np.isfinite(got).all():
+        """‖result - expected‖ / ‖expected‖; infinite if a result is not finite."""
+        actual = on_host(result[self.entries])
+        if actual.shape != self.values.shape or not np.isfinite(actual).all():
             return float("inf")
         scale = float(np.linalg.norm(self.values))
-        return float(np.linalg.norm(got - self.values)) / (scale or 1.0)
+        return float(np.linalg.norm(actual - self.values)) / (scale or 1.0)
 
 
 def on_host(array: Any) -> Array:
-    """A NumPy array in float64 of NumPy's, CuPy's or PyTorch's."""
+    """A NumPy, CuPy or PyTorch array as a NumPy array of float64."""
     if hasattr(array, "detach"):
         return np.asarray(array.detach().double().cpu().numpy())
     array = array.get() if hasattr(array, "get") else array
@@ -47,23 +47,23 @@ def on_host(array: Any) -> Array:
 
 
 def worst(expected: Mapping[str, Expected], results: Mapping[str, Any]) -> float | None:
-    """The largest error of the results that an expectation is known of."""
+    """The largest error of the results that have an expectation; None if none has one."""
     errors = [e.error(results[name]) for name, e in expected.items() if name in results]
     return max(errors, default=None)
 
 
 def expect_forward(work: Workload, arrays: tuple[Any, ...]) -> dict[str, Expected]:
-    """Of the first output; empty where it would take too long or is random."""
+    """Expected entries of the first output; empty if it is random or would take too long."""
     if work.op.name in RANDOM:
         return {}
     sampled = SAMPLED_FORWARD.get(work.op.name)
     if sampled and plain(work.op, arrays) and not cheap(work.op, arrays):
         return {work.op.outputs[0]: sampled(work.op, *arrays)}
-    cut, taken = sliced(work, arrays)
-    if size(taken) > MOST:
+    cut, parts = sliced(work, arrays)
+    if size(parts) > MOST:
         return {}
-    changed, outputs = definition_forward(without_bits(work.op), taken)
-    if not outputs:  # an update: what it changed
+    changed, outputs = definition_forward(without_bits(work.op), parts)
+    if not outputs:  # an update changes its inputs instead
         return {name: Expected(index_of(cut, 1), array) for name, array in changed.items()}
     return {work.op.outputs[0]: Expected(index_of(cut, outputs[0].ndim), outputs[0])}
 
@@ -71,7 +71,7 @@ def expect_forward(work: Workload, arrays: tuple[Any, ...]) -> dict[str, Expecte
 def expect_backward(
     work: Workload, arrays: tuple[Any, ...], dy: Array, direction: str
 ) -> dict[str, Expected]:
-    """Of the gradients, by input."""
+    """Expected entries of the gradients, by input."""
     op, needs = without_bits(work.op), work.needs(direction)
     wanted = [n for n, need in zip(op.inputs, needs, strict=True) if need]
     if op.name in RANDOM:
@@ -79,32 +79,32 @@ def expect_backward(
     sampled = SAMPLED_BACKWARD.get(op.name)
     if sampled and plain(op, arrays) and not cheap(op, arrays):
         return sampled(op, dy, *arrays, wanted)
-    cut, taken = sliced(work, arrays)
-    if size(taken) > MOST:
+    cut, parts = sliced(work, arrays)
+    if size(parts) > MOST:
         return {}
-    _, outputs = definition_forward(op, taken)
+    _, outputs = definition_forward(op, parts)
     dy = dy[index_of(cut, dy.ndim)]
     dys = (wide(dy), *(None for _ in outputs[1:]))
-    saved = op.save(taken, outputs, specs_of(taken), needs)
+    saved = op.save(parts, outputs, specs_of(parts), needs)
     gradients = cpu.backward(op, dys, saved, needs, "definition")
-    found = {}
-    for name, original, part, gradient in zip(op.inputs, arrays, taken, gradients, strict=True):
-        follows = cut is None or part is None or part.shape != original.shape
-        if name in wanted and gradient is not None and follows:
-            along = index_of(cut if gradient.ndim > 1 else shifted(cut), gradient.ndim)
-            found[name] = Expected(along, gradient)
-    return found
+    expected = {}
+    for name, original, part, gradient in zip(op.inputs, arrays, parts, gradients, strict=True):
+        complete = cut is None or part is None or part.shape != original.shape
+        if name in wanted and gradient is not None and complete:
+            index = index_of(cut if gradient.ndim > 1 else shifted(cut), gradient.ndim)
+            expected[name] = Expected(index, gradient)
+    return expected
 
 
 class Cut(NamedTuple):
-    """Every `slice`-th entry along an axis."""
+    """The slice `part` along an axis."""
 
     axis: int
     part: slice
 
 
 def sliced(work: Workload, arrays: tuple[Any, ...]) -> tuple[Cut | None, tuple[Any, ...]]:
-    """Fewer entries along the axis that results are independent along, all in float64."""
+    """The inputs in float64, cut to a few entries along the axis of independent results."""
     axis = work.independent
     if axis is None or size(arrays) <= MOST:
         return None, tuple(map(wide, arrays))
@@ -112,18 +112,18 @@ def sliced(work: Workload, arrays: tuple[Any, ...]) -> tuple[Cut | None, tuple[A
     extent = first.shape[axis]
     picks = max(2, min(PICKS, MOST * extent // size(arrays)))
     cut = Cut(axis, spread(extent, picks))
-    taken = []
+    parts = []
     for a in arrays:
         if a is not None and a.ndim == first.ndim and a.shape[axis] == extent:
             a = a[index_of(cut, a.ndim)]
-        elif a is not None and a.ndim == 1 and axis == 1:  # a number for each channel
+        elif a is not None and a.ndim == 1 and axis == 1:  # one number per channel
             a = a[cut.part]
-        taken.append(wide(a))
-    return cut, tuple(taken)
+        parts.append(wide(a))
+    return cut, tuple(parts)
 
 
 def spread(extent: int, picks: int = PICKS) -> slice:
-    """About `picks` entries from the first to near the last."""
+    """A slice of about `picks` entries, evenly spaced."""
     return slice(0, extent, max(1, (extent - 1) // (picks - 1)))
 
 
@@ -134,27 +134,28 @@ def index_of(cut: Cut | None, ndim: int) -> Index:
 
 
 def shifted(cut: Cut | None) -> Cut | None:
-    """For vectors, whose only axis is the one that is cut."""
+    """The same cut for a vector, whose only axis is the one that is cut."""
     return None if cut is None else cut._replace(axis=0)
 
 
 def without_bits(op: Op) -> Op:
-    """Batch norm's mask is packed for kernels alone, and wants more channels than are picked."""
+    """Batch norm without its packed mask, which only kernels use and which needs more channels than
+    are sampled."""
     fields = {name: getattr(op, name) for name in op.fields}
     return type(op)(**{**fields, "bits": False}) if fields.get("bits") else op
 
 
 def definition_forward(op: Op, arrays: tuple[Any, ...]) -> tuple[dict[str, Array], tuple[Any, ...]]:
-    """The inputs that the operator changes, as it leaves them, and its outputs."""
+    """The inputs that the operator mutates, after the call, and its outputs."""
     copies = dict(zip(op.inputs, arrays, strict=True))
     copies.update({n: copies[n].copy() for n in op.mutates if copies[n] is not None})
-    given = tuple(copies.values())
-    outputs = cpu.forward(op, specs_of(given), given, "definition")
+    inputs = tuple(copies.values())
+    outputs = cpu.forward(op, specs_of(inputs), inputs, "definition")
     return {n: copies[n] for n in op.mutates if copies[n] is not None}, outputs
 
 
 def cheap(op: Op, arrays: tuple[Any, ...]) -> bool:
-    """Can all results be computed in a moment?"""
+    """Whether the whole result can be computed quickly."""
     return size(arrays) <= MOST and op.cost(*specs_of(arrays)).flops <= MOST_FLOPS
 
 
@@ -173,8 +174,8 @@ def wide(array: Any) -> Any:
 
 
 def plain(op: Op, arrays: tuple[Any, ...]) -> bool:
-    """Of the forms that entries are computed of one by one: no transposition, no activation, at
-    most a bias beside the operands."""
+    """Whether single entries can be computed: no transposition, no activation, and no extra operand
+    but a bias."""
     fields = {n: getattr(op, n) for n in op.fields}
     return not (
         fields.get("transpose_a")
@@ -185,7 +186,7 @@ def plain(op: Op, arrays: tuple[Any, ...]) -> bool:
     )
 
 
-# ------------------------------------------------------------------ products, entry by entry
+# ------------------------------------------------------------------ sampled entries of products
 
 
 def _matmul(op: Op, a: Array, b: Array) -> Expected:
@@ -195,14 +196,14 @@ def _matmul(op: Op, a: Array, b: Array) -> Expected:
 
 def _matmul_back(op: Op, dy: Array, a: Array, b: Array, wanted: list[str]) -> dict[str, Expected]:
     rows, inner, columns = spread(a.shape[-2]), spread(a.shape[-1]), spread(b.shape[-1])
-    found = {}
+    expected = {}
     if "a" in wanted:
         da = wide(dy[..., rows, :]) @ wide(b[..., inner, :]).swapaxes(-1, -2)
-        found["a"] = Expected((..., rows, inner), da)
+        expected["a"] = Expected((..., rows, inner), da)
     if "b" in wanted:
         db = wide(a[..., inner]).swapaxes(-1, -2) @ wide(dy[..., columns])
-        found["b"] = Expected((..., inner, columns), db)
-    return found
+        expected["b"] = Expected((..., inner, columns), db)
+    return expected
 
 
 def _linear(op: Op, x: Array, weight: Array, bias: Any) -> Expected:
@@ -215,24 +216,24 @@ def _linear_back(
     op: Op, dy: Array, x: Array, weight: Array, bias: Any, wanted: list[str]
 ) -> dict[str, Expected]:
     rows, inner, outputs = spread(x.shape[0]), spread(x.shape[1]), spread(len(weight))
-    found = {}
+    expected = {}
     if "x" in wanted:
-        found["x"] = Expected((rows, inner), wide(dy[rows]) @ wide(weight[:, inner]))
+        expected["x"] = Expected((rows, inner), wide(dy[rows]) @ wide(weight[:, inner]))
     if "weight" in wanted:
         dweight = wide(dy[:, outputs]).T @ wide(x[:, inner])
-        found["weight"] = Expected((outputs, inner), dweight)
+        expected["weight"] = Expected((outputs, inner), dweight)
     if "bias" in wanted:
-        found["bias"] = Expected((outputs,), wide(dy[:, outputs]).sum(axis=0))
-    return found
+        expected["bias"] = Expected((outputs,), wide(dy[:, outputs]).sum(axis=0))
+    return expected
 
 
 def _padded(op: Any, image: Array) -> Array:
-    """(C, H, W) in float64 with its zeros around."""
+    """An image (C, H, W) in float64 with its zero padding."""
     return np.pad(wide(image), ((0, 0), *((p, p) for p in op.padding)))
 
 
 def _tap(op: Any, plane: Array, r: int, s: int, outputs: tuple[int, ...]) -> Array:
-    """What element (r, s) of the window meets in (…, H, W), for each output pixel."""
+    """The element of `plane` (…, H, W) that window element (r, s) reads for each output pixel."""
     rows, columns = (
         slice(at * d, at * d + (n - 1) * stride + 1, stride)
         for at, d, n, stride in zip((r, s), op.dilation, outputs, op.stride, strict=True)
@@ -241,44 +242,44 @@ def _tap(op: Any, plane: Array, r: int, s: int, outputs: tuple[int, ...]) -> Arr
 
 
 def _conv2d(op: Any, x: Array, weight: Array, bias: Any, *absent: None) -> Expected:
-    """Some pixels of the first and the last image, all channels."""
+    """Sampled pixels of the first and the last image, all channels."""
     y_shape = op.infer(*specs_of((x, weight, bias, *absent)))[0].shape
     images, rows, columns = spread(len(x), 2), spread(y_shape[2], 4), spread(y_shape[3], 4)
     grouped = wide(weight).reshape(op.groups, -1, *weight.shape[1:])
-    found = []
+    results = []
     for image in x[images]:
         padded = _padded(op, image).reshape(op.groups, weight.shape[1], -1)
         planes = padded.reshape(*padded.shape[:2], image.shape[1] + 2 * op.padding[0], -1)
         y = np.zeros((len(weight), *np.empty(y_shape[2:], bool)[rows, columns].shape))
         for r, s in np.ndindex(*weight.shape[2:]):
-            met = _tap(op, planes, r, s, y_shape[2:])[..., rows, columns]
-            y += np.einsum("gkc,gcpq->gkpq", grouped[..., r, s], met).reshape(y.shape)
-        found.append(y if bias is None else y + wide(bias)[:, None, None])
-    return Expected((images, slice(None), rows, columns), np.stack(found))
+            read = _tap(op, planes, r, s, y_shape[2:])[..., rows, columns]
+            y += np.einsum("gkc,gcpq->gkpq", grouped[..., r, s], read).reshape(y.shape)
+        results.append(y if bias is None else y + wide(bias)[:, None, None])
+    return Expected((images, slice(None), rows, columns), np.stack(results))
 
 
 def _conv2d_back(
     op: Any, dy: Array, x: Array, weight: Array, bias: Any, *others: Any
 ) -> dict[str, Expected]:
     *absent, wanted = others
-    found = {}
+    expected = {}
     if "x" in wanted:
         images = spread(len(x), 2)
         few = wide(x[images]), wide(weight), None, *absent
         needs = (True, *(False for _ in few[1:]))
         saved = op.save(few, (dy[images],), specs_of(few), needs)
         gradients = cpu.backward(op, (wide(dy[images]),), saved, needs)
-        found["x"] = Expected((images,), gradients[0])
+        expected["x"] = Expected((images,), gradients[0])
     if "weight" in wanted:
-        found["weight"] = _weight_gradient(op, dy, x, weight)
+        expected["weight"] = _weight_gradient(op, dy, x, weight)
     if "bias" in wanted:
         sums = sum(wide(image).sum(axis=(1, 2)) for image in dy)
-        found["bias"] = Expected((slice(None),), np.asarray(sums))
-    return found
+        expected["bias"] = Expected((slice(None),), np.asarray(sums))
+    return expected
 
 
 def _weight_gradient(op: Any, dy: Array, x: Array, weight: Array) -> Expected:
-    """Of two filters and two channels, image by image."""
+    """The weight gradient of two filters and two channels, image by image."""
     per_group, channels = len(weight) // op.groups, weight.shape[1]
     picked = spread(len(weight), 2), spread(channels, 2)
     filters = range(*picked[0].indices(len(weight)))
@@ -290,8 +291,8 @@ def _weight_gradient(op: Any, dy: Array, x: Array, weight: Array) -> Expected:
             planes = _padded(op, image[[group + c for c in inputs]])
             gradient = wide(dimage[k])
             for r, s in np.ndindex(*weight.shape[2:]):
-                met = _tap(op, planes, r, s, gradient.shape)
-                result[i, :, r, s] += (met * gradient).sum(axis=(1, 2))
+                read = _tap(op, planes, r, s, gradient.shape)
+                result[i, :, r, s] += (read * gradient).sum(axis=(1, 2))
     return Expected(picked, result)
 
 

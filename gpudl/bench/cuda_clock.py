@@ -1,4 +1,4 @@
-"""Times on a GPU: events on one stream that CuPy and PyTorch share, graphs for short calls."""
+"""Timing on a GPU: events on a stream that CuPy and PyTorch share; CUDA graphs for short calls."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from gpudl.bench.timing import HostClock, Loop
 
-SHORT = 200e-6  # seconds of a call below which launch overhead would be measured
+SHORT = 200e-6  # seconds; below, launch overhead would dominate
 
 
 class Replay:
-    """Launches a graph. kept: what it writes, which must live as long as it."""
+    """Launches a graph. kept: the memory that it writes, which must live as long as the graph."""
 
     def __init__(self, launch: Callable[[], Any], kept: Any) -> None:
         self.launch, self.kept = launch, kept
@@ -22,10 +22,10 @@ class Replay:
 
 
 class CudaClock(HostClock):
-    """Events before and after; the host only submits.
+    """Times by events before and after; the host only submits the work.
 
-    Work of both sides runs on one stream, so one pair of events times either. Graphs keep their
-    memory in pools of their own: what a replay writes must belong to nobody else.
+    Both sides run on one stream, so the same events time both. Each graph has its own memory pool,
+    because nothing else may own the memory that a replay writes.
     """
 
     def __init__(self, index: int, torch: Any = None) -> None:
@@ -57,8 +57,8 @@ class CudaClock(HostClock):
         return float(milliseconds) / 1e3 / (repeats * loop.calls)
 
     def shortened(self, loop: Loop, calls: Sequence[Callable[[], Any]], peer: bool) -> Loop:
-        """A graph of the calls. What cannot be captured is timed as it is, and its row says so."""
-        self.measure(loop, 1)  # loads code
+        """A graph of the calls; `loop` itself if they are long or cannot be captured."""
+        self.measure(loop, 1)  # loads the code
         if self.measure(loop, 1) > SHORT:
             return loop
         try:
@@ -73,7 +73,7 @@ class CudaClock(HostClock):
     def _graph(self, calls: Sequence[Callable[[], Any]]) -> Replay:
         pool = self.cupy.cuda.MemoryPool()
         with self.cupy.cuda.using_allocator(pool.malloc):
-            for _ in [call() for call in calls]:  # so that the pool has memory for all
+            for _ in [call() for call in calls]:  # fills the pool with enough memory for all
                 pass
             self.wait()
             self.stream.begin_capture()
@@ -91,14 +91,14 @@ class CudaClock(HostClock):
         return Replay(graph.replay, (graph, outputs))
 
     def _forget_errors(self) -> None:
-        """A capture that failed leaves its error behind."""
+        """Clears the error that a failed capture leaves behind."""
         try:
             self.wait()
         except Exception:
             self.cupy.cuda.runtime.deviceSynchronize()
 
     def free(self) -> None:
-        """CuPy's pool and PyTorch's do not know each other: what one keeps the other lacks."""
+        """Empties both pools: memory cached by CuPy is lost to PyTorch, and the reverse."""
         import gc
 
         gc.collect()

@@ -1,4 +1,4 @@
-"""What a measurement has to be read with."""
+"""The conditions of a measurement: hardware, versions, load, date."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ GPU_FACTS = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.
 
 
 def environment(device: str, torch: Any = None) -> dict[str, Any]:
-    """Device, processor, versions, threads, load and date. torch: the module if it was measured."""
-    found: dict[str, Any] = {
+    """Device, processor, versions, threads, load and date. torch: the module, if it is measured."""
+    facts: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "device": device,
         "hardware": gpu_name(device) if device.startswith("cuda") else processor(),
@@ -35,14 +35,14 @@ def environment(device: str, torch: Any = None) -> dict[str, Any]:
         "versions": {name: version for name in PACKAGES if (version := installed(name))},
     }
     if device.startswith("cuda"):
-        found["gpu"] = gpu_facts(device)
+        facts["gpu"] = gpu_facts(device)
     if torch is not None:
-        found["torch"] = torch_facts(torch)
-    return found
+        facts["torch"] = torch_facts(torch)
+    return facts
 
 
 def installed(package: str) -> str | None:
-    """The version of a distribution, None where it is not installed."""
+    """The version of a distribution, None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -50,8 +50,7 @@ def installed(package: str) -> str | None:
 
 
 def load() -> float | None:
-    """Mean number of running processes over the last minute: above 0.1 on an idle machine, others
-    were at work before the measurement."""
+    """Load average of the last minute. Above 0.1 before a measurement, the machine was not idle."""
     try:
         return round(os.getloadavg()[0], 2)
     except OSError:
@@ -78,7 +77,7 @@ def gpu_name(device: str) -> str:
 
 
 def compiler(device: str) -> str:
-    """What built the module that runs the kernels; "" on a CPU, where NumPy runs them."""
+    """The compiler of the module with the kernels; "" on the CPU, where NumPy runs everything."""
     kind = device.partition(":")[0]
     if kind == "cpu":
         return ""
@@ -89,24 +88,24 @@ def compiler(device: str) -> str:
 
 
 def gpu_facts(device: str) -> dict[str, str]:
-    """Clocks, power and temperature as nvidia-smi tells them; empty without it."""
+    """Clocks, power and temperature from nvidia-smi; empty without it."""
     smi = shutil.which("nvidia-smi")
     if smi is None:
         return {}
     index = device.partition(":")[2] or "0"
-    together = query(smi, index, GPU_FACTS)
-    if len(together) == len(GPU_FACTS):
-        return dict(zip(GPU_FACTS, together, strict=True))
-    # An old driver refuses the whole list for one word that it does not know.
-    found = {}
+    answers = query(smi, index, GPU_FACTS)
+    if len(answers) == len(GPU_FACTS):
+        return dict(zip(GPU_FACTS, answers, strict=True))
+    # An old driver refuses the whole query if it does not know one field, so ask for each.
+    facts = {}
     for fact in GPU_FACTS:
         if answer := query(smi, index, (fact,)):
-            found[fact] = answer[0]
-    return found
+            facts[fact] = answer[0]
+    return facts
 
 
 def query(smi: str, index: str, facts: Sequence[str]) -> list[str]:
-    """nvidia-smi's answers, empty where it refuses."""
+    """nvidia-smi's answers, empty if it refuses."""
     command = [smi, f"--id={index}", f"--query-gpu={','.join(facts)}", "--format=csv,noheader"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

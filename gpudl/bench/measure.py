@@ -1,4 +1,4 @@
-"""One row of results: ours and the peer's on the same inputs, timed in turns, with their errors."""
+"""Measures one row: gpudl and the peer on the same inputs, timed in turns, with their errors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gpudl.bench.stand import Stand
 from gpudl.bench.timing import HostClock, Loop, Timing, in_turns, ratio, rounded, sustained
 from gpudl.bench.workload import Call, Procedure, Row, Workload
 
-COLD = 100_000_000  # bytes that inputs rotate through on a GPU, so that none are found in its cache
+COLD = 100_000_000  # bytes of inputs to rotate through on a GPU, so that its cache is cold
 MOST_SETS = 512
-SECONDS, QUICK_SECONDS = 3.0, 0.5  # for the turns of a contender
+SECONDS, QUICK_SECONDS = 3.0, 0.5  # for all turns of a contender
 
 
 class Variant(NamedTuple):
@@ -32,8 +32,8 @@ class Variant(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A variant with its inputs on the CPU, and one algorithm. asked: None where the device is left
-    to choose, which then prefers `algorithm`. dy: gradient of the first output."""
+    """A variant, its inputs on the CPU, and one algorithm. asked: the algorithm to request, None to
+    let the device choose (it prefers `algorithm`). dy: gradient of the first output."""
 
     variant: Variant
     algorithm: str
@@ -48,10 +48,10 @@ class Job(NamedTuple):
 
 
 def workload(stand: Stand, variant: Variant) -> Iterator[Row]:
-    """One row for the chosen algorithm, or for each."""
+    """A row for the chosen algorithm, or one for each."""
     work, direction = variant.work, variant.direction.split()[0]
     specs = work.specs(variant.dtype)
-    names = algorithms(stand.where, work.op, direction, specs)
+    names = algorithms(stand.device, work.op, direction, specs)
     arrays = stand.arrays(work, variant.dtype)
     dy = None
     if direction == "backward":
@@ -65,7 +65,7 @@ def workload(stand: Stand, variant: Variant) -> Iterator[Row]:
         row.update(_measured(stand, Job(variant, algorithm, asked, arrays, dy, expected)))
         row["chosen"] = asked is None
         if asked is None:
-            row["algorithm"] = ran(stand.where, work.op, direction, specs) or algorithm
+            row["algorithm"] = ran(stand.device, work.op, direction, specs) or algorithm
         yield row
         stand.clock.free()
 
@@ -132,9 +132,9 @@ def _contenders(stand: Stand, job: Job, sets: int) -> tuple[Contenders, Errors, 
     """Calls by contender, one for each set of inputs, the error of the first call of each, and why
     a peer failed: that must not lose our row."""
     variant, work = job.variant, job.variant.work
-    forward = algorithms(stand.where, work.op, "forward", work.specs(variant.dtype))[0]
+    forward = algorithms(stand.device, work.op, "forward", work.specs(variant.dtype))[0]
     first = job.algorithm if job.forward else forward
-    mine = [Ours(work, stand.where, job.arrays, first) for _ in range(sets)]
+    mine = [Ours(work, stand.device, job.arrays, first) for _ in range(sets)]
     if job.forward:
         calls: Contenders = {"gpudl": [m.forward(job.asked) for m in mine]}
     else:
@@ -143,17 +143,17 @@ def _contenders(stand: Stand, job: Job, sets: int) -> tuple[Contenders, Errors, 
     output = calls["gpudl"][0]()
     if work.op.outputs or not job.forward:
         errors = {"gpudl": accuracy.worst(job.expected, _named(variant, "gpudl", output))}
-    else:  # an update: its results are the inputs that it changed
+    else:  # an update: its results are the inputs that it mutates
         changed = dict(zip(work.op.inputs, mine[0].inputs, strict=True))
         errors = {"gpudl": accuracy.worst(job.expected, changed)}
     failed = ""
     for name in _peers(stand):
         try:
-            made = _peer_calls(stand, job, mine, compiled=name != "torch")
-            if made:
-                output = made[0]()
+            peer_calls = _peer_calls(stand, job, mine, compiled=name != "torch")
+            if peer_calls:
+                output = peer_calls[0]()
                 errors[name] = accuracy.worst(job.expected, _named(variant, name, output))
-                calls[name] = made
+                calls[name] = peer_calls
         except Exception as error:
             failed = f"{name}: {type(error).__name__}: {error}"[:300]
     return calls, errors, failed
@@ -166,25 +166,25 @@ def _peers(stand: Stand) -> tuple[str, ...]:
 
 
 def _peer_calls(stand: Stand, job: Job, mine: list[Ours], compiled: bool) -> list[Call]:
-    """Empty where PyTorch has nothing of the kind."""
+    """Empty if PyTorch has no counterpart."""
     torch, variant, work = stand.torch, job.variant, job.variant.work
     run = theirs.function(torch, work, compiled)
-    given = [theirs.tensors(torch, work, m.inputs) for m in mine]
+    tensors = [theirs.tensors(torch, work, m.inputs) for m in mine]
     if run is None:
         if work.peer is None or compiled or not job.forward:
             return []
-        return [work.peer(torch, *inputs) for inputs in given]
+        return [work.peer(torch, *inputs) for inputs in tensors]
     if job.forward:
-        return [theirs.forward(torch, run, inputs) for inputs in given]
+        return [theirs.forward(torch, run, inputs) for inputs in tensors]
     needs = work.needs(variant.direction)
     return [
         theirs.backward(torch, run, inputs, needs, m.arranged_dy)
-        for inputs, m in zip(given, mine, strict=True)
+        for inputs, m in zip(tensors, mine, strict=True)
     ]
 
 
 def _named(variant: Variant, side: str, results: Any) -> dict[str, Any]:
-    """Results by the names of the operator's outputs, or of the inputs that gradients are of."""
+    """Results by name: of the output, or of the input that a gradient belongs to."""
     op = variant.work.op
     if variant.direction == "forward":
         if not isinstance(results, tuple):
@@ -199,8 +199,8 @@ def _named(variant: Variant, side: str, results: Any) -> dict[str, Any]:
 
 
 def procedure(stand: Stand, suite: str, item: Procedure) -> Row:
-    """Wall time of a call, launches included."""
-    calls = item.sides(stand.where.name, stand.torch)
+    """A row of wall times per call, launches included."""
+    calls = item.sides(stand.device.name, stand.torch)
     clock = HostClock(stand.clock.wait)
     loops = {name: Loop(call) for name, call in calls.items()}
     seconds = 2 * QUICK_SECONDS if stand.settings.quick else SECONDS
@@ -215,8 +215,8 @@ def procedure(stand: Stand, suite: str, item: Procedure) -> Row:
             for n, loop in loops.items()
         }
     if item.errors is not None:
-        found = item.errors(stand.where.name, stand.torch)
-        row["error"] = {name: rounded(e) for name, e in found.items()}
+        errors = item.errors(stand.device.name, stand.torch)
+        row["error"] = {name: rounded(e) for name, e in errors.items()}
     median = times["gpudl"].median
     if item.items:
         row["items_per_second"] = rounded(item.items / median)
@@ -227,7 +227,7 @@ def procedure(stand: Stand, suite: str, item: Procedure) -> Row:
 
 
 def results(times: dict[str, Timing]) -> Row:
-    """Seconds, and how the peer's best compares."""
+    """Seconds, and the ratio to the fastest peer."""
     row: Row = {"seconds": {name: t.as_dict() for name, t in times.items()}}
     peers = {name: t for name, t in times.items() if name != "gpudl"}
     if peers:

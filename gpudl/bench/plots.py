@@ -1,4 +1,4 @@
-"""Pictures of a report: a roofline for each number format, and bars of peer/ours."""
+"""Plots of a report: a roofline per number format, and bars of peer/ours."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MOST_BARS = 60
 
 
 def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Writes the pictures that the report has data for; their paths."""
+    """Writes the plots that the report has data for and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for dtype in dict.fromkeys(number_format(r) for r in report["rows"]):
         rows = [r for r in report["rows"] if number_format(r) == dtype]
         stem = f"{report['environment']['device'].replace(':', '')}-{dtype.replace(' ', '-')}"
-        for kind, make in (("roofline", roofline), ("ratios", ratios)):
-            figure = make(report, rows, dtype)
+        for kind, plot in (("roofline", roofline), ("ratios", ratios)):
+            figure = plot(report, rows, dtype)
             if figure is not None:
                 path = folder / f"{kind}-{stem}.png"
                 figure.savefig(path, dpi=120)
@@ -30,8 +30,8 @@ def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def roofline(report: Mapping[str, Any], rows: list[dict[str, Any]], dtype: str) -> Any:
-    """Operations a second over operations a byte, under the two ceilings of the same run (Williams,
-    Waterman, Patterson 2009)."""
+    """Operations per second over operations per byte, under the two ceilings of the same run
+    (Williams, Waterman, Patterson 2009)."""
     points = [r for r in rows if r.get("flops") and r.get("bytes")]
     if not points:
         return None
@@ -72,12 +72,12 @@ def roofline(report: Mapping[str, Any], rows: list[dict[str, Any]], dtype: str) 
 
 
 def ratios(report: Mapping[str, Any], rows: list[dict[str, Any]], dtype: str) -> Any:
-    """Bars of peer/ours, the best above, losses in another colour; whiskers are quartiles."""
+    """Bars of peer/ours, best at the top, losses in another colour; whiskers are quartiles."""
     rows = sorted((r for r in rows if "ratio" in r), key=lambda r: r["ratio"]["median"])
     if not rows:
         return None
     left_out = 0
-    if len(rows) > MOST_BARS:  # the middle ones say least
+    if len(rows) > MOST_BARS:  # the middle ones say the least
         half = MOST_BARS // 2
         left_out, rows = len(rows) - 2 * half, rows[:half] + rows[-half:]
     figure, axes = _figure((10, 1.4 + 0.22 * len(rows)))
@@ -108,7 +108,7 @@ def ratios(report: Mapping[str, Any], rows: list[dict[str, Any]], dtype: str) ->
 
 
 def _number(axes: Any, place: int, ratio: Mapping[str, float]) -> None:
-    """The median, beyond the whisker."""
+    """Prints the median beyond the whisker."""
     won = ratio["median"] >= 1
     at = (
         max(ratio["median"], ratio["high"]) * 1.03

@@ -1,4 +1,4 @@
-"""Results as a file and as a table."""
+"""Writes results to a file and prints them as a table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gpudl.bench.runner import Bench
 from gpudl.bench.workload import Row
 
 SCHEMA = 3
-MOST_NAMED = 4  # suites in the name of a file
+MOST_NAMED = 4  # most suites to list in a file name
 HEAD = ("workload", "direction", "dtype", "algorithm", "µs", "rate", "roof", "error", "peer µs",
         "peer's error", "peer/ours", "quartiles")  # fmt: skip
 LINE = "{:<46} {:<20} {:<16} {:<12} {:>11} {:>12} {:>5} {:>8} {:>11} {:>12} {:>9} {:>11}"
 
 
 def report(bench: Bench, rows: list[Row], env: dict[str, Any] | None = None) -> dict[str, Any]:
-    """All that is known of a run. env: what `environment` said before, for asking takes seconds."""
+    """The whole report of a run. env: the result of `environment` if known, since it is slow."""
     return {
         "schema": SCHEMA,
         "environment": env or environment(bench.settings.device, bench.torch),
@@ -36,7 +36,7 @@ def report(bench: Bench, rows: list[Row], env: dict[str, Any] | None = None) -> 
 
 
 def dumps(content: Mapping[str, Any]) -> str:
-    """JSON with a line for each row, so that changes can be read."""
+    """JSON with one line per row, so that diffs are readable."""
     parts = []
     for key, value in content.items():
         if isinstance(value, list) and value:
@@ -55,23 +55,23 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def destination(path: Path, device: str, suites: Sequence[str]) -> Path:
-    """The file itself, or in a folder a name of date, device and suites that is not taken yet."""
+    """`path` if it is a JSON file, else a new file in that folder named by date, device, suites."""
     if path.suffix == ".json":
         return path
     what = "-".join(suites) if len(suites) <= MOST_NAMED else "suites"
     stem, number = f"{time.strftime('%Y-%m-%d', time.gmtime())}-{device.replace(':', '')}-{what}", 2
-    found = path / f"{stem}.json"
-    while found.exists():
-        found, number = path / f"{stem}-{number}.json", number + 1
-    return found
+    file = path / f"{stem}.json"
+    while file.exists():
+        file, number = path / f"{stem}-{number}.json", number + 1
+    return file
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A report. ValueError for a file that is none, or of an older version."""
+    """A report. Raises ValueError if the file is not a report, or has an older schema."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: no JSON ({error})") from None
+        raise ValueError(f"{path}: not JSON ({error})") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(
             f"{path}: not written by this version of gpudl bench (schema {SCHEMA}); measure again"
@@ -85,14 +85,14 @@ def geometric_mean(values: Iterable[float]) -> float:
 
 
 def summary(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Geometric means of peer/ours, by suite, direction, dtype and precision; of the chosen
-    algorithms only."""
+    """Geometric means of peer/ours by suite, direction, dtype and precision, over the chosen
+    algorithms."""
     groups: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
         if "ratio" in row and row.get("chosen", True):
             key = row["suite"], row["direction"], number_format(row)
             groups.setdefault(key, []).append(row["ratio"]["median"])
-    found = [
+    entries = [
         {
             "suite": suite,
             "direction": direction,
@@ -103,23 +103,23 @@ def summary(rows: Iterable[Row]) -> list[dict[str, Any]]:
         }
         for (suite, direction, dtype), ratios in groups.items()
     ]
-    every = [r for ratios in groups.values() for r in ratios]
+    all_ratios = [r for ratios in groups.values() for r in ratios]
     if len(groups) > 1:
-        found.append(
+        entries.append(
             {
                 "suite": "all",
                 "direction": "",
                 "dtype": "",
-                "rows": len(every),
-                "faster": sum(r > 1 for r in every),
-                "geometric_mean": round(geometric_mean(every), 3),
+                "rows": len(all_ratios),
+                "faster": sum(r > 1 for r in all_ratios),
+                "geometric_mean": round(geometric_mean(all_ratios), 3),
             }
         )
-    return found
+    return entries
 
 
 def number_format(row: Row) -> str:
-    """float32 with its precision."""
+    """The dtype, for float32 with its precision."""
     dtype: str = row["dtype"]
     return f"{dtype} {row['precision']}" if "precision" in row and dtype == "float32" else dtype
 
@@ -154,7 +154,7 @@ def small(value: float | None) -> str:
 
 
 def speed(row: Row) -> str:
-    """TFLOP/s where operations count most, else GB/s; samples a second of a step."""
+    """TFLOP/s if arithmetic dominates, else GB/s; samples per second for a training step."""
     if "items_per_second" in row and "flops" not in row:
         return f"{row['items_per_second']:,.0f}/s"
     if "flops" not in row:
@@ -164,9 +164,9 @@ def speed(row: Row) -> str:
     return f"{row['gbytes_per_second']:.4g} GB/s"
 
 
-def summary_text(found: Iterable[dict[str, Any]]) -> str:
+def summary_text(entries: Iterable[dict[str, Any]]) -> str:
     lines = []
-    for entry in found:
+    for entry in entries:
         what = " ".join(filter(None, (entry["suite"], entry["direction"], entry["dtype"])))
         lines.append(
             f"{what:<48} {entry['geometric_mean']:6.2f}  "
@@ -176,7 +176,7 @@ def summary_text(found: Iterable[dict[str, Any]]) -> str:
 
 
 def text(content: Mapping[str, Any]) -> str:
-    """The whole report as it was printed when it was measured."""
+    """The whole report, as printed during the measurement."""
     env = content["environment"]
     parts = [
         f"{env['hardware']}, {env['device']}, {threads(content)}, "
@@ -196,7 +196,7 @@ def threads(content: Mapping[str, Any]) -> str:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """Geometric means by suite, for a page: of all directions, and the best and the worst row."""
+    """A Markdown table of each suite's geometric mean over all directions, best and worst row."""
     env = content["environment"]
     lines = [
         "| suite | rows | peer/ours | faster in | best | worst |",

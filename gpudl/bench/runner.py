@@ -1,4 +1,4 @@
-"""Measures workloads: every direction, dtype, precision and algorithm, beside PyTorch."""
+"""Measures workloads in every direction, dtype, precision and algorithm, next to PyTorch."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from gpudl.bench.stand import Settings as Settings
 from gpudl.bench.stand import Stand
 from gpudl.bench.workload import Procedure, Row, Workload
 
-EMULATOR_MOST = 2_000_000  # operations: beyond, the emulator takes too long
+EMULATOR_MOST = 2_000_000  # operations; with more, the emulator takes too long
 
 
 @dataclass
 class Bench(Stand):
-    """A stand that measures whole suites. left_out: what was not measured, and why."""
+    """A stand that measures whole suites. left_out: the rows not measured, and why."""
 
     left_out: list[dict[str, str]] = field(default_factory=list)
 
     def suite(self, name: str, items: Iterable[Workload | Procedure]) -> Iterator[Row]:
-        """Rows of a suite, each when it is measured. What was not measured is in `left_out`."""
-        begin, broken = time.monotonic(), ""
+        """Yields the rows of a suite as they are measured; `left_out` lists the others."""
+        begin, lost = time.monotonic(), ""
         budget = self.settings.budget or math.inf
         for item in items:
             for variant in self._variants(name, item):
                 if time.monotonic() - begin > budget:
                     self._leave_out(variant, "no time left")
                     continue
-                if broken:
-                    self._leave_out(variant, broken)
+                if lost:
+                    self._leave_out(variant, lost)
                     continue
                 try:
                     yield from self._measured(name, variant)
-                except (TypeError, ImportError) as refusal:  # no kernel for it, no such dtype
+                except (TypeError, ImportError) as refusal:  # no kernel or no such dtype
                     self._leave_out(variant, str(refusal))
-                except Exception as error:  # a failure of one row must not lose the others
+                except Exception as error:  # one failed row must not lose the others
                     self._leave_out(variant, f"{type(error).__name__}: {error}")
-                    broken = self._broken()
+                    lost = self._device_lost()
             self.clock.free()
 
-    def _broken(self) -> str:
-        """Why nothing can run any more, "" if it can: a kernel that read a wrong address takes the
-        whole process's device with it. Memory of the failed row is given back."""
+    def _device_lost(self) -> str:
+        """Why nothing can run any more, "" if it can: an illegal memory access makes the device
+        unusable for the whole process. Also frees the memory of the failed row."""
         try:
             self.clock.wait()
             self.clock.free()
@@ -96,5 +96,5 @@ class Bench(Stand):
 
 
 def memory() -> int:
-    """Bytes of the machine."""
+    """Physical memory of the machine in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,4 +1,4 @@
-"""Where workloads are measured: a device with its clock, its peer and its ceilings."""
+"""The stand on which workloads are measured: a device, its clock, its peer and its ceilings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpudl.devices.find import device as find_device
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure and how long."""
+    """What to measure, and for how long."""
 
     device: str = "cpu"
     threads: int = 1
@@ -27,7 +27,7 @@ class Settings:
     only: str | None = None  # a regular expression over "suite/name direction"
     quick: bool = False
     sustained: float = 0.0  # seconds
-    budget: float | None = None  # seconds for a suite
+    budget: float | None = None  # seconds per suite
     turns: int = 15
     peer: bool = True
     compile: bool = False  # torch.compile as a third contender
@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass
 class Stand:
-    """A device with its clock, its peer and its ceilings, measured when first asked for."""
+    """A device with its clock, its peer and its ceilings."""
 
     settings: Settings
     peer_settings: dict[str, Any] = field(default_factory=dict)
@@ -47,22 +47,22 @@ class Stand:
         s = self.settings
         self.torch = theirs.load(s.threads) if s.peer else None
         blas.set_threads(s.threads)
-        self.where: Device = find_device(s.device)
-        self.kind = self.where.name.partition(":")[0]
+        self.device: Device = find_device(s.device)
+        self.kind = self.device.name.partition(":")[0]
         if self.kind == "emulator":
             self.torch = None
         if self.kind == "cuda" and self.torch is not None and not self.torch.cuda.is_available():
             self.torch = None
         self.clock = self._clock()
         with self.clock.active():
-            self.ceilings = Ceilings(self.where, self.clock, self.torch)
+            self.ceilings = Ceilings(self.device, self.clock, self.torch)
 
     def _clock(self) -> Clock:
         if self.kind != "cuda":
-            return HostClock(self.where.synchronize)
+            return HostClock(self.device.synchronize)
         from gpudl.bench.cuda_clock import CudaClock
 
-        return CudaClock(int(self.where.name.partition(":")[2] or 0), self.torch)
+        return CudaClock(int(self.device.name.partition(":")[2] or 0), self.torch)
 
     @contextmanager
     def at_precision(self, precision: str) -> Iterator[None]:
@@ -76,7 +76,7 @@ class Stand:
             NativeDevice.precision = before
 
     def arrays(self, work: Workload, dtype: str) -> tuple[Any, ...]:
-        """The inputs of a workload; those of the last one are kept for its other directions."""
+        """The inputs of a workload, cached until the next one: all its directions share them."""
         if self._drawn is None or self._drawn[:2] != (work, dtype):
             self._drawn = None
             self._drawn = work, dtype, work.arrays(dtype)

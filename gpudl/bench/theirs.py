@@ -1,4 +1,4 @@
-"""PyTorch at its best: what it is told before it is measured, and its calls."""
+"""PyTorch as the peer: configured for its best speed, and called like gpudl."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Call = Callable[[], Any]
 
 
 def load(threads: int) -> Any:
-    """The module torch, None where it is not installed. To be called before CuPy is loaded: each
-    brings CUDA's libraries, and PyTorch is the one that looks for its own."""
+    """The module torch, None if it is not installed. Call this before CuPy is imported: both bring
+    CUDA's libraries, and PyTorch must load its own."""
     try:
         import torch
     except ImportError:
@@ -25,10 +25,10 @@ def load(threads: int) -> Any:
 
 
 def configure(torch: Any, precision: str) -> dict[str, Any]:
-    """cudnn.benchmark on; TF32 where `precision` allows it, and only there. What was set."""
+    """Turns cudnn.benchmark on, and TF32 if `precision` allows it; returns the settings."""
     tf32 = precision != "highest"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer versions have newer names for the same switches
+        warnings.simplefilter("ignore")  # newer versions rename these settings
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = tf32
@@ -40,7 +40,7 @@ def configure(torch: Any, precision: str) -> dict[str, Any]:
 
 
 def tensor(torch: Any, array: Any) -> Any:
-    """The same memory as a tensor: NumPy's or CuPy's array, bfloat16 too, any strides."""
+    """A NumPy or CuPy array as a tensor that shares its memory; bfloat16 and any strides work."""
     if array is None:
         return None
     bits = array.view(np.int16) if array.dtype.name == "bfloat16" else array
@@ -49,8 +49,8 @@ def tensor(torch: Any, array: Any) -> Any:
 
 
 def function(torch: Any, work: Workload, compiled: bool) -> Callable[..., Any] | None:
-    """The twin of the workload's operator, compiled once for all sets of inputs; None if there is
-    none, or the workload brings its own peer."""
+    """The twin of the workload's operator, compiled once for all sets of inputs. None if it has no
+    twin, or if the workload has its own peer."""
     twin: Any = work.op.twin
     if twin is None or work.peer is not None:
         return None
@@ -59,13 +59,13 @@ def function(torch: Any, work: Workload, compiled: bool) -> Callable[..., Any] |
         return plain
     import torch._functorch.config as functorch
 
-    functorch.donated_buffer = False  # else backward runs once only
-    made: Callable[..., Any] = torch.compile(plain, dynamic=False)
-    return made
+    functorch.donated_buffer = False  # else backward could run only once
+    optimized: Callable[..., Any] = torch.compile(plain, dynamic=False)
+    return optimized
 
 
 def tensors(torch: Any, work: Workload, inputs: Sequence[Any]) -> list[Any]:
-    """Our inputs as PyTorch's; each side changes its own where the operator changes some."""
+    """Our inputs as tensors; copies if the operator mutates any, so that each side has its own."""
     shared = [tensor(torch, a) for a in inputs]
     if not work.op.mutates:
         return shared
@@ -83,7 +83,7 @@ def forward(torch: Any, run: Callable[..., Any], inputs: Sequence[Any]) -> Call:
 def backward(
     torch: Any, run: Callable[..., Any], inputs: Sequence[Any], needs: Sequence[bool], dy: Any
 ) -> Call:
-    """Gradients of the inputs that need one. dy: our array of the first output's gradient."""
+    """Gradients of the inputs that need one. dy: gradient of the first output, our array."""
     leaves = [
         t if t is None or not need else t.detach().requires_grad_()
         for t, need in zip(inputs, needs, strict=True)
@@ -96,7 +96,7 @@ def backward(
 
 
 def replayed(torch: Any, call: Call, device: str) -> Call | None:
-    """The call as one launch of a CUDA graph; None on other devices or where it cannot be."""
+    """The call as one launch of a CUDA graph; None on other devices or if capture fails."""
     if not device.startswith("cuda"):
         return None
     try:

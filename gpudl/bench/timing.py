@@ -1,5 +1,4 @@
-"""Times of alternatives, measured in turns so that a busy moment of the machine hits all of
-them."""
+"""Times alternatives in turns, so that a busy moment of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -10,12 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 TURNS = 15
-SHORTEST = 2e-3  # seconds that one measurement takes at least: short calls are repeated
+SHORTEST = 2e-3  # seconds; shorter calls are repeated within one measurement
 BUDGET = 3.0  # seconds for all turns of one alternative
 
 
 class Timing(NamedTuple):
-    """Seconds a call: the median of the turns, their quartiles, and all of them."""
+    """Seconds per call: median and quartiles of the turns, and the samples."""
 
     median: float
     low: float
@@ -23,19 +22,19 @@ class Timing(NamedTuple):
     samples: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """What a report keeps: without the samples, which nothing reads again."""
+        """The form in a report: without the samples, which nothing reads again."""
         numbers = {n: rounded(v) for n, v in self._asdict().items() if n != "samples"}
         return {**numbers, "turns": len(self.samples)}
 
 
 def rounded(value: float) -> float:
-    """Four significant digits: no measurement has more."""
+    """The value to four significant digits; no measurement has more."""
     return float(f"{value:.4g}")
 
 
 class Loop(NamedTuple):
-    """Something to time: `run` does `calls` calls, one for each set of inputs. how: "calls", or
-    "graph" where they are one launch."""
+    """Something to time: `run` makes `calls` calls, one per set of inputs. how: "calls", or "graph"
+    if they are one launch."""
 
     run: Callable[[], Any]
     calls: int = 1
@@ -43,20 +42,20 @@ class Loop(NamedTuple):
 
 
 class HostClock:
-    """Time that passes on the host until the work is done.
+    """Measures the time on the host until the work is done.
 
-    wait: returns when all work that was submitted is done (GPUs work on behind the call).
+    wait: blocks until all submitted work is done (a GPU runs asynchronously).
     """
 
     def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
         self.wait = wait
 
     def active(self) -> AbstractContextManager[Any]:
-        """In which all is allocated and run."""
+        """The context in which to allocate and run everything."""
         return nullcontext()
 
     def measure(self, loop: Loop, repeats: int) -> float:
-        """Seconds a call."""
+        """Seconds per call."""
         self.wait()
         before = time.perf_counter()
         for _ in range(repeats):
@@ -65,7 +64,7 @@ class HostClock:
         return (time.perf_counter() - before) / (repeats * loop.calls)
 
     def loop(self, calls: Sequence[Callable[[], Any]]) -> Loop:
-        """All calls in a row."""
+        """A loop over all calls."""
         if len(calls) == 1:
             return Loop(calls[0])
 
@@ -76,11 +75,11 @@ class HostClock:
         return Loop(run, len(calls))
 
     def shortened(self, loop: Loop, calls: Sequence[Callable[[], Any]], peer: bool) -> Loop:
-        """The same with less overhead for each call, where the device has a way."""
+        """The same work with less overhead per call, if the device supports that."""
         return loop
 
     def free(self) -> None:
-        """Give back memory that is not in use."""
+        """Release unused memory."""
 
 
 Clock = HostClock  # CudaClock is one too
@@ -92,7 +91,7 @@ def in_turns(
     turns: int = TURNS,
     budget: float = BUDGET,
 ) -> dict[str, Timing]:
-    """Seconds a call of each alternative, measured A B A B …"""
+    """Seconds per call of each alternative, measured A B A B …"""
     repeats = {name: _repeats(loop, clock) for name, loop in alternatives.items()}
     longest = max(once * count for count, once in repeats.values())
     turns = max(3, min(turns, int(budget / max(longest, 1e-9))))
@@ -104,7 +103,7 @@ def in_turns(
 
 
 def sustained(loop: Loop, clock: Clock, once: float, seconds: float) -> float:
-    """Seconds a call over `seconds` without a pause: clocks fall as the chip warms up."""
+    """Seconds per call over `seconds` without a pause; clocks fall as the chip warms up."""
     return clock.measure(loop, max(1, round(seconds / max(once * loop.calls, 1e-9))))
 
 
@@ -119,7 +118,7 @@ def timing(values: Sequence[float]) -> Timing:
 
 
 def _repeats(loop: Loop, clock: Clock) -> tuple[int, float]:
-    """How often to run in one measurement, and how long one run takes; warms up."""
+    """Repetitions in one measurement, and the seconds of one run; also warms up."""
     clock.measure(loop, 1)
     once = min(clock.measure(loop, 1) for _ in range(2)) * loop.calls
     return max(1, round(SHORTEST / max(once, 1e-9))), once

@@ -1,4 +1,4 @@
-"""What a suite lists: operators with the shapes of their inputs, and procedures of several."""
+"""The entries of a suite: operators with input shapes, and procedures of several operators."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gpudl.core.dtypes import dtype_of
 from gpudl.core.op import Array, Cost, Op, Spec, is_floating
 
 Call = Callable[[], Any]
-Row = dict[str, Any]  # a result, as it is written to a file
+Row = dict[str, Any]  # a result, as in the file
 
-DISTINCT = (1 << 22) + 17  # values drawn; larger arrays repeat them, drawing takes too long
+DISTINCT = (1 << 22) + 17  # values drawn; larger arrays repeat them, as drawing is slow
 
 
 class Draw(NamedTuple):
-    """How an input is drawn. Random, never zeros: on zeros GPUs run faster.
+    """How to draw an input. Always random, because GPUs run faster on zeros.
 
-    kind: "normal", "small" (normal with deviation 0.01), "uniform" in [0, 1), "positive" in [1, 2),
-    "labels" below `below` (int64), or "given" (`values`, always float32 or as they are).
+    kind: "normal", "small" (normal with standard deviation 0.01), "uniform" in [0, 1), "positive"
+    in [1, 2), "labels" (int64) less than `below`, or "given" (`values` in their own dtype).
     """
 
     shape: tuple[int, ...]
@@ -54,14 +54,14 @@ class Draw(NamedTuple):
 
 
 def given(values: Any) -> Draw:
-    """An input with these values."""
+    """An input with these values; float64 becomes float32."""
     array = np.asarray(values)
     array = array.astype(np.float32) if array.dtype == np.float64 else array
     return Draw(array.shape, "given", values=array)
 
 
 def labels(shape: tuple[int, ...], below: int) -> Draw:
-    """Class numbers below `below`."""
+    """Class indices less than `below`."""
     return Draw(shape, "labels", below)
 
 
@@ -69,13 +69,13 @@ def labels(shape: tuple[int, ...], below: int) -> Draw:
 class Workload:
     """An operator and the inputs it is measured on.
 
-    inputs: a Draw, or a shape of normal numbers, for each input of the operator; None is absent,
-    and so are those after the last.
-    directions: "forward"; "backward" for all gradients; "backward x weight" for those alone.
+    inputs: for each input of the operator a Draw, or a shape to fill with normal numbers, or None
+    if it is absent. Inputs missing at the end are absent too.
+    directions: "forward"; "backward" for all gradients; "backward x weight" for only those.
     independent: the axis of the first input along which results do not depend on each other, so
-    that the error of a few entries can be found without computing all.
-    peer: makes PyTorch's call from (torch, tensors); without it the operator's twin is the peer.
-    quick: in the selection of --quick too.
+    that the error of a few entries can be measured without computing all.
+    peer: creates PyTorch's call from (torch, tensors); by default the operator's twin is the peer.
+    quick: whether --quick includes it.
     """
 
     name: str
@@ -88,12 +88,12 @@ class Workload:
 
     def draws(self) -> tuple[Draw | None, ...]:
         absent = (None,) * (len(self.op.inputs) - len(self.inputs))
-        given = (*self.inputs, *absent)
-        return tuple(i if i is None or isinstance(i, Draw) else Draw(tuple(i)) for i in given)
+        inputs = (*self.inputs, *absent)
+        return tuple(i if i is None or isinstance(i, Draw) else Draw(tuple(i)) for i in inputs)
 
     @property
     def has_dtype(self) -> bool:
-        """Do the inputs come in the dtype that is asked for? Given ones are as they are."""
+        """Whether any input takes the requested dtype; given values and labels keep their own."""
         return any(d is not None and d.kind not in ("given", "labels") for d in self.draws())
 
     def specs(self, dtype: str) -> tuple[Spec | None, ...]:
@@ -101,12 +101,12 @@ class Workload:
         return tuple(None if d is None else d.spec(kind) for d in self.draws())
 
     def arrays(self, dtype: str) -> tuple[Array | None, ...]:
-        """Inputs on the CPU, the same each time."""
+        """The inputs on the CPU, the same on every call."""
         rng, kind = np.random.default_rng(0), dtype_of(dtype)
         return tuple(None if d is None else d.array(rng, kind) for d in self.draws())
 
     def needs(self, direction: str) -> tuple[bool, ...]:
-        """Which inputs a backward direction gives gradients of."""
+        """Which inputs a backward direction computes gradients of."""
         named = direction.split()[1:]
         specs = self.specs("float32")
         op = self.op
@@ -118,9 +118,9 @@ class Workload:
         )
 
     def cost(self, direction: str, dtype: str) -> Cost:
-        """Operations and fewest bytes. Backward: each gradient of an operand of products costs as
-        many operations as the product; read are the outputs' gradients and what was saved, written
-        the gradients."""
+        """Operations, and the fewest bytes to move. In backward, the gradient of each operand of a
+        product costs as many operations as the product; the bytes are the gradient of the output
+        and the saved arrays (read) and the gradients of the inputs (written)."""
         specs = self.specs(dtype)
         forward = self.op.cost(*specs)
         if direction == "forward":
@@ -146,23 +146,23 @@ class Workload:
 
 @dataclass(frozen=True, eq=False)
 class Procedure:
-    """Work of several operators: a training step, a step of contrastive divergence.
+    """Work of several operators, such as a training step or a step of contrastive divergence.
 
-    sides: makes the calls from (device name, torch or None, dtype): "gpudl", "torch", "torch
-    graph", …. They are timed by the host's clock, launches included. errors: against float64, by
-    name, from (device name, torch).
+    sides: creates the calls "gpudl", "torch", "torch graph", … from (device name, torch or None).
+    The host's clock times them, launches included. errors: computes the error of each side against
+    float64 from (device name, torch).
     """
 
     name: str
     sides: Callable[..., Mapping[str, Call]]
     cost: Cost | None = None
-    items: int = 0  # images or samples in a call
+    items: int = 0  # images or samples per call
     quick: bool = False
     errors: Callable[..., Mapping[str, float]] | None = None
 
 
 class Scale(NamedTuple):
-    """How large a selection is wanted: kind of device ("cpu", "emulator" or "cuda"), and quick."""
+    """The size of a selection: the kind of device ("cpu", "emulator" or "cuda"), and --quick."""
 
     kind: str
     quick: bool

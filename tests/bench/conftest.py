@@ -1,3 +1,3 @@
-"""The command line, as the tests of gpudl/cli call it."""
+"""The fixture of tests/cli that runs the command line."""
 
 from tests.cli.conftest import gpudl  # noqa: F401 (a fixture)

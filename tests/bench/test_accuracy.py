@@ -1,4 +1,4 @@
-"""Errors found on a few entries are those of the whole result."""
+"""Errors of sampled entries agree with those of the whole result."""
 
 import numpy as np
 import pytest
@@ -74,14 +74,14 @@ def test_entries_agree_with_the_whole(name, monkeypatch):
         assert expected.error(gradients[wanted]) < 1e-12, wanted
 
 
-def test_what_is_not_finite_or_of_another_shape_is_wrong():
+def test_a_result_that_is_not_finite_or_has_another_shape_is_wrong():
     expected = accuracy.Expected((slice(0, 2),), np.ones(2))
     assert expected.error(np.ones(4)) == 0
     assert expected.error(np.array([1, np.nan, 1])) == np.inf
     assert expected.error(np.ones((4, 3))) == np.inf
 
 
-def test_updates_are_compared_by_what_they_changed():
+def test_updates_are_compared_by_the_inputs_they_change():
     work = first(optimizer, "Adam LeNet-5")
     arrays = work.arrays("float32")
     expected = accuracy.expect_forward(work, arrays)
@@ -94,5 +94,5 @@ def test_updates_are_compared_by_what_they_changed():
     assert accuracy.worst(expected, untouched) > 1e-4
 
 
-def test_without_expectation_there_is_no_error():
+def test_no_expectation_means_no_error():
     assert accuracy.worst({}, {"y": np.ones(3)}) is None

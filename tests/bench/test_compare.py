@@ -1,4 +1,4 @@
-"""What changed between two reports: synthetic files with known changes and noise."""
+"""Comparison of reports, on synthetic files with known changes and noise."""
 
 import copy
 import json
@@ -14,11 +14,11 @@ def row(name, seconds, peer=None, spread=0.01, seed=0, **changes):
     rng = random.Random(f"{name}{seed}")
     noisy = lambda s: [s * (1 + rng.uniform(-spread, spread)) for _ in range(15)]  # noqa: E731
     times = {"gpudl": timing(noisy(seconds))}
-    made = {"suite": "gemm", "name": name, "direction": "forward", "dtype": "float32"}
-    made |= {"precision": "highest", "algorithm": "simt", "chosen": True}
+    base = {"suite": "gemm", "name": name, "direction": "forward", "dtype": "float32"}
+    base |= {"precision": "highest", "algorithm": "simt", "chosen": True}
     if peer is not None:
         times["torch"] = timing(noisy(peer))
-    return {**made, **measure.results(times), **changes}
+    return {**base, **measure.results(times), **changes}
 
 
 def content(*rows, device="cuda", hardware="NVIDIA H100", threads=1):
@@ -51,15 +51,15 @@ def test_a_change_below_two_percent_is_never_called_one():
 
 
 def test_on_a_cpu_the_ratio_to_the_peer_counts():
-    """The machine is half as fast today: our time doubled, and so did the peer's."""
+    """The machine is half as fast today: both times doubled."""
     before = content(row("a", 1.0, peer=2.0), device="cpu")
     after = content(row("a", 2.0, peer=4.0, seed=1), device="cpu")
     assert verdicts(before, after) == {"a": ""}
     assert verdicts(before, after, "time") == {"a": "slower"}
 
 
-def test_another_peer_is_not_compared_by_its_ratio():
-    """Ours is unchanged; only what it was measured against has."""
+def test_ratios_to_different_peers_are_not_compared():
+    """Our time is unchanged; only the peer changed."""
     before = content(row("a", 1.0, peer=2.0), device="cpu")
     after = content(row("a", 1.0, peer=1.0, seed=1), device="cpu")
     assert verdicts(before, after) == {"a": "slower"}
@@ -68,23 +68,23 @@ def test_another_peer_is_not_compared_by_its_ratio():
 
 
 def test_the_interval_holds_most_ratios_of_medians():
-    """Of two equal distributions: 95 % of 400 pairs of 15 turns, within the counting error."""
+    """Two equal distributions: 95 % of 400 pairs of 15 turns, within the counting error."""
     rng = random.Random(1)
-    drawn = lambda: timing([rng.lognormvariate(0, 0.1) for _ in range(15)]).as_dict()  # noqa: E731
+    draw = lambda: timing([rng.lognormvariate(0, 0.1) for _ in range(15)]).as_dict()  # noqa: E731
     held = 0
     for _ in range(400):
-        _, low, high = compare.interval(drawn(), drawn())
+        _, low, high = compare.interval(draw(), draw())
         held += low <= 1 <= high
     assert 0.92 <= held / 400 <= 0.98
 
 
-def test_rows_are_the_same_by_what_they_measure():
+def test_rows_are_matched_by_what_they_measure():
     asked = {"chosen": False, "algorithm": "mma"}
     before = content(row("a", 1.0), row("a", 2.0, **asked), row("gone", 1.0))
     after = content(row("a", 1.0, algorithm="wgmma"), row("a", 2.0, **asked), row("new", 1.0))
-    found = compare.changes(before, after)
-    assert len(found) == 2
-    assert all(0.98 < c.factor < 1.02 for c in found)
+    changes = compare.changes(before, after)
+    assert len(changes) == 2
+    assert all(0.98 < c.factor < 1.02 for c in changes)
     gone, added = compare.missing(before, after)
     assert [k[1] for k in gone + added] == ["gone", "new"]
 
@@ -109,8 +109,8 @@ def files(tmp_path):
     after = copy.deepcopy(before)
     after["rows"][0] = row("a", 1.2, seed=1)
     paths = [tmp_path / "before.json", tmp_path / "after.json"]
-    for path, made in zip(paths, (before, after), strict=True):
-        path.write_text(report.dumps(made))
+    for path, content_of in zip(paths, (before, after), strict=True):
+        path.write_text(report.dumps(content_of))
     return paths
 
 
@@ -127,14 +127,14 @@ def test_the_command_line_compares(gpudl, files):
 
 
 def test_the_command_line_shows_a_report(gpudl, tmp_path):
-    made = content(
+    shown = content(
         row("a", 1.0, peer=2.0, ratio={"median": 2.0, "low": 1.9, "high": 2.1}),
         row("b", 1.0, peer=0.5, ratio={"median": 0.5, "low": 0.4, "high": 0.6}),
     )
-    made["environment"] |= {"date": "2026-01-02T03:04:05", "versions": {"torch": "2.13"}}
-    made["summary"] = report.summary(made["rows"])
+    shown["environment"] |= {"date": "2026-01-02T03:04:05", "versions": {"torch": "2.13"}}
+    shown["summary"] = report.summary(shown["rows"])
     path = tmp_path / "a.json"
-    path.write_text(report.dumps(made))
+    path.write_text(report.dumps(shown))
     lines = gpudl("bench", "show", path).out.splitlines()
     assert lines[0].startswith("NVIDIA H100, cuda, 1 thread, 2026-01-02T03:04")
     assert lines[2].split()[-2:] == ["2.00", "1.90–2.10"]

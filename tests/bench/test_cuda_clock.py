@@ -1,4 +1,4 @@
-"""The GPU's clock with a CuPy that only counts: what is timed, captured, kept and given back."""
+"""CudaClock on a fake CuPy: what it times, captures, keeps and frees."""
 
 import sys
 import types
@@ -10,7 +10,7 @@ from gpudl.bench.timing import in_turns
 
 
 class FakeCupy(types.ModuleType):
-    """Time passes by what is submitted: `cost` seconds a call, `launch` for a graph of calls."""
+    """Submitting work advances the time: by `cost` and Python's share per call, less in a graph."""
 
     def __init__(self):
         super().__init__("cupy")
@@ -68,7 +68,7 @@ class FakeCupy(types.ModuleType):
         self.get_default_memory_pool = lambda: blocks
 
     def call(self):
-        """What a launcher does: work on the stream, or a node of the graph."""
+        """Acts as a launcher: work on the stream, or a node of the graph."""
         if self.capturing is None:
             self.now += self.cost + 2e-5  # Python's share
         else:
@@ -105,7 +105,7 @@ def test_short_calls_are_timed_as_a_graph_of_all_sets(cupy, clock):
     assert len(outputs) == 10
 
 
-def test_long_calls_are_timed_as_they_are(cupy, clock):
+def test_long_calls_are_timed_directly(cupy, clock):
     cupy.cost = 1e-3
     calls = [cupy.call]
     loop = clock.shortened(clock.loop(calls), calls, peer=False)
@@ -113,14 +113,14 @@ def test_long_calls_are_timed_as_they_are(cupy, clock):
     assert clock.measure(loop, 4) == pytest.approx(1e-3 + 2e-5)
 
 
-def test_what_cannot_be_captured_is_timed_as_it_is(cupy, clock):
+def test_calls_that_cannot_be_captured_are_timed_directly(cupy, clock):
     cupy.broken = True
     calls = [cupy.call] * 2
     loop = clock.shortened(clock.loop(calls), calls, peer=False)
     assert loop.how == "calls"
 
 
-def test_both_pools_are_emptied(cupy, clock):
+def test_free_empties_both_pools(cupy, clock):
     clock.torch = types.SimpleNamespace(
         cuda=types.SimpleNamespace(empty_cache=lambda: cupy.log.append("emptied"))
     )

@@ -1,4 +1,4 @@
-"""What nvidia-smi is asked, and what an old one refuses."""
+"""Queries to nvidia-smi, including one that an old version refuses."""
 
 import os
 
@@ -9,7 +9,7 @@ from gpudl.bench.environment import GPU_FACTS, environment, gpu_facts
 
 @pytest.fixture
 def smi(tmp_path, monkeypatch):
-    """Writes a fake nvidia-smi that runs this shell script."""
+    """Returns a function that installs a shell script as nvidia-smi."""
 
     def write(script):
         path = tmp_path / "nvidia-smi"
@@ -20,7 +20,7 @@ def smi(tmp_path, monkeypatch):
     return write
 
 
-def test_all_facts_in_one_question(smi):
+def test_all_facts_in_one_query(smi):
     facts = [f"v{i}" for i in range(len(GPU_FACTS))]
     smi(f'echo "{", ".join(facts)}"')
     assert list(gpu_facts("cuda:1").values()) == facts
@@ -32,7 +32,7 @@ def test_an_old_driver_answers_what_it_knows(smi):
 
 
 def test_the_environment_of_a_cpu():
-    found = environment("cpu")
-    assert found["hardware"]
-    assert found["versions"]["numpy"]
-    assert "gpu" not in found
+    facts = environment("cpu")
+    assert facts["hardware"]
+    assert facts["versions"]["numpy"]
+    assert "gpu" not in facts

@@ -1,4 +1,4 @@
-"""The yardstick of float32 products, and what is above it."""
+"""The error bound of float32 products, and the list of kernels above it."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def _precision(monkeypatch):
     monkeypatch.setattr(NativeDevice, "precision", "highest")
 
 
-def test_the_loop_rounds_as_a_gpu_or_as_the_emulator():
+def test_the_loop_rounds_like_a_gpu_or_like_the_emulator():
     third = np.float32(1) / np.float32(3)
     a, b = np.full((1, 2), third), np.full((2, 1), third)
     product = np.float64(third) ** 2
@@ -41,7 +41,7 @@ def test_curves_of_the_cpu(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
-def test_what_is_above_the_loop_is_listed():
+def test_kernels_above_the_loop_are_listed():
     row = {"operands": "normal", "k": 8}
     row["rms"] = {"float32 loop": 1.0, "gpudl simt": 1.2, "gpudl mma_tf32": 900.0, "torch": 1.5}
     assert list(curves.exceeding([row], "rms")) == [

@@ -14,7 +14,7 @@ from bench import gpu
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine that seems to have a GPU and all modules."""
+    """A machine that appears to have a GPU and all modules."""
     smi = tmp_path / "bin" / "nvidia-smi"
     smi.parent.mkdir()
     smi.write_text('#!/bin/sh\necho "GPU 0: NVIDIA H100 (UUID: GPU-0)"\n')
@@ -71,11 +71,11 @@ def test_without_pytest_the_benchmarks_run(machine, monkeypatch):
     assert "lacks no_such_module" in stages[0]["last_line"]
 
 
-def test_all_is_well(machine, monkeypatch):
+def test_the_exit_code_is_0_if_every_stage_passes(machine, monkeypatch):
     assert run_main(monkeypatch, machine, ["build", "sass"]) == 0
 
 
-def test_a_stage_that_takes_too_long_may_write_before_it_is_ended(machine, monkeypatch):
+def test_a_stage_over_its_limit_may_write_before_it_ends(machine, monkeypatch):
     slow = python(
         "import time\ntry:\n  print('waiting', flush=True); time.sleep(60)\n"
         "finally:\n  print('written')"
@@ -90,15 +90,15 @@ def test_a_stage_that_takes_too_long_may_write_before_it_is_ended(machine, monke
     assert "written" in log.read_text()
 
 
-def test_the_same_as_a_background_job_which_shells_start_without_interrupts(machine, monkeypatch):
+def test_the_same_as_a_background_job_which_starts_with_interrupts_ignored(machine, monkeypatch):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        test_a_stage_that_takes_too_long_may_write_before_it_is_ended(machine, monkeypatch)
+        test_a_stage_over_its_limit_may_write_before_it_ends(machine, monkeypatch)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_what_ignores_the_interrupt_is_killed(monkeypatch):
+def test_a_process_that_ignores_the_interrupt_is_killed(monkeypatch):
     monkeypatch.setattr(gpu, "GRACE", 0.2)
     deaf = python(
         "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -111,7 +111,7 @@ def test_what_ignores_the_interrupt_is_killed(monkeypatch):
     process.stdout.close()
 
 
-def test_without_a_gpu_it_says_what_is_missing(machine, monkeypatch, capsys):
+def test_without_a_gpu_the_message_names_what_is_missing(machine, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "MODULES", ("json", "no_such_module"))
     assert run_main(monkeypatch, machine, ["build"]) == 2
     assert "lacks no_such_module" in capsys.readouterr().err
@@ -121,7 +121,7 @@ def test_without_a_gpu_it_says_what_is_missing(machine, monkeypatch, capsys):
 
 
 def test_the_benchmarks_stay_in_their_budget():
-    """Together, with what each needs to start, within eight minutes; all suites are there."""
+    """All suites, with the start of each process, take at most eight minutes."""
     suites, seconds = set(), 0.0
     for stage in gpu.expand(["bench"]):
         words = gpu.bench_command(stage, gpu.ROOT, gpu.BUDGET)
@@ -134,7 +134,7 @@ def test_the_benchmarks_stay_in_their_budget():
     assert seconds <= 480
 
 
-def test_bench_stands_for_its_groups():
+def test_bench_expands_to_its_groups():
     assert gpu.expand(["build", "bench"]) == ["build", *gpu.BENCHES, "bench-kernels"]
     assert gpu.limit_of("test", 1200, 400) == 1200
     assert gpu.limit_of("bench-gemm", 1200, 400) == pytest.approx(180)

@@ -1,4 +1,4 @@
-"""What the suites list, and tiny ones measured with and without PyTorch."""
+"""The entries of the suites, and a tiny suite measured with and without PyTorch."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ BRIEF = {"quick": True, "turns": 3}
 @pytest.mark.parametrize("suite", [n for n in suites.NAMES if n != "kernels"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_workloads_are_well_formed(suite, kind):
-    """Names are unique, shapes fit the operator, and the quick selection is a part of the whole."""
+    """Names are unique, shapes fit the operator, and the quick selection is a subset."""
     every = list(suites.workloads(suite, Scale(kind, False)))
     quick = list(suites.workloads(suite, Scale(kind, True)))
     assert quick or suite == "rbm"
@@ -38,8 +38,8 @@ def test_workloads_are_well_formed(suite, kind):
                 assert cost.bytes > 0
 
 
-def test_the_networks_layers_follow_from_one_another():
-    """Each distinct shape once; what a layer puts out, the next one takes."""
+def test_the_layers_of_a_network_fit_together():
+    """Each shape appears once; each layer takes what the one before it returns."""
     layers = [layer for _, layer in networks.distinct()]
     assert len(layers) == len(set(layers)) > 80
     for layer, following in itertools.pairwise(networks.VGG16):
@@ -51,7 +51,7 @@ def test_the_networks_layers_follow_from_one_another():
     assert by_size == {56: 256, 28: 512, 14: 1024, 7: 2048}
 
 
-def test_backward_costs_what_the_products_cost():
+def test_backward_costs_as_much_as_its_products():
     work = Workload("w", LinearOp.of("none"), ((8, 4), (6, 4), (6,)))
     forward = work.cost("forward", "float32")
     both, x = work.cost("backward", "float32"), work.cost("backward x", "float32")
@@ -60,7 +60,7 @@ def test_backward_costs_what_the_products_cost():
     assert x.bytes == 4 * (8 * 6 + 6 * 4 + 8 * 4)  # dy and weight read, dx written
 
 
-def test_large_inputs_repeat_what_was_drawn(monkeypatch):
+def test_large_inputs_repeat_the_drawn_values(monkeypatch):
     monkeypatch.setattr("gpudl.bench.workload.DISTINCT", 7)
     drawn = Draw((3, 5)).array(np.random.default_rng(0), np.dtype(np.float32))
     assert drawn.shape == (3, 5)
@@ -118,7 +118,7 @@ def test_rows_without_the_peer(tmp_path):
     assert picture.name == "roofline-cpu-float32-highest.png"
 
 
-def test_all_algorithms_are_rows_of_their_own():
+def test_each_algorithm_has_its_own_row():
     rows, _ = rows_of(peer=False, algorithms="all", only="relu backward")
     assert [(r["algorithm"], r["chosen"]) for r in rows] == [
         ("pieces", True),
@@ -140,7 +140,7 @@ def test_one_broken_row_does_not_stop_the_others(monkeypatch):
     assert [e["reason"] for e in bench.left_out] == ["MemoryError: no room"] * 2
 
 
-def test_a_lost_device_is_left_alone(monkeypatch):
+def test_nothing_runs_on_a_lost_device(monkeypatch):
     def fails(bench, variant):
         def wait():
             raise RuntimeError("illegal address")
@@ -170,7 +170,7 @@ def test_a_peer_that_fails_does_not_lose_our_row():
     assert row["peer_failed"] == "torch: RuntimeError: no such kernel"
 
 
-def test_a_spent_budget_leaves_out_the_rest():
+def test_rows_beyond_the_budget_are_left_out():
     rows, bench = rows_of(peer=False, budget=1e-9)
     assert rows == []
     assert {e["reason"] for e in bench.left_out} == {"no time left"}
@@ -184,12 +184,12 @@ def test_kernels_in_the_emulator():
     assert all(r["error"]["gpudl"] < 1e-6 for r in rows)
 
 
-def test_what_the_peer_is_told():
+def test_the_settings_of_the_peer():
     torch = pytest.importorskip("torch")
     before = torch.get_float32_matmul_precision()
     try:
-        told = theirs.configure(torch, "high")
-        assert told["cudnn.allow_tf32"] is True
+        settings = theirs.configure(torch, "high")
+        assert settings["cudnn.allow_tf32"] is True
         assert theirs.configure(torch, "highest")["cudnn.allow_tf32"] is False
     finally:
         torch.set_float32_matmul_precision(before)

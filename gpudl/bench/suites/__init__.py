@@ -1,6 +1,6 @@
-"""The suites: each a module with `workloads(scale)`, which lists what is measured, by data.
+"""The suites. Each is a module with `workloads(scale)`, which yields what to measure.
 
-A new suite is a new file here; its docstring's first line is what `gpudl bench --list` shows.
+To add a suite, add a file here. `gpudl bench --list` shows the first line of its docstring.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NAMES = tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name !=
 
 
 def workloads(name: str, scale: Scale) -> Iterator[Workload | Procedure]:
-    """What a suite measures at this scale: with `quick`, only what is marked so."""
+    """The entries of a suite at this scale; with `scale.quick`, only those marked quick."""
     module: Any = importlib.import_module(f"{__name__}.{name}")
     for item in module.workloads(scale):
         if item.quick or not scale.quick:

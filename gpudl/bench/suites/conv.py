@@ -41,8 +41,8 @@ def workloads(scale: Scale) -> Iterator[Workload]:
 
 
 def other_ranks(batch: int) -> Iterator[Workload]:
-    """Sequences, volumes, depthwise, and the transposed layers of a decoder (Radford, Metz,
-    Chintala 2016)."""
+    """Depthwise, 1-d, 3-d and transposed layers, the latter from a decoder (Radford, Metz, Chintala
+    2016)."""
     every = ("forward", "backward x", "backward weight")
     depthwise = Conv(256, 14, 256, 3, 1, 1, 256)
     yield conv_workload(f"depthwise {depthwise.name}, batch {batch}", depthwise, batch, True)
@@ -77,7 +77,7 @@ def batches(scale: Scale) -> tuple[int, ...]:
 
 def conv_workload(name: str, layer: Conv, batch: int, quick: bool) -> Workload:
     c, size, k, window, stride, padding, groups = layer
-    first = c <= 3  # the gradient of images is never asked for
+    first = c <= 3  # training needs no gradient of the images
     return Workload(
         name,
         Conv2dOp.of((stride, stride), (padding, padding), (1, 1), groups),

@@ -1,4 +1,4 @@
-"""Matrix products: squares from 256 to 16384, the networks' fully connected layers, skinny ones."""
+"""Matrix products: squares from 256 to 16384, fully connected layers of networks, skinny ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpudl.ops.matrix.matmul import MatmulOp
 
 SQUARES = (4096, 8192, 1024, 256, 512, 2048, 16384)
 
-# (rows of x, inputs, outputs) of linear layers at batch 256 unless named otherwise.
+# (rows of x, inputs, outputs) of linear layers, at batch 256 unless the rows say otherwise.
 LAYERS = {
     "LeNet-5 fc1": (256, 400, 120),
     "LeNet-5 fc3": (256, 84, 10),
@@ -25,7 +25,7 @@ LAYERS = {
     "RBM 784-500": (100, 784, 500),
 }
 
-# (m, n, k): small and skinny, where few tiles cover the result.
+# (m, n, k): small and skinny products, whose result has few tiles.
 SKINNY = {
     "256x512x256": (256, 512, 256),
     "one row": (1, 4096, 4096),

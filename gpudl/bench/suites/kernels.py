@@ -10,7 +10,7 @@ import numpy as np
 from gpudl.bench.workload import Scale, Workload, given
 from gpudl.core.op import OPS, Case, Cost, Op, Spec, is_floating
 
-LARGEST = 2  # cases of each operator
+LARGEST = 2  # cases per operator
 
 
 def workloads(scale: Scale) -> Iterator[Workload]:
@@ -28,7 +28,7 @@ def workloads(scale: Scale) -> Iterator[Workload]:
 
 
 def has_gradient(op: Op, arrays: tuple[Any, ...]) -> bool:
-    """Of any input; integers and constants have none."""
+    """Whether any input has a gradient; integers and constants have none."""
     specs = tuple(None if a is None else Spec(a.shape, a.dtype) for a in arrays)
     outputs = op.infer(*specs)
     return is_floating(outputs[0].dtype) and any(
@@ -38,8 +38,8 @@ def has_gradient(op: Op, arrays: tuple[Any, ...]) -> bool:
 
 
 def largest_cases(op_class: type[Op]) -> list[tuple[Case, tuple[Any, ...], Cost]]:
-    """The cases with the most work that are not refusals, the largest first; in float32."""
-    found = []
+    """The valid float32 cases with the most work, largest first."""
+    cases = []
     for case in op_class.cases():
         if case.error is not None:
             continue
@@ -47,6 +47,6 @@ def largest_cases(op_class: type[Op]) -> list[tuple[Case, tuple[Any, ...], Cost]
         if any(a is not None and is_floating(a.dtype) and a.dtype != np.float32 for a in arrays):
             continue
         specs = tuple(None if a is None else Spec(a.shape, a.dtype) for a in arrays)
-        found.append((case, arrays, case.op.cost(*specs)))
-    found.sort(key=lambda entry: -(entry[2].flops + entry[2].bytes))
-    return found[:LARGEST]
+        cases.append((case, arrays, case.op.cost(*specs)))
+    cases.sort(key=lambda entry: -(entry[2].flops + entry[2].bytes))
+    return cases[:LARGEST]

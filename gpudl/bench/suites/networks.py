@@ -1,4 +1,4 @@
-"""The convolution and pooling layers of well-known networks, one row for each distinct shape."""
+"""The convolution and pooling layers of well-known networks, one per distinct shape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Conv(NamedTuple):
-    """A square image of side `size` with `inputs` channels, a square window, `outputs` channels."""
+    """A convolution of `size`x`size` images: channels in and out, and a square window."""
 
     inputs: int
     size: int
@@ -19,14 +19,14 @@ class Conv(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Channels and side of the image, window and channels of the result."""
+        """Channels and side of the image, window, channels of the result."""
         extra = f"/{self.stride}" if self.stride > 1 else ""
         extra += f", {self.groups} groups" if self.groups > 1 else ""
         return f"{self.inputs}x{self.size} -> {self.window}x{self.window}, {self.outputs}{extra}"
 
 
 class PoolLayer(NamedTuple):
-    """A square image, a square window; kind: "max" or "avg"."""
+    """Pooling of square images with a square window; kind: "max" or "avg"."""
 
     kind: str
     channels: int
@@ -37,7 +37,7 @@ class PoolLayer(NamedTuple):
     ceil: bool = False
 
 
-# LeCun et al. 1998 in today's form.
+# LeCun et al. 1998, in its modern form.
 LENET = (Conv(1, 28, 6, 5, 1, 2), Conv(6, 14, 16, 5))
 
 # Krizhevsky, One weird trick for parallelizing convolutional neural networks, 2014.
@@ -102,7 +102,7 @@ def _resnet18() -> Iterator[Conv]:
 
 
 def _resnet50() -> Iterator[Conv]:
-    """With the stride in the 3x3 layer, as torchvision's."""
+    """With the stride in the 3x3 layer, as in torchvision."""
     yield Conv(3, 224, 64, 7, 2, 3)
     before = 64
     for stage, (channels, size) in enumerate(STAGES):
@@ -141,7 +141,7 @@ POOLS: dict[str, tuple[PoolLayer, ...]] = {
 
 
 def distinct() -> Iterator[tuple[str, Conv]]:
-    """Each shape once, with the networks that have it."""
+    """Each shape once, with the names of the networks that use it."""
     owners: dict[Conv, list[str]] = {}
     for network, layers in CONVS.items():
         for layer in layers:

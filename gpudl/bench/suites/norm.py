@@ -1,4 +1,4 @@
-"""Normalisation: batch norm alone and with residual and ReLU, layer, RMS, group norm, LRN."""
+"""Normalisation: batch norm (alone, with residual and ReLU), layer, RMS and group norm, LRN."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gpudl.ops.norm.group import GroupNormOp
 from gpudl.ops.norm.layer import LayerNormOp, RmsNormOp
 from gpudl.ops.norm.local_response import LocalResponseNormOp
 
-# ResNet's images at the end of its stages: (channels, side).
+# Outputs of ResNet's stages: (channels, side).
 IMAGES = ((64, 112), (256, 56), (512, 28), (2048, 7))
 
-AFTER_ALEXNET = ((64, 55), (192, 27))  # the layers that Krizhevsky 2012 normalises so
+AFTER_ALEXNET = ((64, 55), (192, 27))  # the layers that Krizhevsky 2012 normalises this way
 ROWS_GPU = ((16384, 1024), (16384, 768), (4096, 8192))
 ROWS_CPU = ((1024, 1024), (1024, 768))
 
 
 def workloads(scale: Scale) -> Iterator[Workload]:
     batch = 64 if scale.gpu else 4
-    packed = scale.kind != "cpu"  # there the gradient reads the output instead
+    packed = scale.kind != "cpu"  # on the CPU the gradient reads the output instead
     for channels, size in IMAGES:
         image = (batch, channels, size, size)
         text = f"{channels}x{size}, batch {batch}"

@@ -1,4 +1,4 @@
-"""Pooling: the networks' max and average pools."""
+"""Pooling: max and average pools of well-known networks."""
 
 from __future__ import annotations
 

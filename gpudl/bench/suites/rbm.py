@@ -22,7 +22,7 @@ SIZES = ((100, 784, 500), (512, 784, 1024), (512, 4096, 4096))  # batch, visible
 def workloads(scale: Scale) -> Iterator[Workload | Procedure]:
     counter = given(np.array([0, 0, 0], np.int64))  # seed, stream, offset
     for batch, visible, hidden in SIZES:
-        flops = 6 * 2 * batch * visible * hidden  # three half-steps, statistics of two products
+        flops = 6 * 2 * batch * visible * hidden  # three half-steps, two products for statistics
         if not scale.gpu and flops > 1e10:
             continue
         text = f"{visible}-{hidden}, batch {batch}"
@@ -74,7 +74,7 @@ def _statistics(torch: Any, v0: Any, h0: Any, vk: Any, hk: Any) -> Call:
 
 
 def sides(sizes: tuple[int, int, int], device: str, torch: Any) -> Mapping[str, Call]:
-    """A whole step: sample up, down and up again, statistics, update."""
+    """A whole step: sample up, down and up again, compute statistics, update."""
     batch, visible, hidden = sizes
     data = (np.random.default_rng(0).random((batch, visible)) < 0.3).astype(np.float32)
     manual_seed(0)
@@ -88,9 +88,9 @@ def sides(sizes: tuple[int, int, int], device: str, torch: Any) -> Mapping[str, 
 
     calls: dict[str, Call] = {"gpudl": step}
     if torch is not None:
-        where = device if device.startswith("cuda") else "cpu"
-        calls["torch"] = torch_step(torch, torch.from_numpy(data).to(where), hidden)
-        if graph := replayed(torch, calls["torch"], where):
+        torch_device = device if device.startswith("cuda") else "cpu"
+        calls["torch"] = torch_step(torch, torch.from_numpy(data).to(torch_device), hidden)
+        if graph := replayed(torch, calls["torch"], torch_device):
             calls["torch graph"] = graph
     return calls
 

@@ -18,11 +18,11 @@ from gpudl.core.op import Cost
 from gpudl.core.random import manual_seed
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-CHECKED_STEPS = 32  # of a sequence, for the error against float64
+CHECKED_STEPS = 32  # steps of a sequence whose error against float64 is measured
 
 
 class Layer(NamedTuple):
-    """kind: the class in nn; a sequence of `steps` times `batch` vectors of `inputs`."""
+    """A recurrent layer and its sequence, (steps, batch, inputs). kind: the class in nn."""
 
     kind: str
     steps: int
@@ -40,7 +40,7 @@ class Layer(NamedTuple):
 
     @property
     def cost(self) -> Cost:
-        """Products of one forward pass; weights, inputs and states moved once."""
+        """Products of one forward pass; weights, inputs and outputs move once."""
         ways, width = 1 + self.bidirectional, self.inputs
         flops = weights = 0
         for _ in range(self.layers):
@@ -52,8 +52,8 @@ class Layer(NamedTuple):
         return Cost(flops, 4 * moved)
 
     def build(self, nn: Any) -> Any:
-        made = getattr(nn, self.kind)
-        return made(self.inputs, self.hidden, self.layers, bidirectional=self.bidirectional)
+        layer = getattr(nn, self.kind)
+        return layer(self.inputs, self.hidden, self.layers, bidirectional=self.bidirectional)
 
     def sequence(self, steps: int) -> Any:
         shape = (steps, self.batch, self.inputs)
@@ -90,11 +90,11 @@ def sides(layer: Layer, training: bool, device: str, torch: Any) -> Mapping[str,
     ours, x = layer.build(nn).to(device), Tensor(layer.sequence(layer.steps), device=device)
     calls: dict[str, Call] = {"gpudl": _call(ours, x, training, no_grad)}
     if torch is not None:
-        where = device if device.startswith("cuda") else "cpu"
-        module = layer.build(torch.nn).to(where)
-        sequence = torch.from_numpy(layer.sequence(layer.steps)).to(where)
+        torch_device = device if device.startswith("cuda") else "cpu"
+        module = layer.build(torch.nn).to(torch_device)
+        sequence = torch.from_numpy(layer.sequence(layer.steps)).to(torch_device)
         calls["torch"] = _call(module, sequence, training, torch.no_grad)
-        if graph := replayed(torch, calls["torch"], where):
+        if graph := replayed(torch, calls["torch"], torch_device):
             calls["torch graph"] = graph
     return calls
 
@@ -113,7 +113,7 @@ def _call(module: Any, x: Any, training: bool, no_grad: Any) -> Call:
 
 
 def errors_of(layer: Layer, device: str, torch: Any) -> dict[str, float]:
-    """Of the first steps, with the same weights, against PyTorch in float64 on the CPU."""
+    """Errors of the first steps, with equal weights, against PyTorch in float64 on the CPU."""
     if torch is None:
         return {}
     x = layer.sequence(min(layer.steps, CHECKED_STEPS))
@@ -124,7 +124,7 @@ def errors_of(layer: Layer, device: str, torch: Any) -> dict[str, float]:
         exact = layer.build(torch.nn).double()
         exact.load_state_dict(theirs.state_dict())
         expected = Expected((...,), on_host(exact(torch.from_numpy(x).double())[0]))
-        where = device if device.startswith("cuda") else "cpu"
-        peer = theirs.to(where)(torch.from_numpy(x).to(where))[0]
+        torch_device = device if device.startswith("cuda") else "cpu"
+        peer = theirs.to(torch_device)(torch.from_numpy(x).to(torch_device))[0]
         mine = ours.to(device)(Tensor(x, device=device))[0]
     return {"gpudl": expected.error(mine.numpy()), "torch": expected.error(peer)}

@@ -1,4 +1,4 @@
-"""Softmax, log-softmax and softmax cross-entropy over rows from 10 classes to 32768."""
+"""Softmax, log-softmax and softmax cross-entropy over rows of 10 to 32768 classes."""
 
 from __future__ import annotations
 

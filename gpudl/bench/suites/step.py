@@ -1,4 +1,4 @@
-"""Whole training steps: forward, loss, backward, update, with Python's and launch overhead."""
+"""Whole training steps: forward, loss, backward, update; with Python and launch overhead."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gpudl.core.random import manual_seed
 
 
 class Model(NamedTuple):
-    """build: makes the network from gpudl.nn or torch.nn, whose names are the same. input: shape of
-    one sample. classes: of the loss; 0 learns to reproduce the input."""
+    """build: creates the network from gpudl.nn or torch.nn, whose names agree. input: shape of one
+    sample. classes: classes of the loss; 0 to learn to reproduce the input."""
 
     build: Callable[[Any], Any]
     input: tuple[int, ...]
@@ -49,7 +49,7 @@ def autoencoder(nn: Any) -> Any:
 
 
 def conv_block(nn: Any) -> Any:
-    """A 3x3 layer of 64 channels with batch norm and ReLU, the pixels' mean, a classifier."""
+    """A 3x3 layer of 64 channels, batch norm, ReLU, the mean over pixels, a classifier."""
     return nn.Sequential(
         nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
         nn.AvgPool2d(32), nn.Flatten(), nn.Linear(64, 10),
@@ -74,7 +74,7 @@ def workloads(scale: Scale) -> Iterator[Procedure]:
 
 
 def inputs(model: Model, batch: int) -> tuple[Any, Any]:
-    """Samples and what is to be learnt, the same for everyone."""
+    """Samples and targets, the same for both sides."""
     rng = np.random.default_rng(0)
     samples = rng.standard_normal((batch, *model.input), dtype=np.float32)
     return samples, rng.integers(0, model.classes, batch) if model.classes else samples
@@ -83,9 +83,9 @@ def inputs(model: Model, batch: int) -> tuple[Any, Any]:
 def sides(model: Model, batch: int, device: str, torch: Any) -> Mapping[str, Call]:
     calls: dict[str, Call] = {"gpudl": our_step(model, batch, device)}
     if torch is not None:
-        where = device if device.startswith("cuda") else "cpu"
-        calls["torch"] = torch_step(torch, model, batch, where)
-        if graph := replayed(torch, torch_step(torch, model, batch, where), where):
+        torch_device = device if device.startswith("cuda") else "cpu"
+        calls["torch"] = torch_step(torch, model, batch, torch_device)
+        if graph := replayed(torch, torch_step(torch, model, batch, torch_device), torch_device):
             calls["torch graph"] = graph
     return calls
 
@@ -105,12 +105,12 @@ def our_step(model: Model, batch: int, device: str) -> Call:
     return step
 
 
-def torch_step(torch: Any, model: Model, batch: int, where: str) -> Call:
-    """The same in PyTorch, channels last where there are images."""
+def torch_step(torch: Any, model: Model, batch: int, device: str) -> Call:
+    """The same step in PyTorch, with images in channels-last order on a GPU."""
     torch.manual_seed(0)
-    network = model.build(torch.nn).to(where)
-    samples, targets = (torch.from_numpy(a).to(where) for a in inputs(model, batch))
-    if where != "cpu" and samples.ndim == 4:
+    network = model.build(torch.nn).to(device)
+    samples, targets = (torch.from_numpy(a).to(device) for a in inputs(model, batch))
+    if device != "cpu" and samples.ndim == 4:
         network = network.to(memory_format=torch.channels_last)
         samples = samples.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, fused=True)
