@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,11 @@ def test_golden_values(case):
 def test_every_operator_has_cases():
     covered = {case.op.name for case in h.GOOD}
     assert covered == OPS.keys()
+
+
+@pytest.mark.parametrize("cases", [h.GOOD, h.BAD], ids=["good", "bad"])
+def test_cases_are_told_apart_by_their_names(cases):
+    assert not [label for label, n in Counter(map(h.label, cases)).items() if n > 1]
 
 
 @pytest.mark.parametrize("case", h.BAD, ids=h.label)

@@ -98,7 +98,15 @@ class Update(Op):
         return Cost(self.FLOPS * param.size, arrays * param.size * param.dtype.itemsize)
 
     @classmethod
-    def drawn(cls, op: Op, hyper: tuple[float, ...], n: int, masked: bool, present: int) -> Case:
+    def drawn(
+        cls,
+        op: Op,
+        hyper: tuple[float, ...],
+        n: int,
+        masked: bool,
+        present: int,
+        remark: str = "",
+    ) -> Case:
         """A case of n elements; `present` states of the rule's are given, the others are absent."""
 
         def make(rng: np.random.Generator) -> tuple[Any, ...]:
@@ -113,16 +121,17 @@ class Update(Op):
             drawn = [None if a is None else a.astype(np.float32) for a in arrays]
             return (*drawn[:3], active, *drawn[4:])
 
-        name = f"{op}, {n} elements, {present} states{', masked' if masked else ''}"
+        name = f"{op}, {n} elements, {present} states{', masked' if masked else ''}{remark}"
         return Case(name, op, make)
 
     @classmethod
     def grid(cls, fields: Any, hypers: Any, states: Any) -> Iterator[Case]:
         """Cases for every combination of fields, numbers and count of states."""
         for values in fields:
-            for hyper in hypers:
+            for i, hyper in enumerate(hypers):
+                remark = ", other numbers" if i else ""
                 for present in states:
-                    yield cls.drawn(cls.of(*values), hyper, 300, True, present)
+                    yield cls.drawn(cls.of(*values), hyper, 300, True, present, remark)
         for n in (0, 1):
             yield cls.drawn(cls.of(), hypers[0], n, False, max(states))
         yield cls.drawn(cls.of(), hypers[0], CHUNK + 77, False, max(states))
