@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,15 +10,14 @@ import pytest
 
 import gpudl  # noqa: F401 (registers all operators)
 from gpudl.core.layout import channels_first, channels_last
-from gpudl.core.op import OPS, Case, Op, Spec, is_floating
+from gpudl.core.op import OPS, Array, Case, Op, Spec, is_floating
 from gpudl.devices.find import Device, NativeDevice, cpu, device, why_missing
 
 EMULATOR_MISSING = why_missing("emulator")
-CUDA_MISSING = why_missing("cuda")
 
-CASES = [(case.op, case) for op in OPS.values() for case in op.cases()]
-GOOD = [c for _, c in CASES if c.error is None]
-BAD = [c for _, c in CASES if c.error is not None]
+CASES = [case for op in OPS.values() for case in op.cases()]
+GOOD = [case for case in CASES if case.error is None]
+BAD = [case for case in CASES if case.error is not None]
 
 
 def label(case: Case) -> str:
@@ -55,14 +54,42 @@ def reference(case: Case, dtype: str | None = "float64") -> tuple[tuple, tuple]:
     return arrays, cpu.forward(case.op, specs_of(arrays), arrays, "definition")
 
 
+def results(op: Op, inputs: tuple, outputs: tuple) -> dict[str, Array]:
+    """What forward gave: its outputs and the inputs that it changed."""
+    given = zip(op.inputs, inputs, strict=True)
+    changed = {f"{n} after": a for n, a in given if n in op.mutates and a is not None}
+    return {**dict(zip(op.outputs, outputs, strict=True)), **changed}
+
+
+NATIVE_MARKS = {
+    "emulator": [] if EMULATOR_MISSING is None else [pytest.mark.skip(reason=EMULATOR_MISSING)],
+    "cuda": [pytest.mark.cuda],
+}
+
+
 def native_devices() -> list:
-    return [
-        pytest.param(
-            "emulator",
-            marks=[] if EMULATOR_MISSING is None else [pytest.mark.skip(reason=EMULATOR_MISSING)],
-        ),
-        pytest.param("cuda", marks=[pytest.mark.cuda]),
-    ]
+    return [pytest.param(name, marks=marks) for name, marks in NATIVE_MARKS.items()]
+
+
+# A test is generated for the cases that it compares something of, and for no other.
+
+
+def each(cases: Iterable[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", list(cases), ids=label)
+
+
+def each_on_native_devices(cases: Iterable[Case]) -> pytest.MarkDecorator:
+    """Without kernels an operator runs its definition: on a GPU through CuPy, but on the emulator
+    through NumPy, which would be compared with itself."""
+    return pytest.mark.parametrize(
+        ("case", "where"),
+        [
+            pytest.param(case, name, marks=marks, id=f"{label(case)}-{name}")
+            for case in cases
+            for name, marks in NATIVE_MARKS.items()
+            if case.op.kernels or name != "emulator"
+        ],
+    )
 
 
 def needs_of(case: Case, arrays: tuple) -> tuple[bool, ...]:
@@ -70,6 +97,47 @@ def needs_of(case: Case, arrays: tuple) -> tuple[bool, ...]:
         a is not None and is_floating(a.dtype) and n not in (*case.op.mutates, *case.op.constants)
         for n, a in zip(case.op.inputs, arrays, strict=True)
     )
+
+
+def gradient_path(case: Case) -> tuple[list[Array], list[Spec]]:
+    """The inputs that take a gradient, and the outputs that it comes from."""
+    op, arrays = case.op, draw(case)
+    outputs = zip(op.outputs, op.infer(*specs_of(arrays)), strict=True)
+    return (
+        [a for a, need in zip(arrays, needs_of(case, arrays), strict=True) if need],
+        [spec for name, spec in outputs if is_floating(spec.dtype) and name not in op.internal],
+    )
+
+
+def has_gradient(case: Case) -> bool:
+    return case.op.differentiable and all(gradient_path(case))
+
+
+def has_differences(case: Case) -> bool:
+    """Can its gradient be compared with differences of its outputs?"""
+    if not case.op.true_gradient or not has_gradient(case):
+        return False
+    inputs, outputs = gradient_path(case)
+    floating = (a for a in draw(case) if a is not None and is_floating(a.dtype))
+    some = any(a.size for a in inputs) and any(spec.size for spec in outputs)
+    return some and all(np.isfinite(a).all() for a in floating)
+
+
+def numpy_forms(case: Case, direction: str) -> list[str]:
+    """The faster NumPy forms beside the definition."""
+    if direction == "backward" and not has_gradient(case):
+        return []
+    return [form for form in case.op.cpu if hasattr(case.op, f"{direction}_{form}")]
+
+
+def algorithms(where: NativeDevice, op: Op, direction: str, specs: tuple) -> list[str | None]:
+    """The kernels that take such inputs; None, the definition, for an operator without kernels."""
+    if not op.kernels:
+        return [None]
+    known = where.algorithms(op, direction)
+    fit = [a for a in known if where.takes(op, direction, a, specs)]
+    assert fit, f"{op.name}: no {direction} kernel takes these inputs; exported are {known}"
+    return fit
 
 
 def output_gradients(op: Op, outputs: tuple, seed: int = 1) -> tuple:

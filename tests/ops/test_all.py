@@ -14,7 +14,6 @@ from gpudl.devices.find import cpu
 from tests.ops import harness as h
 from tests.tolerance import assert_close
 
-good = pytest.mark.parametrize("case", h.GOOD, ids=h.label)
 native = pytest.mark.parametrize("where", h.native_devices())
 
 
@@ -43,10 +42,8 @@ def coarser(case, algorithm: str | None) -> str:
     return rounded if rounded == "bfloat16" else product_kind(case.op, algorithm or "")
 
 
-@good
+@h.each(case for case in h.GOOD if case.golden)
 def test_golden_values(case):
-    if case.golden is None:
-        return
     _, outputs = h.reference(case, None)
     for name, got, want in zip(case.op.outputs, outputs, case.golden, strict=False):
         assert_close(got, np.asarray(want), reduction=1, what=name)
@@ -62,14 +59,14 @@ def test_cases_are_told_apart_by_their_names(cases):
     assert not [label for label, n in Counter(map(h.label, cases)).items() if n > 1]
 
 
-@pytest.mark.parametrize("case", h.BAD, ids=h.label)
+@h.each(h.BAD)
 def test_bad_inputs_are_refused(case):
     tensors = [None if a is None else Tensor(a) for a in h.draw(case)]
     with pytest.raises((ValueError, TypeError, IndexError), match=case.error):
         apply(case.op, *tensors)
 
 
-@good
+@h.each(h.GOOD)
 def test_infer_tells_shapes_and_dtypes(case):
     arrays = h.copies(cpu, case.op, h.draw(case))
     outputs = cpu.forward(case.op, h.specs_of(arrays), arrays, "definition")
@@ -77,20 +74,14 @@ def test_infer_tells_shapes_and_dtypes(case):
     assert [(y.shape, y.dtype) for y in outputs] == [(s.shape, s.dtype) for s in specs]
 
 
-@good
+@h.each(filter(h.has_differences, h.GOOD))
 def test_gradient_by_central_differences(case):
     """In float64 along random directions: J·v from the definition against vᵀ·backward."""
     op = case.op
-    if not op.differentiable or not op.true_gradient:
-        return
     arrays, outputs = h.reference(case)
     specs = h.specs_of(arrays)
     needs = h.needs_of(case, arrays)
     dys = h.output_gradients(op, outputs)
-    if not any(needs) or all(dy is None or dy.size == 0 for dy in dys):
-        return
-    if any(a is not None and a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
-        return
     saved = op.save(h.draw(case, "float64") if op.mutates else arrays, outputs, specs)
     grads = cpu.backward(op, dys, saved, needs, "definition")
     rng = np.random.default_rng(2)
@@ -114,56 +105,38 @@ def test_gradient_by_central_differences(case):
         assert abs(numeric - analytic) <= 1e-6 * scale, (op.inputs[i], numeric, analytic)
 
 
-@good
+@h.each(c for c in h.GOOD if h.numpy_forms(c, "forward") or h.numpy_forms(c, "backward"))
 def test_faster_numpy_forms_equal_the_definition(case):
-    op = case.op
-    for form in op.cpu:
-        if hasattr(op, f"forward_{form}"):
-            _, want = h.reference(case)
-            fast = h.copies(cpu, op, h.draw(case))
-            got = cpu.forward(op, h.specs_of(fast), fast, form)
-            compare_outputs(case, got, want, dtype_kind(case))
-        if hasattr(op, f"backward_{form}"):
-            check_backward(case, lambda *a, f=form: cpu.backward(*a, f), cpu, dtype_kind(case))
+    op, kind = case.op, dtype_kind(case)
+    want = h.results(op, *h.reference(case))
+    for form in h.numpy_forms(case, "forward"):
+        arrays = h.copies(cpu, op, h.draw(case))
+        outputs = cpu.forward(op, h.specs_of(arrays), arrays, form)
+        compare(case, h.results(op, arrays, outputs), want, kind, form)
+    for form in h.numpy_forms(case, "backward"):
+        check_backward(case, lambda *a, f=form: cpu.backward(*a, f), cpu, kind)
 
 
-@native
-@good
+@h.each_on_native_devices(h.GOOD)
 def test_native_forward(case, where):
     where = h.native(where)
     op = case.op
-    if op.kernels:
-        assert where.algorithms(op, "forward"), f"{op.name}: no forward kernel is exported"
-    for algorithm in where.algorithms(op, "forward") or (None,):
-        arrays = h.draw(case)
-        specs = h.specs_of(arrays)
-        if algorithm and not supported(where, op, "forward", algorithm, specs):
-            continue
-        expected_inputs, want = h.reference(case)
-        placed = h.copies(where, op, arrays)
+    specs = h.specs_of(h.draw(case))
+    want = h.results(op, *h.reference(case))
+    for algorithm in h.algorithms(where, op, "forward", specs):
+        placed = h.copies(where, op, h.draw(case))
         with h.guarded(where):
-            got = where.forward(op, specs, placed, algorithm)
+            outputs = where.forward(op, specs, placed, algorithm)
             where.synchronize()
-        kind = coarser(case, algorithm)
-        compare_outputs(case, [where.to_numpy(y) for y in got], want, kind, algorithm or "")
-        for name, now, then in zip(op.inputs, placed, expected_inputs, strict=True):
-            if name in op.mutates and now is not None:
-                close(case, where.to_numpy(now), then, kind, f"{name} after")
+        got = {name: where.to_numpy(a) for name, a in h.results(op, placed, outputs).items()}
+        compare(case, got, want, coarser(case, algorithm), algorithm or "definition")
 
 
-@native
-@good
+@h.each_on_native_devices(filter(h.has_gradient, h.GOOD))
 def test_native_backward(case, where):
     where = h.native(where)
-    op = case.op
-    if not op.differentiable:
-        return
-    if op.kernels:
-        assert where.algorithms(op, "backward"), f"{op.name}: no backward kernel is exported"
-    for algorithm in where.algorithms(op, "backward") or (None,):
-        specs = h.specs_of(h.draw(case))
-        if algorithm and not supported(where, op, "backward", algorithm, specs):
-            continue
+    specs = h.specs_of(h.draw(case))
+    for algorithm in h.algorithms(where, case.op, "backward", specs):
 
         def run(*arguments, algorithm=algorithm):
             with h.guarded(where):
@@ -181,7 +154,7 @@ def test_every_kernel_runs_in_some_case(where):
     for case in h.GOOD:
         op, specs = case.op, h.specs_of(h.draw(case))
         for d in ("forward", "backward") if op.differentiable else ("forward",):
-            ran = (a for a in where.algorithms(op, d) if supported(where, op, d, a, specs))
+            ran = h.algorithms(where, op, d, specs)
             idle.difference_update(f"{op.name}_{d}_{a}" for a in ran)
     assert not idle
 
@@ -193,27 +166,29 @@ def every_kernel(where):
                 yield name, direction, algorithm
 
 
-@native
-@good
+@h.each_on_native_devices(case for case in h.GOOD if case.op.kernels)
 def test_native_repeats_bit_for_bit(case, where):
     where = h.native(where)
     op = case.op
-    for algorithm in where.algorithms(op, "forward"):
-        arrays = h.draw(case)
-        specs = h.specs_of(arrays)
-        if not supported(where, op, "forward", algorithm, specs):
-            continue
-        runs = [where.forward(op, specs, h.copies(where, op, arrays), algorithm) for _ in range(2)]
-        for a, b in zip(*runs, strict=True):
-            np.testing.assert_array_equal(where.to_numpy(a), where.to_numpy(b))
+    arrays = h.draw(case)
+    specs = h.specs_of(arrays)
+
+    def run(algorithm):
+        placed = h.copies(where, op, arrays)
+        outputs = where.forward(op, specs, placed, algorithm)
+        return {n: where.to_numpy(a) for n, a in h.results(op, placed, outputs).items()}
+
+    for algorithm in h.algorithms(where, op, "forward", specs):
+        first, second = run(algorithm), run(algorithm)
+        assert first, f"{op.name} gives nothing"
+        for name, array in first.items():
+            np.testing.assert_array_equal(second[name], array, f"{algorithm} {name}")
 
 
-@good
+@h.each(case for case in h.GOOD if case.op.twin is not None)
 def test_pytorch_agrees(case):
     """The peer as an oracle, forward and gradients, in float64; only where it is installed."""
     op = case.op
-    if op.twin is None:
-        return
     torch = pytest.importorskip("torch")
     arrays, outputs = h.reference(case)
     needs = h.needs_of(case, arrays)
@@ -225,32 +200,28 @@ def test_pytorch_agrees(case):
     twins = twins if isinstance(twins, tuple) else (twins,)
     for name, ours, theirs in zip(op.outputs, outputs, twins, strict=False):
         close(case, ours, theirs.detach().numpy(), "float64", name)
-    if not op.differentiable or not any(needs):
-        return
     dys = h.output_gradients(op, outputs)
     pairs = [
         (y, torch.tensor(dy))
         for y, dy in zip(twins, dys, strict=False)
         if dy is not None and y.requires_grad
     ]
-    if not pairs:
-        return
-    torch.autograd.backward([y for y, _ in pairs], [dy for _, dy in pairs])
-    used = tuple(dy if i < len(twins) else None for i, dy in enumerate(dys))
-    saved = op.save(arrays, outputs, h.specs_of(arrays))
-    grads = cpu.backward(op, used, saved, needs, "definition")
-    for name, ours, x in zip(op.inputs, grads, inputs, strict=True):
-        if x is not None and x.grad is not None:
-            close(case, ours, x.grad.numpy(), "float64", f"d{name}")
+    if op.differentiable and pairs:
+        torch.autograd.backward([y for y, _ in pairs], [dy for _, dy in pairs])
+        used = tuple(dy if i < len(twins) else None for i, dy in enumerate(dys))
+        saved = op.save(arrays, outputs, h.specs_of(arrays))
+        grads = cpu.backward(op, used, saved, needs, "definition")
+        for name, ours, x in zip(op.inputs, grads, inputs, strict=True):
+            if x is not None and x.grad is not None:
+                close(case, ours, x.grad.numpy(), "float64", f"d{name}")
 
 
-def supported(where, op, direction, algorithm, specs) -> bool:
-    return where.takes(op, direction, algorithm, specs)
-
-
-def compare_outputs(case, got, want, kind, what="") -> None:
-    for name, g, w in zip(case.op.outputs, got, want, strict=True):
-        close(case, g, w, kind, f"{what} {name}")
+def compare(case, got, want, kind, what) -> None:
+    """What forward gave, by name, and what it should have."""
+    assert got.keys() == want.keys()
+    assert want, f"{case.op.name} gives nothing to compare"
+    for name, expected in want.items():
+        close(case, got[name], expected, kind, f"{what} {name}")
 
 
 def close(case, got, want, kind, what) -> None:
@@ -273,10 +244,9 @@ def check_backward(case, run, where, kind) -> None:
     arrays, outputs = h.reference(case)
     needs = h.needs_of(case, arrays)
     dys = h.output_gradients(op, outputs)
-    if not any(needs) or all(dy is None for dy in dys):
-        return
     saved = op.save(arrays, outputs, h.specs_of(arrays))
     want = cpu.backward(op, dys, saved, needs, "definition")
+    assert any(dx is not None for dx in want), f"{op.name}: backward gives no gradient to compare"
 
     own = h.copies(where, op, h.draw(case))
     floating = next(a.dtype for a in own if a is not None and h.is_floating(a.dtype))

@@ -10,7 +10,7 @@ from gpudl.devices.find import cpu
 from gpudl.ops.elementwise import quick_numpy
 from gpudl.ops.elementwise.quick_numpy import quick
 from tests.ops import harness as h
-from tests.ops.test_all import check_backward, compare_outputs, dtype_kind
+from tests.ops.test_all import check_backward, compare, dtype_kind
 from tests.tolerance import assert_close
 
 SPECIAL = np.array([-np.inf, -90, -1, -1e-6, -0.0, 0, 1e-6, 0.5, 1, 20, 88, np.inf, np.nan])
@@ -49,10 +49,10 @@ IN_PIECES = [c for c in h.GOOD if {"pieces", "rational"} & set(c.op.cpu)]
 @pytest.mark.parametrize("case", IN_PIECES, ids=h.label)
 def test_many_pieces_equal_the_definition(case, monkeypatch):
     monkeypatch.setattr(quick_numpy, "CHUNK", 7)
-    _, want = h.reference(case)
-    arrays = h.draw(case)
-    compare_outputs(case, cpu.forward(case.op, h.specs_of(arrays), arrays), want, dtype_kind(case))
-    check_backward(case, cpu.backward, cpu, dtype_kind(case))
+    op, arrays, kind = case.op, h.draw(case), dtype_kind(case)
+    got = h.results(op, arrays, cpu.forward(op, h.specs_of(arrays), arrays))
+    compare(case, got, h.results(op, *h.reference(case)), kind, "in pieces")
+    check_backward(case, cpu.backward, cpu, kind)
 
 
 def test_pieces_follow_the_memory_order():
