@@ -125,8 +125,7 @@ def test_any_bytes_give_the_right_array_or_a_data_error(tmp_path_factory, conten
         values = read_idx(path, 3)
     except DataError:
         assert damage or expected(content) is None
-        return
-    if damage and compress:
-        return  # a flipped bit in gzip's own header, such as the date
-    wanted = expected(bytes(stored) if damage else content)
-    assert values.dtype != np.uint8 or values.tobytes() == wanted
+    else:
+        # A flipped bit in gzip's own header, such as the date, changes no value.
+        wanted = expected(content if compress else bytes(stored))
+        assert values.dtype != np.uint8 or values.tobytes() == wanted

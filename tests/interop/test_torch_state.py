@@ -268,7 +268,7 @@ def test_any_bytes_give_arrays_or_a_value_error(tmp_path_factory, change):
     try:
         loaded = load_torch_state(archive(path, content, NUMBERS))
     except ValueError:
-        return
+        loaded = {}
     assert all(isinstance(array, np.ndarray) for array in loaded.values())
 
 

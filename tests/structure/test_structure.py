@@ -1,10 +1,11 @@
-"""Includes go downward only, only csrc/platform/ knows which device it is compiled for, and no
-definition runs a vendor's products on a GPU."""
+"""Includes go downward only, only csrc/platform/ knows which device it is compiled for, no
+definition runs a vendor's products on a GPU, and no test returns early."""
 
 import ast
 import inspect
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
 
@@ -34,29 +35,32 @@ def code_lines(path: Path) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("path", cpp_files, ids=lambda p: str(p.relative_to(ROOT)))
 def test_cpp_includes_go_downward(path):
     here = path.relative_to(ROOT / "csrc").parts[0]
-    includes = re.findall(r'^\s*#\s*include "([^"]+)"', path.read_text(encoding="utf-8"), re.M)
-    for include in includes:
-        layer = include.split("/")[0]
-        assert (ROOT / "csrc" / include).is_file(), f'"{include}" is not a path from csrc/'
-        if here == "binding.cpp":
-            assert layer == "core", f"binding.cpp may include core/ only, not {include}"
-        else:
-            assert CPP_LAYERS.index(layer) <= CPP_LAYERS.index(here), f"{here}/ below {include}"
-        if here != "platform":
-            assert not re.match(r"platform/(cuda|emulator)/", include), (
-                f"{include} is one device's; include platform/device.h"
-            )
+    allowed = ["core"] if here == "binding.cpp" else CPP_LAYERS[: CPP_LAYERS.index(here) + 1]
+    faults = []
+    for include in re.findall(r'^\s*#\s*include "([^"]+)"', path.read_text("utf-8"), re.M):
+        if not (ROOT / "csrc" / include).is_file():
+            faults.append(f'"{include}" is not a path from csrc/')
+        elif include.split("/")[0] not in allowed:
+            faults.append(f"{here} may include {', '.join(allowed)}, not {include}")
+        elif here != "platform" and re.match(r"platform/(cuda|emulator)/", include):
+            faults.append(f"{include} is one device's; include platform/device.h")
+    assert not faults
 
 
-@pytest.mark.parametrize("path", cpp_files, ids=lambda p: str(p.relative_to(ROOT)))
+above_platform = [p for p in cpp_files if p.relative_to(ROOT / "csrc").parts[0] != "platform"]
+
+
+@pytest.mark.parametrize("path", above_platform, ids=lambda p: str(p.relative_to(ROOT)))
 def test_only_the_platform_knows_the_device(path):
-    if path.relative_to(ROOT / "csrc").parts[0] == "platform":
-        return
+    faults = []
     for number, line in code_lines(path):
         where = f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
-        if re.match(r"\s*#\s*(if|ifdef|ifndef|elif)\b", line):
-            assert not DEVICE_MACROS.search(line), f"device macro outside platform/: {where}"
-        assert not re.search(r"\basm\b", line), f"inline assembly outside platform/: {where}"
+        condition = re.match(r"\s*#\s*(if|ifdef|ifndef|elif)\b", line)
+        if condition and DEVICE_MACROS.search(line):
+            faults.append(f"device macro outside platform/: {where}")
+        if re.search(r"\basm\b", line):
+            faults.append(f"inline assembly outside platform/: {where}")
+    assert not faults
 
 
 PRODUCTS = {"matmul", "einsum", "tensordot", "dot", "inner", "outer", "vdot"}
@@ -91,3 +95,23 @@ def test_definitions_that_run_on_gpus_use_no_library_products(op):
     for function in filter(None, (op.forward, op.backward)):
         found = library_calls(function, set())
         assert not found, f"{op.name}.{function.__name__} uses {', '.join(sorted(found))}"
+
+
+def own_statements(function: ast.AST) -> Iterator[ast.AST]:
+    """What stands in a function, without what stands in functions inside it."""
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, ast.FunctionDef | ast.Lambda):
+            yield node
+            yield from own_statements(node)
+
+
+def test_tests_do_not_return():
+    """One that returns early passes without having asserted anything: what does not apply is not
+    generated, or skipped with its reason."""
+    faults = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for test in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+                returns = (s for s in own_statements(test) if isinstance(s, ast.Return))
+                faults += [f"{path.relative_to(ROOT)}:{s.lineno}: {test.name}" for s in returns]
+    assert not faults
