@@ -4,7 +4,7 @@
 `compare.py` compares two reports, `plots.py` draws them.
 """
 
-from gpudl.bench.environment import environment
+from gpudl.bench.facts import environment
 from gpudl.bench.runner import Bench, Settings
 from gpudl.bench.timing import Timing, in_turns
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpudl.bench.environment import environment
+from gpudl.bench.facts import environment
 from gpudl.bench.runner import Bench
 from gpudl.bench.workload import Row
 

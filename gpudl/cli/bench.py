@@ -142,7 +142,7 @@ def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
     if not options.no_peer:
         theirs.load(options.threads)
     from gpudl.bench import environment, report, suites
-    from gpudl.bench.environment import load as machine_load
+    from gpudl.bench.facts import load as machine_load
     from gpudl.bench.runner import Bench, Settings
     from gpudl.bench.workload import Scale
 

@@ -248,7 +248,7 @@ def _driver_number() -> str:
 
 
 def _processor() -> str:
-    from gpudl.bench.environment import processor
+    from gpudl.bench.facts import processor
 
     return processor()
 

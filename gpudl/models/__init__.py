@@ -1,4 +1,5 @@
-"""Networks, one module per family. A new family is a new module here and edits nothing else.
+"""Networks, one module of `nets` per family. A new family is a new module there and edits nothing
+else.
 
 >>> from gpudl import models
 >>> models.names()
@@ -9,10 +10,11 @@
 import pkgutil
 from importlib import import_module
 
+from gpudl.models import nets as _nets
 from gpudl.models.registry import Info, create, info, names, register
 
-for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
-    import_module(f"{__name__}.{_module}")
+for _module in sorted(m.name for m in pkgutil.iter_modules(_nets.__path__)):
+    import_module(f"{_nets.__name__}.{_module}")
 
 globals().update({name: info(name).build for name in names()})
 __all__ = ["Info", "create", "info", "names", "register", *names()]

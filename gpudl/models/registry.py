@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from gpudl.devices.find import meta
+from gpudl.nn.model_summary import Summary, summary
 from gpudl.nn.module import Module
-from gpudl.nn.summary import Summary, summary
 
 B = TypeVar("B", bound=Callable[..., Module])
 OF_CODES = ("language", "text-classification")  # tasks whose models take whole numbers

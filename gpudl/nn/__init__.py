@@ -14,6 +14,7 @@ from gpudl.nn.layers import *
 from gpudl.nn.local_response_norm import *
 from gpudl.nn.locally_connected import *
 from gpudl.nn.loss import *
+from gpudl.nn.model_summary import *
 from gpudl.nn.module import *
 from gpudl.nn.norm import *
 from gpudl.nn.padding import *
@@ -22,5 +23,4 @@ from gpudl.nn.rbm import *
 from gpudl.nn.recurrent import *
 from gpudl.nn.recurrent_cell import *
 from gpudl.nn.softmax import *
-from gpudl.nn.summary import *
 from gpudl.nn.upsampling import *

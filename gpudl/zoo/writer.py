@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpudl.bench.environment import processor
+from gpudl.bench.facts import processor
 from gpudl.core import random
 from gpudl.core.files import write_text
 from gpudl.train import blas

@@ -4,7 +4,7 @@ import pytest
 
 from gpudl.data import DataError
 from gpudl.models import registry
-from gpudl.models.char_conv import TextConv
+from gpudl.models.nets.char_conv import TextConv
 from gpudl.train import Evaluation, Job, TrainingError, configure
 
 CPU = {"device": "cpu", "batch_size": 16}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl.models import autoencoder as dense
-from gpudl.models import autoencoder_conv as convolutional
-from gpudl.models import autoencoder_regularised as regularised
-from gpudl.models import winner_take_all
+from gpudl.models.nets import autoencoder as dense
+from gpudl.models.nets import autoencoder_conv as convolutional
+from gpudl.models.nets import autoencoder_regularised as regularised
+from gpudl.models.nets import winner_take_all
 from tests.models.descent import assert_loss_falls
 
 SIZES = (12, 8, 5, 3)

@@ -9,8 +9,8 @@ import pytest
 
 import gpudl
 from gpudl import models
-from gpudl.models import autoencoder as dense
-from gpudl.models import autoencoder_stacked as stacked
+from gpudl.models.nets import autoencoder as dense
+from gpudl.models.nets import autoencoder_stacked as stacked
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl.models import partition
-from gpudl.models.dbm import DBM, pretrain
+from gpudl.models.nets import partition
+from gpudl.models.nets.dbm import DBM, pretrain
 
 VISIBLE, FIRST, SECOND = 5, 4, 3
 

@@ -9,8 +9,8 @@ import pytest
 
 import gpudl
 import gpudl.nn.functional as F
-from gpudl.models.dbn import DBN, pretrain
-from gpudl.models.rbm import parameter_groups
+from gpudl.models.nets.dbn import DBN, pretrain
+from gpudl.models.nets.rbm import parameter_groups
 
 PIXELS, CLASSES = 6, 2
 PATTERNS = np.array([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]], np.float32)

@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models, nn
-from gpudl.models.ensemble import Ensemble
+from gpudl.models.nets.ensemble import Ensemble
 from gpudl.nn import functional as F
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import gpudl
 from gpudl import models, nn
-from gpudl.models import cyclegan, gan
+from gpudl.models.nets import cyclegan, gan
 
 
 def close(got, want, tolerance=1e-4):

@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models, nn
-from gpudl.models.googlenet import WIDTHS, GoogLeNet, Inception
+from gpudl.models.nets.googlenet import WIDTHS, GoogLeNet, Inception
 from tests.models.agreement import agree, agree_in_training, count, train_a_step
 from tests.models.stir import stir
 

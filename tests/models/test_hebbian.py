@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models
-from gpudl.models.hebbian import HebbianNet, LinearNeurons
+from gpudl.models.nets.hebbian import HebbianNet, LinearNeurons
 
 
 @pytest.fixture(scope="module")

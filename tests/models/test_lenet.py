@@ -5,8 +5,8 @@ import pytest
 
 import gpudl
 from gpudl import models
-from gpudl.models import lenet_1998 as lenet
-from gpudl.models.lenet_codes import codes
+from gpudl.models.nets import lenet_1998 as lenet
+from gpudl.models.nets.lenet_codes import codes
 
 
 def test_trainable_parameters_layer_by_layer():

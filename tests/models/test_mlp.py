@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models
-from gpudl.models.mlp import ACTIVATIONS
+from gpudl.models.nets.mlp import ACTIVATIONS
 
 
 @pytest.mark.parametrize(

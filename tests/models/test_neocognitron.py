@@ -5,10 +5,10 @@ import pytest
 
 import gpudl
 from gpudl import nn
-from gpudl.models.lenet_codes import codes
-from gpudl.models.neocognitron import CLayer, Neocognitron, SLayer, winners
-from gpudl.models.neocognitron_reader import NeocognitronReader
-from gpudl.models.simple_complex import (
+from gpudl.models.nets.lenet_codes import codes
+from gpudl.models.nets.neocognitron import CLayer, Neocognitron, SLayer, winners
+from gpudl.models.nets.neocognitron_reader import NeocognitronReader
+from gpudl.models.nets.simple_complex import (
     ComplexCells,
     ComplexReader,
     cyclic_shifts,

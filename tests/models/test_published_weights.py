@@ -12,6 +12,7 @@ import pytest
 import gpudl
 from gpudl import models
 from gpudl.interop import load_torch_state
+from gpudl.models.nets.resnet import CifarResNet
 from tests.models.resnet_twin import cifar_twin
 from tests.models.stir import stir
 
@@ -93,7 +94,7 @@ def test_the_error_says_which_shortcuts_and_names_are_wanted(tmp_path):
     torch = pytest.importorskip("torch")
     save(torch, cifar_twin(torch, 8, projection="downsample", last="fc"), tmp_path / "b.pth")
     save(torch, cifar_twin(torch, 8), tmp_path / "a.pth")
-    a, b = models.resnet.CifarResNet(8), models.resnet.CifarResNet(8, shortcut="B")
+    a, b = CifarResNet(8), CifarResNet(8, shortcut="B")
     with pytest.raises(KeyError) as told:
         a.load_state_dict(load_torch_state(tmp_path / "b.pth"))
     for part in (
@@ -110,7 +111,7 @@ def test_shortcuts_of_another_name(tmp_path):
     torch = pytest.importorskip("torch")
     peer = stir(cifar_twin(torch, 8, projection="shortcut"))
     save(torch, peer, tmp_path / "b.pth", "module.", lambda state: {"net": state, "acc": 91})
-    net = models.resnet.CifarResNet(8, shortcut="B")
+    net = CifarResNet(8, shortcut="B")
     with pytest.raises(KeyError, match="'shortcut': 'downsample'"):
         net.load_state_dict(load_torch_state(tmp_path / "b.pth"))
     net.load_state_dict(load_torch_state(tmp_path / "b.pth", rename={"shortcut": "downsample"}))

@@ -11,8 +11,8 @@ import pytest
 import gpudl
 import gpudl.nn.functional as F
 from gpudl import nn
-from gpudl.models import partition
-from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
+from gpudl.models.nets import partition
+from gpudl.models.nets.rbm import ClassificationRBM, fit, in_batches, parameter_groups
 
 VISIBLE, HIDDEN, CLASSES = 5, 4, 3
 

@@ -6,7 +6,7 @@ import pytest
 import gpudl
 from gpudl import models
 from gpudl.interop import load_torch_state
-from gpudl.models.resnet import BasicBlock, Bottleneck, CifarResNet, PaddedShortcut, ResNet
+from gpudl.models.nets.resnet import BasicBlock, Bottleneck, CifarResNet, PaddedShortcut, ResNet
 from tests.models.agreement import agree, count, train_a_step
 from tests.models.resnet_twin import cifar_twin
 from tests.models.stir import stir

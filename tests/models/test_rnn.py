@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import nn
-from gpudl.models.rnn import ElmanNet, bptt, jacobian_norms, rtrl, truncated_bptt
+from gpudl.models.nets.rnn import ElmanNet, bptt, jacobian_norms, rtrl, truncated_bptt
 
 T, N, I, H, O = 7, 3, 2, 5, 4
 

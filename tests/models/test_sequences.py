@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models, nn, optim
-from gpudl.models.char_conv import PADDING, SequenceConv, TextConv, TextRNN
+from gpudl.models.nets.char_conv import PADDING, SequenceConv, TextConv, TextRNN
 from gpudl.zoo.pages.sequences import columns_of
 
 CODES = np.random.default_rng(0).integers(0, 65, (3, 20))
@@ -119,7 +119,7 @@ def test_images_of_any_size():
 
 
 def test_an_unknown_cell_is_refused():
-    from gpudl.models.char_rnn import CharRNN
+    from gpudl.models.nets.char_rnn import CharRNN
 
     with pytest.raises(ValueError, match="cell is 'gated'; it must be one of rnn, lstm, gru"):
         CharRNN(65, "gated")

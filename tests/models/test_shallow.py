@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models, nn, optim
-from gpudl.models import shallow
+from gpudl.models.nets import shallow
 
 
 def test_cosine_features_approach_the_gaussian_kernel():

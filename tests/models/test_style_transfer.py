@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models, nn, optim
-from gpudl.models.style_transfer import StyleTransfer, activations, gram
+from gpudl.models.nets.style_transfer import StyleTransfer, activations, gram
 
 
 def draw(*shape):

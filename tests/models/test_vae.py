@@ -7,7 +7,7 @@ import pytest
 
 import gpudl
 from gpudl import nn
-from gpudl.models import vae
+from gpudl.models.nets import vae
 from tests.models.descent import assert_loss_falls
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models
-from gpudl.models.vgg import DEPTHS, VGG
+from gpudl.models.nets.vgg import DEPTHS, VGG
 from tests.models.agreement import agree, agree_in_training, count, train_a_step
 from tests.models.stir import stir
 

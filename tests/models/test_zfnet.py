@@ -5,7 +5,7 @@ import pytest
 
 import gpudl
 from gpudl import models, nn
-from gpudl.models.deconvolution import Deconvolution
+from gpudl.models.nets.deconvolution import Deconvolution
 from tests.models.agreement import agree, agree_in_training, count, train_a_step
 from tests.models.stir import stir
 

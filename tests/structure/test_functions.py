@@ -1,10 +1,13 @@
-"""A name is found by search: every public function is a `def` of its own name and signature."""
+"""A name is found by search and stands for one thing: every public function is a `def` of its own
+name and signature, and no module is hidden by a function."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import gpudl
 import gpudl.nn.functional as F
 from gpudl.core.public import PUBLIC, functions
 
+ROOT = Path(__file__).resolve().parents[2]
 PLACES = {"gpudl": gpudl, "Tensor": gpudl.Tensor, "functional": F}
 OFFERED = [(place, n, f) for place in PLACES for n, f in functions(place).items()]
 SPECIAL = re.compile(r"__\w+__")
@@ -67,3 +71,22 @@ def test_a_wrong_keyword_is_reported_by_the_functions_name(entry):
     name = entry.function.__name__
     with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'wrong'"):
         entry.function(wrong=1)
+
+
+def modules() -> list[str]:
+    """All modules of the package but gpudl itself and the built ones."""
+    paths = (p.with_suffix("").relative_to(ROOT) for p in (ROOT / "gpudl").rglob("*.py"))
+    names = (".".join(path.parts).removesuffix(".__init__") for path in paths)
+    return sorted(name for name in names if "." in name)
+
+
+def test_no_module_shares_its_name_with_anything_of_its_package():
+    """So that `import gpudl.nn.conv as m` gives the module, never a function."""
+    for name in modules():
+        importlib.import_module(name)
+    hidden = []
+    for name in modules():
+        package, _, own = name.rpartition(".")
+        if getattr(sys.modules[package], own) is not sys.modules[name]:
+            hidden.append(name)
+    assert hidden == []

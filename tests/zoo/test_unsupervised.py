@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gpudl
-from gpudl.models.autoencoder import Autoencoder
+from gpudl.models.nets.autoencoder import Autoencoder
 from gpudl.zoo.page import QUICK_STEPS, Info, Page
 from gpudl.zoo.unsupervised import Principal, batches, mapped, train
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpudl import Tensor, no_grad, optim
-from gpudl.models.fully_convolutional import FullyConvolutional
+from gpudl.models.nets.fully_convolutional import FullyConvolutional
 from gpudl.nn.functional import cross_entropy
 from gpudl.optim.lr_scheduler import LambdaLR
 from gpudl.train.build import WarmCosine

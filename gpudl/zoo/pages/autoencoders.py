@@ -8,10 +8,10 @@ import numpy as np
 
 import gpudl
 from gpudl import nn, optim
-from gpudl.models import autoencoder as dense
-from gpudl.models import autoencoder_conv as convolutional
-from gpudl.models import autoencoder_regularised as regularised
-from gpudl.models import winner_take_all
+from gpudl.models.nets import autoencoder as dense
+from gpudl.models.nets import autoencoder_conv as convolutional
+from gpudl.models.nets import autoencoder_regularised as regularised
+from gpudl.models.nets import winner_take_all
 from gpudl.zoo.page import Array, Page, page
 from gpudl.zoo.unsupervised import Principal, mapped, train
 

@@ -9,9 +9,9 @@ import numpy as np
 
 import gpudl
 from gpudl import optim
-from gpudl.models import partition
-from gpudl.models.dbm import DBM, pretrain
-from gpudl.models.rbm import falling
+from gpudl.models.nets import partition
+from gpudl.models.nets.dbm import DBM, pretrain
+from gpudl.models.nets.rbm import falling
 from gpudl.zoo.page import Page, page
 
 HIDDEN = (500, 500)

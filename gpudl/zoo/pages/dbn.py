@@ -9,8 +9,8 @@ import numpy as np
 import gpudl
 from gpudl import optim
 from gpudl.autograd.tape import no_grad
-from gpudl.models.dbn import DBN, pretrain
-from gpudl.models.rbm import in_batches
+from gpudl.models.nets.dbn import DBN, pretrain
+from gpudl.models.nets.rbm import in_batches
 from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page
 

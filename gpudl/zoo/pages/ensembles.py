@@ -8,7 +8,7 @@ import numpy as np
 
 from gpudl import models
 from gpudl.data.shuffle import permutation
-from gpudl.models.ensemble import Ensemble
+from gpudl.models.nets.ensemble import Ensemble
 from gpudl.optim import Adam
 from gpudl.train.transfer import features
 from gpudl.zoo.page import Array, Page, page

@@ -8,8 +8,8 @@ import numpy as np
 
 from gpudl import no_grad, optim, stack
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.hebbian import LinearNeurons
-from gpudl.models.small_nets import first_net
+from gpudl.models.nets.hebbian import LinearNeurons
+from gpudl.models.nets.small_nets import first_net
 from gpudl.zoo.page import Page, page
 
 DIGITS = (0, 1, 4)

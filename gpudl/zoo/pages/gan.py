@@ -11,9 +11,9 @@ import numpy as np
 import gpudl
 from gpudl import models, nn, optim
 from gpudl.data.transforms import resize
-from gpudl.models import cyclegan
-from gpudl.models import gan as adversarial
-from gpudl.models.lenet import LeNet5
+from gpudl.models.nets import cyclegan
+from gpudl.models.nets import gan as adversarial
+from gpudl.models.nets.lenet import LeNet5
 from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Array, Page, page
 from gpudl.zoo.unsupervised import batches, mapped

@@ -12,7 +12,7 @@ from gpudl import models
 from gpudl.autograd.tensor import Tensor
 from gpudl.data import info
 from gpudl.data.transforms import resize
-from gpudl.models.googlenet import SOURCE, WIDTHS, GoogLeNetOutputs, Inception, Widths
+from gpudl.models.nets.googlenet import SOURCE, WIDTHS, GoogLeNetOutputs, Inception, Widths
 from gpudl.nn import functional as F
 from gpudl.optim import SGD
 from gpudl.train.objective import AUXILIARY

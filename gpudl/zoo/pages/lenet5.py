@@ -9,9 +9,9 @@ import numpy as np
 from gpudl import no_grad, optim
 from gpudl.autograd.tensor import tensor
 from gpudl.data.transforms import RandomCrop
-from gpudl.models.lenet import LeNet5
-from gpudl.models.lenet_1998 import LeNet5Of1998, map_loss
-from gpudl.models.lenet_codes import COLUMNS, ROWS
+from gpudl.models.nets.lenet import LeNet5
+from gpudl.models.nets.lenet_1998 import LeNet5Of1998, map_loss
+from gpudl.models.nets.lenet_codes import COLUMNS, ROWS
 from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page
 from gpudl.zoo.recipes import recipe_table

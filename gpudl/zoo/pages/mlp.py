@@ -9,7 +9,7 @@ import numpy as np
 
 from gpudl import optim
 from gpudl.autograd.tensor import tensor
-from gpudl.models.mlp import ACTIVATIONS, MLP
+from gpudl.models.nets.mlp import ACTIVATIONS, MLP
 from gpudl.nn.functional import cross_entropy
 from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.models.lenet_codes import COLUMNS, ROWS, codes
-from gpudl.models.neocognitron import Neocognitron
-from gpudl.models.neocognitron_reader import NeocognitronReader
-from gpudl.models.simple_complex import ComplexCells, cyclic_shifts, rotate, rotations
+from gpudl.models.nets.lenet_codes import COLUMNS, ROWS, codes
+from gpudl.models.nets.neocognitron import Neocognitron
+from gpudl.models.nets.neocognitron_reader import NeocognitronReader
+from gpudl.models.nets.simple_complex import ComplexCells, cyclic_shifts, rotate, rotations
 from gpudl.zoo.page import Page, page
 from gpudl.zoo.unsupervised import mapped
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpudl import nn, no_grad, optim
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.small_nets import one_versus_five as network
+from gpudl.models.nets.small_nets import one_versus_five as network
 from gpudl.nn import functional as F
 from gpudl.zoo.page import Page, page
 

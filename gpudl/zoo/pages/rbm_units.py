@@ -9,8 +9,8 @@ import numpy as np
 import gpudl
 from gpudl import nn, optim
 from gpudl.autograd.tape import no_grad
-from gpudl.models import partition
-from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
+from gpudl.models.nets import partition
+from gpudl.models.nets.rbm import ClassificationRBM, fit, in_batches, parameter_groups
 from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page
 

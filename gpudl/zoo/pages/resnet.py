@@ -9,7 +9,7 @@ import numpy as np
 import gpudl
 from gpudl import models, nn
 from gpudl.data import transforms
-from gpudl.models.resnet import LAYERS
+from gpudl.models.nets.resnet import LAYERS
 from gpudl.nn import functional as F
 from gpudl.optim import SGD
 from gpudl.train import build as recipe

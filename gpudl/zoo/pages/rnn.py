@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpudl import Tensor, eye, models, nn, no_grad, optim, stack
-from gpudl.models.rnn import ElmanNet, bptt, jacobian_norms, rtrl, truncated_bptt
+from gpudl.models.nets.rnn import ElmanNet, bptt, jacobian_norms, rtrl, truncated_bptt
 from gpudl.nn.functional import mse_loss
 from gpudl.nn.utils import clip_grad_norm_
 from gpudl.zoo.language import shakespeare, show_sample, train_on_text

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gpudl import Tensor, no_grad, optim
 from gpudl.data import forgeries
 from gpudl.data.labelled_text import CONTEXT, KINDS, LONGEST, SHORTEST, unpadded
-from gpudl.models.char_conv import PADDING, SequenceConv, TextConv, TextRNN
+from gpudl.models.nets.char_conv import PADDING, SequenceConv, TextConv, TextRNN
 from gpudl.train.build import WarmCosine
 from gpudl.train.tasks.text_classification import TEST, TRAIN
 from gpudl.zoo.language import shakespeare

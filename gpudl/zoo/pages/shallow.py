@@ -9,7 +9,7 @@ import numpy as np
 import gpudl
 from gpudl import nn, optim
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.shallow import Average, hessian_norm
+from gpudl.models.nets.shallow import Average, hessian_norm
 from gpudl.nn import functional as F
 from gpudl.optim.lr_scheduler import LambdaLR
 from gpudl.zoo.page import Page, page

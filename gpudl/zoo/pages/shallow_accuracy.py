@@ -8,7 +8,7 @@ import numpy as np
 
 import gpudl
 from gpudl import nn, optim
-from gpudl.models.shallow import (
+from gpudl.models.nets.shallow import (
     Average,
     CosineFeatures,
     GaussianFeatures,

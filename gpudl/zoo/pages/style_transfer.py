@@ -11,7 +11,7 @@ import gpudl
 from gpudl import models
 from gpudl.data import transforms
 from gpudl.data.sources import Layout, Remote, Source
-from gpudl.models.style_transfer import StyleTransfer
+from gpudl.models.nets.style_transfer import StyleTransfer
 from gpudl.optim import Adam
 from gpudl.zoo.cifar import standardized, train
 from gpudl.zoo.page import Array, Page, page

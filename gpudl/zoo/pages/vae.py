@@ -9,7 +9,7 @@ import numpy as np
 
 import gpudl
 from gpudl.autograd.tensor import Tensor
-from gpudl.models import vae as models
+from gpudl.models.nets import vae as models
 from gpudl.zoo.page import Array, Page, page
 from gpudl.zoo.unsupervised import mapped, train
 

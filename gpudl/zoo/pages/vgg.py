@@ -8,7 +8,7 @@ import numpy as np
 
 import gpudl
 from gpudl import models, nn
-from gpudl.models.vgg import DEPTHS
+from gpudl.models.nets.vgg import DEPTHS
 from gpudl.zoo.cifar import standardized, train
 from gpudl.zoo.page import Array, Page, page
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import gpudl
 from gpudl import models, nn
-from gpudl.models.deconvolution import Deconvolution
+from gpudl.models.nets.deconvolution import Deconvolution
 from gpudl.nn import functional as f
 from gpudl.optim import SGD
 from gpudl.zoo.cifar import standardized, train

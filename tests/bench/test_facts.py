@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gpudl.bench.environment import GPU_FACTS, environment, gpu_facts
+from gpudl.bench.facts import GPU_FACTS, environment, gpu_facts
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
+from gpudl.models.nets.start import he_of_outputs, small, start
 from gpudl.models.registry import register
-from gpudl.models.start import he_of_outputs, small, start
 
 # Convolutions in each of the five blocks (table 1); a block ends in max pooling.
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -12,7 +12,7 @@ import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.gan import frozen
+from gpudl.models.nets.gan import frozen
 from gpudl.models.registry import register
 from gpudl.ops.shape.create import zeros
 from gpudl.ops.shape.joining import stack

@@ -3,7 +3,7 @@
 Hinton, Training Products of Experts by Minimizing Contrastive Divergence, Neural Computation 14
 (2002); Tieleman, Training RBMs using Approximations to the Likelihood Gradient, ICML 2008 (the
 persistent chains); Larochelle and Bengio, Classification using Discriminative RBMs, ICML 2008 (the
-label units). gpudl.models.partition has their likelihoods.
+label units). gpudl.models.nets.partition has their likelihoods.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
+from gpudl.models.nets.start import he, he_of_outputs, start
 from gpudl.models.registry import register
-from gpudl.models.start import he, he_of_outputs, start
 from gpudl.nn import functional as F
 from gpudl.nn import init
 from gpudl.nn.module import LoadResult

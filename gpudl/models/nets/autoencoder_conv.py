@@ -1,11 +1,11 @@
-"""Convolutional autoencoder with unpooling. See gpudl.models.autoencoder."""
+"""Convolutional autoencoder with unpooling. See gpudl.models.nets.autoencoder."""
 
 from __future__ import annotations
 
 import gpudl.nn.functional as F
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.autoencoder import TRAINING, reconstruction_error
+from gpudl.models.nets.autoencoder import TRAINING, reconstruction_error
 from gpudl.models.registry import register
 
 

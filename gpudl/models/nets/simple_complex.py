@@ -17,7 +17,7 @@ import numpy as np
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor, tensor
-from gpudl.models.readout import Readout
+from gpudl.models.nets.readout import Readout
 from gpudl.models.registry import register
 
 Images = np.ndarray[Any, np.dtype[np.float32]]

@@ -1,7 +1,7 @@
 """Autoencoders that may have more units than their input has pixels, since something else than a
 narrow code keeps them from copying: noise, sparsity, chance, or a code that hardly changes.
 
-See gpudl.models.autoencoder.
+See gpudl.models.nets.autoencoder.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.autoencoder import TRAINING, Autoencoder
+from gpudl.models.nets.autoencoder import TRAINING, Autoencoder
 from gpudl.models.registry import register
 from gpudl.ops.random.fills import rand_like, randn_like
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.autoencoder import TRAINING, Autoencoder, reconstruction_error
+from gpudl.models.nets.autoencoder import TRAINING, Autoencoder, reconstruction_error
 from gpudl.models.registry import register
 
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
+from gpudl.models.nets.start import he, small, start
 from gpudl.models.registry import register
-from gpudl.models.start import he, small, start
 from gpudl.nn import init
 
 REMOVABLE = ("conv3", "conv4", "fc6", "fc7")

@@ -12,7 +12,7 @@ from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
-from gpudl.models.rbm import ClassificationRBM, fit, in_batches, parameter_groups
+from gpudl.models.nets.rbm import ClassificationRBM, fit, in_batches, parameter_groups
 from gpudl.models.registry import register
 from gpudl.ops.random.fills import rand
 from gpudl.ops.shape.create import arange

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpudl.models.mlp import MLP
+from gpudl.models.nets.mlp import MLP
 from gpudl.models.registry import register
 
 

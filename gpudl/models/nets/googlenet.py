@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
+from gpudl.models.nets.start import he, small, start
 from gpudl.models.registry import register
-from gpudl.models.start import he, small, start
 from gpudl.ops.shape.joining import cat
 
 SOURCE = "Szegedy et al., CVPR 2015"

@@ -13,7 +13,7 @@ from typing import Any
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
-from gpudl.models import partition
+from gpudl.models.nets import partition
 from gpudl.models.registry import register
 from gpudl.ops.shape.create import arange, ones_like, zeros
 

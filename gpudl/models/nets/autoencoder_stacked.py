@@ -2,7 +2,7 @@
 Popovici and Larochelle, Greedy layer-wise training of deep networks, NIPS 2006; Hinton and
 Salakhutdinov (Science 313, 2006) began with Boltzmann machines instead.
 
-See gpudl.models.autoencoder.
+See gpudl.models.nets.autoencoder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.autoencoder import HINTON, TRAINING, Autoencoder
+from gpudl.models.nets.autoencoder import HINTON, TRAINING, Autoencoder
 from gpudl.models.registry import register
 from gpudl.ops.shape.create import full, zeros
 

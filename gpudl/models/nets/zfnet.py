@@ -2,7 +2,7 @@
 Understanding Convolutional Networks, ECCV 2014, figure 3.
 
 The first layer's filters are smaller and denser (7x7 with stride 2 for 11x11 with stride 4), which
-keeps middle frequencies and removes aliasing. `gpudl.models.deconvolution` draws the pictures.
+keeps middle frequencies and removes aliasing. `gpudl.models.nets.deconvolution` draws the pictures.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.alexnet import start_with_equal_chances
+from gpudl.models.nets.alexnet import start_with_equal_chances
+from gpudl.models.nets.start import small, start
 from gpudl.models.registry import register
-from gpudl.models.start import small, start
 
 
 class ZFNet(nn.Module):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.neocognitron import CLayer, SLayer
-from gpudl.models.readout import Readout
+from gpudl.models.nets.neocognitron import CLayer, SLayer
+from gpudl.models.nets.readout import Readout
 from gpudl.models.registry import register
 
 EXTENTS = (10, 6, 1)  # of the C-layers

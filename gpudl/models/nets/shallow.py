@@ -13,7 +13,7 @@ from typing import Any
 from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.readout import Readout
+from gpudl.models.nets.readout import Readout
 from gpudl.models.registry import register
 from gpudl.ops.shape.create import arange, ones, zeros, zeros_like
 from gpudl.ops.shape.joining import cat

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor, tensor
-from gpudl.models.lenet_codes import codes
+from gpudl.models.nets.lenet_codes import codes
 from gpudl.models.registry import register
 from gpudl.nn import functional as F
 from gpudl.ops.shape.create import full, zeros_like

@@ -10,7 +10,7 @@ from gpudl import nn
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.random import Generator
-from gpudl.models.rbm import fit, in_batches, parameter_groups
+from gpudl.models.nets.rbm import fit, in_batches, parameter_groups
 from gpudl.models.registry import register
 from gpudl.nn.module import Parameter
 from gpudl.ops.random.fills import normal
@@ -123,7 +123,7 @@ class DBM(nn.Module):
     @no_grad()
     def as_rbm(self) -> nn.RBM:
         """The same distribution as a restricted machine whose visible units are h1 and whose hidden
-        ones are v and h2, so that gpudl.models.partition estimates its log Z. A copy."""
+        ones are v and h2, so that gpudl.models.nets.partition estimates its log Z. A copy."""
         first, second = self.hidden
         rbm = nn.RBM(first, self.in_features + second, device=self.weight1.device)
         rbm.weight.copy_(cat([self.weight1.T, self.weight2], 0))

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.char_rnn import CHARACTERS, WINDOW
+from gpudl.models.nets.char_rnn import CHARACTERS, WINDOW
 from gpudl.models.registry import register
 from gpudl.ops.index.slices import masked_fill
 from gpudl.ops.shape.create import full

@@ -1,0 +1,1 @@
+"""The networks, one module per family with a function under @register for each model."""
