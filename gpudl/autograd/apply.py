@@ -45,7 +45,7 @@ def apply(op: Op, *tensors: Tensor | None) -> Any:
     plan = op.plans.get(tuple(key))
     if plan is None:
         plan = op.plans[tuple(key)] = op.plan(given)
-    outputs = where.forward(op, plan.specs, given)
+    outputs = (where.forward_wide if plan.wide else where.forward)(op, plan.specs, given)
     for name in op.mutates:
         changed = tensors[op.inputs.index(name)]
         if changed is not None:
@@ -114,7 +114,7 @@ def _node(op: Op, where: Device, tensors: Any, plan: Plan) -> OpNode | None:
                 edge = tensor
         taped = taped or edge is not None
         edges.append(edge)
-    return OpNode(op, where, tuple(edges), None) if taped else None
+    return OpNode(op, where, tuple(edges), None, wide=plan.wide) if taped else None
 
 
 def _save(

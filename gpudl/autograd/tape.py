@@ -208,7 +208,7 @@ class Node:
 class OpNode(Node):
     """A node that runs `op.backward` on its device."""
 
-    __slots__ = ("op", "saved", "versions")
+    __slots__ = ("op", "saved", "versions", "wide")
 
     def __init__(
         self,
@@ -217,6 +217,7 @@ class OpNode(Node):
         edges: tuple[Any, ...],
         saved: Any,
         versions: Sequence[tuple[str, Version, int]] = (),
+        wide: bool = False,
     ) -> None:
         self.name = op.name
         self.edges = edges
@@ -227,6 +228,7 @@ class OpNode(Node):
         self.device = device
         self.saved = saved
         self.versions = versions
+        self.wide = wide
 
     def run(self, dys: tuple[Array | None, ...]) -> Sequence[Array | None]:
         if self.saved is None:
@@ -241,7 +243,8 @@ class OpNode(Node):
                     f"place (version {version[0]}, was {then}); use an operation that returns a "
                     "new tensor"
                 )
-        return self.device.backward(self.op, dys, self.saved, self.needs)
+        backward = self.device.backward_wide if self.wide else self.device.backward
+        return backward(self.op, dys, self.saved, self.needs)
 
     def release(self) -> None:
         self.saved = None

@@ -71,6 +71,7 @@ class Plan(NamedTuple):
     specs: Specs
     differentiable: tuple[bool, ...]
     floating_outputs: tuple[bool, ...]
+    wide: bool  # compute in float32: some input is float16 or bfloat16
 
 
 class Case(NamedTuple):
@@ -114,6 +115,8 @@ class Op:
     cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms than the definition, likewise
     true_gradient: ClassVar[bool] = True  # False: backward deliberately uses another one
     view: ClassVar[bool] = False  # the output may share memory with the first input
+    # float16 and bfloat16 are computed in float32 and rounded once; not where data only moves
+    widens: ClassVar[bool] = True
     differentiable: ClassVar[bool]
 
     fields: ClassVar[tuple[str, ...]] = ()  # names of the static parameters
@@ -309,6 +312,9 @@ class Op:
                 is_floating(s.dtype) and name not in self.internal
                 for name, s in zip(self.outputs, outputs, strict=True)
             ),
+            self.widens
+            and not self.view
+            and any(s is not None and is_small(s.dtype) for s in specs),
         )
 
     def save(
@@ -383,6 +389,11 @@ def require_float(op: Op, **specs: Spec | None) -> None:
                 f"{first[1].dtype.name}; convert one of them, as in "
                 f"{argument}.to({first[1].dtype.name})"
             )
+
+
+def is_small(dtype: np.dtype[Any]) -> bool:
+    """Whether it is a float of 16 bits, which is too narrow to sum in."""
+    return dtype.itemsize == 2 and is_floating(dtype)
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:

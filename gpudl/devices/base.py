@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.core.op import Array, Arrays, Needs, Op, Specs
+from gpudl.core.op import Array, Arrays, Needs, Op, Spec, Specs, is_small
 
 
 class Entered(_local):
@@ -67,8 +67,46 @@ class Device:
     ) -> Arrays:
         raise TypeError
 
+    def forward_wide(
+        self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None
+    ) -> Arrays:
+        """forward() of float16 and bfloat16 arrays, computed in float32 and rounded once."""
+        widened = tuple(map(wide, arrays))
+        outputs = self.forward(op, tuple(map(wide_spec, specs)), widened, algorithm)
+        for name in op.mutates:
+            array, changed = (given[op.inputs.index(name)] for given in (arrays, widened))
+            if array is not None and changed is not array:
+                array[...] = changed
+        return narrow(outputs, op.infer_cached(specs))
+
+    def backward_wide(
+        self, op: Op, dys: Arrays, saved: Any, needs: Needs, algorithm: str | None = None
+    ) -> Arrays:
+        """backward() of float16 and bfloat16 arrays, computed in float32 and rounded once."""
+        widened = saved._make((*map(wide, saved[:-1]), tuple(map(wide_spec, saved.specs))))
+        dxs = self.backward(op, tuple(map(wide, dys)), widened, needs, algorithm)
+        return narrow(dxs, saved.specs)
+
     def synchronize(self) -> None:
         """Wait for all work submitted to the device."""
+
+
+def wide(array: Array | None) -> Array | None:
+    return array.astype(np.float32) if array is not None and is_small(array.dtype) else array
+
+
+@np.errstate(over="ignore")  # what does not fit becomes infinite
+def narrow(arrays: Arrays, specs: Specs) -> Arrays:
+    return tuple(
+        None if a is None or s is None else a.astype(s.dtype, copy=False)
+        for a, s in zip(arrays, specs, strict=True)
+    )
+
+
+def wide_spec(spec: Spec | None) -> Spec | None:
+    if spec is None or not is_small(spec.dtype):
+        return spec
+    return spec._replace(dtype=np.dtype(np.float32))
 
 
 @np.errstate(all="ignore")  # a third of the cost of a with statement

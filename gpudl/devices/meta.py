@@ -47,6 +47,8 @@ class Meta(Device):
         self.multiply_adds += op.cost(*specs).multiply_adds
         return tuple(MetaArray(s.shape, s.dtype) for s in outputs)
 
+    forward_wide = forward
+
     def backward(
         self, op: Op, dys: Arrays, saved: Any, needs: Needs, algorithm: str | None = None
     ) -> Arrays:
@@ -54,3 +56,5 @@ class Meta(Device):
             MetaArray(s.shape, s.dtype) if n and s is not None else None
             for s, n in zip(saved.specs, needs, strict=True)
         )
+
+    backward_wide = backward

@@ -74,6 +74,32 @@ class NativeDevice(Device):
         made = call(self, values, wanted)
         return tuple(made.get(f"d{name}") for name in op.inputs)
 
+    def forward_wide(
+        self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None
+    ) -> Arrays:
+        """By a kernel for these dtypes if there is one: kernels accumulate in float32."""
+        takes = self.has_kernel(op, "forward", specs)
+        run = self.forward if takes else super().forward_wide
+        return run(op, specs, arrays, algorithm)
+
+    def backward_wide(
+        self, op: Op, dys: Arrays, saved: Any, needs: Needs, algorithm: str | None = None
+    ) -> Arrays:
+        takes = self.has_kernel(op, "backward", saved.specs)
+        run = self.backward if takes else super().backward_wide
+        return run(op, dys, saved, needs, algorithm)
+
+    def has_kernel(self, op: Op, direction: str, specs: Specs) -> bool:
+        """Whether some kernel takes inputs of these shapes and dtypes."""
+        known = op.cache(f"{self.name} takes")
+        found = known.get((direction, specs))
+        if found is None:
+            names = self.algorithms(op, direction)
+            found = known[direction, specs] = any(
+                self.takes(op, direction, a, specs) for a in names
+            )
+        return bool(found)
+
     def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
         """The hand-written algorithms of the operator that this device has."""
         schema = self.module.schema

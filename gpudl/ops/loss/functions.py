@@ -9,11 +9,14 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.dtypes import float32, promote
+from gpudl.core.op import is_small
 from gpudl.core.public import public
 from gpudl.ops.activation.pieces import relu
 from gpudl.ops.loss import pairs as ops
 from gpudl.ops.loss.binary import BinaryCrossEntropyOp, BinaryCrossEntropyWithLogitsOp
 from gpudl.ops.loss.classes_base import reduction_fields
+from gpudl.ops.reduce.moments import norm
 
 
 @public("functional")
@@ -163,9 +166,11 @@ def margin_ranking_loss(
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1·x2/(|x1|·|x2|) along dim, each norm at least eps. x1 and x2 broadcast."""
     shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
-    a, b = (cast(Any, x).expand(*shape) for x in (x1, x2))
-    lengths = [(x * x).sum(dim).sqrt().clamp(min=eps) for x in (a, b)]
-    return (a * b).sum(dim) / (lengths[0] * lengths[1])  # type: ignore[no-any-return]
+    kind = promote(x1.dtype, x2.dtype)
+    wide = float32 if is_small(kind) else kind  # in float16 eps would be 0
+    a, b = (x.expand(*shape).to(wide) for x in (x1, x2))
+    a, b = (x / norm(x, 2, dim, keepdim=True).clamp(min=eps) for x in (a, b))
+    return (a * b).sum(dim).to(kind)
 
 
 @public("functional")

@@ -23,18 +23,21 @@ class VarOp(Reduction):
     variants = ((1.0,), (0.0,))
 
     def spread(self, xp: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
-        """x - mean, and the number to divide by."""
+        """x - mean in float64, whose squares cannot overflow, and the number to divide by."""
         n = self.count(x)
-        mean = xp.true_divide(x.sum(axis=axes, keepdims=True), x.dtype.type(n))
-        return x - mean, x.dtype.type(max(0.0, n - self.correction))
+        mean = xp.true_divide(x.sum(axis=axes, keepdims=True, dtype=np.float64), np.float64(n))
+        return x - mean, np.float64(max(0.0, n - self.correction))
+
+    def variance(self, xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+        centred, n = self.spread(xp, x, axes)
+        return xp.square(centred).sum(axis=axes, keepdims=True) / n
 
     def compute(self, xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-        centred, n = self.spread(xp, x, axes)
-        return (centred * centred).sum(axis=axes, keepdims=True) / n
+        return self.variance(xp, x, axes).astype(x.dtype, copy=False)
 
     def derivative(self, xp: Any, dy: Any, saved: Any, axes: tuple[int, ...]) -> Any:
         centred, n = self.spread(xp, saved.x, axes)
-        return dy * centred * (2 / n)
+        return (dy * centred * (2 / n)).astype(dy.dtype, copy=False)
 
     def twin(self, torch: Any, x: Any) -> Any:
         function = getattr(torch, self.name)
@@ -53,12 +56,13 @@ class StdOp(VarOp):
     saves = ("x", "y")
 
     def compute(self, xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-        return xp.sqrt(super().compute(xp, x, axes))
+        return xp.sqrt(self.variance(xp, x, axes)).astype(x.dtype, copy=False)
 
     def derivative(self, xp: Any, dy: Any, saved: Any, axes: tuple[int, ...]) -> Any:
         y = self.with_axes(saved.y, saved)
-        dvar = xp.where(y == 0, 0, dy / (2 * y)).astype(dy.dtype)
-        return super().derivative(xp, dvar, saved, axes)
+        centred, n = self.spread(xp, saved.x, axes)
+        slope = xp.where(y == 0, 0, dy / y)
+        return (slope * (centred / n)).astype(dy.dtype, copy=False)
 
 
 class LogsumexpOp(Reduction):
@@ -100,9 +104,8 @@ class NormOp(Reduction):
             return size.min(axis=axes, keepdims=True, initial=np.inf)
         if self.p == 0:
             return (x != 0).sum(axis=axes, keepdims=True).astype(x.dtype)
-        if self.p == 2:
-            return xp.sqrt((x * x).sum(axis=axes, keepdims=True))
-        return (size**self.p).sum(axis=axes, keepdims=True) ** x.dtype.type(1 / self.p)
+        total = (size.astype(np.float64) ** self.p).sum(axis=axes, keepdims=True)  # no overflow
+        return (total ** (1 / self.p)).astype(x.dtype)
 
     def derivative(self, xp: Any, dy: Any, saved: Any, axes: tuple[int, ...]) -> Any:
         x, y, p = saved.x, self.with_axes(saved.y, saved), self.p
@@ -113,9 +116,10 @@ class NormOp(Reduction):
             return xp.where(
                 chosen, xp.sign(x) * dy / chosen.sum(axis=axes, keepdims=True), 0
             ).astype(dy.dtype)
-        scaled = xp.where(y == 0, 0, dy / xp.where(y == 0, 1, y) ** y.dtype.type(p - 1))
-        power = x if p == 2 else xp.sign(x) * xp.abs(x) ** x.dtype.type(p - 1)
-        return (scaled * power).astype(dy.dtype)
+        share = x / xp.where(y == 0, 1, y)
+        if p != 2:
+            share = xp.where(x == 0, 0, xp.sign(x) * xp.abs(share) ** x.dtype.type(p - 1))
+        return xp.where(y == 0, 0, dy * share).astype(dy.dtype)
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.linalg.vector_norm(x, self.p, dim=self.dim, keepdim=self.keepdim)

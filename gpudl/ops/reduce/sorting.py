@@ -124,13 +124,18 @@ class CumsumOp(Op):
     def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
         if not x.shape:
             return (x.astype(self.result(x)),)
-        return (xp.cumsum(x, axis=self.dim, dtype=self.result(x)),)
+        return (self.scan(xp, x, self.result(x)),)
+
+    def scan(self, xp: Any, x: Any, dtype: Any) -> Any:
+        """In float64, for the errors of a float32 scan grow with its length."""
+        exact = dtypes.float64 if is_floating(dtype) else dtype
+        return xp.cumsum(x, axis=self.dim, dtype=exact).astype(dtype, copy=False)
 
     def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
         dy = dys[0]
         if not dy.shape:
             return (dy,)
-        return (xp.flip(xp.cumsum(xp.flip(dy, self.dim), axis=self.dim), self.dim),)
+        return (xp.flip(self.scan(xp, xp.flip(dy, self.dim), dy.dtype), self.dim),)
 
     def reduction(self, x: Spec) -> int:
         return max(1, x.shape[self.dim]) if x.shape else 1
