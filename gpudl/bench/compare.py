@@ -40,7 +40,7 @@ def key(row: Mapping[str, Any]) -> Key:
 
 
 def check_same_device(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Raises ValueError if the comparison would be of machines instead of programs."""
+    """Raises ValueError if the reports differ in device, hardware or threads."""
     a, b = before["environment"], after["environment"]
     for name in ("device", "hardware", "cores"):
         if a.get(name) != b.get(name):
