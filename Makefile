@@ -1,7 +1,7 @@
 # make train      trains LeNet-5 on handwritten digits        ARGS="lenet5 --data mnist --epochs 5"
 #                 with an NVIDIA GPU                          EXTRAS=train,cuda13
 # make test       the quick suite                             ARGS="tests/ops -k conv2d"
-# `make help` lists the rest. Everything is installed into .venv, and only what changed is built again.
+# `make help` lists the rest. Everything is installed into .venv; only changed files are rebuilt.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -12,7 +12,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 OUT ?= bench/results
 export GPUDL_JOBS := $(JOBS)
 
-# Development targets use the Python at hand if it has what they need (an activated environment), else .venv.
+# Development targets use the current Python if it has the tools (an activated environment), else .venv.
 TOOLS := hypothesis ml_dtypes numpy pybind11 pytest pytest_timeout safetensors
 FIND_TOOLS := import sys; from importlib.util import find_spec; print(sys.executable if all(map(find_spec, sys.argv[1:])) else "")
 DEV := $(shell python3 -c '$(FIND_TOOLS)' $(TOOLS) 2>/dev/null)
@@ -25,11 +25,11 @@ BUILD := cmake/build.py
 CLANG_FORMAT = $$($(DEV) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/clang-format
 PYTEST := -m pytest
 QUICK := -m "not cuda and not slow"
-# The tests derived from the operators' declarations, where they run kernels; the emulator's own build their programs.
+# The tests that run kernels, derived from the declarations of the operators. The emulator's own tests build programs.
 KERNELS := $(QUICK) tests/ops -k emulator
 ASAN_PRELOAD = $(shell $${CXX:-c++} -print-file-name=libasan.so) $(shell $${CXX:-c++} -print-file-name=libstdc++.so)
 SCHEDULES ?= 0 1 3 5 7 9 11 13 15 2 4 6 8 10 12 14 16
-# Tests of a module that is missing are skipped; one that was just built must not be missing.
+# Tests skip a missing module, so check that the module just built loads.
 LOADS := -c "from gpudl.devices import modules; modules.load('emulator')"
 CPP_FILES := find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'
 
@@ -42,7 +42,7 @@ train: $(VENV)/.gpudl-$(EXTRAS) ## train a model: make train ARGS="lenet5 --data
 	@$(if $(findstring cuda,$(EXTRAS)),$(VENV)/bin/python $(BUILD) cuda)
 	@$(VENV)/bin/gpudl train $(or $(ARGS),lenet5)
 
-test: $(VENV)/.gpudl-dev ## the quick suite; ARGS are pytest's
+test: $(VENV)/.gpudl-dev ## the quick suite; ARGS go to pytest
 	@$(VENV)/bin/python $(BUILD) emulator
 	$(VENV)/bin/python $(PYTEST) $(QUICK) $(ARGS)
 
@@ -52,7 +52,7 @@ emulator: $(DEV_READY) ## build gpudl._emulator in place
 cuda: $(DEV_READY) ## build gpudl._cuda in place (needs nvcc; GPUDL_ARCHS="80;90a")
 	$(DEV) $(BUILD) cuda
 
-test-schedules: $(DEV_READY) ## all kernels in order, under 8 uniform and 8 priority schedules of threads
+test-schedules: $(DEV_READY) ## all kernels with threads in order, and under 8 uniform and 8 priority schedules
 	@$(DEV) $(BUILD) emulator
 	@export PYTHONPATH=.; for schedule in $(SCHEDULES); do echo "GPUDL_SCHEDULE=$$schedule"; \
 	  GPUDL_SCHEDULE=$$schedule $(DEV) $(PYTEST) -q $(KERNELS) $(ARGS); done
@@ -71,10 +71,10 @@ test-race: $(DEV_READY) ## all kernels under the race detector
 	$(DEV) $(LOADS); $(DEV) $(PYTEST) $(KERNELS) $(ARGS)
 	$(if $(ARGS),,$(DEV) $(PYTEST) -q -m slow tests/emulator -k race)
 
-test-sass: $(DEV_READY) ## machine code of all kernels: instructions, registers, spills
+test-sass: $(DEV_READY) ## check the machine code of all kernels: instructions, registers, spills
 	$(DEV) tests/sass/check.py
 
-kernels: $(DEV_READY) ## build/kernels.md and docs/kernels.md: machine code, occupancy, predictions
+kernels: $(DEV_READY) ## write build/kernels.md and docs/kernels.md: machine code, occupancy, predictions
 	@$(DEV) $(BUILD) emulator
 	$(DEV) bench/kernels_table.py
 
@@ -84,23 +84,23 @@ lint: $(DEV_READY) ## formatting, style and types
 	$(DEV) -m mypy
 	$(CPP_FILES) | xargs $(CLANG_FORMAT) --dry-run -Werror
 
-stubs: $(DEV_READY) ## types of Tensor's methods and gpudl's functions, from the operators' modules
+stubs: $(DEV_READY) ## write the .pyi files: Tensor's methods and gpudl's functions
 	PYTHONPATH=. $(DEV) scripts/stubs.py
 
-format: $(DEV_READY) ## formats everything
+format: $(DEV_READY) ## format everything
 	$(DEV) -m ruff check --fix .
 	$(DEV) -m ruff format .
 	$(CPP_FILES) | xargs $(CLANG_FORMAT) -i
 
-zoo: zoo-all ## writes docs/zoo: all models on real data (hours); zoo-NAME: one page, see `gpudl zoo`
+zoo: zoo-all ## write docs/zoo: all models on real data (hours); zoo-NAME: one page, see `gpudl zoo`
 
 zoo-%: $(VENV)/.gpudl-$(EXTRAS)
 	$(VENV)/bin/gpudl zoo $* $(ARGS)
 
-gpu: ## on a machine with an NVIDIA GPU: build, test, compute-sanitizer, benchmarks; no network needed
+gpu: ## with an NVIDIA GPU: build, test, compute-sanitizer, benchmarks; no network needed
 	$(or $(PYTHON),python3) bench/gpu.py --out $(OUT) $(if $(STAGES),--stages $(STAGES)) -- $(ARGS)
 
-clean: ## removes what was built, .venv too
+clean: ## remove all build outputs and .venv
 	rm -rf build dist *.egg-info .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis gpudl/_emulator*.so gpudl/_cuda*.so
 
 $(VENV)/.gpudl-%: pyproject.toml setup.py scripts/venv.sh

@@ -15,7 +15,7 @@ import toolchain  # noqa: E402
 
 
 def native_options() -> dict[str, object]:
-    """Arguments that make setup() run CMake; none where there is nothing to compile."""
+    """Arguments that make setup() run CMake; empty if there is nothing to compile."""
     if platform.system() != "Linux" or not {"bdist_wheel", "editable_wheel", "build"} & set(
         sys.argv
     ):
@@ -38,7 +38,7 @@ def native_options() -> dict[str, object]:
     }
 
 
-# A build folder of an earlier version would bring back files that are gone since.
+# A build folder of an earlier version would install files that have since been removed.
 for stale in ROOT.glob("build/pip/lib*"):
     shutil.rmtree(stale)
 

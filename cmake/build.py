@@ -2,9 +2,9 @@
 
     python cmake/build.py emulator|cuda|asan|race
 
-`emulator` and `cuda` leave their module in gpudl/, the others in build/<variant>/; its path is
-printed on standard output. GPUDL_ARCHS, CXX, CUDA_HOME and the like count as in `pip install`;
-GPUDL_JOBS limits the parallel compilers.
+`emulator` and `cuda` put their module into gpudl/, the others into build/<variant>/; the path is
+printed on standard output. GPUDL_ARCHS, CXX, CUDA_HOME and the like work as in `pip install`;
+GPUDL_JOBS limits the number of parallel compilers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def tool(name: str) -> str | None:
 
 
 def interpreter() -> str:
-    """This Python under one name: called by another, it must not make everything compile again."""
+    """One path for this Python: if the path changed between calls, everything would be rebuilt."""
     path = Path(sys.prefix, "bin", "python3")
     return str(path) if path.exists() else sys.executable
 
@@ -67,13 +67,13 @@ def configure(variant: str, folder: Path) -> list[str]:
 
 
 def build(variant: str) -> Path:
-    """Configures where something changed, compiles, and returns the module's path."""
+    """Configures if the command changed, compiles, and returns the module's path."""
     folder = ROOT / "build" / variant
     module, sanitize = VARIANTS[variant]
     command = configure(variant, folder)
     stamp = folder / "configured.json"
     if not stamp.is_file() or json.loads(stamp.read_text(encoding="utf-8")) != command:
-        shutil.rmtree(folder, ignore_errors=True)  # another Python or compiler: start afresh
+        shutil.rmtree(folder, ignore_errors=True)  # another Python or compiler: start over
         folder.mkdir(parents=True)
         subprocess.run(command, check=True, stdout=sys.stderr)
         stamp.write_text(json.dumps(command), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Fails a build whose module cannot be loaded: a symbol is missing, or importing it raises."""
+"""Fails the build if the module cannot be loaded: a symbol is missing, or importing it raises."""
 
 import importlib.machinery
 import importlib.util
@@ -12,5 +12,5 @@ spec = importlib.util.spec_from_loader(name, loader)
 try:
     loader.exec_module(importlib.util.module_from_spec(spec))
 except ImportError as error:
-    path.unlink()  # else the next build would take it for finished
+    path.unlink()  # otherwise the next build would consider it up to date
     sys.exit(f"{path.name} was linked but cannot be loaded: {error}")

@@ -1,9 +1,9 @@
-# gpudl._cuda: the kernels compiled by nvcc. It is called directly, once a file, because CMake's own CUDA language
-# does not find its way in toolkits that come as Python wheels.
+# gpudl._cuda: the kernels compiled by nvcc. nvcc is called directly, once per file, because CMake's CUDA language
+# does not support toolkits installed as Python wheels.
 
 foreach(name GPUDL_NVCC GPUDL_CUDA_INCLUDE GPUDL_CUDART GPUDL_GENCODE)
   if(NOT ${name})
-    message(FATAL_ERROR "${name} is not set; build with `make cuda` or pip, which find nvcc and pass it in.")
+    message(FATAL_ERROR "${name} is not set; build with `make cuda` or pip, which find nvcc and set it.")
   endif()
 endforeach()
 
@@ -25,5 +25,5 @@ endforeach()
 
 gpudl_add_module(_cuda ${cuda_sources} ${objects})
 target_include_directories(_cuda SYSTEM PRIVATE ${GPUDL_CUDA_INCLUDE})
-# After the objects, which need it. The module then loads without a driver or a toolkit.
+# After the objects, which need them. The module then loads without a driver or a toolkit.
 target_link_libraries(_cuda PRIVATE ${GPUDL_CUDART} rt pthread dl)

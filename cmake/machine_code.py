@@ -1,7 +1,7 @@
-"""The machine code of kernels: compiling a .cu file, and reading what the compiler and the
-disassembler tell. tests/sass/check.py judges it, bench/kernels_table.py writes it down.
+"""Compiles .cu files and reads their machine code from the output of compiler and disassembler.
 
-Where no nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
+tests/sass/check.py checks it, bench/kernels_table.py tabulates it. If nvcc or cuobjdump is missing,
+pinned wheels are installed into build/sass/.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def kernel_files() -> list[Path]:
-    """All files that kernels are compiled from."""
+    """All source files of kernels."""
     return sorted(p for part in ("prim", "ops") for p in (ROOT / "csrc" / part).rglob("*.cu"))
 
 
 OUT = ROOT / "build" / "sass"
-COMPILER = OUT / "compiler"  # wheels, where the machine has none
+COMPILER = OUT / "compiler"  # wheels, if nvcc is not installed
 DISASSEMBLER = OUT / "disassembler"
 sys.path[:0] = [str(ROOT / "cmake"), str(COMPILER), str(DISASSEMBLER)]
 
@@ -52,7 +52,7 @@ class Kernel:
     shared: int = 0
     stack: int = 0
     spills: int = 0
-    threads: int = 0  # of a block, as declared by __launch_bounds__; 0 if not declared
+    threads: int = 0  # per block, from __launch_bounds__; 0 if not declared
     opcodes: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -61,7 +61,7 @@ class Kernel:
 
 
 def parse_resources(log: str, arch: str) -> dict[str, Kernel]:
-    """Kernels by symbol from what `nvcc -Xptxas -v` prints."""
+    """Kernels by symbol, from the output of `nvcc -Xptxas -v`."""
     kernels: dict[str, Kernel] = {}
     kernel = Kernel("", arch)
     for line in log.splitlines():
@@ -80,25 +80,25 @@ def parse_resources(log: str, arch: str) -> dict[str, Kernel]:
 
 
 def count_opcodes(sass: str) -> dict[str, Counter[str]]:
-    """Instructions of each function in `cuobjdump -sass`'s output, without their modifiers."""
+    """Counts of opcodes, without modifiers, per function in the output of `cuobjdump -sass`."""
     counts: dict[str, Counter[str]] = {}
     for part in re.split(r"^\s*Function : ", sass, flags=re.MULTILINE)[1:]:
         symbol = part.split(None, 1)[0]
-        found = re.findall(
+        opcodes = re.findall(
             r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", part, re.MULTILINE
         )
-        counts[symbol] = Counter(found)
+        counts[symbol] = Counter(opcodes)
     return counts
 
 
 def parse_block_sizes(elf: str) -> dict[str, int]:
-    """Threads of a block by symbol, from `cuobjdump -elf`: what __launch_bounds__ left there."""
-    found: dict[str, int] = {}
+    """Threads per block (__launch_bounds__) by symbol, from the output of `cuobjdump -elf`."""
+    threads: dict[str, int] = {}
     for part in re.split(r"^\.nv\.info\.", elf, flags=re.MULTILINE)[1:]:
         match = re.search(r"EIATTR_MAX_THREADS\s+Format:\s+\S+\s+Value:\s+([^\n]+)", part)
         if match:
-            found[part.split(None, 1)[0]] = math.prod(int(n, 16) for n in match[1].split())
-    return found
+            threads[part.split(None, 1)[0]] = math.prod(int(n, 16) for n in match[1].split())
+    return threads
 
 
 def readable(demangled: str) -> str:
@@ -115,13 +115,14 @@ def readable(demangled: str) -> str:
 
 
 def install(wheels: Sequence[str], folder: Path) -> None:
-    """Puts wheels into a folder under build/sass."""
+    """Installs wheels into a folder under build/sass."""
     print(f"installing {' '.join(wheels)} into {folder.relative_to(ROOT)}", flush=True)
     command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     command += ["--no-deps", "--upgrade", "--target", str(folder), *wheels]
     if subprocess.run(command, check=False).returncode:
         sys.exit(
-            "gpudl: the compiler's wheels cannot be installed; put nvcc and cuobjdump on PATH."
+            f"gpudl: pip could not install {' '.join(wheels)} (its message is above); "
+            "put nvcc and cuobjdump on PATH instead."
         )
 
 
@@ -138,7 +139,7 @@ def find_tools() -> tuple[toolchain.Nvcc, toolchain.Compiler, str]:
         install(DISASSEMBLER_WHEELS, DISASSEMBLER)
         cuobjdump = find_cuobjdump(nvcc)
     if cuobjdump is None:
-        sys.exit("gpudl: cuobjdump is missing; install CUDA's binary utilities.")
+        sys.exit("gpudl: cuobjdump is missing; install CUDA's binary utilities or put it on PATH.")
     return nvcc, compiler, cuobjdump
 
 
@@ -150,7 +151,7 @@ def find_cuobjdump(nvcc: toolchain.Nvcc) -> str | None:
 
 
 def source_hash(source: Path) -> str:
-    """Changes with the file and the headers of csrc that it includes, directly or not."""
+    """A hash of the file and of all headers of csrc that it includes, directly or indirectly."""
     csrc, digest = ROOT / "csrc", hashlib.sha256()
     known, waiting = {source}, [source]
     while waiting:
@@ -185,7 +186,7 @@ def inspect(
     kernels = parse_resources(text, arch)
     opcodes = count_opcodes(toolchain.run([cuobjdump, "-sass", str(cubin)], timeout=900).stdout)
     if missing := kernels.keys() - opcodes.keys():
-        sys.exit(f"gpudl: {cuobjdump} shows no code of {', '.join(sorted(missing))}")
+        sys.exit(f"gpudl: {cuobjdump} shows no code for {', '.join(sorted(missing))}")
     threads = parse_block_sizes(toolchain.run([cuobjdump, "-elf", str(cubin)], timeout=900).stdout)
     names = demangle(list(kernels))
     for kernel, name in zip(kernels.values(), names, strict=True):
@@ -208,8 +209,8 @@ def inspect_all(sources: Sequence[Path]) -> dict[Path, tuple[list[Kernel], list[
     jobs = [(source, arch) for source in sources for arch in ARCHS]
     with ThreadPoolExecutor(int(os.environ.get("GPUDL_JOBS") or os.cpu_count() or 1)) as pool:
         results = list(pool.map(lambda job: inspect(*job, tools), jobs))
-    found: dict[Path, tuple[list[Kernel], list[str]]] = {s: ([], []) for s in sources}
+    inspected: dict[Path, tuple[list[Kernel], list[str]]] = {s: ([], []) for s in sources}
     for (source, _), (kernels, warning) in zip(jobs, results, strict=True):
-        found[source][0].extend(kernels)
-        found[source][1].extend([warning] if warning else [])
-    return found
+        inspected[source][0].extend(kernels)
+        inspected[source][1].extend([warning] if warning else [])
+    return inspected

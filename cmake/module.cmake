@@ -1,10 +1,10 @@
-# What both modules share.
+# Shared by both modules.
 
 file(GLOB_RECURSE GPUDL_KERNELS CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/csrc/prim/*.cu ${PROJECT_SOURCE_DIR}/csrc/ops/*.cu)
 file(GLOB GPUDL_CORE CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/core/*.cpp)
 
-# gpudl_add_module(<name> <sources>...): the extension module gpudl.<name>. What it was built with is compiled in.
+# gpudl_add_module(<name> <sources>...): the extension module gpudl.<name>, which records how it was built.
 function(gpudl_add_module name)
   pybind11_add_module(${name} MODULE NO_EXTRAS ${PROJECT_SOURCE_DIR}/csrc/binding.cpp ${GPUDL_CORE} ${ARGN})
   target_compile_definitions(${name} PRIVATE GPUDL_MODULE_NAME=${name} "GPUDL_COMPILER=\"${GPUDL_COMPILER}\""
@@ -15,7 +15,7 @@ function(gpudl_add_module name)
   set_target_properties(${name} PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports.map)
   install(TARGETS ${name} DESTINATION gpudl)
   if(NOT GPUDL_SANITIZE STREQUAL "asan")
-    # An extension leaves Python's symbols open, so the linker cannot be told to refuse open ones: load it instead.
+    # Extensions leave Python's symbols undefined, so the linker cannot reject undefined symbols: load the module.
     add_custom_command(TARGET ${name} POST_BUILD VERBATIM
       COMMAND ${Python_EXECUTABLE} ${PROJECT_SOURCE_DIR}/cmake/check_module.py $<TARGET_FILE:${name}>)
   endif()

@@ -1,7 +1,7 @@
-"""Finds the compilers that gpudl's native modules are built with, and decides what to build.
+"""Finds the compilers for gpudl's native modules, and decides what to build.
 
 Used by setup.py (pip), cmake/build.py (development builds) and the machine-code check.
-Only the standard library is needed.
+Needs only the standard library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SWITCHES = ("on", "off", "auto")
 DEFAULT_ARCHS = ("80", "90a")
 ALL_ARCHS = ("75", "80", "86", "89", "90a", "100", "120")
 SYSTEM = Path("/usr/local")  # where CUDA's installer puts toolkits
-PTX = "80"  # forward compatible: the driver compiles it for GPUs that are newer than the list
+PTX = "80"  # forward compatible: the driver compiles it for GPUs newer than the list
 
 CXX_PROBE = """
 #include <concepts>
@@ -40,7 +40,7 @@ void run(int* x) { probe<<<1, 1>>>(x); }
 
 
 class ToolchainError(Exception):
-    """What was asked for cannot be built; the message is one sentence with the fix."""
+    """Something requested cannot be built; the message is one sentence and names the fix."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Nvcc:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be built with which compilers; `notes` say what is left out and why."""
+    """What to build with which compilers; `notes` say what is left out and why."""
 
     compiler: Compiler | None
     nvcc: Nvcc | None
@@ -70,7 +70,7 @@ class Plan:
     notes: tuple[str, ...]
 
     def cmake_args(self) -> list[str]:
-        """Definitions for CMakeLists.txt; an empty list where there is nothing to compile."""
+        """Definitions for CMakeLists.txt; empty if there is nothing to compile."""
         if self.compiler is None or not (self.emulator or self.nvcc):
             return []
         args = {
@@ -92,7 +92,7 @@ class Plan:
 
 
 def run(command: Sequence[str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Runs a command, never raises: a program that cannot start counts as failed."""
+    """Runs a command without raising: a program that cannot start counts as failed."""
     try:
         return subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
@@ -110,13 +110,13 @@ def switch(name: str, env: Mapping[str, str]) -> str:
 
 
 def last_error(output: str) -> str:
-    """The line of a compiler's output that says most."""
+    """The most informative line of a compiler's output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
 
 
 def compiles(command: Sequence[str], source: str, suffix: str) -> str | None:
-    """None if the command compiles the source, else the reason why it does not."""
+    """None if the command compiles the source, else the reason."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "probe" + suffix)
         path.write_text(source, encoding="utf-8")
@@ -127,9 +127,9 @@ def compiles(command: Sequence[str], source: str, suffix: str) -> str | None:
 
 
 def find_compiler(env: Mapping[str, str]) -> Compiler:
-    """The first C++ compiler that knows C++20: $CXX, then c++, g++ and clang++ on PATH.
+    """The first C++ compiler that supports C++20: $CXX, or else c++, g++ or clang++ on PATH.
 
-    Raises ToolchainError if there is none, or if $CXX is set and does not work.
+    Raises ToolchainError if none works. If $CXX is set, no other is tried.
     """
     asked = env.get("CXX", "").strip()
     problems = []
@@ -160,7 +160,7 @@ def require_python_headers() -> None:
 
 
 def nvcc_candidates(env: Mapping[str, str]) -> Iterator[str]:
-    """Where nvcc may be, in order: explicit variables, PATH, toolkit folders, wheels."""
+    """Possible paths of nvcc, in order: explicit variables, PATH, CUDA_HOME, wheels, /usr/local."""
     for name in ("GPUDL_NVCC", "CUDACXX"):
         if env.get(name):
             yield env[name]
@@ -177,12 +177,12 @@ def nvcc_candidates(env: Mapping[str, str]) -> Iterator[str]:
 
 
 def describe_nvcc(path: str) -> Nvcc:
-    """Asks nvcc itself where its toolkit lies: what is on PATH may be a wrapper script."""
+    """Asks nvcc where its toolkit is, because nvcc on PATH may be a wrapper script."""
     dryrun = run([path, "--dryrun", "-E", "-x", "cu", os.devnull]).stderr
     top = re.search(r"^#\$ TOP=(.*)$", dryrun, re.MULTILINE)
     version = re.search(r"release (\d+)\.(\d+)", run([path, "--version"]).stdout)
     if not top or not version:
-        raise ToolchainError(f"{path} does not answer like nvcc")
+        raise ToolchainError(f"{path} does not behave like nvcc")
     root = Path(top[1].strip()).resolve()
     target = [root, *sorted(root.glob("targets/*-linux"))]
     includes = [t / "include" for t in target]
@@ -194,7 +194,7 @@ def describe_nvcc(path: str) -> Nvcc:
     cudart = next((p for p in libraries if (p / "libcudart_static.a").is_file()), None)
     if include is None or cudart is None:
         missing = "cuda_runtime.h" if include is None else "libcudart_static.a"
-        raise ToolchainError(f"{path} comes without {missing} (CUDA's runtime development files)")
+        raise ToolchainError(f"{path} lacks {missing} (install CUDA's runtime development files)")
     real = root / "bin" / "nvcc"
     return Nvcc(
         str(real) if os.access(real, os.X_OK) else path,
@@ -226,21 +226,21 @@ def find_nvcc(env: Mapping[str, str], compiler: Compiler) -> Nvcc:
         problems.append(f"{nvcc.path} {nvcc.version[0]}.{nvcc.version[1]}: {reason}")
     tried = f" ({'; '.join(problems)})" if problems else ""
     raise ToolchainError(
-        f"no nvcc works{tried}; install CUDA's toolkit, 12.0 or newer, and put nvcc on PATH "
+        f"no nvcc works{tried}; install the CUDA toolkit, 12.0 or newer, and put nvcc on PATH "
         "or set CUDA_HOME."
     )
 
 
 def present_archs() -> tuple[str, ...]:
-    """Architectures of the GPUs in this machine, as nvidia-smi tells; empty without one."""
+    """Architectures of the GPUs in this machine, according to nvidia-smi; empty without one."""
     smi = shutil.which("nvidia-smi")
     if smi is None:
         return ()
     result = run([smi, "--query-gpu=compute_cap", "--format=csv,noheader"])
     if result.returncode != 0:
         return ()
-    found = re.findall(r"^(\d+)\.(\d)$", result.stdout, re.MULTILINE)
-    names = {f"{major}{minor}" for major, minor in found}
+    capabilities = re.findall(r"^(\d+)\.(\d)$", result.stdout, re.MULTILINE)
+    names = {f"{major}{minor}" for major, minor in capabilities}
     return tuple(sorted(("90a" if name == "90" else name for name in names), key=arch_order))
 
 
@@ -251,7 +251,7 @@ def arch_order(arch: str) -> int:
 def architectures(nvcc: Nvcc, env: Mapping[str, str]) -> tuple[tuple[str, ...], bool]:
     """Architectures to compile for, and whether to add PTX for newer GPUs.
 
-    GPUDL_ARCHS ("80;90a", or "all"), else the GPU that is present, else the default.
+    From GPUDL_ARCHS ("80;90a", or "all"), else from the GPUs present, else DEFAULT_ARCHS.
     """
     asked = env.get("GPUDL_ARCHS", "").strip().lower()
     known = set(re.findall(r"compute_(\w+)", run([nvcc.path, "--list-gpu-arch"]).stdout))
@@ -265,7 +265,7 @@ def architectures(nvcc: Nvcc, env: Mapping[str, str]) -> tuple[tuple[str, ...], 
         if not re.fullmatch(r"\d+[af]?", arch) or arch.rstrip("af") not in known:
             raise ToolchainError(
                 f"GPUDL_ARCHS names {arch!r}, which nvcc {nvcc.version[0]}.{nvcc.version[1]} does "
-                f"not know; use 'all' or some of {' '.join(ALL_ARCHS)}, separated by ';'."
+                f"not support; use 'all' or some of {' '.join(ALL_ARCHS)}, separated by ';'."
             )
     return archs, set(archs) == set(DEFAULT_ARCHS)
 

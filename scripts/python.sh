@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Prints a Python of at least 3.10 that can make virtual environments; says what is missing if there is none.
-# $PYTHON is taken as it is.
+# Prints the name of a Python 3.10 or newer that can create virtual environments, or says what is missing.
+# If $PYTHON is set, no other is tried.
 set -u
 
-fits() { # The command may be there and still not run: a version manager's shim, for one.
+fits() { # A command that exists may still not run, for example a shim of a version manager.
   command -v "$1" >/dev/null 2>&1 &&
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
 }
@@ -16,7 +16,7 @@ fi
 for python in $candidates; do
   fits "$python" || continue
   if ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
-    echo "gpudl: $python cannot make virtual environments; install its venv module (apt-get install python3-venv)." >&2
+    echo "gpudl: $python cannot create virtual environments; install its venv module (apt-get install python3-venv)." >&2
     exit 1
   fi
   echo "$python"

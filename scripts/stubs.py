@@ -1,6 +1,6 @@
-"""Types of what is bound at run time: Tensor's methods, gpudl's functions, gpudl.nn.functional's.
+"""Writes type stubs for names bound at run time: Tensor's methods, gpudl's and F's functions.
 
-`python scripts/stubs.py` writes the stubs, `--check` only says whether they are up to date.
+`python scripts/stubs.py` writes the stubs; `--check` only checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ BUILTIN = {n for n in dir(builtins) if isinstance(getattr(builtins, n), type)}
 
 
 class Qualify(ast.NodeTransformer):
-    """Names in annotations: int as builtins.int (Tensor.int hides it), others noted for import."""
+    """Qualifies names in annotations: int becomes builtins.int (Tensor.int hides it); others are
+    collected for import."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.module = function.__globals__
@@ -50,9 +51,9 @@ def origin(name: str, module: dict[str, Any]) -> str:
     if name == "Any":
         return "typing"
     for other in [module["__name__"], *sorted(m for m in sys.modules if m.startswith("gpudl."))]:
-        found = sys.modules[other]
-        source = getattr(found, "__file__", None)
-        if source and vars(found).get(name) is value and name in assigned(Path(source)):
+        candidate = sys.modules[other]
+        source = getattr(candidate, "__file__", None)
+        if source and vars(candidate).get(name) is value and name in assigned(Path(source)):
             return str(other)
     raise LookupError(f"no module defines {name}")
 
@@ -66,7 +67,7 @@ def assigned(path: Path) -> set[str]:
 
 
 def method(name: str, function: Callable[..., Any], imports: set[tuple[str, str]]) -> str:
-    """One `def` of the class."""
+    """The stub of one method."""
     qualify = Qualify(function)
 
     def annotation(text: Any) -> str:
@@ -103,7 +104,7 @@ def methods() -> str:
 
 
 def module_stub(place: str, source: Path) -> str:
-    """Explicit imports of a module, and the functions that it takes over from the operators."""
+    """The explicit imports of a module, and the functions it takes from the operators."""
     lines = []
     for node in ast.parse(source.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom):
@@ -120,7 +121,7 @@ def module_stub(place: str, source: Path) -> str:
 
 
 def lazy_lines(name: str, value: ast.expr | None) -> list[str]:
-    """Of gpudl/__init__.py: what its tables of lazily loaded names offer."""
+    """Stub lines for a table of lazily loaded names in gpudl/__init__.py."""
     if name == "_LAZY":
         table = ast.literal_eval(value or ast.Dict())
         return [f"from {module} import {n} as {n}\n" for n, module in table.items()]
@@ -145,7 +146,7 @@ def main() -> int:
     stale = [p for p, text in stubs().items() if not p.is_file() or p.read_text() != text]
     if "--check" in sys.argv:
         for path in stale:
-            print(f"{path.relative_to(ROOT)} is out of date: {COMMAND}", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is out of date; run {COMMAND}", file=sys.stderr)
         return 1 if stale else 0
     for path, text in stubs().items():
         path.write_text(text, encoding="utf-8")

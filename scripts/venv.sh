@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the virtual environment $1 where it is missing and installs gpudl from the source tree with the extras $2.
-# Native modules are left to cmake/build.py, which compiles only what changed.
+# Creates the virtual environment $1 if it is missing, and installs gpudl from the source tree with the extras $2.
+# Native modules are left to cmake/build.py, which compiles only changed files.
 set -euo pipefail
 venv=$1 extras=$2
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ if ! [ -x "$venv/bin/python" ]; then
   python=$(scripts/python.sh)
   "$python" -m venv "$venv" || {
     rm -rf "$venv"
-    echo "gpudl: $python could not make a virtual environment in $venv (its message is above)." >&2
+    echo "gpudl: $python could not create a virtual environment in $venv (its message is above)." >&2
     exit 1
   }
 fi

@@ -1,4 +1,4 @@
-"""pip installs gpudl from a source distribution, with and without compilers, and in place."""
+"""pip installs gpudl from a source distribution, with and without compilers, and editable."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ import toolchain
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-# What an installed gpudl prints: where it is, the modules it has, and something it computed.
+# Prints the path of the installed gpudl, its native modules, and a result.
 USE = """
 import gpudl
 from gpudl.devices import modules
@@ -24,7 +24,7 @@ print(gpudl.relu(gpudl.tensor([-1.0, 11.0])))
 
 
 def call(command, *, cwd, path=None, **variables):
-    """Runs a command; `path` replaces PATH. Returns its exit code and what it printed."""
+    """Runs a command; `path` replaces PATH. Returns its exit code and its output."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("GPUDL_")}
     env |= variables | ({"PATH": str(path)} if path else {})
     result = subprocess.run(
@@ -44,7 +44,7 @@ def install(sdist, cwd, **options):
 
 
 def use(folder, cwd):
-    """What USE prints with the gpudl that lies in a folder."""
+    """Runs USE with the gpudl in a folder; returns the names of its native modules."""
     code, text = call([sys.executable, "-c", USE], cwd=cwd, PYTHONPATH=str(folder))
     assert code == 0, text
     file, modules, computed = text.splitlines()
@@ -55,7 +55,7 @@ def use(folder, cwd):
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
-    """A source distribution of the tree as it is."""
+    """A source distribution of the current tree."""
     out = tmp_path_factory.mktemp("sdist")
     code, text = call([sys.executable, "-m", "build", "--sdist", "-o", str(out)], cwd=ROOT)
     assert code == 0, text
@@ -64,7 +64,7 @@ def sdist(tmp_path_factory):
 
 @pytest.fixture
 def bare(tmp_path):
-    """A folder with nothing in it, to be all of PATH."""
+    """An empty folder to use as PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     return folder
@@ -76,14 +76,14 @@ def test_without_compilers_it_installs_and_runs_on_numpy(sdist, bare, tmp_path):
     assert use(tmp_path / "site", tmp_path) == set()
 
 
-def test_asking_for_what_cannot_be_built_fails_with_one_sentence(sdist, bare, tmp_path):
+def test_requesting_a_module_that_cannot_be_built_fails_with_one_sentence(sdist, bare, tmp_path):
     code, text = install(sdist, tmp_path, path=bare, GPUDL_EMULATOR="on")
     assert code != 0
     assert "gpudl: GPUDL_EMULATOR=on, but no C++20 compiler works" in text
     assert "Traceback" not in text
 
 
-def test_what_the_compilers_allow_is_built_and_loads_together(sdist, tmp_path):
+def test_all_modules_that_the_compilers_support_are_built_and_load_together(sdist, tmp_path):
     plan = toolchain.plan({**os.environ, "GPUDL_ARCHS": "80"})
     expected = {"emulator"} | ({"cuda"} if plan.nvcc else set())
     code, text = install(sdist, tmp_path, GPUDL_ARCHS="80")

@@ -1,4 +1,4 @@
-"""What gets built from what is installed, with programs that only pretend to be compilers."""
+"""Decides what to build on machines whose compilers are fake shell scripts."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from toolchain import ToolchainError, plan
 
 FAKE_CXX = """
 case "$*" in *--version*) echo "g++ 12.2.0"; exit 0;; esac
-echo "probe.cpp:2:10: error: $0 knows no <concepts>" >&2
+echo "probe.cpp:2:10: error: $0 does not support <concepts>" >&2
 exit {status}
 """
 
@@ -25,13 +25,13 @@ esac
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """A folder that is all of PATH; returns a function that puts a shell script into it."""
+    """Sets PATH to one folder; returns a function that adds a shell script to it."""
     folder = tmp_path / "bin"
     folder.mkdir()
 
-    def add(name: str, script: str, where: Path = folder) -> str:
-        where.mkdir(parents=True, exist_ok=True)
-        path = where / name
+    def add(name: str, script: str, target: Path = folder) -> str:
+        target.mkdir(parents=True, exist_ok=True)
+        path = target / name
         path.write_text("#!/bin/sh\n" + script)
         path.chmod(0o755)
         return str(path)
@@ -49,7 +49,7 @@ def env(tmp_path):
 
 
 def add_toolkit(programs, tmp_path, status=0, library="lib64"):
-    """A toolkit whose nvcc is not the one on PATH: there a wrapper script calls it."""
+    """A toolkit whose nvcc is called by a wrapper script on PATH."""
     root = tmp_path / "toolkit"
     real = programs("nvcc", FAKE_NVCC.format(root=root, status=status), root / "bin")
     for path in (root / "include/cuda_runtime.h", root / library / "libcudart_static.a"):
@@ -69,12 +69,12 @@ def test_without_compilers_nothing_is_built_and_the_notes_say_why(programs, env)
     assert "apt-get install g++" in result.notes[0]
 
 
-def test_an_old_compiler_counts_as_none(programs, env):
+def test_an_old_compiler_is_not_used(programs, env):
     programs("g++", FAKE_CXX.format(status=1))
-    assert "knows no <concepts>" in plan(env).notes[0]
+    assert "does not support <concepts>" in plan(env).notes[0]
 
 
-def test_compiler_alone_builds_the_emulator(programs, env):
+def test_a_compiler_without_nvcc_builds_the_emulator(programs, env):
     path = programs("g++", FAKE_CXX.format(status=0))
     result = plan(env)
     assert result.emulator
@@ -95,7 +95,7 @@ def test_cuda_on_without_nvcc_fails_in_one_sentence(programs, env):
         plan({**env, "GPUDL_CUDA": "on"})
 
 
-def test_off_builds_nothing_and_says_nothing(programs, env):
+def test_off_builds_nothing_and_adds_no_notes(programs, env):
     programs("c++", FAKE_CXX.format(status=0))
     result = plan({**env, "GPUDL_EMULATOR": "off", "GPUDL_CUDA": "OFF"})
     assert result.cmake_args() == []
@@ -158,7 +158,7 @@ def test_toolkit_without_static_runtime_is_explained(programs, env, tmp_path):
     programs("c++", FAKE_CXX.format(status=0))
     root = add_toolkit(programs, tmp_path)
     (root / "lib64/libcudart_static.a").unlink()
-    assert "comes without libcudart_static.a" in plan(env).notes[0]
+    assert "lacks libcudart_static.a" in plan(env).notes[0]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_unknown_architecture_is_refused(programs, env, tmp_path):
         plan({**env, "GPUDL_ARCHS": "120"})
 
 
-def test_the_present_gpu_is_compiled_for(tmp_path, monkeypatch):
+def test_the_architectures_of_the_gpus_present(tmp_path, monkeypatch):
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\nprintf '9.0\\n9.0\\n8.6\\n'\n")
     smi.chmod(0o755)
@@ -195,7 +195,7 @@ def test_the_present_gpu_is_compiled_for(tmp_path, monkeypatch):
     assert toolchain.present_archs() == ("86", "90a")
 
 
-def test_a_driver_that_does_not_answer_counts_as_no_gpu(tmp_path, monkeypatch):
+def test_a_driver_that_fails_counts_as_no_gpu(tmp_path, monkeypatch):
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed: 9.0'\nexit 9\n")
     smi.chmod(0o755)

@@ -1,22 +1,22 @@
-"""Inspects the machine code of every kernel, compiled for sm_80 and sm_90a.
+"""Checks the machine code of every kernel, compiled for sm_80 and sm_90a.
 
     python tests/sass/check.py [csrc/ops/conv/conv_direct.cu ...]
 
-No kernel may touch local memory: no spills, no stack frame, no STL or LDL. What else is expected
-of a kernel stands beside it in its .cu file, one comment line each:
+No kernel may use local memory: no spills, no stack frame, no STL or LDL. Further expectations are
+comment lines next to the kernel in its .cu file:
 
     // sass: matmul_forward_mma_bf16_kernel HMMA LDSM LDGSTS registers<=128
     // sass: matmul_forward_wgmma_bf16_kernel HGMMA@90a UTMALDG@90a !HMMA@90a
 
 A term is an instruction that must occur in every instantiation of the kernel, or must not (`!`), or
-a limit of registers a thread; `@80` and `@90a` hold for that architecture only. `moved=168`: a form
-that moves registers between its warps (USETMAXREG) has exactly so many, for with fewer a block
-would own too few for what its warps ask for, and wait for ever. Without being told, a kernel named
-`…_wgmma_…` must have HGMMA on sm_90a, one named `…_mma_…` HMMA everywhere, and one with USETMAXREG
-a term `moved`. `dynamic=BYTES` tells `make kernels` how much dynamic shared memory the kernel is
-launched with, `dynamic=BYTES:TEXT` how much the forms have whose name, without spaces, contains
-TEXT.
-Where no nvcc or cuobjdump is installed, pinned wheels of them are put into build/sass/.
+a limit on registers per thread. With `@80` or `@90a` it applies to that architecture only.
+`moved=168`: an instantiation that moves registers between its warps (USETMAXREG) has exactly 168;
+with fewer, the block would own fewer registers than its warps request, and hang. Some terms are
+implied: a kernel named `…_wgmma_…` must have HGMMA on sm_90a, one named `…_mma_…` HMMA everywhere,
+and one with USETMAXREG needs a term `moved`. `dynamic=BYTES` is the dynamic shared memory that the
+kernel is launched with, for `make kernels`; `dynamic=BYTES:TEXT` applies to instantiations whose
+name, without spaces, contains TEXT.
+If nvcc or cuobjdump is missing, pinned wheels are installed into build/sass/.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT / "cmake"))
 
 import machine_code  # noqa: E402
 import toolchain  # noqa: E402
-from machine_code import (  # noqa: E402, F401 (the tests of what reads them find them here)
+from machine_code import (  # noqa: E402, F401 (used by the tests)
     ARCHS,
     Kernel,
     count_opcodes,
@@ -53,7 +53,7 @@ class Expectation:
     arch: str | None
 
     def failure(self, kernel: Kernel) -> str | None:
-        """What is wrong with the kernel, None if nothing is."""
+        """How the kernel fails this expectation; None if it meets it."""
         limit = re.fullmatch(r"registers<=(\d+)", self.term)
         if limit:
             if kernel.registers > int(limit[1]):
@@ -63,15 +63,15 @@ class Expectation:
                 return f"moves registers and has {kernel.registers}, not exactly {self.term[6:]}"
         elif self.term.startswith("!"):
             if kernel.opcodes[self.term[1:]]:
-                return f"has {self.term[1:]}, which it must not"
+                return f"has {self.term[1:]}, which is forbidden"
         elif not kernel.opcodes[self.term]:
             return f"has no {self.term}"
         return None
 
 
 def parse_expectations(source: str) -> list[Expectation]:
-    """The `// sass:` comments of a .cu file; ValueError for a term that is not understood."""
-    found = []
+    """The `// sass:` comments of a .cu file; raises ValueError for an unknown term."""
+    expectations = []
     for line in re.findall(r"^\s*// sass:(.*)$", source, re.MULTILINE):
         kernel, *terms = line.split()
         for text in terms:
@@ -80,40 +80,40 @@ def parse_expectations(source: str) -> list[Expectation]:
             match = re.fullmatch(r"(!?[A-Z][A-Z0-9_]*|registers<=\d+|moved=\d+)(?:@(\w+))?", text)
             if not match or match[2] not in (None, *ARCHS):
                 raise ValueError(f"'// sass: {kernel}': cannot understand {text!r}")
-            found.append(Expectation(kernel, match[1], match[2]))
-    return found
+            expectations.append(Expectation(kernel, match[1], match[2]))
+    return expectations
 
 
 def implied(kernel: Kernel) -> list[Expectation]:
-    """What the name of a kernel promises."""
+    """The expectations that follow from the name of a kernel."""
     words = kernel.base.split("_")
-    found = []
+    expectations = []
     if "wgmma" in words:
-        found.append(Expectation(kernel.base, "HGMMA", "90a"))
+        expectations.append(Expectation(kernel.base, "HGMMA", "90a"))
     if "mma" in words:
-        found.append(Expectation(kernel.base, "HMMA", None))
-    return found
+        expectations.append(Expectation(kernel.base, "HMMA", None))
+    return expectations
 
 
 def problems(kernel: Kernel, expectations: Sequence[Expectation]) -> list[str]:
-    """Everything that is wrong with one kernel."""
-    found = []
+    """All problems of one kernel."""
+    messages = []
     if kernel.spills or kernel.stack:
-        found.append(f"{kernel.spills} bytes of spills, stack frame of {kernel.stack} bytes")
+        messages.append(f"{kernel.spills} bytes of spills, stack frame of {kernel.stack} bytes")
     local = kernel.opcodes["STL"] + kernel.opcodes["LDL"]
     if local:
-        found.append(f"{local} accesses of local memory")
-    told = any(e.kernel == kernel.base and e.term.startswith("moved=") for e in expectations)
-    if kernel.opcodes["USETMAXREG"] and not told:
-        found.append("moves registers (USETMAXREG), but no term 'moved=' tells how many it has")
+        messages.append(f"{local} accesses of local memory")
+    has_moved = any(e.kernel == kernel.base and e.term.startswith("moved=") for e in expectations)
+    if kernel.opcodes["USETMAXREG"] and not has_moved:
+        messages.append("moves registers (USETMAXREG), but no term 'moved=' says how many it has")
     for expectation in (*implied(kernel), *expectations):
         if expectation.kernel == kernel.base and expectation.arch in (None, kernel.arch):
-            found.append(expectation.failure(kernel) or "")
-    return [f"{kernel.name} (sm_{kernel.arch}): {text}" for text in found if text]
+            messages.append(expectation.failure(kernel) or "")
+    return [f"{kernel.name} (sm_{kernel.arch}): {text}" for text in messages if text]
 
 
 def table(kernels: Sequence[Kernel]) -> str:
-    """One line a kernel."""
+    """A table with one line per kernel."""
     width = min(max((len(k.name) for k in kernels), default=6), 70)
     head = f"{'kernel':{width}} {'arch':>4} {'regs':>4} {'shared':>6} " + " ".join(
         f"{name:>7}" for name in COLUMNS
@@ -126,7 +126,7 @@ def table(kernels: Sequence[Kernel]) -> str:
 
 
 def check(sources: Sequence[Path]) -> tuple[list[Kernel], list[str]]:
-    """All kernels of the sources, and everything that is wrong with them."""
+    """All kernels of the sources, and their problems."""
     inspected = machine_code.inspect_all(sources)
     kernels: list[Kernel] = []
     failures: list[str] = []

@@ -1,4 +1,4 @@
-"""The machine-code check reads compiler and disassembler as they really print."""
+"""The machine-code check, on real output of compiler and disassembler."""
 
 from collections import Counter
 
@@ -89,27 +89,27 @@ def kernel(arch="80", **changes):
 
 
 @pytest.mark.parametrize(
-    ("comment", "found"),
+    ("comment", "problem"),
     [
         ("gemm_kernel HMMA", "has no HMMA"),
         ("gemm_kernel HMMA@80", "has no HMMA"),
         ("gemm_kernel HMMA@90a", None),
         ("gemm_kernel FFMA", None),
-        ("gemm_kernel !FFMA", "has FFMA, which it must not"),
+        ("gemm_kernel !FFMA", "has FFMA, which is forbidden"),
         ("gemm_kernel registers<=64", "uses 65 registers, more than 64"),
         ("gemm_kernel registers<=65", None),
         ("gemm_kernel moved=168", None),  # nothing moves
         ("other_kernel HMMA", None),
     ],
 )
-def test_expectations(comment, found):
+def test_expectations(comment, problem):
     expectations = check.parse_expectations(f"int x;\n// sass: {comment}\n")
     problems = check.problems(kernel(registers=65, opcodes=Counter(FFMA=8)), expectations)
-    assert problems == ([f"gemm_kernel<true> (sm_80): {found}"] if found else [])
+    assert problems == ([f"gemm_kernel<true> (sm_80): {problem}"] if problem else [])
 
 
 @pytest.mark.parametrize("term", ["hmma", "HMMA@sm_80", "HMMA@75", "registers<64"])
-def test_terms_that_mean_nothing_are_refused(term):
+def test_unknown_terms_are_refused(term):
     with pytest.raises(ValueError, match="cannot understand"):
         check.parse_expectations(f"// sass: gemm_kernel {term}")
 
@@ -119,39 +119,39 @@ def test_terms_that_mean_nothing_are_refused(term):
     [
         ("gemm_mma_bf16_kernel", "80", "has no HMMA"),
         ("gemm_wgmma_kernel", "90a", "has no HGMMA"),
-        ("gemm_wgmma_kernel", "80", None),  # nothing of Hopper's is there
+        ("gemm_wgmma_kernel", "80", None),  # sm_80 has no wgmma
         ("gemm_simt_kernel", "90a", None),
         ("gemma_kernel", "80", None),
     ],
 )
-def test_names_promise_instructions(name, arch, missing):
+def test_names_imply_instructions(name, arch, missing):
     problems = check.problems(check.Kernel("", arch, name), [])
     assert problems == ([f"{name} (sm_{arch}): {missing}"] if missing else [])
 
 
 @pytest.mark.parametrize(
-    ("registers", "comment", "found"),
+    ("registers", "comment", "expected"),
     [
         (168, "moved=168", []),
         (160, "moved=168", ["moves registers and has 160, not exactly 168"]),
-        (168, "HMMA", ["moves registers (USETMAXREG), but no term 'moved=' tells how many it has"]),
+        (168, "HMMA", ["moves registers (USETMAXREG), but no term 'moved=' says how many it has"]),
     ],
 )
-def test_kernels_that_move_registers_have_exactly_as_many_as_planned(registers, comment, found):
+def test_kernels_that_move_registers_must_have_the_declared_number(registers, comment, expected):
     expectations = check.parse_expectations(f"// sass: gemm_kernel {comment}")
     moves = kernel(registers=registers, opcodes=Counter(USETMAXREG=2, HMMA=1))
     problems = check.problems(moves, expectations)
-    assert problems == [f"gemm_kernel<true> (sm_80): {text}" for text in found]
+    assert problems == [f"gemm_kernel<true> (sm_80): {text}" for text in expected]
 
 
-def test_local_memory_is_a_problem_without_any_comment():
+def test_local_memory_is_always_a_problem():
     assert check.problems(kernel(spills=4), []) != []
     assert check.problems(kernel(stack=8), []) != []
     assert check.problems(kernel(opcodes=Counter(STL=1)), []) != []
     assert check.problems(kernel(), []) == []
 
 
-def test_a_file_is_compiled_again_when_what_it_includes_changes(tmp_path, monkeypatch):
+def test_a_file_is_recompiled_when_a_header_it_includes_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(check.machine_code, "ROOT", tmp_path)
     files = {"ops/a.cu": '#include "prim/b.h"\n', "prim/b.h": '#include "core/c.h"\n'}
     files |= {"core/c.h": "#pragma once\n", "core/other.h": "#pragma once\n"}
