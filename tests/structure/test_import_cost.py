@@ -1,4 +1,4 @@
-"""What `import gpudl` costs over `import numpy`."""
+"""The cost of `import gpudl` beyond `import numpy`."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def processor_seconds(code: str, folder: Path) -> float:
-    """Of a fresh interpreter; wall time would measure what else the machine does."""
+    """CPU time of a fresh interpreter; wall time would depend on the load of the machine."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(folder)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has its bytecode
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has bytecode
     program = f"{code}\nimport resource\nprint(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
@@ -22,7 +22,7 @@ def processor_seconds(code: str, folder: Path) -> float:
 
 def test_importing_costs_at_most_50_ms_over_numpy(tmp_path):
     processor_seconds("import gpudl", tmp_path)  # writes the bytecode
-    # A shared machine has slow moments, which only add: the least of several tries counts.
+    # Load on a shared machine only adds time, so the minimum of several tries counts.
     costs = []
     for pause in (0, 2, 5, 10, 20):
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""Imports go down only: between parts of the package, between folders, between files."""
+"""Imports form no cycle and only go down, between parts of the package, folders and files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The parts of the package from top to bottom; parts of one line do not know each other. "gpudl" is
-# its public face, gpudl/__init__.py: pages and commands use it as any program does.
+# The parts of the package from top to bottom; parts on one line do not import each other. "gpudl"
+# is gpudl/__init__.py, the public interface, which pages and commands use like any program.
 LEVELS = [
     ("__main__",),
     ("cli",),
@@ -41,7 +41,7 @@ MODULES = {module_of(path) for path in FILES}
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Names that a file imports: at its top, in functions, for the type checker alone."""
+    """Names that a file imports: at the top, in functions, or only for type checking."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -51,18 +51,18 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def defining(name: str) -> str | None:
-    """The module of the package that an imported name is or stands in."""
+    """The module of the package that an imported name is, or is defined in."""
     while name and name not in MODULES:
         name = name.rpartition(".")[0]
     return name or None
 
 
 def file_graph() -> Graph:
-    """A module and those that it imports; a stub's imports are its module's."""
+    """The imports of each module; those of a stub count for its module."""
     graph: Graph = {module: set() for module in MODULES}
     for path in FILES:
-        here = module_of(path)
-        graph[here] |= {m for m in map(defining, imported(path)) if m not in (None, here)}
+        module = module_of(path)
+        graph[module] |= {m for m in map(defining, imported(path)) if m not in (None, module)}
     return graph
 
 
@@ -78,15 +78,15 @@ def part_of(module: str) -> str:
 
 
 def grouped(graph: Graph, group) -> Graph:
-    """The arrows between groups of modules."""
+    """The graph of imports between groups of modules."""
     joined: Graph = {}
     for module, targets in graph.items():
         joined.setdefault(group(module), set()).update(map(group, targets))
     return {name: targets - {name} for name, targets in joined.items()}
 
 
-def circle(graph: Graph) -> list[str]:
-    """One circle of arrows; empty if there is none."""
+def find_cycle(graph: Graph) -> list[str]:
+    """One import cycle; empty if there is none."""
     done: set[str] = set()
 
     def follow(node: str, path: list[str]) -> list[str]:
@@ -95,45 +95,45 @@ def circle(graph: Graph) -> list[str]:
         if node in done:
             return []
         for target in sorted(graph[node]):
-            if found := follow(target, [*path, node]):
-                return found
+            if cycle := follow(target, [*path, node]):
+                return cycle
         done.add(node)
         return []
 
-    return next((found for node in sorted(graph) if (found := follow(node, []))), [])
+    return next((cycle for node in sorted(graph) if (cycle := follow(node, []))), [])
 
 
 GRAPH = file_graph()
 
 
-def test_no_circle_of_files():
-    assert circle(GRAPH) == []
+def test_no_import_cycle_of_files():
+    assert find_cycle(GRAPH) == []
 
 
-def test_no_circle_of_families():
+def test_no_import_cycle_of_families():
     inside = {m: {t for t in targets if part_of(t) == "ops"} for m, targets in GRAPH.items()}
     families = grouped({m: inside[m] for m in MODULES if part_of(m) == "ops"}, folder_of)
     assert len(families) > 10
-    assert circle(families) == []
+    assert find_cycle(families) == []
 
 
-def test_parts_have_a_level():
+def test_each_part_has_a_level():
     assert {part_of(m) for m in MODULES} == LEVEL.keys()
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_go_down(module):
-    here = part_of(module)
-    upward = {t for t in GRAPH[module] if LEVEL[part_of(t)] <= LEVEL[here] and part_of(t) != here}
-    assert not upward, f"{module} stands below {', '.join(sorted(upward))}"
+    part = part_of(module)
+    upward = {t for t in GRAPH[module] if LEVEL[part_of(t)] <= LEVEL[part] and part_of(t) != part}
+    assert not upward, f"{module} may not import {', '.join(sorted(upward))}"
 
 
-def test_the_test_sees_every_kind_of_import(tmp_path):
+def test_every_kind_of_import_is_seen(tmp_path):
     path = tmp_path / "module.py"
     path.write_text(
         "import a.b\nfrom c import d as e\nif TYPE_CHECKING:\n    from f import g\n"
         "def h():\n    import i\n    from j.k import l\n"
     )
     assert sorted(imported(path)) == ["a.b", "c.d", "f.g", "i", "j.k.l"]
-    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c", "b"]
-    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c", "b"]
+    assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []

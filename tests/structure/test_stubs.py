@@ -1,4 +1,4 @@
-"""The typed stubs of what is bound at run time are those that the operators give."""
+"""The committed type stubs match the operators."""
 
 import subprocess
 import sys
@@ -9,5 +9,5 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_stubs_are_up_to_date():
     script = [sys.executable, str(ROOT / "scripts" / "stubs.py"), "--check"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
