@@ -1,4 +1,4 @@
-"""The tape: gradients of graphs, what it keeps and for how long, hooks, a user's own functions."""
+"""The tape: gradients of graphs, lifetime of saved arrays, hooks, user-defined functions."""
 
 import gc
 import math
@@ -27,11 +27,11 @@ def test_lecture_example():
         s = value * value
         inner = math.sin(s) + 3 * s
         assert J.item() == pytest.approx(math.cos(inner), rel=1e-14)
-        want = -math.sin(inner) * (math.cos(s) + 3) * 2 * value
-        assert x.grad.item() == pytest.approx(want, rel=1e-13)
+        expected = -math.sin(inner) * (math.cos(s) + 3) * 2 * value
+        assert x.grad.item() == pytest.approx(expected, rel=1e-13)
 
 
-def test_diamonds_add_up_and_each_node_runs_once():
+def test_paths_add_up_and_each_node_runs_once():
     x = leaf(2.0)
     y = x
     for _ in range(60):  # 2**60 paths
@@ -40,7 +40,7 @@ def test_diamonds_add_up_and_each_node_runs_once():
     assert x.grad.item() == 1
 
 
-def test_deep_chains_neither_recurse_going_back_nor_when_freed():
+def test_deep_chains_do_not_recurse_in_backward_or_when_freed():
     x = leaf(1.0)
     y = x
     for _ in range(10_000):
@@ -72,7 +72,7 @@ def test_same_tensor_twice_and_unused_inputs():
     assert unused.grad is None
 
 
-def test_saved_arrays_are_freed_as_backward_goes():
+def test_backward_frees_saved_arrays():
     x = leaf(np.ones(4, np.float32))
     y = x.exp()
     kept = weakref.ref(y.array)
@@ -85,7 +85,7 @@ def test_saved_arrays_are_freed_as_backward_goes():
     assert node.saved is None
 
 
-def test_backward_frees_early_arrays_before_late_ones_are_needed():
+def test_backward_frees_each_array_once_it_is_used():
     x = leaf(np.ones(4, np.float32))
     alive = []
     y, arrays = x, []
@@ -114,7 +114,7 @@ def test_create_graph_is_refused_and_names_the_operator():
         y.backward(create_graph=True)
 
 
-def test_backward_refuses_what_has_no_gradient():
+def test_backward_refuses_tensors_and_gradients_that_do_not_fit():
     with pytest.raises(RuntimeError, match="does not require gradients"):
         gpudl.tensor(1.0).backward()
     with pytest.raises(RuntimeError, match=r"shape \(2,\); only a scalar"):
@@ -125,7 +125,7 @@ def test_backward_refuses_what_has_no_gradient():
         gpudl.tensor([1, 2], requires_grad=True)
 
 
-def test_grad_returns_gradients_and_changes_none():
+def test_grad_returns_gradients_and_leaves_grad_unchanged():
     x, y, z = leaf(2.0), leaf(3.0), leaf(1.0)
     middle = x * y
     out = middle * middle
@@ -196,7 +196,7 @@ class Cube(autograd.Function):
         return dy * 3 * x * x * ctx.factor, None
 
 
-def test_a_users_function():
+def test_a_user_function():
     x = leaf(1.0, 2.0)
     y = Cube.apply(x, 2)
     assert y.tolist() == [2, 16]
@@ -204,7 +204,7 @@ def test_a_users_function():
     assert x.grad.tolist() == [6, 24]
 
 
-def test_a_users_function_with_several_outputs_and_wrong_ones():
+def test_user_functions_with_several_outputs_and_with_too_few_gradients():
     class Both(autograd.Function):
         @staticmethod
         def forward(ctx, x):
@@ -246,7 +246,7 @@ def test_broadcast_gradients_are_summed_back(shape):
     assert (x.grad.numpy() == big.numel() / max(1, x.numel())).all()
 
 
-def test_gradients_return_through_dtypes():
+def test_gradients_pass_through_dtype_conversions():
     x = leaf(1.5, 2.5)
     (x.double() * 2).sum().backward()
     assert x.grad.dtype == np.float32
@@ -264,8 +264,8 @@ def test_meta_tensors_have_shapes_only():
         y.detach().numpy()
 
 
-def test_what_is_saved_is_only_what_is_read():
-    """Operators that say for which gradient they save an array do not read it for the others."""
+def test_only_arrays_that_are_read_are_saved():
+    """An array saved for one gradient is not read for the others."""
     for case in h.GOOD:
         op = case.op
         if not op.saved_for or not op.differentiable:
@@ -294,7 +294,7 @@ def test_gradients_without_axes_can_be_changed_in_place():
     assert (x.grad.item(), gradient.add_(1).item(), len(seen)) == (0, 5, 2)
 
 
-def test_hooks_get_tensors_of_the_device_that_computed():
+def test_hooks_receive_tensors_on_the_device_that_computed_them():
     emulator = pytest.importorskip("gpudl._emulator") and "emulator"
     x = gpudl.tensor([1.0, 2.0], requires_grad=True)
     moved = x.to(emulator)
@@ -342,6 +342,6 @@ def test_gradients_that_do_not_fit_are_refused(result, error, message):
         x.grad = np.ones(2)
 
 
-def test_a_gradient_to_start_from_must_be_an_array():
+def test_the_initial_gradient_must_be_an_array():
     with pytest.raises(TypeError, match="gradient must be a Tensor or an array, got float"):
         (leaf(1.0, 2.0) * 2).backward(2.0)

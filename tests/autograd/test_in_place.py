@@ -1,4 +1,4 @@
-"""Changes in place: version counters, views, and what PyTorch makes of the same programs."""
+"""In-place changes: version counters, views, and the same programs in PyTorch."""
 
 import numpy as np
 import pytest
@@ -116,7 +116,7 @@ def test_same_gradients_as_pytorch(name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_versions_are_shared_by_all_who_share_memory():
+def test_tensors_that_share_memory_share_a_version():
     x = gpudl.tensor([[1.0, 2.0], [3.0, 4.0]])
     others = [x[0], x.T, x.reshape(4), x.detach(), x.view(2, 2).unsqueeze(0), x.expand(3, 2, 2)]
     x[0].add_(1)
@@ -128,7 +128,7 @@ def test_versions_are_shared_by_all_who_share_memory():
 
 
 @pytest.mark.parametrize("change", ["base", "view", "detached", "no_grad"])
-def test_changing_what_backward_needs_is_an_error(change):
+def test_changing_a_tensor_that_backward_needs_is_an_error(change):
     x = gpudl.tensor([1.0, 2.0], requires_grad=True)
     y = x * 1
     view = y[:1]
@@ -146,7 +146,7 @@ def test_changing_what_backward_needs_is_an_error(change):
         z.sum().backward()
 
 
-def test_what_is_not_needed_may_change():
+def test_a_tensor_that_backward_does_not_need_may_change():
     x = gpudl.tensor([1.0, 2.0], requires_grad=True)
     y = x * 1
     z = y + y  # reads neither
@@ -185,7 +185,7 @@ def test_under_no_grad_a_tensor_keeps_its_place_on_the_tape():
     assert x.grad.tolist() == [3, 3]
 
 
-def test_views_made_under_no_grad_are_refused():
+def test_changing_views_created_under_no_grad_is_refused():
     x = gpudl.tensor([1.0, 2.0], requires_grad=True) * 1
     with gpudl.no_grad():
         view = x[0]
@@ -193,7 +193,7 @@ def test_views_made_under_no_grad_are_refused():
         view.mul_(2)
 
 
-def test_outputs_of_split_are_refused():
+def test_changing_outputs_of_split_is_refused():
     x = gpudl.tensor([1.0, 2.0], requires_grad=True) * 1
     with pytest.raises(RuntimeError, match="output of split"):
         x.split(1)[0].mul_(2)

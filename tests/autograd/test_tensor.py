@@ -1,4 +1,4 @@
-"""Making tensors, their dtypes, and the ways in and out: NumPy, DLPack, repr, pickles, copies."""
+"""Tensors: creation, dtypes, NumPy, DLPack, repr, pickles, copies."""
 
 import copy
 import itertools
@@ -15,7 +15,7 @@ DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int8",
 
 
 @pytest.mark.parametrize(("a", "b"), list(itertools.product(DTYPES, repeat=2)))
-def test_promotion_is_pytorchs(a, b):
+def test_promotion_agrees_with_pytorch(a, b):
     torch = pytest.importorskip("torch")
     for shapes in [((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())]:
         ours = [gpudl.tensor(np.ones(s)).to(d) for s, d in zip(shapes, (a, b), strict=True)]
@@ -23,9 +23,9 @@ def test_promotion_is_pytorchs(a, b):
             torch.ones(s, dtype=getattr(torch, d)) for s, d in zip(shapes, (a, b), strict=True)
         ]
         for function in ("mul", "div", "eq", "maximum"):
-            got = getattr(gpudl, function)(*ours).dtype
-            want = getattr(torch, function)(*theirs).dtype
-            assert got.name == str(want).removeprefix("torch."), (function, a, b, shapes)
+            actual = getattr(gpudl, function)(*ours).dtype
+            expected = getattr(torch, function)(*theirs).dtype
+            assert actual.name == str(expected).removeprefix("torch."), (function, a, b, shapes)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -38,12 +38,12 @@ def test_python_numbers_are_weak(dtype, number, shape):
     for function in ("add", "div", "pow", "lt"):
         if function == "pow" and dtype == "bool" and number is True:
             continue
-        got = getattr(gpudl, function)(ours, number).dtype
-        want = getattr(torch, function)(theirs, number).dtype
-        assert got.name == str(want).removeprefix("torch."), function
+        actual = getattr(gpudl, function)(ours, number).dtype
+        expected = getattr(torch, function)(theirs, number).dtype
+        assert actual.name == str(expected).removeprefix("torch."), function
 
 
-def test_operators_have_their_reflected_forms():
+def test_operators_have_reflected_forms():
     x = gpudl.tensor([2.0, 4.0])
     assert (1 + x).tolist() == [3, 5]
     assert (1 - x).tolist() == [-1, -3]
@@ -65,7 +65,7 @@ def test_operators_have_their_reflected_forms():
         x + "1"
 
 
-def test_dtypes_of_what_comes_in():
+def test_dtypes_of_new_tensors():
     assert gpudl.tensor([1.0, 2.0]).dtype == np.float32
     assert gpudl.tensor([1, 2]).dtype == np.int64
     assert gpudl.tensor([True]).dtype == np.bool_
@@ -128,7 +128,7 @@ def test_repr_is_readable():
     assert "..." in repr(gpudl.tensor(np.zeros(5000)))
 
 
-def test_pickles_are_refused_with_a_pointer():
+def test_pickles_are_refused_and_the_error_names_save():
     with pytest.raises(TypeError, match=r"gpudl\.save"):
         pickle.dumps(gpudl.tensor([1.0]))
 
@@ -202,7 +202,7 @@ def test_shape_functions_compose():
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_view_must_share_memory():
+def test_view_refuses_shapes_that_would_need_a_copy():
     x = gpudl.tensor(np.zeros((2, 3)))
     assert x.view(3, 2).view(-1).shape == (6,)
     with pytest.raises(RuntimeError, match="reshape"):
@@ -229,7 +229,7 @@ def test_pad_counts_from_the_last_axis(mode):
     np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
-def test_joining_refuses_what_does_not_fit():
+def test_joining_refuses_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match="cat: got no tensors"):
         gpudl.cat([])
     with pytest.raises(ValueError, match="stack: shapes are"):
@@ -238,7 +238,7 @@ def test_joining_refuses_what_does_not_fit():
     gpudl.stack([x, 2 * x], 1).sum().backward()
     assert x.grad.tolist() == [3, 3]
     a, b = x.split(1)
-    (a * 5).sum().backward()  # b takes no part
+    (a * 5).sum().backward()  # b is unused
     assert x.grad.tolist() == [8, 3]
     assert b.shape == (1,)
 

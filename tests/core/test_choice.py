@@ -1,4 +1,4 @@
-"""Which kernel runs: analysis first, measurement if asked for, and what a run used before."""
+"""Choice of the kernel: by prediction, by measurement on request, or as recorded in a run."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def clean_choices(monkeypatch):
 
 
 def kernel(op, *tensors):
-    """The forward kernel that ran last on these tensors' shapes."""
-    where = tensors[0].device
+    """The forward kernel that last ran on these shapes."""
+    device = tensors[0].device
     specs = op.plan(tuple(t.array for t in tensors)).specs
-    return where.chosen(op, "forward", specs)
+    return device.chosen(op, "forward", specs)
 
 
 @needs_emulator
 class TestTuning:
     def seconds(self, monkeypatch, times):
-        """Measuring a candidate finds these seconds; tells which were measured."""
+        """Replaces measurements by `times`; returns the list of measured candidates."""
         measured = []
         fastest = choices.fastest
 
@@ -77,11 +77,11 @@ class TestTuning:
             stored = json.loads(file.read_text())
             assert "emulator" in stored["place"]
             assert any("float32[8, 8]" in problem for problem in stored["seconds"])
-        assert kernel_after(op, a).algorithm != "simt_large", "tuning ended with the block"
+        assert kernel_after(op, a).algorithm != "simt_large", "tuning must end with the block"
         choices._measured.clear()
         with gpudl.tune(folder=tmp_path):
             assert kernel_after(op, a).algorithm == "simt_large"
-        assert len(measured) == len(set(measured)), "the second time it was read from the file"
+        assert len(measured) == len(set(measured)), "not measured again but read from the file"
 
     def test_only_kernels_of_the_precision_are_tried(self, monkeypatch, tmp_path):
         a = gpudl.tensor(np.ones((8, 8), np.float32), device="emulator")
@@ -96,7 +96,7 @@ class TestTuning:
             finally:
                 gpudl.set_float32_matmul_precision("highest")
 
-    def test_a_run_that_goes_on_repeats_its_choices(self, monkeypatch, tmp_path):
+    def test_a_resumed_run_repeats_its_choices(self, monkeypatch, tmp_path):
         a = gpudl.tensor(np.ones((8, 8), np.float32), device="emulator")
         op = MatmulOp.of(False, False)
         self.seconds(monkeypatch, {"simt_large": 0.1})
@@ -120,7 +120,7 @@ class TestTuning:
             a @ a
             assert json.loads(file.read_text())["seconds"]
 
-    def test_what_changes_its_inputs_is_not_tried_out(self, monkeypatch, tmp_path):
+    def test_operators_that_change_their_inputs_are_not_measured(self, monkeypatch, tmp_path):
         measured = self.seconds(monkeypatch, {})
         p = gpudl.tensor(np.ones(8, np.float32), device="emulator", requires_grad=True)
         optimizer = gpudl.optim.SGD([p], lr=0.5)
@@ -133,7 +133,7 @@ class TestTuning:
 
 
 def kernel_after(op, a):
-    """The kernel that multiplies a by itself."""
+    """The kernel that computes a @ a."""
     a @ a
     return kernel(op, a, a)
 
@@ -183,14 +183,14 @@ def test_a_prediction_is_the_larger_of_arithmetic_and_bytes():
     assert H100.ceiling("simt") == 66.9e12
 
 
-def test_the_last_wave_is_counted_whole():
+def test_a_partial_last_wave_counts_as_a_whole_one():
     assert H100.waves(132) == 1
     assert H100.waves(133) == pytest.approx(264 / 133)
     assert H100.waves(264, resident=2) == 1
     assert H100.waves(0) == 1
 
 
-def test_unknown_machines_are_scaled_from_the_nearest():
+def test_unknown_machines_are_scaled_from_the_nearest_known():
     half = machine_of("80", 54)
     assert half.flops["bf16"] == A100.flops["bf16"] / 2
     assert machine_of("90", 132) == H100
@@ -199,13 +199,13 @@ def test_unknown_machines_are_scaled_from_the_nearest():
 
 @needs_emulator
 def test_candidates_begin_with_the_preferred_kernel():
-    where = device("emulator")
-    assert isinstance(where, NativeDevice)
+    emulator = device("emulator")
+    assert isinstance(emulator, NativeDevice)
     op = LinearOp.of("none")
     x, w = np.zeros((4, 8), np.float32), np.zeros((3, 8), np.float32)
     specs = op.plan((x, w, None)).specs
-    candidates = where.candidates(op, "forward", specs)
-    known = where.algorithms(op, "forward")
+    candidates = emulator.candidates(op, "forward", specs)
+    known = emulator.algorithms(op, "forward")
     assert candidates[0].algorithm == op.prefer(None, "forward", "highest", known, *specs)[0]
     assert len(candidates) == len(set(candidates))
 

@@ -1,11 +1,11 @@
-"""A file is whole or it is the old one, whatever happens."""
+"""A file is either the complete new one or the old one, even after a failure."""
 
 import pytest
 
 from gpudl.core.files import replacing, write_bytes
 
 
-def test_the_new_file_takes_the_place_of_the_old_one(tmp_path):
+def test_the_new_file_replaces_the_old_one(tmp_path):
     path = tmp_path / "a.bin"
     write_bytes(path, b"old")
     write_bytes(path, b"new")
@@ -28,7 +28,7 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_process_left_is_overwritten(tmp_path):
+def test_the_remains_of_a_killed_process_are_overwritten(tmp_path):
     path = tmp_path / "a.bin"
     with replacing(path) as part:
         name = part.name

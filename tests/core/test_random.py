@@ -1,5 +1,4 @@
-"""Random numbers: Philox's known answers, the same bits everywhere, their distributions, their
-state."""
+"""Random numbers: Philox test vectors, equal bits on all devices, distributions, state."""
 
 import math
 
@@ -14,7 +13,7 @@ from gpudl.nn import functional as F
 from gpudl.ops.random.fills import DropoutOp, NormalFillOp, UniformFillOp
 from tests.ops.harness import native_devices
 
-native = pytest.mark.parametrize("where", native_devices())
+native = pytest.mark.parametrize("device_name", native_devices())
 
 # Random123's kat_vectors for "philox4x32 10": counter, key, result.
 KNOWN = [
@@ -44,14 +43,14 @@ def test_philox_known_answers(counter, key, result):
 
 @native
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN)
-def test_philox_known_answers_in_kernels(counter, key, result, where):
-    place = gpudl.device(where)
-    state = Tensor.from_array(place.asarray(counter_of(counter, key)), place)
-    got = np.asarray(apply(UniformFillOp.of((4,)), state))
-    assert got.tolist() == [(word >> 8) / 2**24 for word in result]
+def test_philox_known_answers_in_kernels(counter, key, result, device_name):
+    device = gpudl.device(device_name)
+    state = Tensor.from_array(device.asarray(counter_of(counter, key)), device)
+    values = np.asarray(apply(UniformFillOp.of((4,)), state))
+    assert values.tolist() == [(word >> 8) / 2**24 for word in result]
 
 
-def test_blocks_count_on_past_a_chunk_and_a_carry():
+def test_blocks_continue_past_a_chunk_and_a_carry():
     start = counter_of([0xFFFFFFF0, 7, 1, 2], [3, 4])
     whole = random.bits(start, 4 * random.CHUNK + 104)
     later = start + np.array([0, 0, random.CHUNK + 20])
@@ -59,7 +58,7 @@ def test_blocks_count_on_past_a_chunk_and_a_carry():
 
 
 @native
-def test_all_draws_have_the_same_bits_on_every_device(where):
+def test_all_draws_have_the_same_bits_on_every_device(device_name):
     def draws(device):
         g = gpudl.Generator(7, stream=2)
         probabilities = gpudl.rand(4, 33, generator=g, device=device)
@@ -73,30 +72,37 @@ def test_all_draws_have_the_same_bits_on_every_device(where):
             F.dropout(probabilities, 0.3, generator=g),
         ]
 
-    for ours, theirs in zip(draws("cpu"), draws(where), strict=True):
+    for ours, theirs in zip(draws("cpu"), draws(device_name), strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
 @native
-def test_many_normals_have_the_same_bits(where):
-    place = gpudl.device(where)
+def test_many_normals_have_the_same_bits(device_name):
+    device = gpudl.device(device_name)
     for seed in range(3):
         counter = np.array([seed, 0, 0], np.int64)
         ours = random.normal(counter, 20000)
-        theirs = apply(NormalFillOp.of((20000,)), Tensor.from_array(place.asarray(counter), place))
+        theirs = apply(
+            NormalFillOp.of((20000,)), Tensor.from_array(device.asarray(counter), device)
+        )
         np.testing.assert_array_equal(ours, np.asarray(theirs))
 
 
 @native
-def test_dropout_does_not_depend_on_memory_order(where):
+def test_dropout_does_not_depend_on_memory_order(device_name):
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
     channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     counter = np.array([1, 2, 3], np.int64)
     results = []
-    for name, array in [("cpu", x), ("cpu", channels_last), (where, x), (where, channels_last)]:
-        place = gpudl.device(name)
-        tensors = [Tensor.from_array(place.asarray(a), place) for a in (array, counter)]
+    for name, array in [
+        ("cpu", x),
+        ("cpu", channels_last),
+        (device_name, x),
+        (device_name, channels_last),
+    ]:
+        device = gpudl.device(name)
+        tensors = [Tensor.from_array(device.asarray(a), device) for a in (array, counter)]
         tensors[0].requires_grad = True
         y = apply(DropoutOp.of(0.4), *tensors)
         y.backward(Tensor(np.ones_like(x), device=name))
@@ -107,27 +113,27 @@ def test_dropout_does_not_depend_on_memory_order(where):
 
 
 def test_normals_against_exact_arithmetic():
-    """Box and Muller's formula in float64, ends of both intervals included."""
+    """The Box-Muller formula in float64, including the ends of both intervals."""
     edge = np.array([0, 1, 2**31, 2**32 - 1, 2**32 - 200, 3037000499, 3037000500], np.uint32)
     turns = np.array([0, 2**29 - 1, 2**29, 2**30, 2**31, 2**32 - 1, 3 << 30], np.uint32)
     words = random.bits(np.array([5, 0, 0]), 400000).reshape(2, -1)
     first = np.concatenate([np.repeat(edge, len(turns)), words[0]])
     second = np.concatenate([np.tile(turns, len(edge)), words[1]])
     u = first.astype(np.float32).astype(np.float64) * 2.0**-32 + 2.0**-33
-    u = u.astype(np.float32).astype(np.float64)  # the float32 that the logarithm is taken of
+    u = u.astype(np.float32).astype(np.float64)  # the float32 argument of the logarithm
     radius = np.sqrt(-2 * np.log(u))
     angle = 2 * math.pi * second.astype(np.float64) / 2**32
-    for got, exact in zip(
+    for actual, exact in zip(
         random.box_muller(first, second), (np.cos(angle), np.sin(angle)), strict=True
     ):
-        error = np.abs(got.astype(np.float64) - radius * exact)
-        assert np.all(np.isfinite(got))
+        error = np.abs(actual.astype(np.float64) - radius * exact)
+        assert np.all(np.isfinite(actual))
         assert error.max() <= 1e-6
         assert (error / np.maximum(radius, 1e-30)).max() <= 5e-7
 
 
 def test_distributions():
-    """Moments and tails, at five standard errors."""
+    """Moments and tails, within five standard errors."""
     n = 400000
     u = random.uniform(np.array([11, 0, 0]), n).astype(np.float64)
     assert u.min() >= 0
@@ -202,9 +208,9 @@ def test_constructors_against_numpy():
         (gpudl.linspace(-1, 1, 5), np.linspace(-1, 1, 5, dtype=np.float32)),
         (gpudl.eye(2, 3), np.eye(2, 3, dtype=np.float32)),
     ]
-    for ours, want in cases:
-        assert ours.dtype == want.dtype
-        np.testing.assert_array_equal(ours.numpy(), want)
+    for ours, expected in cases:
+        assert ours.dtype == expected.dtype
+        np.testing.assert_array_equal(ours.numpy(), expected)
     x = gpudl.zeros(3, 2, dtype="float64")
     for like in (gpudl.zeros_like, gpudl.ones_like, gpudl.empty_like):
         assert (like(x).shape, like(x).dtype) == ((3, 2), np.float64)
@@ -216,13 +222,13 @@ def test_constructors_against_numpy():
         gpudl.zeros(-1)
 
 
-def test_draws_of_a_block_leave_the_others_as_they_were():
+def test_draws_inside_rng_state_leave_later_draws_unchanged():
     gpudl.manual_seed(3)
-    plain = [gpudl.rand(4).tolist() for _ in range(2)]
+    expected = [gpudl.rand(4).tolist() for _ in range(2)]
     gpudl.manual_seed(3)
-    found = [gpudl.rand(4).tolist()]
+    values = [gpudl.rand(4).tolist()]
     with random.rng_state((3, 1, 0)):
         other = gpudl.rand(4).tolist()
-    found.append(gpudl.rand(4).tolist())
-    assert found == plain
-    assert other not in plain
+    values.append(gpudl.rand(4).tolist())
+    assert values == expected
+    assert other not in expected

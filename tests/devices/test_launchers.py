@@ -1,4 +1,4 @@
-"""What a launcher refuses, called as the device calls it: by an error that names the argument."""
+"""Launchers, called as a device calls them, refuse bad arguments with an error that names them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def image(*shape, dtype=np.float32):
     return np.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
-def arguments(module, launcher, **given):
-    """Positional arguments from named ones; the order is the schema's."""
-    return [given[p["name"]] for p in module.schema[launcher]["parameters"]]
+def arguments(module, launcher, **named):
+    """Named arguments in the positional order of the schema."""
+    return [named[p["name"]] for p in module.schema[launcher]["parameters"]]
 
 
 class TestSoftmax:
-    """Plain rows: the simplest launcher."""
+    """The simplest launcher: contiguous rows."""
 
     name = "softmax_forward_rows"
 
     def call(self, module, x, y):
         module.softmax_forward_rows(*arguments(module, self.name, x=x, y=y))
 
-    def test_takes_what_fits(self, module):
+    def test_accepts_valid_arguments(self, module):
         y = np.full((2, 3), np.nan, np.float32)
         self.call(module, np.zeros((2, 3), np.float32), y)
         np.testing.assert_allclose(y, 1 / 3, rtol=1e-6)
@@ -68,7 +68,7 @@ class TestSoftmax:
         with pytest.raises(ValueError, match=r"y: is written by the kernel, .* read-only"):
             self.call(module, np.zeros((2, 3), np.float32), y)
 
-    def test_an_array_of_a_gpu(self, module):
+    def test_an_array_on_a_gpu(self, module):
         array = SimpleNamespace(
             __cuda_array_interface__={},
             data=SimpleNamespace(ptr=4096),
@@ -81,7 +81,7 @@ class TestSoftmax:
         with pytest.raises(ValueError, match=r"x: lies in GPU 1, but the kernel reads the host's"):
             self.call(module, array, np.zeros((2, 3), np.float32))
 
-    def test_what_is_no_array(self, module):
+    def test_a_number_instead_of_an_array(self, module):
         with pytest.raises(ValueError, match="x: must be an array"):
             self.call(module, 3, np.zeros((2, 3), np.float32))
 
@@ -91,12 +91,12 @@ class TestSoftmax:
 
 
 class TestConv2d:
-    """Axes with channels last, scratch memory, fields of several integers."""
+    """Channels-last arrays, a workspace, fields of several integers."""
 
     name = "conv2d_forward_direct"
 
     def call(self, module, **changes):
-        given = {
+        defaults = {
             "x": image(1, 2, 4, 4),
             "weight": image(3, 2, 3, 3),
             "bias": None,
@@ -109,9 +109,9 @@ class TestConv2d:
             "groups": 1,
             "activation": 0,
         }
-        getattr(module, self.name)(*arguments(module, self.name, **{**given, **changes}))
+        getattr(module, self.name)(*arguments(module, self.name, **{**defaults, **changes}))
 
-    def test_takes_what_fits(self, module):
+    def test_accepts_valid_arguments(self, module):
         y = image(1, 3, 2, 2)
         y.fill(np.nan)
         self.call(module, y=y)
@@ -121,7 +121,7 @@ class TestConv2d:
         with pytest.raises(ValueError, match=r"x: must have .* axes, got float32 of shape \(4\)"):
             self.call(module, x=np.zeros(4, np.float32))
 
-    def test_sizes_that_do_not_fit_each_other(self, module):
+    def test_inconsistent_sizes(self, module):
         with pytest.raises(ValueError, match=r"weight: .* does not fit 4 channels in 1 groups"):
             self.call(module, x=image(1, 4, 4, 4))
         with pytest.raises(ValueError, match="y: does not have the images of x"):
@@ -139,7 +139,7 @@ class TestConv2d:
         with pytest.raises(ValueError, match=r"padding: .* does not fit a 32-bit integer"):
             self.call(module, padding=(0, 2**31, 0))
 
-    def test_more_elements_than_32_bits_count(self, module):
-        """The memory is never touched, so it is never there."""
+    def test_more_elements_than_32_bits_can_count(self, module):
+        """The memory is never touched, so the system never allocates it."""
         with pytest.raises(ValueError, match=r"x: has 2147500000 elements.*split the batch"):
             self.call(module, x=image(2, 53687500, 4, 5))
