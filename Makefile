@@ -33,7 +33,7 @@ SCHEDULES ?= 0 1 3 5 7 9 11 13 15 2 4 6 8 10 12 14 16
 LOADS := -c "from gpudl.devices import modules; modules.load('emulator')"
 CPP_FILES := find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh'
 
-.PHONY: zoo help train test emulator cuda test-schedules test-asan test-race test-sass kernels lint stubs format gpu clean
+.PHONY: zoo help train test try emulator cuda test-schedules test-asan test-race test-sass kernels lint stubs format gpu clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,11 @@ train: $(VENV)/.gpudl-$(EXTRAS) ## train a model: make train ARGS="lenet5 --data
 test: $(VENV)/.gpudl-dev ## the quick suite; ARGS go to pytest
 	@$(VENV)/bin/python $(BUILD) emulator
 	$(VENV)/bin/python $(PYTEST) $(QUICK) $(ARGS)
+
+try: $(DEV_READY) ## one operator, seconds after an edit: make try OP=leaky_relu
+	$(if $(OP),,$(error make try needs an operator: make try OP=leaky_relu))
+	@$(DEV) $(BUILD) emulator >/dev/null
+	@PYTHONPATH=. $(DEV) $(PYTEST) -q $(QUICK) tests/ops/test_all.py -k "$(OP)" $(ARGS)
 
 emulator: $(DEV_READY) ## build gpudl._emulator in place
 	$(DEV) $(BUILD) emulator
