@@ -1,11 +1,12 @@
 """Writes build/kernels.md, the machine code of all kernels, and the tables of docs/kernels.md.
 
-    python bench/kernels_table.py [--check] [csrc/ops/conv/conv_direct.cu ...]
+    python bench/kernels_table.py [--check | --predictions] [csrc/ops/conv/conv_direct.cu ...]
 
 Compiles all kernels for sm_80 and sm_90a (files that have not changed are not compiled again) and
 reads the machine code; needs the emulator module, which knows which kernels take which inputs.
 Files that are named are compiled alone: their tables are printed and nothing is written. --check
-only says whether docs/kernels.md is up to date, as far as that can be told without compiling.
+only says whether docs/kernels.md is up to date, as far as that can be told without compiling;
+--predictions updates its predictions, which need no compiler either.
 """
 
 from __future__ import annotations
@@ -75,12 +76,15 @@ def write() -> None:
     inspected = machine_code.inspect_all(machine_code.kernel_files())
     EVERYTHING.parent.mkdir(exist_ok=True)
     EVERYTHING.write_text(everything(inspected), encoding="utf-8")
-    page = PAGE.read_text(encoding="utf-8")
-    summary = machine_rows.summary_table(inspected, machine_rows.dynamic_bytes())
-    page = replaced(page, CODE, summary)
-    page = replaced(page, EXPECTED, predictions.headlines())
-    PAGE.write_text(page, encoding="utf-8")
-    print(f"wrote {EVERYTHING.relative_to(ROOT)} and {PAGE.relative_to(ROOT)}")
+    print(f"wrote {EVERYTHING.relative_to(ROOT)}")
+    update(CODE, machine_rows.summary_table(inspected, machine_rows.dynamic_bytes()))
+    update(EXPECTED, predictions.headlines())
+
+
+def update(name: str, text: str) -> None:
+    """Writes one generated block of the page."""
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), name, text), encoding="utf-8")
+    print(f"wrote the {name} in {PAGE.relative_to(ROOT)}")
 
 
 def show(sources: list[Path]) -> None:
@@ -91,13 +95,17 @@ def show(sources: list[Path]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compile nothing, write nothing")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compile nothing, write nothing")
+    what.add_argument("--predictions", action="store_true", help="write only these")
     parser.add_argument("files", nargs="*", type=Path, help="print the tables of these only")
     options = parser.parse_args()
     if options.files:
         show([file.resolve() for file in options.files])
         return 0
-    if not options.check:
+    if options.predictions:
+        update(EXPECTED, predictions.headlines())
+    elif not options.check:
         write()
     stale = list(outdated(PAGE.read_text(encoding="utf-8")))
     if stale:
