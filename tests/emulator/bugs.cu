@@ -1,4 +1,4 @@
-// Planted mistakes that any GPU kernel can have, and the same kernels without them.
+// Planted bugs that any GPU kernel can have, and the same kernels without them.
 #include <numeric>
 
 #include "harness.h"
@@ -28,14 +28,14 @@ BUG(missing_barrier) {
   expect_equal(output.get(), {x.rbegin(), x.rend()});
 }
 
-// Sums of rows: each warp reduces its part, all threads add up the warps' sums.
+// Sums of rows: each warp reduces its part, and every thread adds up the sums of the warps.
 template <bool PLANTED>
 __global__ void write_after_read_kernel(const float* x, float* y, int rows) {
   GPUDL_SHARED(float, scratch, [4]);
   for (int row = 0; row < rows; ++row) {
     float sum = x[row * 128 + threadIdx.x];
     for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(ALL, sum, step);
-    if (!PLANTED) __syncthreads();                               // the last row's sums may still be read
+    if (!PLANTED) __syncthreads();                               // threads may still read the sums of the last row
     if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = sum;  // planted: write_after_read
     __syncthreads();
     y[row * 128 + threadIdx.x] = scratch[0] + scratch[1] + scratch[2] + scratch[3];
@@ -72,7 +72,7 @@ __global__ void wait_without_barrier_kernel(const float4* x, float4* y) {
   GPUDL_SHARED(float4, tile, [32]);
   device::cp_async<16>(device::shared_address(&tile[threadIdx.x]), &x[threadIdx.x]);
   device::cp_async_commit();
-  device::cp_async_wait<0>();  // for this thread's copies alone
+  device::cp_async_wait<0>();  // only for the copies of this thread
   if (!PLANTED) __syncthreads();
   y[threadIdx.x] = tile[31 - threadIdx.x];  // planted: wait_without_barrier
 #endif
@@ -172,8 +172,8 @@ __global__ void global_overrun_kernel(uint32_t* out) {
 
 template <bool PLANTED>
 __global__ void null_pointer_kernel(uint32_t* out) {
-  volatile uint32_t* place = PLANTED && threadIdx.x == 7 ? nullptr : out + threadIdx.x;
-  *place = threadIdx.x;  // planted: null_pointer
+  volatile uint32_t* target = PLANTED && threadIdx.x == 7 ? nullptr : out + threadIdx.x;
+  *target = threadIdx.x;  // planted: null_pointer
 }
 
 template <bool PLANTED>
@@ -232,8 +232,7 @@ __global__ void unwritten_shared_kernel(uint32_t* out) {
 }
 
 template <bool PLANTED>
-__global__ void half_warp_kernel(
-    uint32_t* out) {  // the other half does not know of what __syncwarp orders for this one
+__global__ void half_warp_kernel(uint32_t* out) {  // __syncwarp of one half orders nothing for the other
   GPUDL_SHARED(uint32_t, slot, [32]);
   const unsigned lane = threadIdx.x;
   slot[lane] = lane;
@@ -243,7 +242,7 @@ __global__ void half_warp_kernel(
 }
 
 template <bool PLANTED>
-__global__ void blocks_race_kernel(uint32_t* out) {  // two blocks write one element
+__global__ void blocks_race_kernel(uint32_t* out) {  // two blocks write the same element
   const int i = PLANTED ? threadIdx.x + blockIdx.x * 15 : threadIdx.x + blockIdx.x * 16;
   if (threadIdx.x < 16) out[i] = i;  // planted: blocks_race
 }
@@ -267,7 +266,7 @@ __global__ void unfenced_blocks_kernel(uint32_t* out) {  // the last block reads
   if (threadIdx.x == 0 && before[0] == 2) out[10] = out[1] + out[2] + out[3];  // planted: unfenced_blocks
 }
 
-// Runs a kernel that writes at most 32 elements, and after it another: a mistake must leave the engine usable.
+// Runs a kernel that writes at most 32 elements, and after a failure another: a bug must leave the engine usable.
 void run(void (*kernel)(uint32_t*), int blocks, int threads) {
   Buffer<uint32_t> out(32);
   try {

@@ -1,4 +1,4 @@
-// Planted mistakes of clusters, and the same kernels without them.
+// Planted bugs with clusters, and the same kernels without them.
 #include "harness.h"
 
 using namespace gpudl;
@@ -12,7 +12,7 @@ namespace {
 
 enum class ClusterMistake { none, not_met_before, not_met_after, own_address, absent_rank, arrived_twice };
 
-// Every block takes the other's numbers.
+// Every block reads the numbers of the other.
 template <ClusterMistake MISTAKE>
 __global__ void take_kernel(uint32_t* out) {
 #if GPUDL_HAS_SM90A
@@ -48,7 +48,7 @@ CASE(own_address) { check_take<ClusterMistake::own_address>(); }
 CASE(absent_rank) { check_take<ClusterMistake::absent_rank>(); }
 CASE(arrived_twice) { check_take<ClusterMistake::arrived_twice>(); }
 
-// Block 0 loads a tile for both blocks twice; it must wait for both to have read the first one.
+// Block 0 loads a tile for both blocks, twice. Before the second load, both must have read the first tile.
 template <bool PLANTED>
 __global__ void reloaded_early_kernel(const __grid_constant__ TensorMap map, float* out) {
 #if GPUDL_HAS_SM90A

@@ -1,4 +1,4 @@
-// Clusters (sm_90): barriers, each other's shared memory, loads for several blocks at once.
+// Clusters (sm_90): barriers, distributed shared memory, multicast loads.
 #include "harness.h"
 
 using namespace gpudl;
@@ -10,21 +10,21 @@ using harness::whole_numbers;
 
 namespace {
 
-// Every block reads the numbers of the next block of its cluster, and writes into the one before.
+// Every block reads the numbers of the next block in its cluster and writes them into the previous one.
 __global__ void exchange_kernel(uint32_t* out) {
 #if GPUDL_HAS_SM90A
   GPUDL_SHARED(uint32_t, mine, [32]);
-  GPUDL_SHARED(uint32_t, given, [32]);
+  GPUDL_SHARED(uint32_t, received, [32]);
   const unsigned rank = device::cluster_rank(), size = device::cluster_size();
   const unsigned linear = blockIdx.x + blockIdx.y * gridDim.x;
   mine[threadIdx.x] = linear * 100 + threadIdx.x;
   device::cluster_sync();
   const uint32_t next = device::cluster_address(device::shared_address(&mine[31 - threadIdx.x]), (rank + 1) % size);
   const uint32_t before =
-      device::cluster_address(device::shared_address(&given[threadIdx.x]), (rank + size - 1) % size);
+      device::cluster_address(device::shared_address(&received[threadIdx.x]), (rank + size - 1) % size);
   device::cluster_store(before, device::cluster_load(next));
   device::cluster_sync();
-  out[linear * 32 + threadIdx.x] = given[threadIdx.x];
+  out[linear * 32 + threadIdx.x] = received[threadIdx.x];
 #endif
 }
 
@@ -35,7 +35,7 @@ void check_exchange(dim3 grid, dim3 cluster) {
   std::vector<uint32_t> expected(blocks * 32);
   for (unsigned y = 0; y < grid.y; ++y)
     for (unsigned x = 0; x < grid.x; ++x)
-      for (unsigned t = 0; t < 32; ++t) {  // two blocks on
+      for (unsigned t = 0; t < 32; ++t) {  // from two blocks ahead
         const unsigned rank = x % cluster.x + y % cluster.y * cluster.x, size = cluster.x * cluster.y;
         const unsigned other = (rank + 2) % size;
         const unsigned from_x = x / cluster.x * cluster.x + other % cluster.x;
@@ -52,8 +52,8 @@ CASE(cluster_memory) {
   check_exchange(2, 1);
 }
 
-// Two blocks share a tile of 16 rows: each loads half of it for both, step after step, in a ring of two stages. A stage
-// is given back to both producers.
+// Two blocks share a tile of 16 rows: each loads half of it for both, step after step, into a ring of two stages.
+// Consumers release a stage to both producers.
 __global__ void multicast_kernel(const __grid_constant__ TensorMap map, float* out, int steps) {
 #if GPUDL_HAS_SM90A
   constexpr int STAGES = 2, TILE = 16 * 32;
@@ -92,7 +92,7 @@ __global__ void multicast_kernel(const __grid_constant__ TensorMap map, float* o
     }
   }
   __syncwarp();
-  device::cluster_sync();  // the other block may still arrive here
+  device::cluster_sync();  // the other block may still arrive on barriers of this one
 #endif
 }
 

@@ -1,4 +1,4 @@
-// Sums of columns (prim/column_sums.h) with every way to make the rows, alone and in parts, packed and one by one.
+// Column sums (prim/column_sums.h) with every kind of row function, whole and in parts, vectorised and one by one.
 #include <numeric>
 
 #include "harness.h"
@@ -13,11 +13,11 @@ namespace {
 
 struct Problem {
   int rows, columns;
-  int room = 0;    // parts that the workspace has room for
-  int offset = 0;  // elements by which the arrays are off a multiple of 16 bytes
+  int room = 0;    // number of parts that fit into the workspace
+  int offset = 0;  // elements by which the arrays miss 16-byte alignment
 };
 
-// f(dy): makes rows of the kernel's own; passes[i]: are they dy there, or zero?
+// f computes the rows from dy; passes[i]: whether element i is dy or zero.
 template <class F>
 void check_sums(const Problem& p, F f, const std::vector<float>& dy, const std::vector<bool>& passes) {
   const size_t size = static_cast<size_t>(p.rows) * p.columns;
@@ -28,11 +28,11 @@ void check_sums(const Problem& p, F f, const std::vector<float>& dy, const std::
   }
   std::vector<float> stored(p.offset);
   stored.insert(stored.end(), dy.begin(), dy.end());
-  Buffer<float> from(stored), made(size + p.offset, -1), total(p.columns, -1);
+  Buffer<float> input(stored), rows(size + p.offset, -1), total(p.columns, -1);
   Buffer<float> workspace(static_cast<size_t>(p.room) * p.columns, -1);
-  prim::column_sums(f, static_cast<const float*>(from.data()) + p.offset, made.data() + p.offset, p.rows, p.columns,
+  prim::column_sums(f, static_cast<const float*>(input.data()) + p.offset, rows.data() + p.offset, p.rows, p.columns,
                     total.data(), View<float, 1>{workspace.data(), {p.room * p.columns}});
-  const auto all = made.get();
+  const auto all = rows.get();
   expect_equal({all.begin() + p.offset, all.end()}, expected);
   expect_equal(total.get(), sums);
 }

@@ -1,4 +1,4 @@
-// Planted mistakes that nvcc refuses, so that only the emulator can run them.
+// Planted bugs that nvcc rejects, so only the emulator can run them.
 #include "harness.h"
 
 using namespace gpudl;

@@ -1,4 +1,4 @@
-// The emulator itself: its controls, its statistics, and that it survives what kernels do to it.
+// The emulator itself: its controls, its statistics, and recovery from faulty kernels.
 #include <thread>
 
 #include "harness.h"
@@ -9,8 +9,8 @@ using harness::expect_equal;
 
 namespace {
 
-void expect(bool met, const char* what) {
-  if (!met) throw std::runtime_error(std::string("WRONG: ") + what);
+void expect(bool holds, const char* what) {
+  if (!holds) throw std::runtime_error(std::string("WRONG: ") + what);
 }
 
 template <class Function>
@@ -44,7 +44,7 @@ __global__ void order_kernel(int* out, int* next) {
   out[thread] = atomicAdd(next, 1);
 }
 
-CASE(schedules) {  // the same seed repeats the same run; another seed, another
+CASE(schedules) {  // a seed repeats its run; another seed gives another run
   const auto order = [](uint64_t seed) {
     emulator::set_schedule(seed);
     Buffer<int> out(128), next(1);
@@ -68,7 +68,7 @@ __global__ void unwaited_kernel(const float4* x, float4* y) {
   device::cp_async_wait<0>();
 }
 
-CASE(laziness) {  // copies that land at once hide a missing wait; copies that land late do not
+CASE(laziness) {  // copies that complete at once hide a missing wait; late copies do not
   for (const bool lazy : {true, false}) {
     emulator::set_lazy(lazy);
     Buffer<float> x(128, 1.0f), y(128);
@@ -110,7 +110,7 @@ CASE(nested_launch) {
   Buffer<int> out(64);
   expect(error_of([&] { launch(launching_kernel, 1, 1, 0, out.data()); }).find("a kernel launched a kernel") !=
              std::string::npos,
-         "a kernel may not launch");
+         "a kernel must not launch kernels");
 }
 
 CASE(host_threads) {  // launches from several host threads take turns

@@ -25,8 +25,8 @@ struct Problem {
 };
 
 template <class T>
-std::vector<float> stored(const std::vector<float>& x, int rows, int columns, bool turned, int batch) {
-  if (!turned) return x;
+std::vector<float> stored(const std::vector<float>& x, int rows, int columns, bool transpose, int batch) {
+  if (!transpose) return x;
   std::vector<float> all;
   for (int i = 0; i < batch; ++i) {
     const auto first = x.begin() + i * rows * columns;
@@ -77,17 +77,17 @@ void check_gemm(int tile_shape, const Problem& p) {
   if (p.pieces > 1) g.workspace = {partials.data(), {p.pieces * p.batch * p.m * p.n}};
   g.tile_shape = tile_shape;
   if (!prim::gemm_wgmma_fits(g)) throw std::runtime_error("WRONG: refused");
-  if constexpr (std::is_same_v<T, float16>) {  // one order in memory: each is a kernel to compile
+  if constexpr (std::is_same_v<T, float16>) {  // one memory order only, as each is another kernel to compile
     using Rows = prim::GemmStrided<T, true>;
     prim::gemm_wgmma_run(prim::Gemm<T, prim::GemmEpilogue<T>, Rows, Rows>{
         g.m, g.n, g.k, g.batch, {g.a, g.m}, {g.b, g.n}, g.c, g.epilogue, false, g.workspace, g.tile_shape});
   } else {
     prim::gemm_wgmma_with(g);
   }
-  std::vector<float> got;
-  for (const T value : c.get()) got.push_back(prim::as_float(value));
+  std::vector<float> actual;
+  for (const T value : c.get()) actual.push_back(prim::as_float(value));
   const std::vector<float> expected = expected_of<T>(p, a, b, bias, residual);
-  expect_equal(got, expected);
+  expect_equal(actual, expected);
   if (!p.relu) return;
   std::vector<uint8_t> bits(static_cast<size_t>(p.m) * mask_bytes);
   for (int i = 0; i < p.m * p.n; ++i)
@@ -95,7 +95,7 @@ void check_gemm(int tile_shape, const Problem& p) {
   expect_equal(mask.get(), bits);
 }
 
-CASE(gemm_large) {  // three rows of tiles: the cluster's second block has nothing to store in the second
+CASE(gemm_large) {  // three rows of tiles: in the second cluster, the second block has nothing to store
   check_gemm<bfloat16>(LARGE, {.m = 300, .n = 264, .k = 200, .b_transposed = true, .bias = true});
   check_gemm<bfloat16>(LARGE, {.m = 136, .n = 72, .k = 72, .residual = true, .relu = true});
 }
@@ -126,7 +126,7 @@ CASE(gemm_tf32) {
   check_gemm<float>(SMALL, {.m = 70, .n = 70, .k = 132, .b_transposed = true, .pieces = 2});
 }
 
-// Nothing is launched: the matrices are not there.
+// Nothing is launched, so there are no matrices.
 CASE(gemm_too_long) {
   for (const auto& [m, n, k] :
        {std::array{8, 8, (1 << 30) + 1}, std::array{INT32_MAX, 8, 8}, std::array{8, 1 << 30, 8}}) {
@@ -137,7 +137,8 @@ CASE(gemm_too_long) {
     } catch (const std::invalid_argument&) {
       refused = true;
     }
-    if (refused != (std::max({m, n, k}) > 1 << 30)) throw std::runtime_error("WRONG: refused, or not");
+    if (refused != (std::max({m, n, k}) > 1 << 30))
+      throw std::runtime_error(refused ? "WRONG: refused" : "WRONG: accepted");
   }
 }
 

@@ -1,4 +1,4 @@
-// Planted mistakes of blocks that are alive at once, and the same kernels without them.
+// Planted bugs with blocks that run at the same time, and the same kernels without them.
 #include "harness.h"
 
 using namespace gpudl;
@@ -9,14 +9,14 @@ namespace {
 
 enum class GridMistake { none, missing, one_block_leaves, not_cooperative, dirty_counter, too_many_blocks };
 
-// Every block reads what its neighbour has written.
+// Every block reads what its neighbour wrote.
 template <GridMistake MISTAKE>
 __global__ void neighbour_kernel(int* words, int* out, unsigned* counter) {
-  const int at = blockIdx.x * blockDim.x + threadIdx.x, all = gridDim.x * blockDim.x;
+  const int at = blockIdx.x * blockDim.x + threadIdx.x, size = gridDim.x * blockDim.x;
   words[at] = at;
   if (MISTAKE == GridMistake::one_block_leaves && blockIdx.x == 1) return;
   if (MISTAKE != GridMistake::missing) device::grid_sync(counter);  // planted: grid_barrier
-  out[at] = words[(at + blockDim.x) % all];
+  out[at] = words[(at + blockDim.x) % size];
 }
 
 template <GridMistake MISTAKE>
@@ -39,7 +39,7 @@ CASE(not_cooperative) { check_neighbours<GridMistake::not_cooperative>(); }
 CASE(dirty_counter) { check_neighbours<GridMistake::dirty_counter>(); }
 CASE(too_many_blocks) { check_neighbours<GridMistake::too_many_blocks>(); }
 
-// Block 0 hands a row to block 1 by a flag: an atomic operation alone does not order the row.
+// Block 0 passes a row to block 1 through a flag. An atomic operation alone does not order the accesses to the row.
 template <bool PLANTED>
 __global__ void unreleased_flag_kernel(float* row, unsigned* flag, float* out) {
   if (blockIdx.x == 0) {
@@ -65,7 +65,7 @@ BUG(unreleased_flag) {
   expect_equal(out.get(), std::vector<float>(32, 2));
 }
 
-// A flag that nobody raises.
+// A flag that is never raised.
 template <bool PLANTED>
 __global__ void awaited_for_ever_kernel(unsigned* flag) {
   if (blockIdx.x == 0 && threadIdx.x == 0) device::store_release(flag, PLANTED ? 2 : 1);

@@ -1,4 +1,4 @@
-// Blocks that are alive at once: barriers of the grid, flags between blocks.
+// Blocks that run at the same time: grid barriers, flags between blocks.
 #include "harness.h"
 
 using namespace gpudl;
@@ -7,7 +7,7 @@ using harness::expect_equal;
 
 namespace {
 
-// Each round, every block adds to its word what its two neighbours held in the round before.
+// In each round, every block adds the previous words of its two neighbours to its own.
 __global__ void ring_kernel(unsigned* words, unsigned* counter, int rounds) {
   GPUDL_SHARED(unsigned, sum, [1]);
   const int blocks = gridDim.x, me = blockIdx.x;
@@ -34,16 +34,16 @@ CASE(grid_barriers) {
   constexpr int ROUNDS = 5;
   Buffer<unsigned> counter(1, 77);
   clear(counter.data(), sizeof(unsigned));
-  for (const int blocks : {4, 1, 3}) {  // the same counter serves all
+  for (const int blocks : {4, 1, 3}) {  // all launches share the counter
     const int fit = device::resident_blocks(ring_kernel, 40, 0);
     if (fit < blocks) throw std::runtime_error("WRONG: only " + std::to_string(fit) + " blocks fit");
     std::vector<unsigned> words(2 * blocks);
     for (int i = 0; i < blocks; ++i) words[i] = static_cast<unsigned>(i * i + 1);
     Buffer<unsigned> device_words(words);
     launch_cooperative(ring_kernel, blocks, 40, 0, device_words.data(), counter.data(), ROUNDS);
-    const auto got = device_words.get();
+    const auto actual = device_words.get();
     words.resize(blocks);
-    const auto last = got.begin() + ROUNDS % 2 * blocks;
+    const auto last = actual.begin() + ROUNDS % 2 * blocks;
     expect_equal(std::vector<unsigned>(last, last + blocks), ring(words, ROUNDS));
   }
 }
@@ -53,7 +53,7 @@ CASE(no_block_with_too_much_shared_memory_is_resident) {
   if (fit != 0) throw std::runtime_error("WRONG: " + std::to_string(fit) + " blocks fit");
 }
 
-// Block i waits for block i - 1, whose data it takes.
+// Block i waits for the data of block i - 1.
 __global__ void chain_kernel(float* data, unsigned* flags, int n) {
   const int block = blockIdx.x;
   if (block > 0) {
@@ -77,7 +77,7 @@ CASE(flags_between_blocks) {
   expect_equal(data.get(), expected);
 }
 
-// The last of several arrivals is awaited; lanes of a warp poll together.
+// Block 0 waits until all blocks have arrived; the lanes of its warp poll together.
 __global__ void gather_kernel(int* out, unsigned* arrived) {
   const unsigned blocks = gridDim.x;
   out[1 + blockIdx.x * 32 + threadIdx.x] = static_cast<int>(blockIdx.x + threadIdx.x);

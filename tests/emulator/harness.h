@@ -1,6 +1,5 @@
-// A program of named cases. `program NAME` runs one case and prints "ok", or what went wrong, with exit status 1;
-// without a name it lists them. Built against the emulator it runs anywhere, built by nvcc it runs the same cases on a
-// GPU.
+// A program of named cases. `program NAME` runs one case and prints "ok", or the error, with exit status 1; without a
+// name it lists the cases. Built with the emulator it runs anywhere; built by nvcc it runs the same cases on a GPU.
 #pragma once
 #include <cstdint>
 #include <cstdio>
@@ -28,8 +27,8 @@ inline std::vector<Case>& cases() {
   static const bool name##_added = (harness::cases().push_back({#name, name}), true); \
   static void name()
 
-// A kernel with a mistake that PLANTED switches on: one case with it, which must be found, and one without. A comment
-// "planted: name" marks the line that a report must name.
+// A kernel with a bug that PLANTED switches on: one case has the bug, which must be reported, one does not. A comment
+// "planted: name" marks the line that the report must name.
 #define BUG(name)                             \
   template <bool PLANTED>                     \
   static void name##_run();                   \
@@ -53,7 +52,7 @@ inline void copy(void* to, const void* from, size_t bytes) {
   check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault));
 }
 #else
-// Exactly as large as asked for, so that AddressSanitizer sees the first byte too much.
+// Exactly as large as requested, so that AddressSanitizer reports an overrun by one byte.
 inline void* allocate(size_t bytes) { return ::operator new(bytes, std::align_val_t{16}); }
 inline void release(void* memory) { ::operator delete(memory, std::align_val_t{16}); }
 inline void copy(void* to, const void* from, size_t bytes) {
@@ -61,7 +60,7 @@ inline void copy(void* to, const void* from, size_t bytes) {
 }
 #endif
 
-// An array in the device's memory.
+// An array in device memory.
 template <class T>
 class Buffer {
  public:
@@ -86,15 +85,15 @@ class Buffer {
 };
 
 template <class T>
-void expect_equal(const std::vector<T>& got, const std::vector<T>& expected) {
-  if (got.size() != expected.size()) throw std::runtime_error("WRONG: a different number of values");
-  for (size_t i = 0; i < got.size(); ++i)
-    if (!(got[i] == expected[i]))
-      throw std::runtime_error("WRONG: value " + std::to_string(i) + " is " + std::to_string(got[i]) + ", expected " +
-                               std::to_string(expected[i]));
+void expect_equal(const std::vector<T>& actual, const std::vector<T>& expected) {
+  if (actual.size() != expected.size()) throw std::runtime_error("WRONG: a different number of values");
+  for (size_t i = 0; i < actual.size(); ++i)
+    if (!(actual[i] == expected[i]))
+      throw std::runtime_error("WRONG: value " + std::to_string(i) + " is " + std::to_string(actual[i]) +
+                               ", expected " + std::to_string(expected[i]));
 }
 
-// Small whole numbers: bfloat16 and tf32 hold them, and their sums of products are exact in any order.
+// Small integers: exact in bfloat16 and tf32, and their sums of products are exact in any order.
 inline std::vector<float> whole_numbers(size_t count, unsigned seed) {
   std::vector<float> values(count);
   for (float& value : values) {

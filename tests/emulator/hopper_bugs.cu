@@ -1,4 +1,4 @@
-// Planted mistakes with mbarriers, TMA and wgmma, and the same kernels without them.
+// Planted bugs with mbarriers, TMA and wgmma, and the same kernels without them.
 #include "harness.h"
 
 using namespace gpudl;
@@ -14,16 +14,16 @@ namespace {
 
 enum class Mistake {
   none,
-  released_early,      // a stage is given back before the products that read it are complete
+  released_early,      // a stage is released before the products that read it are complete
   ignored_full,        // consumers do not wait for a stage to be full
   ignored_empty,       // the producer does not wait for a stage to be empty
-  lax_wait,            // consumers keep a product in flight, yet give its stage back
-  early_accumulator,   // the accumulator is read while a product is in flight
+  lax_wait,            // consumers release a stage while a product reads it
+  early_accumulator,   // the accumulator is read while a product writes it
   unfenced_registers,  // wgmma_fence is missing
-  different_operands,  // threads of a warpgroup disagree about a descriptor
+  different_operands,  // threads of a warpgroup pass different descriptors
 };
 
-// c[64,64] = a[64,K] * b[64,K]^T: warp 4 fetches tiles by TMA into a ring of stages, warps 0 to 3 multiply.
+// c[64,64] = a[64,K] * b[64,K]^T: warp 4 loads tiles by TMA into a ring of stages, warps 0 to 3 multiply.
 constexpr int TILE = 64, TILE_BYTES = TILE * TILE * 2, STAGES = 2;
 
 template <Mistake MISTAKE>
@@ -122,7 +122,7 @@ enum class Misuse {
   unordered
 };
 
-// One load of 128 bytes, waited for by all.
+// One load of 128 bytes that all threads wait for.
 template <Misuse MISUSE>
 __global__ void mbarrier_kernel(const float* x, float* y) {
 #if GPUDL_HAS_SM90A
@@ -167,7 +167,7 @@ CASE(unordered_mbarrier) { check_mbarrier<Misuse::unordered>(); }
 
 enum class StoreMistake { none, unfenced, reused_early, not_waited };
 
-// Two tiles leave through one buffer in shared memory.
+// Stores two tiles through one buffer in shared memory.
 template <StoreMistake MISTAKE>
 __global__ void store_kernel(const __grid_constant__ TensorMap map) {
 #if GPUDL_HAS_SM90A
@@ -211,13 +211,13 @@ CASE(refused_tensor_map) {  // rows of 24 bytes
   device::make_tensor_map(static_cast<const bfloat16*>(x.data()), {12, 8}, {1, 12}, {8, 8}, Swizzle::none);
 }
 
-CASE(refused_image_map) {  // more than one byte can hold
+CASE(refused_image_map) {  // an offset that does not fit into a byte
   Buffer<bfloat16> x(64 * 8 * 8);
   device::make_image_map(static_cast<const bfloat16*>(x.data()), {64, 8, 8, 1}, {1, 64, 512, 4096}, {-130, 0}, {0, 0},
                          {1, 1}, 64, 64, Swizzle::bytes128);
 }
 
-// A load that starts between two windows.
+// A load that starts between two windows of the image.
 template <bool PLANTED>
 __global__ void between_windows_kernel(const __grid_constant__ TensorMap map) {
 #if GPUDL_HAS_SM90A

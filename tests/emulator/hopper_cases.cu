@@ -14,13 +14,13 @@ using harness::whole_numbers;
 
 namespace {
 
-// What a shared tile's element i must be found at, after a swizzle of `width` bytes; elements of 2 bytes.
+// The position of element i of a shared tile after a swizzle of `width` bytes; elements have 2 bytes.
 int swizzled_element(int i, int width) {
   const int byte = i * 2, line = byte / 128, chunks = width / 16;
   return width == 0 ? i : (byte ^ (line % chunks * 16)) / 2;
 }
 
-// Load one box of a tensor of RANK axes and write the tile out as it lies in shared memory.
+// Loads one box of a tensor of RANK axes and writes the tile out in the order of shared memory.
 template <int RANK>
 __global__ void load_box_kernel(const __grid_constant__ TensorMap map, int4 at, int last, bfloat16* out, int elements) {
 #if GPUDL_HAS_SM90A
@@ -47,7 +47,7 @@ __global__ void load_box_kernel(const __grid_constant__ TensorMap map, int4 at, 
 #endif
 }
 
-// The tensor's element [..., i1, i0] is its position in memory, plus one; outside it is zero.
+// Each element of the tensor is its position in memory plus one; elements outside are zero.
 template <int RANK>
 void check_load_box(const int64_t (&extent)[RANK], const int (&box)[RANK], const int (&at)[5], Swizzle swizzle) {
   int64_t stride[RANK], size = 1;
@@ -65,7 +65,7 @@ void check_load_box(const int64_t (&extent)[RANK], const int (&box)[RANK], const
          make_int4(at[0], at[1], at[2], at[3]), at[4], out.data(), elements);
 
   const int width = swizzle == Swizzle::none ? 0 : box[0] * 2;
-  std::vector<float> expected(elements), got;
+  std::vector<float> expected(elements), actual;
   for (int i = 0; i < elements; ++i) {
     int64_t rest = i, position = 0;
     bool inside = true;
@@ -77,8 +77,8 @@ void check_load_box(const int64_t (&extent)[RANK], const int (&box)[RANK], const
     }
     expected[swizzled_element(i, width)] = inside ? values[position] : 0.0f;
   }
-  for (const bfloat16 value : out.get()) got.push_back(device::to_float(value));
-  expect_equal(got, expected);
+  for (const bfloat16 value : out.get()) actual.push_back(device::to_float(value));
+  expect_equal(actual, expected);
 }
 
 CASE(tma_loads) {
@@ -92,7 +92,7 @@ CASE(tma_loads) {
   check_load_box<5>({8, 3, 4, 3, 2}, {8, 2, 2, 2, 2}, {0, 2, -1, 1, 1}, Swizzle::none);
 }
 
-// The pixels that one tap meets, in windows that follow each other over the edges of rows, planes and images.
+// The pixels that one tap reads, in consecutive windows across rows, planes and images.
 template <int RANK>
 __global__ void load_image_kernel(const __grid_constant__ TensorMap map, int4 at, int4 last_and_tap, float* out,
                                   int elements) {
@@ -122,7 +122,7 @@ CASE(tma_image_loads) {
   const auto map =
       device::make_image_map(static_cast<const float*>(input.data()), {C, W, H, N}, {1, C, C * W, C * W * H}, {-1, 0},
                              {-1, -1}, {2, 1}, 4, PIXELS, Swizzle::none);
-  const int tap_x = 2, tap_y = 1, columns = 3, rows = 4, begin = 4;  // from the window (1, 1) of image 0 on
+  const int tap_x = 2, tap_y = 1, columns = 3, rows = 4, begin = 4;  // starts at window (1, 1) of image 0
   launch(load_image_kernel<4>, 1, 32, 4 * PIXELS * 4, map, make_int4(4, 1, 1, 0), make_int4(0, tap_x, tap_y, 0),
          out.data(), 4 * PIXELS);
   for (int i = 0; i < PIXELS; ++i) {
@@ -178,7 +178,7 @@ CASE(bulk_loads) {
   expect_equal(output.get(), {x.rbegin(), x.rend()});
 }
 
-// Write a 20x32 tile of numbers and store it where it hangs over the tensor's edge.
+// Fills a 20x32 tile and stores it across the edge of the tensor.
 __global__ void store_box_kernel(const __grid_constant__ TensorMap map, int x, int y) {
 #if GPUDL_HAS_SM90A
   GPUDL_DYNAMIC_SHARED(bytes);
@@ -208,7 +208,7 @@ CASE(tma_stores) {
   expect_equal(out.get(), expected);
 }
 
-__global__ void ring_kernel(const int* x, int* y, int rounds) {  // a warp fills slots, another empties them
+__global__ void ring_kernel(const int* x, int* y, int rounds) {  // one warp fills slots, another empties them
 #if GPUDL_HAS_SM90A
   constexpr int SLOTS = 3;
   GPUDL_SHARED(int, slot, [SLOTS][32]);
@@ -244,7 +244,7 @@ CASE(mbarrier_ring) {
   expect_equal(output.get(), expected);
 }
 
-// c[64,N] = a * b + c, K = 64. Tiles arrive by TMA: K-major boxes {64, rows}, or MN-major boxes {64, k}, several side
+// c[64,N] = a * b + c, K = 64. TMA loads the tiles: K-major boxes {64, rows}, or MN-major boxes {64, k}, several side
 // by side. FROM_REGISTERS: A's fragments are read from global memory (K-major) instead.
 template <class T, int N, bool A_M_MAJOR, bool B_N_MAJOR, bool FROM_REGISTERS>
 __global__ void __launch_bounds__(128) wgmma_kernel(const __grid_constant__ TensorMap map_a,
@@ -285,7 +285,7 @@ __global__ void __launch_bounds__(128) wgmma_kernel(const __grid_constant__ Tens
       if constexpr (N == 128) device::wgmma_m64n128k16_bf16<B_N_MAJOR>(d, fragment, b, 1);
       if constexpr (N == 256) device::wgmma_m64n256k16_bf16<B_N_MAJOR>(d, fragment, b, 1);
       device::wgmma_commit();
-      device::wgmma_wait<0>();  // the fragment's registers are needed again
+      device::wgmma_wait<0>();  // before the registers of the fragment are reused
     } else {
       const uint64_t a_words = A_M_MAJOR ? device::wgmma_descriptor_mn_major_128b(tile_a + k * 2048, BOX)
                                          : device::wgmma_descriptor_k_major_128b(tile_a + k * 32);
@@ -344,7 +344,7 @@ CASE(wgmma_from_registers) {
   check_wgmma<bfloat16, 128, false, true, true>();
 }
 
-// c[64,64] = a[64,32] * b[32,64] in tf32; no swizzle: cores of 8 rows of 16 bytes, 128 bytes each.
+// c[64,64] = a[64,32] * b[32,64] in tf32 without swizzle: core matrices of 8 rows of 16 bytes.
 __global__ void __launch_bounds__(128) wgmma_tf32_kernel(const float* a, const float* b_transposed, float* c) {
 #if GPUDL_HAS_SM90A
   constexpr int ROWS = 64, K = 32, CORE = 128, ALONG_K = ROWS / 8 * CORE;

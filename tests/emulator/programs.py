@@ -1,7 +1,7 @@
-"""Builds the C++ programs of these tests against the emulator, and runs their cases.
+"""Builds the C++ programs of these tests with the emulator, and runs their cases.
 
-Object files are kept under build/ by the hash of all that they depend on, so that only the first
-run after a change compiles.
+Object files are cached under build/ by a hash of their dependencies, so only the first run after a
+change compiles.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ COMMON = ["-std=c++20", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-W
 COMMON += ["-Wno-unknown-pragmas", "-Wno-psabi", f"-I{CSRC}"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
-# Flags of the kernels, of the emulator, of the linker. The race build instruments kernels alone.
+# Flags of kernels, emulator and linker. The race build instruments only the kernels.
 VARIANTS = {
     "plain": (["-O1", "-g1"], ["-O1", "-g1"], []),
     "race": (["-O1", "-g1", "-fsanitize=thread"], ["-O1", "-g1"], []),
@@ -36,7 +36,7 @@ class Program:
     path: Path
 
     def run(self, case: str, schedule: int = 0) -> str:
-        """Runs one case and returns what it printed: "ok", or what was wrong."""
+        """Runs one case and returns its output: "ok", or the error."""
         env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD" and "SAN_OPTIONS" not in k}
         env |= {"GPUDL_SCHEDULE": str(schedule), "ASAN_OPTIONS": "detect_leaks=0"}
         result = subprocess.run(
@@ -50,7 +50,9 @@ def compiler() -> str:
 
 
 def run_compiler(arguments: list[str]) -> None:
-    env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}  # a sanitizer's, for Python
+    env = {
+        k: v for k, v in os.environ.items() if k != "LD_PRELOAD"
+    }  # set for Python when it runs with a sanitizer
     result = subprocess.run(
         [compiler(), *arguments], env=env, capture_output=True, text=True, check=False
     )
@@ -59,7 +61,7 @@ def run_compiler(arguments: list[str]) -> None:
 
 @cache
 def dependencies() -> str:
-    """A hash of what every object file depends on: the compiler, the platform, the harness."""
+    """A hash of the common dependencies: the compiler, the platform, the harness."""
     version = subprocess.run([compiler(), "--version"], capture_output=True, check=True).stdout
     digest = hashlib.sha256(version)
     for path in [*sorted((CSRC / "platform").rglob("*")), HERE / "harness.h"]:
@@ -69,7 +71,7 @@ def dependencies() -> str:
 
 
 def object_file(text: str, flags: list[str]) -> Path:
-    """Compiles C++ text, unless that has been done before."""
+    """The object file of C++ text, compiled unless cached."""
     key = hashlib.sha256("\0".join([dependencies(), text, *COMMON, *flags]).encode()).hexdigest()
     target = OBJECTS / f"{key[:24]}.o"
     if not target.exists():
@@ -77,13 +79,13 @@ def object_file(text: str, flags: list[str]) -> Path:
         source.write_text(text)
         part = source.with_suffix(".o")
         run_compiler([*COMMON, *flags, "-c", str(source), "-o", str(part)])
-        part.rename(target)  # whole, even if several processes build it
+        part.rename(target)  # atomic, as several processes may build it
         source.unlink()
     return target
 
 
 def emulator_text() -> str:
-    """The emulator as one translation unit: its headers are then compiled once."""
+    """The emulator as one translation unit, so that its headers are compiled once."""
     sources = sorted((CSRC / "platform" / "emulator").glob("*.cpp"))
     return "".join(f'#include "{path}"\n' for path in sources)
 
@@ -98,7 +100,7 @@ def build(variant: str) -> Program:
     kernel_flags, emulator_flags, link_flags = VARIANTS[variant]
     OBJECTS.mkdir(parents=True, exist_ok=True)
     jobs = [(emulator_text(), emulator_flags)]
-    # #line keeps the sources' own names in messages.
+    # #line keeps the names of the sources in messages.
     jobs += [(f'#line 1 "{path}"\n{path.read_text()}', kernel_flags) for path in sources()]
     flags = [f"-I{HERE}"]
     with ThreadPoolExecutor(2) as pool:

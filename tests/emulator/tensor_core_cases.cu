@@ -10,7 +10,7 @@ using harness::whole_numbers;
 
 namespace {
 
-// Rows of 16 bytes, element [row][column] of matrix m being m * 64 + row * 8 + column.
+// Rows of 16 bytes; element [row][column] of matrix m is m * 64 + row * 8 + column.
 template <int COUNT, bool TRANSPOSED>
 __global__ void matrix_load_kernel(uint32_t* out) {
 #if GPUDL_HAS_SM80
@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(128)
   GPUDL_SHARED(bfloat16, sb, [STAGES][BK][BN + PAD]);
   const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
   const int m0 = blockIdx.y * BM, n0 = blockIdx.x * BN, wm = warp / 2 * 16, wn = warp % 2 * 16;
-  const int row = thread / 4, chunk = thread % 4 * 8;  // of either tile: 32 rows of 4 chunks of 8
+  const int row = thread / 4, chunk = thread % 4 * 8;  // in both tiles: 32 rows of 4 chunks of 8
   const auto load = [&](int stage, int k0) {
     const bool a_inside = m0 + row < M && k0 + chunk < K, b_inside = k0 + row < K && n0 + chunk < N;
     device::cp_async<16>(device::shared_address(&sa[stage][row][chunk]), a_inside ? a + (m0 + row) * K + k0 + chunk : a,

@@ -1,4 +1,4 @@
-"""Planted mistakes: each is found by the build that is meant for it, with its line of source."""
+"""Planted bugs: the build meant for each one reports it with its source line."""
 
 import re
 import shutil
@@ -18,10 +18,10 @@ RANDOM = range(1, 17)
 
 @dataclass(frozen=True)
 class Finding:
-    """Where a planted mistake is found, and what the report says.
+    """The expected report of a planted bug.
 
-    variant: the build. report: a regular expression; @name stands for the file and line that the
-    comment "planted: name" marks. schedules: at least one of them must find it.
+    variant: the build. report: a regular expression; @name stands for the file and line of the
+    comment "planted: name". schedules: at least one of them must find the bug.
     """
 
     bug: str
@@ -31,8 +31,8 @@ class Finding:
 
 
 FINDINGS = [
-    # Memory shared by the threads of a block, used in the wrong order: numbers are wrong, and the
-    # race detector says where, whatever the schedule.
+    # Memory shared by the threads of a block, used in the wrong order: results are wrong, and the
+    # race detector reports the line under every schedule.
     Finding("missing_barrier", "plain", "WRONG"),
     Finding(
         "missing_barrier",
@@ -60,7 +60,7 @@ FINDINGS = [
         "blocks_race", "race", "@blocks_race: data race: .* blocks of one launch run in any order"
     ),
     Finding("unfenced_blocks", "race", "@unfenced_blocks: data race: .* of block"),
-    # Memory that is not the kernel's.
+    # Memory outside the kernel's arrays.
     Finding(
         "shared_overrun", "plain", "@declared_overrun: .* wrote past the end of shared array 'tile'"
     ),
@@ -84,7 +84,7 @@ FINDINGS = [
     Finding(
         "dynamic_limit", "plain", "232449 bytes of dynamic shared memory; a block may have 232448"
     ),
-    # Threads that do not go together.
+    # Threads that diverge or wait for each other.
     Finding(
         "diverged_shuffle", "plain", "the warp diverged: .* __shfl_xor_sync at @diverged_shuffle"
     ),
@@ -100,7 +100,7 @@ FINDINGS = [
     Finding("deadlock", "plain", "@deadlock: .* deadlock, .*; 32 wait in __syncthreads"),
     Finding("barrier_count", "plain", "@barrier_count: .* expects 96 threads here, but 64 at"),
     Finding("thrown", "plain", "the kernel gave up"),
-    # Tensor cores fed by TMA through a ring of stages.
+    # Tensor cores fed by TMA through a ring buffer.
     Finding("released_early", "plain", "WRONG|arrive again in the next phase", tuple(RANDOM)),
     Finding(
         "released_early", "race", "@ring_written: data race: .* read .* @ring_read and written"
@@ -141,7 +141,7 @@ FINDINGS = [
     Finding("reused_early", "plain", "WRONG"),
     Finding("reused_early", "race", "@store_written: data race: .* read .* tma_store_2d"),
     Finding("store_not_waited", "plain", "@store_read: .* ended before this store was complete"),
-    # Blocks that are alive at once.
+    # Blocks that run at the same time.
     Finding("missing_grid_sync", "plain", "WRONG"),
     Finding(
         "missing_grid_sync",
@@ -178,7 +178,7 @@ FINDINGS = [
 
 
 def marked_lines() -> dict[str, str]:
-    """The file and line of each comment "planted: name"."""
+    """File and line of each comment "planted: name"."""
     marks = {}
     for path in programs.sources():
         for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -205,7 +205,7 @@ def slow_unless_plain(variant: str) -> list[pytest.MarkDecorator]:
         for f in FINDINGS
     ],
 )
-def test_planted_bug_is_found(finding):
+def test_planted_bug_is_reported(finding):
     program = programs.build(finding.variant)
     reports = [program.run(finding.bug, schedule) for schedule in finding.schedules]
     assert any(re.search(expected(finding), report, re.S) for report in reports), reports
@@ -225,6 +225,6 @@ def test_kernel_without_the_bug_is_clean(case, variant):
     assert {programs.build(variant).run(case, schedule) for schedule in schedules} == {"ok"}
 
 
-def test_every_planted_bug_is_looked_for():
+def test_every_planted_bug_has_a_finding():
     planted = set(re.findall(r"^(?:BUG|CASE)\((\w+)\)", TEXT, re.M)) - set(CLEAN)
     assert planted == {finding.bug for finding in FINDINGS}

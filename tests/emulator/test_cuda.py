@@ -1,7 +1,7 @@
-"""The same cases compiled by nvcc, and, where there is a GPU, run on it.
+"""The same cases compiled by nvcc, and run on a GPU if there is one.
 
-On a GPU they say whether the fragment layouts, swizzles and descriptors that the emulator takes
-from the PTX manual are the hardware's.
+On a GPU they check that the fragment layouts, swizzles and descriptors, which the emulator takes
+from the PTX manual, match the hardware.
 """
 
 import os

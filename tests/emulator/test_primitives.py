@@ -1,4 +1,4 @@
-"""Every word a kernel may use, against plain loops, under every schedule and in every build."""
+"""Every primitive of the platform against plain loops, under every schedule, in every build."""
 
 import os
 import re
@@ -14,7 +14,7 @@ PRIMITIVES = [
 ]
 ENGINE = CASE.findall((programs.HERE / "engine_cases.cpp").read_text())
 
-# One schedule that was asked for, or in order and one by priorities.
+# The schedule of GPUDL_SCHEDULE, or by default in order and one priority schedule.
 QUICK = [int(os.environ["GPUDL_SCHEDULE"])] if "GPUDL_SCHEDULE" in os.environ else [0, 2]
 ALL = range(17)
 

@@ -30,7 +30,7 @@ CASE(indices) {
   expect_equal(out.get(), expected);
 }
 
-CASE(empty_grid) {  // an empty tensor: nothing runs
+CASE(empty_grid) {  // as for an empty tensor; nothing runs
   Buffer<int> out(1, -1);
   launch(indices_kernel, dim3(0, 2, 2), dim3(4, 3, 2), 0, out.data());
   expect_equal(out.get(), {-1});
@@ -65,7 +65,7 @@ CASE(shuffles) {
   expect_equal(out.get(), expected);
 }
 
-__global__ void half_warps_kernel(int* out) {  // each half goes its own way, a different number of times
+__global__ void half_warps_kernel(int* out) {  // the halves diverge and shuffle a different number of times
   const int lane = threadIdx.x;
   const unsigned mask = lane < 16 ? 0x0000ffffu : 0xffff0000u;
   int sum = lane;
@@ -113,7 +113,7 @@ CASE(votes) {
   expect_equal(out.get(), expected);
 }
 
-__global__ void named_barrier_kernel(int* out) {  // two pairs of warps meet apart from each other, unequally often
+__global__ void named_barrier_kernel(int* out) {  // two pairs of warps, each with its own barrier
   GPUDL_SHARED(int, sum, [2]);
   const int half = threadIdx.x / 64, thread = threadIdx.x % 64;
   if (thread == 0) sum[half] = 0;
@@ -157,7 +157,7 @@ CASE(producer_consumer) {
   expect_equal(out.get(), expected);
 }
 
-__global__ void early_exit_kernel(int* out, int n) {  // threads without an element are gone when the others meet
+__global__ void early_exit_kernel(int* out, int n) {  // threads without an element exit before the barrier
   GPUDL_SHARED(int, values, [64]);
   if (static_cast<int>(threadIdx.x) >= n) return;
   values[threadIdx.x] = threadIdx.x;
@@ -190,7 +190,7 @@ CASE(histogram) {
   expect_equal(bins.get(), expected);
 }
 
-// Each block sums a slice; the last block to finish adds the sums up, in order.
+// Each block sums a slice; the last block to finish adds up the sums in order.
 __global__ void last_block_sum_kernel(const float* x, int n, float* partial, unsigned* finished, float* sum) {
   GPUDL_SHARED(int, is_last, [1]);
   if (threadIdx.x == 0) {
@@ -217,7 +217,7 @@ CASE(last_block_sum) {
   expect_equal(sum.get(), {std::accumulate(x.begin(), x.end(), 0.0f)});
 }
 
-__global__ void narrow_kernel(bool* out) {  // neighbours write neighbouring bytes, and words where bytes were
+__global__ void narrow_kernel(bool* out) {  // threads write adjacent bytes, then words over them
   GPUDL_SHARED(unsigned char, bytes, [64]);
   bytes[threadIdx.x] = static_cast<unsigned char>(threadIdx.x);
   __syncthreads();
@@ -237,14 +237,14 @@ __global__ void copy_kernel(const unsigned char* x, unsigned char* y, int last) 
 #if GPUDL_HAS_SM80
   GPUDL_DYNAMIC_SHARED(bytes);
   const int at = threadIdx.x * BYTES;
-  // The last thread's copy ends early; the rest of it becomes zero.
+  // The copy of the last thread is shorter; the rest is filled with zeros.
   const int wanted = threadIdx.x == blockDim.x - 1 ? last : BYTES;
   device::cp_async<BYTES>(device::shared_address(bytes + at), x + at, wanted);
   device::cp_async_commit();
   device::cp_async_wait<0>();
   __syncthreads();
   const int end = blockDim.x * BYTES;
-  for (int i = 0; i < BYTES; ++i) y[at + i] = bytes[end - 1 - at - i];  // another thread's bytes
+  for (int i = 0; i < BYTES; ++i) y[at + i] = bytes[end - 1 - at - i];  // bytes of another thread
 #endif
 }
 
@@ -290,9 +290,9 @@ __global__ void words_kernel(const float* x, float* y, int n) {
 CASE(words) {  // bits that every device must agree on
   std::vector<float> x;
   for (int i = 0; i < 100; ++i) x.push_back(static_cast<float>(i - 50) * 1.2345e-1f * (i % 7 == 0 ? 1e20f : 1.0f));
-  x[3] = 1.00390625f;  // half way between two bfloat16
-  x[4] = 1.01171875f;  // and with an odd neighbour
-  x[5] = 1.00048828f;  // half way between two tf32
+  x[3] = 1.00390625f;  // halfway between two bfloat16 numbers
+  x[4] = 1.01171875f;  // halfway, with an odd neighbour below
+  x[5] = 1.00048828f;  // halfway between two tf32 numbers
   Buffer<float> input(x), output(1400);
   launch(words_kernel, 2, 64, 0, input.data(), output.data(), 100);
   const std::vector<float> y = output.get();
