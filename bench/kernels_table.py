@@ -3,10 +3,10 @@
     python bench/kernels_table.py [--check | --predictions] [csrc/ops/conv/conv_direct.cu ...]
 
 Compiles all kernels for sm_80 and sm_90a (files that have not changed are not compiled again) and
-reads the machine code; needs the emulator module, which knows which kernels take which inputs.
-Files that are named are compiled alone: their tables are printed and nothing is written. --check
-only says whether docs/kernels.md is up to date, as far as that can be told without compiling;
---predictions updates its predictions, which need no compiler either.
+reads the machine code. Needs the emulator module, which knows the inputs that each kernel accepts.
+If files are named, only these are compiled; their tables are printed and nothing is written.
+--check only checks that docs/kernels.md is up to date, and --predictions only updates the
+predictions in it; neither compiles anything.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ def _markers(name: str) -> re.Pattern[str]:
 
 
 def outdated(page: str) -> Iterator[str]:
-    """What a fresh page would say otherwise, without the numbers that only a compiler knows."""
+    """The outdated parts of the page, except numbers that only compiling would show."""
     rows = [line.strip("| ").split(" | ") for line in block(page, CODE).splitlines()[2:]]
     written = {row[0]: row[1] for row in rows}
-    found = {
+    defined = {
         f"`csrc/{file}`": machine_rows.names_text(names)
         for file, names in machine_rows.kernels_in_source().items()
     }
-    yield from (f"the kernels of {n}" for n in found if written.get(n) != found[n])
-    yield from (f"{name}, which defines no kernel" for name in written.keys() - found.keys())
+    yield from (f"the kernels of {n}" for n in defined if written.get(n) != defined[n])
+    yield from (f"{name}, which defines no kernel" for name in written.keys() - defined.keys())
     if block(page, EXPECTED) != predictions.headlines():
         yield "the predictions"
 
@@ -109,7 +109,9 @@ def main() -> int:
         write()
     stale = list(outdated(PAGE.read_text(encoding="utf-8")))
     if stale:
-        print(f"docs/kernels.md is out of date: {'; '.join(stale)}. make kernels", file=sys.stderr)
+        print(
+            f"docs/kernels.md is out of date: {'; '.join(stale)}; run make kernels", file=sys.stderr
+        )
     return 1 if stale else 0
 
 

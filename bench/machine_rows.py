@@ -1,4 +1,4 @@
-"""What the machine code of kernels tells, as rows of tables."""
+"""Tables of facts from the machine code of kernels."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SUMMARY_HEAD = ("defined in", "kernels", "forms", "threads", "registers", "share
 
 def kernels_in_source() -> dict[str, list[str]]:
     """Names of the `__global__` functions, by file of csrc."""
-    found = {}
+    names_by_file = {}
     for folder in ("ops", "prim"):
         for path in filter(Path.is_file, sorted((ROOT / "csrc" / folder).rglob("*"))):
             text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
             names = re.findall(r"__global__[^;{]*?\b(\w+_kernel)\s*\(", text)
             if names:
-                found[str(path.relative_to(ROOT / "csrc"))] = sorted(set(names))
-    return found
+                names_by_file[str(path.relative_to(ROOT / "csrc"))] = sorted(set(names))
+    return names_by_file
 
 
 class Group(NamedTuple):
@@ -49,10 +49,10 @@ class Group(NamedTuple):
 
 
 def groups(kernels: Iterable[Kernel]) -> list[Group]:
-    found: dict[tuple[str, str], list[Kernel]] = {}
+    instances: dict[tuple[str, str], list[Kernel]] = {}
     for k in kernels:
-        found.setdefault((k.base, k.arch), []).append(k)
-    return [Group(*key, found[key]) for key in sorted(found)]
+        instances.setdefault((k.base, k.arch), []).append(k)
+    return [Group(*key, instances[key]) for key in sorted(instances)]
 
 
 # -------------------------------------------------------------------- dynamic shared memory
@@ -61,9 +61,9 @@ Terms = dict[str, list[tuple[str, int]]]
 
 
 def dynamic_bytes() -> Terms:
-    """Dynamic shared memory of a block, for the kernels that use some: the terms `dynamic=` of
-    their `// sass:` lines as (text in the form's name, bytes); empty where a line has none."""
-    found: Terms = {}
+    """Dynamic shared memory per block, for the kernels that use it: the terms `dynamic=` of their
+    `// sass:` lines as (text in the form's name, bytes); empty for a kernel without a term."""
+    terms: Terms = {}
     for path in sorted((ROOT / "csrc").rglob("*")):
         if path.suffix not in (".cu", ".h") or "platform" in path.parts:
             continue
@@ -71,28 +71,28 @@ def dynamic_bytes() -> Terms:
         for part in text.split("__global__")[1:]:
             name = re.search(r"\b(\w+_kernel)\s*\(", part)
             if name and "GPUDL_DYNAMIC_SHARED" in part:
-                found.setdefault(name[1], [])
+                terms.setdefault(name[1], [])
         for line in re.findall(r"^\s*// sass:(.*)$", text, re.MULTILINE):
             for match in re.finditer(r"\bdynamic=(\d+)(?::(\S+))?", line):
-                found.setdefault(line.split()[0], []).append((match[2] or "", int(match[1])))
-    return found
+                terms.setdefault(line.split()[0], []).append((match[2] or "", int(match[1])))
+    return terms
 
 
 def dynamic_of(kernel: Kernel, terms: Terms) -> int | None:
-    """For one form: the largest term that applies; None if none does though the kernel uses
-    dynamic shared memory."""
-    told = terms.get(kernel.base)
-    if told is None:
+    """Bytes for one form: the largest term that applies, 0 if the kernel uses no dynamic shared
+    memory, None if it does but no term applies."""
+    sizes = terms.get(kernel.base)
+    if sizes is None:
         return 0
     name = kernel.name.replace(" ", "")
-    return max((size for text, size in told if text in name), default=None)
+    return max((size for text, size in sizes if text in name), default=None)
 
 
 # -------------------------------------------------------------------- every kernel of a file
 
 
 def file_table(kernels: Iterable[Kernel], terms: Terms) -> str:
-    """Each kernel that a source file instantiates, for both architectures."""
+    """The kernels that a source file instantiates, for both architectures."""
     head = ["kernel", "sm", "forms", "threads", "registers", "shared", "spills", *KINDS]
     rows = []
     for group in groups(kernels):
@@ -103,7 +103,7 @@ def file_table(kernels: Iterable[Kernel], terms: Terms) -> str:
 
 
 def kernel_row(group: Group, dynamic: list[int | None]) -> Iterator[str]:
-    """dynamic: bytes of each form."""
+    """dynamic: bytes of dynamic shared memory of each form."""
     kernels = group.kernels
     yield f"`{group.name}`"
     yield group.arch
@@ -130,15 +130,15 @@ def shared_text(group: Group, dynamic: list[int | None]) -> str:
 
 
 def occupancy_text(group: Group, dynamic: list[int | None]) -> str:
-    """The lowest and the highest of all forms, and what limits the lowest."""
+    """The lowest and highest occupancy of all forms, and what limits the lowest."""
     if not all(k.threads for k in group.kernels):
         return "?"
-    found = []
+    occupancies = []
     for k, more in zip(group.kernels, dynamic, strict=True):
         if more is None:
             return "?"
-        found.append(occupancy(k.arch, k.threads, k.registers, k.shared + more))
-    worst, best = min(found, key=lambda o: o.fraction), max(o.fraction for o in found)
+        occupancies.append(occupancy(k.arch, k.threads, k.registers, k.shared + more))
+    worst, best = min(occupancies, key=lambda o: o.fraction), max(o.fraction for o in occupancies)
     span = f"{worst.fraction:.0%}" if worst.fraction == best else f"{worst.fraction:.0%}–{best:.0%}"
     return span if worst.fraction == 1 else f"{span} ({worst.limit})"
 
@@ -149,7 +149,7 @@ def occupancy_text(group: Group, dynamic: list[int | None]) -> str:
 def summary_table(inspected: Inspected, terms: Terms) -> str:
     """One row for each file of csrc that defines kernels, over all their forms for sm_90a."""
     home = {name: file for file, names in kernels_in_source().items() for name in names}
-    forms: dict[str, dict[str, Kernel]] = {}  # a form is found in each source that uses it
+    forms: dict[str, dict[str, Kernel]] = {}  # several sources may use the same form
     for kernels, _ in inspected.values():
         for kernel in kernels:
             if kernel.arch == SUMMARY_ARCH:

@@ -1,4 +1,4 @@
-"""What the rooflines and the operators predict for an H100, and what was measured on a GPU."""
+"""Predictions by roofline and by operators for an H100, next to measurements on a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "cmake")]
 from bench.machine_rows import table  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results"
-REACHED_FLOPS = 798 / 989.4  # of the data sheet's: bfloat16 at 8192³ through a vendor's library
+REACHED_FLOPS = 798 / 989.4  # of the data sheet: bfloat16 at 8192³ with the vendor's library
 REACHED_BANDWIDTH = 3.0e12
 SUITES = ("gemm", "conv", "pool", "norm", "softmax", "activation", "optimizer", "recurrent")
 HEADLINES = {
@@ -36,7 +36,7 @@ Measurements = dict[tuple[str, ...], Any]
 
 
 class Prediction(NamedTuple):
-    """For one direction, in seconds; `measured` is a row of results."""
+    """Seconds of one direction; `measured` is a row of results."""
 
     algorithm: str
     bound: str
@@ -56,23 +56,23 @@ def every_table() -> Iterator[str]:
 
 def headlines() -> str:
     """One table of a few shapes."""
-    found = measurements()
-    rows = [row for suite, names in HEADLINES.items() for row in suite_rows(suite, names, found)]
-    return titled(rows, found)
+    measured = measurements()
+    rows = [row for suite, names in HEADLINES.items() for row in suite_rows(suite, names, measured)]
+    return titled(rows, measured)
 
 
 def prediction_table(suite: str, wanted: Callable[[str], bool]) -> str:
-    """ "" where no shape of the suite has a kernel."""
-    found = measurements()
+    """The table of a suite; "" if no shape has a kernel."""
+    measured = measurements()
     names = [work.name for work in workloads(suite) if wanted(work.name)]
-    rows = list(suite_rows(suite, names, found))
-    return titled(rows, found) if rows else ""
+    rows = list(suite_rows(suite, names, measured))
+    return titled(rows, measured) if rows else ""
 
 
-def titled(rows: list[list[str]], found: Measurements) -> str:
+def titled(rows: list[list[str]], measured: Measurements) -> str:
     head = ["workload", "format", "kernel", "GFLOP", "MB", "bound by", "floor µs", "reachable µs",
             "predicted µs"]  # fmt: skip
-    head += ["measured µs", "of the floor", "peer/ours"] if found else []
+    head += ["measured µs", "of the floor", "peer/ours"] if measured else []
     return table(head, [row[: len(head)] for row in rows], texts=3)
 
 
@@ -83,16 +83,16 @@ def workloads(suite: str) -> list[Any]:
     return [w for w in suites.workloads(suite, Scale("cuda", False)) if isinstance(w, Workload)]
 
 
-def suite_rows(suite: str, names: Any, found: Measurements) -> Iterator[list[str]]:
+def suite_rows(suite: str, names: Any, measured: Measurements) -> Iterator[list[str]]:
     works = {work.name: work for work in workloads(suite)}
     for name in names:
         for dtype in ("float32", "bfloat16"):
-            if entries := list(predictions(suite, works[name], dtype, found)):
+            if entries := list(predictions(suite, works[name], dtype, measured)):
                 yield prediction_row(works[name], dtype, entries)
 
 
 def prediction_row(work: Any, dtype: str, entries: list[Prediction]) -> list[str]:
-    """Numbers of the directions beside each other."""
+    """A row in which each cell lists the numbers of all directions."""
     cost = work.cost("forward", dtype)
     rows = [e.measured for e in entries]
     seconds = [row["seconds"]["gpudl"]["median"] if row else None for row in rows]
@@ -123,11 +123,11 @@ def microseconds(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without exponents where there are thousands."""
+    """Three significant digits; thousands without exponents."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def predictions(suite: str, work: Any, dtype: str, found: Measurements) -> Iterator[Prediction]:
+def predictions(suite: str, work: Any, dtype: str, measured: Measurements) -> Iterator[Prediction]:
     from gpudl.core.machine import H100
 
     nominal = H100._replace(launch=0)
@@ -146,12 +146,12 @@ def predictions(suite: str, work: Any, dtype: str, found: Measurements) -> Itera
             floor,
             reached.roofline(algorithm, cost.flops, cost.bytes),
             predict(work, direction, algorithm, dtype),
-            found.get((suite, work.name, direction, dtype, "highest", "")),
+            measured.get((suite, work.name, direction, dtype, "highest", "")),
         )
 
 
 def algorithm_on_cuda(work: Any, direction: str, dtype: str) -> str | None:
-    """The kernel that an H100 would run; None where none takes the inputs."""
+    """The kernel that an H100 would run; None if none accepts the inputs."""
     from gpudl.core.machine import H100
     from gpudl.devices.find import device
 
@@ -167,8 +167,8 @@ def algorithm_on_cuda(work: Any, direction: str, dtype: str) -> str | None:
 
 
 def predict(work: Any, direction: str, algorithm: str, dtype: str) -> float | None:
-    """The operator's own prediction, tiles and waves included; all gradients are predicted
-    together, so there is none for a single one."""
+    """The prediction of the operator, with tiles and waves; None for a single gradient, because an
+    operator predicts all its gradients together."""
     from gpudl.core.machine import H100
 
     if direction not in ("forward", "backward"):
@@ -177,12 +177,12 @@ def predict(work: Any, direction: str, algorithm: str, dtype: str) -> float | No
 
 
 def measurements() -> Measurements:
-    """Rows of the newest results from a GPU, by what they measure."""
+    """Rows of results from GPUs by their key; newer files replace older ones."""
     from gpudl.bench.compare import key
 
-    found: Measurements = {}
+    rows: Measurements = {}
     for path in sorted(RESULTS.glob("*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
         if str(report["environment"].get("device", "")).startswith("cuda"):
-            found.update({key(row): row for row in report.get("rows", ())})
-    return found
+            rows.update({key(row): row for row in report.get("rows", ())})
+    return rows

@@ -15,7 +15,7 @@ from tests.ops.harness import EMULATOR_MISSING
 @pytest.mark.parametrize(
     ("arch", "threads", "registers", "shared", "warps", "limit"),
     [
-        # As NVIDIA's occupancy calculator says.
+        # from NVIDIA's occupancy calculator
         ("80", 256, 32, 0, 64, "warps"),
         ("80", 256, 33, 0, 48, "registers"),
         ("80", 256, 128, 0, 16, "registers"),
@@ -28,14 +28,14 @@ from tests.ops.harness import EMULATOR_MISSING
     ],
 )
 def test_occupancy(arch, threads, registers, shared, warps, limit):
-    found = occupancy(arch, threads, registers, shared)
-    assert (found.warps, found.limit) == (warps, limit)
-    assert found.fraction == warps / 64
+    result = occupancy(arch, threads, registers, shared)
+    assert (result.warps, result.limit) == (warps, limit)
+    assert result.fraction == warps / 64
 
 
 def kernel(name, **values):
-    given = {"arch": "80", "threads": 256, "registers": 32, "opcodes": Counter(FFMA=8), **values}
-    return rows.Kernel("", name=name, **given)
+    fields = {"arch": "80", "threads": 256, "registers": 32, "opcodes": Counter(FFMA=8), **values}
+    return rows.Kernel("", name=name, **fields)
 
 
 def test_rows_span_the_forms_of_a_kernel():
@@ -52,22 +52,22 @@ def test_rows_span_the_forms_of_a_kernel():
     assert list(rows.kernel_row(rows.groups([kernel("h", threads=0)])[0], [0]))[-1] == "?"
 
 
-def test_unknown_shared_memory_is_not_taken_for_none():
+def test_unknown_shared_memory_does_not_count_as_none():
     (group,) = rows.groups([kernel("f_kernel", shared=64)])
     row = list(rows.kernel_row(group, [None]))
     assert (row[5], row[-1]) == ("64 + ?", "?")
 
 
-def test_forms_are_told_their_dynamic_shared_memory_by_their_names():
+def test_terms_apply_to_forms_by_name():
     terms = {"f_kernel": [("<1,", 100), ("<2,", 200), ("", 50)], "g_kernel": []}
     names = ("f_kernel<1, 8>", "f_kernel<2, 8>", "f_kernel<3, 8>", "g_kernel", "h_kernel")
     assert [rows.dynamic_of(kernel(n), terms) for n in names] == [100, 200, 50, None, 0]
-    told = rows.dynamic_bytes()
-    assert all(told[n] for n in told), "a kernel's dynamic shared memory is not told"
-    assert set(told) >= {"gemm_mma_kernel", "gemm_wgmma_kernel", "recurrent_forward_kernel"}
+    declared = rows.dynamic_bytes()
+    assert all(declared.values()), "a kernel with dynamic shared memory has no term dynamic="
+    assert set(declared) >= {"gemm_mma_kernel", "gemm_wgmma_kernel", "recurrent_forward_kernel"}
 
 
-def test_a_summary_takes_each_form_once_and_names_where_it_is_defined():
+def test_a_summary_counts_each_form_once_in_the_file_that_defines_it():
     """Sums of columns are instantiated in many sources, softmax's rows in one."""
     shared = kernel("column_sums_kernel<1>", arch="90a")
     forms = [shared, kernel("column_sums_kernel<2>", arch="90a", registers=64)]
@@ -89,15 +89,15 @@ def test_a_summary_names_the_tensor_cores():
 
 
 def test_kernels_are_found_in_the_source():
-    found = rows.kernels_in_source()
-    assert "softmax_forward_rows_kernel" in found["ops/activation/softmax.cu"]
-    assert "gemm_wgmma_kernel" in found["prim/gemm/gemm_wgmma.h"]
-    assert all(name.endswith("_kernel") for names in found.values() for name in names)
+    names_by_file = rows.kernels_in_source()
+    assert "softmax_forward_rows_kernel" in names_by_file["ops/activation/softmax.cu"]
+    assert "gemm_wgmma_kernel" in names_by_file["prim/gemm/gemm_wgmma.h"]
+    assert all(name.endswith("_kernel") for names in names_by_file.values() for name in names)
 
 
 @pytest.mark.skipif(bool(EMULATOR_MISSING), reason=str(EMULATOR_MISSING))
 def test_the_page_is_up_to_date():
-    """In what can be told without compiling; `make kernels` writes it."""
+    """As far as can be checked without compiling; `make kernels` writes the page."""
     text = page.PAGE.read_text(encoding="utf-8")
     assert list(page.outdated(text)) == []
     assert "prim/gemm/gemm_wgmma.h" in text
@@ -116,7 +116,7 @@ def test_the_page_is_one_page():
     assert len(page.PAGE.read_text(encoding="utf-8").splitlines()) < 120
 
 
-def test_numbers_of_directions_stand_beside_each_other():
+def test_numbers_of_directions_share_a_cell():
     assert predictions.joined([1e-6, None, 1234e-6], predictions.microseconds) == "1 / – / 1,234"
 
 

@@ -16,7 +16,7 @@ GUIDE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
 def test_a_committed_report_is_small_and_can_be_read(path):
-    """Samples are not committed: a median with its quartiles and its turns is what is read."""
+    """Reports keep medians, quartiles and turns; samples are not committed."""
     content = report.read(path)
     assert '"samples"' not in path.read_text(encoding="utf-8")
     assert content["environment"]["hardware"]
