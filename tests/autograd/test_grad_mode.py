@@ -1,4 +1,4 @@
-"""Switching the tape on and off, as PyTorch does."""
+"""Switching the tape on and off, as in PyTorch."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_as_a_statement_it_switches_at_once():
     assert is_grad_enabled()
 
 
-def test_as_a_context_manager_it_restores_what_was_before():
+def test_as_a_context_manager_it_restores_the_previous_mode():
     with gpudl.set_grad_enabled(False):
         assert not is_grad_enabled()
         with gpudl.enable_grad():
@@ -48,7 +48,7 @@ def test_as_a_decorator_it_switches_while_the_function_runs(decorator):
     assert (function.__name__, function.__doc__) == ("function", "A docstring.")
 
 
-def test_a_set_grad_enabled_decorator_leaves_the_mode_alone():
+def test_decorating_with_set_grad_enabled_does_not_change_the_mode():
     @gpudl.set_grad_enabled(False)
     def function():
         return is_grad_enabled()

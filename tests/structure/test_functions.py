@@ -1,5 +1,5 @@
-"""A name is found by search and stands for one thing: every public function is a `def` of its own
-name and signature, and no module is hidden by a function."""
+"""Names are found by search: every public function is a `def` of its own name and signature, and no
+function hides a module."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def definitions(path: Path) -> dict[str, ast.FunctionDef]:
 
 
 def definition(function) -> ast.FunctionDef | None:
-    """The `def` of its name in the file that it says it is from."""
-    found = definitions(Path(inspect.getsourcefile(function))).get(function.__name__)
-    return found if found and function.__code__.co_name == found.name else None
+    """The `def` of the function's name in its source file; None if there is none."""
+    candidate = definitions(Path(inspect.getsourcefile(function))).get(function.__name__)
+    return candidate if candidate and function.__code__.co_name == candidate.name else None
 
 
 def test_every_function_is_a_def_of_its_name_with_a_docstring():
@@ -42,7 +42,7 @@ def test_every_function_is_a_def_of_its_name_with_a_docstring():
     assert [e.function.__name__ for e in PUBLIC if not e.function.__doc__] == []
 
 
-def test_every_name_is_its_functions_or_a_special_method_beside_it():
+def test_every_name_is_the_functions_own_or_a_special_method():
     """`git grep __radd__` finds the line above `def add`."""
     for place, name, function in OFFERED:
         if name != function.__name__:
@@ -58,7 +58,7 @@ def test_every_name_gives_its_function():
             assert getattr(PLACES[place], entry.function.__name__) is entry.function
 
 
-def test_signatures_are_those_written():
+def test_signatures_are_those_in_the_source():
     for _, name, function in OFFERED:
         written = definition(function).args
         names = [a.arg for a in (*written.posonlyargs, *written.args, *written.kwonlyargs)]
@@ -74,14 +74,14 @@ def test_a_wrong_keyword_is_reported_by_the_functions_name(entry):
 
 
 def modules() -> list[str]:
-    """All modules of the package but gpudl itself and the built ones."""
+    """All modules of the package except gpudl itself and the native ones."""
     paths = (p.with_suffix("").relative_to(ROOT) for p in (ROOT / "gpudl").rglob("*.py"))
     names = (".".join(path.parts).removesuffix(".__init__") for path in paths)
     return sorted(name for name in names if "." in name)
 
 
-def test_no_module_shares_its_name_with_anything_of_its_package():
-    """So that `import gpudl.nn.conv as m` gives the module, never a function."""
+def test_no_name_of_a_package_hides_a_module():
+    """`import gpudl.nn.conv as m` gives the module, never a function."""
     for name in modules():
         importlib.import_module(name)
     hidden = []
