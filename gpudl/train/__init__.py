@@ -1,4 +1,4 @@
-"""Training: the loop, what goes on beside it, checkpoints, metrics, pictures, runs.
+"""Training: the loop and its callbacks, checkpoints, metrics, pictures, runs.
 
 >>> from gpudl.train import Trainer, EarlyStopping
 >>> trainer = Trainer(net, optimizer, nn.CrossEntropyLoss(), train, test, [EarlyStopping(3)])

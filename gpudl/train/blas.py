@@ -1,7 +1,7 @@
-"""The BLAS library that NumPy multiplies matrices with, and its number of threads.
+"""The BLAS library behind NumPy's matrix products, and its number of threads.
 
-Sums of products depend on how a product is divided among threads, so a run that is to be repeated
-bit for bit fixes their number.
+How a product is divided among threads affects its rounding, so a run that must be repeatable bit
+for bit fixes their number.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Names of the functions in the libraries in use: NumPy's wheels, distributions, MKL, BLIS.
+# Around the names of OpenBLAS's functions, in NumPy's wheels and in distributions.
 PREFIXES = ("scipy_openblas", "openblas")
 SUFFIXES = ("64_", "_64", "")
 
 
 class Blas(NamedTuple):
-    """A library that is loaded, with its functions; None where it has none of that kind."""
+    """A loaded library with its functions that get and set the number of threads."""
 
     path: str
     get: Any
@@ -28,35 +28,35 @@ class Blas(NamedTuple):
 
 @cache
 def find() -> Blas | None:
-    """The library that this process has loaded; None where it is not one that can be steered."""
+    """The library that this process has loaded; None if its threads cannot be set."""
     _load()
     for path in _loaded("openblas") or _loaded("libblas", "libflexiblas"):
         for prefix in PREFIXES:
             for suffix in SUFFIXES:
-                found = _functions(
+                blas = _functions(
                     path,
                     f"{prefix}_get_num_threads{suffix}",
                     f"{prefix}_set_num_threads{suffix}",
                 )
-                if found:
-                    return found
+                if blas:
+                    return blas
     for path in _loaded("libmkl_rt"):
-        if found := _functions(path, "MKL_Get_Max_Threads", "MKL_Set_Num_Threads"):
-            return found
+        if blas := _functions(path, "MKL_Get_Max_Threads", "MKL_Set_Num_Threads"):
+            return blas
     for path in _loaded("libblis"):
-        if found := _functions(path, "bli_thread_get_num_threads", "bli_thread_set_num_threads"):
-            return found
+        if blas := _functions(path, "bli_thread_get_num_threads", "bli_thread_set_num_threads"):
+            return blas
     return None
 
 
 def threads() -> int | None:
-    """How many threads a product uses at most; None where that is not known."""
+    """The most threads that a product uses; None if unknown."""
     blas = find()
     return int(blas.get()) if blas else None
 
 
 def set_threads(count: int) -> bool:
-    """Use `count` threads from now on; False where the library cannot be told."""
+    """Use `count` threads from now on. Returns False if the library does not allow it."""
     blas = find()
     if blas is None:
         return False
@@ -65,20 +65,20 @@ def set_threads(count: int) -> bool:
 
 
 def describe() -> str:
-    """The library's name and version as NumPy was built with, for people."""
-    built: Any = np.show_config(mode="dicts")
-    blas = built.get("Build Dependencies", {}).get("blas", {}) if isinstance(built, dict) else {}
+    """Name and version of the library that NumPy was built with, for display."""
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {}) if isinstance(config, dict) else {}
     return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
 
 
 def _load() -> None:
-    """Some builds of NumPy load the library with the first product."""
+    """Computes a product, because some builds of NumPy load the library only then."""
     one = np.ones((2, 2), np.float32)
     np.matmul(one, one)
 
 
 def _loaded(*names: str) -> list[str]:
-    """Paths of the libraries of this process whose file names hold one of `names` (Linux)."""
+    """Paths of this process's libraries whose file names contain one of `names` (Linux)."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""From a configuration to what is trained: data, model, optimizer, schedule."""
+"""Builds what a configuration describes: data, model, optimizer, schedules."""
 
 from __future__ import annotations
 
@@ -32,94 +32,94 @@ from gpudl.train.callbacks import Schedule
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 
-WARM_UP = 0.1  # of all steps
+WARM_UP = 0.1  # share of all steps
 STEP_EPOCHS, STEP_FACTOR = 1 / 3, 0.1
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.5
-SPLIT_SEED = 0  # of the held-out part: the same for all runs, so that their accuracies compare
+SPLIT_SEED = 0  # of the held-out part; the same in all runs, so that accuracies are comparable
 EVALUATION_BATCH = 256
 MOST_THREADS = 8  # each may hold two batches
-# What a function with wrong options raises.
+# What a model's function may raise for wrong options.
 BUILDING = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 IMAGE_AXES = 3  # (C, H, W)
 
 
 def is_image_set(name: str) -> bool:
-    """Whether it is the name of a data set of images."""
+    """Whether this is the name of a known data set of images."""
     try:
         return len(known_data(name).shape) == IMAGE_AXES
     except DataError:
         return False
 
 
-def load_images(told: Data, info: models.Info) -> Split:
-    """The two parts, with images of the height and width that the model takes."""
-    name = told.name
+def load_images(data: Data, info: models.Info) -> Split:
+    """The training and test parts, with images of the model's height and width."""
+    name = data.name
     _, height, width = info.input_shape
     try:
-        split = load(name, data_dir=told.folder, size=(height, width), seed=SPLIT_SEED)
+        split = load(name, data_dir=data.folder, size=(height, width), seed=SPLIT_SEED)
     except NoImagesError:
         raise TrainingError(
-            f"{name}: has no images, which {info.name} learns from; "
+            f"{name}: has no images to train {info.name} on; "
             f"give {info.dataset} or another data set of images"
         ) from None
-    split = limited(of_classes(split, told), told)
+    split = limited(of_classes(split, data), data)
     for part, kind in ((split.train, "training"), (split.test, "test")):
         if not len(part):
             raise TrainingError(f"{name}: has no {kind} images; give another data set")
     return split
 
 
-def of_classes(split: Split, told: Data) -> Split:
-    """The classes of the data that were asked for. Raises TrainingError where one comes twice."""
-    if not told.only:
+def of_classes(split: Split, data: Data) -> Split:
+    """The requested classes of the data. Raises TrainingError if one is given twice."""
+    if not data.only:
         return split
     names = class_names(split.train)
-    labels = find_labels(told.only, names, told.name)
-    twice = [names[label] for label in labels if labels.count(label) > 1]
-    if twice:
-        raise TrainingError(f"--classes: {twice[0]} is given twice; give each class once")
+    labels = find_labels(data.only, names, data.name)
+    repeated = [names[label] for label in labels if labels.count(label) > 1]
+    if repeated:
+        raise TrainingError(f"--classes: {repeated[0]} is given twice; give each class once")
     return Split(*(OfClasses(part, labels) for part in split))
 
 
-def limited(split: Split, told: Data) -> Split:
-    """At most so many samples of each part as were asked for."""
-    return split if told.limit is None else Split(*(_first(part, told.limit) for part in split))
+def limited(split: Split, data: Data) -> Split:
+    """At most `data.limit` samples of each part."""
+    return split if data.limit is None else Split(*(_drawn(part, data.limit) for part in split))
 
 
 def offer_shape(info: models.Info, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The options for images (C, H, W). Raises TrainingError where the model takes other
+    """The options for images (C, H, W). Raises TrainingError if the model takes another number of
     channels."""
     channels, height, _ = shape
     known = inspect.signature(info.build).parameters
     if "in_channels" not in known and channels != info.input_shape[0]:
         raise TrainingError(
-            f"{info.name}: takes images of {info.input_shape[0]} channels, these have {channels}; "
-            "choose another model or data set"
+            f"{info.name}: takes images of {info.input_shape[0]} channels, but these have "
+            f"{channels}; choose another model or data set"
         )
     return {"in_channels": channels, "image_size": height}
 
 
 def check_options(info: models.Info, given: dict[str, Any]) -> None:
-    """Raises TrainingError for an option that the model's function has not."""
+    """Raises TrainingError for an option that the model's function does not have."""
     known = inspect.signature(info.build).parameters
     if unknown := [name for name in given if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, 1)
         hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'no options'}"
-        raise TrainingError(f"--option {unknown[0]}: {info.name} has none of that name; {hint}")
+        raise TrainingError(f"--option {unknown[0]}: {info.name} has no such option; {hint}")
 
 
 def build_model(
     info: models.Info, offered: dict[str, Any], given: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
-    """The model for the data, and all options that it was built with.
+    """The model for the data, and the options that it was built with.
 
-    offered: options that the data settle, for the functions that have them. given: the user's.
+    offered: options that follow from the data, used if the function has them. given: the user's.
     """
     known = inspect.signature(info.build).parameters
     for name, value in offered.items():
         if given.get(name, value) != value:
             raise TrainingError(
-                f"--option {name}: {given[name]}, but the data have {value}; leave it away"
+                f"--option {name}: {given[name]}, but the data have {value}; leave it out"
             )
     options = {name: value for name, value in offered.items() if name in known} | given
     try:
@@ -131,44 +131,45 @@ def build_model(
 
 
 def rebuild_model(settings: Config) -> Any:
-    """The model of a run, with new weights. Raises TrainingError where this version of gpudl builds
-    it otherwise."""
+    """The model of a run, with new weights. Raises TrainingError if this version of gpudl cannot
+    build it."""
     try:
         return models.create(settings.model, **settings.options)
     except BUILDING as error:
         raise TrainingError(
-            f"{settings.options}: do not fit {settings.model} ({error}); train the model again"
+            f"{settings.model} cannot be built with {settings.options} ({error}); "
+            "train the model again"
         ) from None
 
 
-def train_loader(part: Dataset, told: Data, training: Training, device: str) -> Loader:
+def train_loader(part: Dataset, data: Data, training: Training, device: str) -> Loader:
     """Shuffled and augmented batches, Tensors on the device."""
     return Loader(
         part,
         training.batch_size,
         shuffle=True,
         num_workers=_threads(part),
-        transform=_transform(part, told, training.augment, training.shift),
+        transform=_transform(part, data, training.augment, training.shift),
         seed=training.seed,
         device=device,
     )
 
 
 def plain_loader(
-    part: Dataset, told: Data, device: str, batch_size: int = EVALUATION_BATCH
+    part: Dataset, data: Data, device: str, batch_size: int = EVALUATION_BATCH
 ) -> Loader:
-    """The images in their order, normalized as those of the training were."""
-    transform = _transform(part, told)
+    """The images in order, normalized as in training."""
+    transform = _transform(part, data)
     return Loader(part, batch_size, num_workers=_threads(part), transform=transform, device=device)
 
 
 def _threads(part: Dataset) -> int:
-    """That prepare batches, which do not depend on their number."""
+    """The number of threads that prepare batches; the batches do not depend on it."""
     return min(MOST_THREADS, os.cpu_count() or 1) if part.from_files else 1
 
 
 def _transform(
-    part: Dataset, told: Data, augment: str = "none", shift: int = 0
+    part: Dataset, data: Data, augment: str = "none", shift: int = 0
 ) -> transforms.Transform:
     steps: list[transforms.Transform] = []
     if "shift" in augment:
@@ -177,18 +178,18 @@ def _transform(
     if "flip" in augment:
         steps.append(transforms.RandomHorizontalFlip())
     return transforms.Compose(
-        [*steps, transforms.ToFloat(), transforms.Normalize(told.mean, told.std)]
+        [*steps, transforms.ToFloat(), transforms.Normalize(data.mean, data.std)]
     )
 
 
 def statistics(part: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation by channel that the model's input is normalized with."""
+    """Mean and standard deviation per channel for normalizing the model's input."""
     channels = part.shape[0]
     return part.mean or (0.5,) * channels, part.std or (0.5,) * channels
 
 
 def make_optimizer(parameters: Any, training: Training, **changes: Any) -> Any:
-    """The optimizer of a training. changes: of its options."""
+    """The optimizer of a training. changes: options that replace those of the training."""
     options: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
     if training.momentum is not None:
         options["momentum"] = training.momentum
@@ -203,11 +204,11 @@ def make_optimizer(parameters: Any, training: Training, **changes: Any) -> Any:
 
 
 def make_schedules(optimizer: Any, training: Training, steps: int) -> list[Schedule]:
-    """The callbacks that move the learning rate, one for each optimizer of a stepper; `steps` are
-    those of all epochs together."""
+    """The callbacks that change the learning rate, one for each optimizer of a stepper. steps: of
+    all epochs together."""
     parts = getattr(optimizer, "parts", {"": optimizer}).values()
-    made = (_schedule(part, training, steps) for part in parts)
-    return [schedule for schedule in made if schedule is not None]
+    schedules = (_schedule(part, training, steps) for part in parts)
+    return [schedule for schedule in schedules if schedule is not None]
 
 
 def _schedule(optimizer: Any, training: Training, steps: int) -> Schedule | None:
@@ -230,8 +231,8 @@ def _schedule(optimizer: Any, training: Training, steps: int) -> Schedule | None
 
 
 class Steps:
-    """Factor of the learning rate by epoch: a tenth while warming up, then 1, and a tenth of what
-    it was after each milestone."""
+    """Factor of the learning rate by epoch: 0.1 while warming up, then 1, and a tenth of the
+    previous factor after each milestone."""
 
     def __init__(self, milestones: Sequence[int], warm_up: int = 0) -> None:
         self.milestones, self.warm_up = sorted(milestones), warm_up
@@ -243,7 +244,7 @@ class Steps:
 
 
 class WarmCosine:
-    """Factor of the learning rate by step: up in a line, then half a cosine down to 0.
+    """Factor of the learning rate by step: a linear warm-up, then half a cosine down to 0.
 
     Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, with one period; warm-up as in Goyal et al.
     2017.
@@ -260,7 +261,7 @@ class WarmCosine:
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def _first(part: Dataset, limit: int) -> Dataset:
-    """`limit` samples drawn from all classes alike, the same every time."""
+def _drawn(part: Dataset, limit: int) -> Dataset:
+    """`limit` samples drawn at random, the same every time."""
     chosen = permutation(len(part), SPLIT_SEED)[:limit]
     return Subset(part, np.sort(chosen))

@@ -1,4 +1,4 @@
-"""What goes on beside the training loop: history, checkpoints, schedules, stopping early."""
+"""Callbacks of the training loop: history, checkpoints, schedules, early stopping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpudl.train.trainer import Callback, Row, Trainer
 
 
 class History(Callback):
-    """Keeps the rows of all epochs in a CSV file; after a resumption it holds each epoch once."""
+    """Keeps the rows of all epochs in a CSV file, each epoch once even after a resumption."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,11 +39,11 @@ class History(Callback):
 
 
 class Checkpoint(Callback):
-    """Saves the trainer's state after each epoch and, within it, whenever `seconds` have passed.
+    """Saves the trainer's state after each epoch and, within an epoch, every `seconds`.
 
-    It must come after the callbacks whose state it saves. When saving happens changes nothing in
-    the results. Weights that are not finite are never saved: DivergedError leaves the last good
-    file.
+    It must come after the callbacks whose state it saves. The times of saving do not affect the
+    results. Weights that are not finite are never saved: after a DivergedError the last good file
+    remains.
     """
 
     def __init__(self, path: Path, seconds: float = 20.0) -> None:
@@ -68,16 +68,15 @@ class Checkpoint(Callback):
 
 
 class Schedule(Callback):
-    """Moves a schedule of gpudl.optim on, after every optimizer step or after every epoch.
+    """Advances a schedule of gpudl.optim after every optimizer step or after every epoch.
 
-    metric: the column of the history that is given to it (for those that wait for a plateau).
+    metric: the column of the history that is passed to it (for schedules that wait for a plateau).
     """
 
     def __init__(self, schedule: Any, every: str = "step", metric: str | None = None) -> None:
         if every not in ("step", "epoch") or (metric and every != "epoch"):
             raise ValueError(
-                f"Schedule: every: {every!r}, expected 'step' or 'epoch'; "
-                "a metric goes with 'epoch'"
+                f"Schedule: every: {every!r}, expected 'step' or 'epoch'; a metric needs 'epoch'"
             )
         self.schedule, self.every, self.metric = schedule, every, metric
 
@@ -97,7 +96,7 @@ class Schedule(Callback):
 
 
 class EarlyStopping(Callback):
-    """Ends training when `metric` has not fallen (risen with mode "max") for `patience` epochs."""
+    """Ends training when `metric` has not fallen (with mode "max", risen) for `patience` epochs."""
 
     def __init__(self, patience: int, metric: str = "test_loss", mode: str = "min") -> None:
         if patience < 1 or mode not in ("min", "max"):
@@ -129,9 +128,9 @@ class EarlyStopping(Callback):
 
 
 class StopRequest(Callback):
-    """Ends training between two steps once `request` was called, from a signal handler say.
+    """Ends training between two steps after `request` was called, for example by a signal handler.
 
-    The state is saved by `checkpoint` first. Raises StoppedError.
+    Saves the state with `checkpoint`, then raises StoppedError.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:

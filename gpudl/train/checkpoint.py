@@ -1,9 +1,8 @@
-"""Checkpoints: one safetensors file that holds the arrays of a nested state and, as JSON, all the
-rest.
+"""Checkpoints: one safetensors file with the arrays of a nested state and, as JSON, everything
+else.
 
-One file is replaced in one step, so arrays, counters and the place in the data always belong
-together. Nothing in it is code: unlike a pickle, a checkpoint from somebody else can be opened
-safely.
+The file is replaced in one step, so arrays, counters and the position in the data always belong
+together. It contains no code: unlike a pickle, a checkpoint from someone else is safe to open.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from gpudl.core.files import write_bytes
 from gpudl.train.errors import TrainingError
 
 FORMAT = "gpudl-checkpoint-1"
-ARRAY, PAIRS = "$array", "$pairs"  # keys that mark what JSON cannot say
+ARRAY, PAIRS = "$array", "$pairs"  # keys that mark values JSON cannot represent
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -33,9 +32,9 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote; arrays come back as NumPy's.
+    """The state that `save_state` wrote, with NumPy arrays.
 
-    Raises TrainingError for a file that is missing or is no checkpoint.
+    Raises TrainingError if the file is missing, damaged or not a checkpoint.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -44,11 +43,11 @@ def load_state(path: Path) -> dict[str, Any]:
             text = (file.metadata() or {}).get(FORMAT)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if text is None:
-            raise TrainingError(f"{path}: is no checkpoint of gpudl; give the folder of a run")
+            raise TrainingError(f"{path}: is not a checkpoint of gpudl; give the folder of a run")
         state: dict[str, Any] = _unpack(json.loads(text), arrays)
     except (SafetensorError, ValueError, KeyError) as error:
         raise TrainingError(
-            f"{path}: is damaged ({error}); train again into another folder"
+            f"{path}: is damaged ({error}); train again in another folder"
         ) from None
     except OSError as error:
         raise TrainingError(
@@ -58,17 +57,17 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, weights: Mapping[str, Any]) -> None:
-    """Write a state_dict as plain safetensors, which other frameworks read too; atomically."""
+    """Write a state_dict as plain safetensors, which other frameworks can read; atomically."""
     from safetensors.numpy import save
 
-    # ascontiguousarray would give a scalar, as batch norm counts with, an axis.
+    # ascontiguousarray would add an axis to a scalar, such as batch norm's counter.
     arrays = {name: np.asarray(to_numpy(value), order="C") for name, value in weights.items()}
-    # A single entry of metadata: of several the order, and so the bits of the file, would change.
+    # A single entry of metadata: the order of several, and so the bits of the file, would vary.
     write_bytes(path, save(arrays, {"format": "pt"}))
 
 
 def load_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a safetensors file. Raises TrainingError where it is missing or damaged."""
+    """The arrays of a safetensors file. Raises TrainingError if it is missing or damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -83,14 +82,14 @@ def load_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:
-    """A NumPy array of a Tensor on any device, of a CuPy array or of NumPy's own."""
+    """A NumPy array with the values of a Tensor on any device, a CuPy array or a NumPy array."""
     if isinstance(value, Tensor):
         return value.device.to_numpy(value.array)
     return np.asarray(value.get() if hasattr(value, "get") else value)
 
 
 def _pack(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
-    """`value` as JSON can say it; arrays are put into `arrays` under their path."""
+    """`value` as JSON can represent it; its arrays are added to `arrays` under their paths."""
     if isinstance(value, Mapping):
         entries = [(key, _pack(item, f"{path}.{key}", arrays)) for key, item in value.items()]
         if all(isinstance(key, str) for key in value):

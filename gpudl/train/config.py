@@ -1,4 +1,4 @@
-"""What a training is: model, data and hyper-parameters, complete, so that it can be repeated."""
+"""The complete, repeatable configuration of a training: model, data and hyper-parameters."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from typing import Any
 from gpudl.train.errors import TrainingError
 
 OPTIMIZERS = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3, "adagrad": 1e-2}
-MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}  # of the optimizers that have one
+MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}  # of the optimizers that have it
 SCHEDULES = ("cosine", "constant", "step", "sqrt", "plateau")
 AUGMENTATIONS = ("shift", "flip", "shift+flip", "none")
 EPOCHS = {"digits": 30}  # the small set needs more passes
 DEFAULT_EPOCHS = 10
-OF_OPTIMIZER = ("optimizer", "lr", "momentum", "weight_decay")
-COLOURED = ("flip", "shift+flip")
+OPTIMIZER_FIELDS = ("optimizer", "lr", "momentum", "weight_decay")
 
 
 @dataclass(frozen=True)
 class Training:
-    """Hyper-parameters, each of which decides the resulting bits.
+    """Hyper-parameters, all of which affect the resulting bits.
 
-    schedule: of the learning rate. cosine: to 0 after a linear warm-up over a tenth of the steps;
-    step: a tenth after each of the epochs `milestones`, without any after each third of the epochs,
-    and a tenth in the first `warm_up` epochs too (He et al. 2016, section 4.2, for 110 layers);
+    schedule: of the learning rate. cosine: a linear warm-up over a tenth of the steps, then down to
+    0; step: a tenth after each epoch in `milestones`, by default after each third of the epochs,
+    and also a tenth in the first `warm_up` epochs (He et al. 2016, section 4.2, for 110 layers);
     sqrt: 1/√t in epochs; plateau: half after 3 epochs without a lower test loss. augment: random
-    changes of the training images. shift: by up to `shift` pixels; flip: left to right. clip: the
-    most that the norm of all gradients may be. window: characters in a sequence of a language
-    model. patience: epochs without a lower test loss that end the training.
-    blas_threads: of NumPy's matrix products, whose rounding depends on it. tune: measure kernels
-    and use the fastest; the choices are kept in the checkpoint.
+    changes of training images. shift: by up to `shift` pixels; flip: left to right. clip: the
+    greatest norm of all gradients. window: characters per sequence of a language model. patience:
+    epochs without a lower test loss after which training ends. blas_threads: of NumPy's matrix
+    products, whose rounding depends on it. tune: measure kernels and use the fastest; the choices
+    are kept in the checkpoint.
     """
 
     epochs: int = DEFAULT_EPOCHS
@@ -54,13 +53,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Data:
-    """The data set: its name or path, where its files lie, and what the model is told of it.
+    """The data set: its name or path, the folder of its files, and what the model needs to know.
 
-    limit: at most so many samples for training and as many for testing. only: the classes that are
-    taken, by label or name; () for all. sizes: (training, test), in samples. classes: the names of
-    the model's labels; for a language model, its characters. characters: those of texts that have
-    labels. extent: the share of the frame that
-    light ink on dark paper fills, None for other images.
+    limit: the most samples in each of the training and test parts. only: the classes to use, by
+    label or name; () for all. sizes: samples (training, test). classes: the names of the model's
+    labels; for a language model, its characters. characters: of labelled texts. extent: the share
+    of the frame filled by light ink on dark paper; None for other images.
     """
 
     name: str
@@ -94,16 +92,16 @@ class Config:
         return asdict(self)
 
 
-def from_dict(values: dict[str, Any], where: str) -> Config:
-    """The Config of `as_dict`. Raises TrainingError that names `where` for anything else."""
+def from_dict(values: dict[str, Any], origin: str) -> Config:
+    """The Config of an `as_dict`. Raises TrainingError, which names `origin`, for anything else."""
     try:
         data = _make(Data, values["data"])
         training = _make(Training, values["training"])
-        made: Config = _make(Config, {**values, "data": data, "training": training})
-        return made
+        config: Config = _make(Config, {**values, "data": data, "training": training})
+        return config
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(
-            f"{where}: is no configuration of this version of gpudl ({error}); "
+            f"{origin}: is not a configuration of this version of gpudl ({error}); "
             "train the model again"
         ) from None
 
@@ -111,16 +109,16 @@ def from_dict(values: dict[str, Any], where: str) -> Config:
 def default_training(
     data: str, defaults: Mapping[str, Any] | None = None, **given: Any
 ) -> Training:
-    """The hyper-parameters for a data set where `given` has None; checked.
+    """The hyper-parameters for a data set, with defaults where `given` has None.
 
-    defaults: of the model, say; those of another optimizer than the given one do not count. Raises
-    TrainingError for values that make no sense.
+    defaults: for example the model's; those of its optimizer are ignored if another one is given.
+    Raises TrainingError for invalid values.
     """
     given = {name: value for name, value in given.items() if value is not None}
     defaults = dict(defaults or {})
-    usual = defaults.get("optimizer", "adam")
-    if given.get("optimizer", usual) != usual:
-        defaults = {name: value for name, value in defaults.items() if name not in OF_OPTIMIZER}
+    default_optimizer = defaults.get("optimizer", "adam")
+    if given.get("optimizer", default_optimizer) != default_optimizer:
+        defaults = {name: value for name, value in defaults.items() if name not in OPTIMIZER_FIELDS}
     given = defaults | given
     optimizer = given.setdefault("optimizer", "adam")
     given.setdefault("lr", OPTIMIZERS.get(optimizer))
@@ -128,7 +126,7 @@ def default_training(
     given.setdefault("augment", "shift+flip" if data.startswith("cifar") else "shift")
     if "momentum" in given and optimizer not in MOMENTUM:
         raise TrainingError(
-            f"--momentum: {optimizer} has none; leave it away or take --optimizer sgd"
+            f"--momentum: {optimizer} has none; leave it out or use --optimizer sgd"
         )
     given.setdefault("momentum", MOMENTUM.get(optimizer))
     training: Training = _make(Training, given)
@@ -139,10 +137,10 @@ def default_training(
 def _check(training: Training) -> None:
     least = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0, "blas_threads": 1, "window": 1}
     least["shift"] = least["warm_up"] = 0
-    for name, smallest in least.items():
+    for name, minimum in least.items():
         value = getattr(training, name)
-        if value is not None and value < smallest:
-            raise TrainingError(f"--{_flag(name)}: {value}; give {smallest} or more")
+        if value is not None and value < minimum:
+            raise TrainingError(f"--{_flag(name)}: {value}; give {minimum} or more")
     if not 0 < training.lr < float("inf"):
         raise TrainingError(f"--lr: {training.lr}; give a number above 0, 0.001 for example")
     if training.momentum is not None and not 0 <= training.momentum < 1:
@@ -160,7 +158,7 @@ def _flag(name: str) -> str:
 
 
 def _make(kind: Any, values: dict[str, Any]) -> Any:
-    """An instance of a dataclass; lists become the tuples they were."""
+    """An instance of a dataclass; lists become tuples again."""
     known = {f.name for f in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"unknown entry {unknown[0]!r}")

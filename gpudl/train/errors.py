@@ -1,11 +1,10 @@
-"""What can go wrong in training, as errors whose message is one sentence with a fix."""
+"""The errors of training. Each message is one sentence with a fix."""
 
 from __future__ import annotations
 
 
 class TrainingError(Exception):
-    """Something about a run or its training is not as it must be; the message says how to put it
-    right."""
+    """Something about a run or its settings is wrong; the message says how to fix it."""
 
 
 class DivergedError(TrainingError):
@@ -13,4 +12,4 @@ class DivergedError(TrainingError):
 
 
 class StoppedError(TrainingError):
-    """Training was asked to stop; the last checkpoint is where it goes on."""
+    """Training was asked to stop; it can be resumed from the last checkpoint."""

@@ -1,4 +1,4 @@
-"""A training from its settings to its pictures: what `gpudl train` does, for Python too."""
+"""A training from its settings to its pictures: what `gpudl train` does, also from Python."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 from gpudl.core import random
 from gpudl.core.choice import tune
 from gpudl.data import Split
-from gpudl.train import blas
-from gpudl.train import build as recipe
+from gpudl.train import blas, build
 from gpudl.train.callbacks import Checkpoint, EarlyStopping, History, StopRequest
 from gpudl.train.checkpoint import load_state, load_weights, save_weights
 from gpudl.train.config import Config
@@ -43,17 +42,17 @@ class Job:
         blas.set_threads(training.blas_threads)
         random.manual_seed(training.seed)
         self.task = task = task_of(find_model(settings.model))
-        self.model = recipe.rebuild_model(settings).to(settings.device)
+        self.model = build.rebuild_model(settings).to(settings.device)
         optimizer = task.optimizer(self.model, training)
         loader = task.train_loader(split, settings)
-        judged = task.judges(self.model)
-        test = task.test_loader(split, settings, settings.device) if judged else None
+        has_metric = task.judges(self.model)
+        test = task.test_loader(split, settings, settings.device) if has_metric else None
         steps = training.epochs * len(loader)
         self.progress = Progress()
         self.checkpoint = Checkpoint(run.checkpoint, save_every)
         self.stop_request = StopRequest(self.checkpoint)
-        # Those with a state before the checkpoint that saves it.
-        callbacks: list[Callback] = [*recipe.make_schedules(optimizer, training, steps)]
+        # Callbacks with a state come before the checkpoint that saves it.
+        callbacks: list[Callback] = [*build.make_schedules(optimizer, training, steps)]
         if training.patience:
             callbacks.append(EarlyStopping(training.patience))
         callbacks += [self.progress, self.checkpoint, History(run.history), self.stop_request]
@@ -62,7 +61,7 @@ class Job:
 
     @classmethod
     def start(cls, prepared: Prepared, out: Folder | None = None, save_every: float = 20.0) -> Job:
-        """A new training in the folder `out`, or in the next free one in runs/."""
+        """A new training in the folder `out`, or in the next free one under runs/."""
         run = Run.create(out, prepared.config)
         job = cls(run, prepared.config, prepared.split, save_every)
         job.checkpoint.save(job.trainer)
@@ -76,8 +75,8 @@ class Job:
         data_dir: str | None = None,
         save_every: float = 20.0,
     ) -> Job:
-        """The training of a run, where its last checkpoint is. device, data_dir: where they have
-        changed."""
+        """The training of a run, continued from its last checkpoint. device, data_dir: replace
+        those of the run."""
         run = Run.open(folder)
         settings = run.config()
         settings = replace(
@@ -89,7 +88,7 @@ class Job:
         run.lock()
         try:
             job = cls(run, settings, split, save_every)
-            if run.checkpoint.exists():  # else it was ended before the first one: begin
+            if run.checkpoint.exists():  # otherwise it stopped before the first one: start over
                 job._load(load_state(run.checkpoint))
         except BaseException:
             run.unlock()
@@ -102,20 +101,20 @@ class Job:
         except (KeyError, ValueError, TypeError) as error:
             raise TrainingError(
                 f"{self.run.checkpoint}: does not fit {self.run.config_path} ({error}); "
-                "train again into another folder"
+                "train again in another folder"
             ) from None
 
     @property
     def title(self) -> str:
         c, t = self.config, self.config.training
-        of = f" of {', '.join(c.data.classes)}" if c.data.only else ""
-        more = f", from epoch {self.trainer.epoch + 1}" if self.trainer.step else ""
+        classes = f" of {', '.join(c.data.classes)}" if c.data.only else ""
+        progress = f", from epoch {self.trainer.epoch + 1}" if self.trainer.step else ""
         if self.trainer.epoch >= t.epochs or self.trainer.stop_reason:
-            more = ", complete already"
+            progress = ", already complete"
         return (
             f"{c.model} ({c.parameters:,} parameters) on {c.data.name} "
-            f"({self.task.amount(self.split)}{of}), "
-            f"{c.device}, {t.optimizer}, batches of {t.batch_size}, seed {t.seed}{more}; "
+            f"({self.task.amount(self.split)}{classes}), "
+            f"{c.device}, {t.optimizer}, batches of {t.batch_size}, seed {t.seed}{progress}; "
             f"run {self.run}"
         )
 
@@ -128,31 +127,31 @@ class Job:
                 self.trainer.fit(self.config.training.epochs)
         except DivergedError as error:
             raise DivergedError(
-                f"{error}; the last good state is kept in {self.run.checkpoint}"
+                f"{error}; the last good state is in {self.run.checkpoint}"
             ) from None
 
     def finish(
         self, pictures: bool = True, say: Callable[[str], None] = lambda text: None
     ) -> Evaluation | Scores | None:
-        """Write the weights and the pictures; the evaluation of the final weights, None of a model
-        that nothing is said of on the test part.
+        """Write the weights and the pictures. Returns the evaluation of the final weights; None if
+        the model has no test metric.
 
-        say: is told where pictures cannot be drawn.
+        say: called with a message if pictures cannot be drawn.
         """
         save_weights(self.run.weights, self.model.state_dict())
         trainer = self.trainer
-        if trainer.evaluation is None and trainer.test is not None:  # it was complete already
+        if trainer.evaluation is None and trainer.test is not None:  # resumed when already complete
             trainer.evaluation = trainer.objective.evaluate(self.model, trainer.test)
         result = trainer.evaluation
         try:
             if pictures:
                 self._draw(result)
-        except TrainingError as error:  # no Matplotlib: the training is good all the same
+        except TrainingError as error:  # without Matplotlib the training is still complete
             say(f"no pictures: {error}")
         return result
 
     def _draw(self, result: Evaluation | Scores | None) -> None:
-        """curves.png, filters.png and what the task shows into the run's folder."""
+        """Draws curves.png, filters.png and the task's own pictures in the run's folder."""
         from gpudl.train.report import draw_curves, draw_filters
         from gpudl.train.report.filters import first_filters
 
@@ -166,7 +165,7 @@ class Job:
             draw_filters(folder / "filters.png", filters, title)
 
     def close(self) -> None:
-        """Let another process have the run; `with` does it too."""
+        """Release the run for other processes; the end of a `with` block does this too."""
         self.progress.close()
         self.run.unlock()
 
@@ -178,9 +177,9 @@ class Job:
 
 
 def trained_model(run: Run, settings: Config, device: str) -> tuple[Any, str]:
-    """The model of a run with its final weights, or those of the last checkpoint; and which they
-    are."""
-    model = recipe.rebuild_model(settings)
+    """The model of a run with its final weights or else those of the last checkpoint, and a
+    description of which."""
+    model = build.rebuild_model(settings)
     if run.weights.exists():
         weights, which = load_weights(run.weights), "final weights"
     elif run.checkpoint.exists():
@@ -188,7 +187,7 @@ def trained_model(run: Run, settings: Config, device: str) -> tuple[Any, str]:
         weights = state["model"]
         which = f"weights after {state['epoch']} of {settings.training.epochs} epochs"
     else:
-        raise TrainingError(f"{run}: has no weights yet; gpudl train --resume {run} makes them")
+        raise TrainingError(f"{run}: has no weights yet; run gpudl train --resume {run}")
     try:
         model.load_state_dict(weights)
     except (KeyError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Numbers that say how good a model is, and the pass over a data set that finds them."""
+"""Metrics of a model, and the pass over a data set that computes them."""
 
 from __future__ import annotations
 
@@ -25,27 +25,26 @@ def softmax(logits: Floats) -> Floats:
     return result
 
 
-def class_logits(found: Any) -> Any:
-    """Logits (N, classes) as they are; scores (N, 1), above 0 for the second of two classes, as the
-    logits (0, score) of both, which softmax makes the probabilities σ(-score) and σ(score)."""
-    return cat([zeros_like(found), found], 1) if found.shape[1] == 1 else found
+def class_logits(outputs: Any) -> Any:
+    """Logits (N, classes) unchanged. Scores (N, 1), above 0 for the second of two classes, become
+    the logits (0, score) of both, whose softmax is σ(-score) and σ(score)."""
+    return cat([zeros_like(outputs), outputs], 1) if outputs.shape[1] == 1 else outputs
 
 
 def accuracy(logits: Floats, labels: Integers) -> float:
-    """Share of the rows whose largest logit is that of the label; NaN without rows."""
+    """Share of the rows whose largest logit is the label's; NaN without rows."""
     return float(np.mean(logits.argmax(axis=1) == labels)) if len(labels) else float("nan")
 
 
 def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> Integers:
-    """(classes, classes): how often what is of the class of the row was taken for that of the
-    column."""
+    """Counts (classes, classes) by true class (rows) and predicted class (columns)."""
     cells = np.asarray(labels) * classes + np.asarray(predictions)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's answers on a data set, in its order.
+    """A model's logits for a data set, in its order.
 
     loss: the mean over all samples. logits: (N, classes). labels: (N,).
     """
@@ -56,8 +55,8 @@ class Evaluation:
 
     @property
     def predictions(self) -> Integers:
-        found: Integers = self.logits.argmax(axis=1)
-        return found
+        predictions: Integers = self.logits.argmax(axis=1)
+        return predictions
 
     @property
     def probabilities(self) -> Floats:
@@ -77,10 +76,10 @@ class Evaluation:
 
     @property
     def mistakes(self) -> Integers:
-        """Indices of the misread samples, those the model was surest about first."""
+        """Indices of the misread samples, in descending order of the model's confidence."""
         wrong = np.flatnonzero(self.predictions != self.labels)
-        sure = self.probabilities[wrong].max(axis=1)
-        return wrong[np.argsort(-sure, kind="stable")]
+        confidence = self.probabilities[wrong].max(axis=1)
+        return wrong[np.argsort(-confidence, kind="stable")]
 
 
 def evaluate(
@@ -90,10 +89,11 @@ def evaluate(
     between: Callable[[], None] = lambda: None,
     classify: Callable[[Any], Any] | None = None,
 ) -> Evaluation:
-    """Run `model` in evaluation mode over batches of (images, labels); its mode is put back after.
+    """Run `model` in evaluation mode over batches of (images, labels), then restore its mode.
 
-    between: called before each batch; what it raises ends the evaluation. classify: gives the
-    logits of images, instead of calling the model.
+    loss: called as loss(logits, labels). between: called before each batch; an exception in it ends
+    the evaluation. classify: returns the logits of images; by default the model does. Raises
+    ValueError without batches.
     """
     classify = classify or model
     was_training = model.training
@@ -110,6 +110,6 @@ def evaluate(
     finally:
         model.train(was_training)
     if not all_labels:
-        raise ValueError("evaluate: batches: there are none; give a loader with samples")
+        raise ValueError("evaluate: batches: got none; give a loader with samples")
     labels_seen = np.concatenate(all_labels)
     return Evaluation(total / len(labels_seen), np.concatenate(all_logits), labels_seen)

@@ -1,4 +1,4 @@
-"""What one step of a training does with a batch, and how a pass over the test part is judged."""
+"""What a training step does with a batch, and how a model is evaluated on the test part."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from gpudl.core import random
 from gpudl.nn.utils import clip_grad_norm_
 from gpudl.train.metrics import Evaluation, class_logits, evaluate
 
-AUXILIARY = 0.3
-JUDGING = (0, 1, 0)  # seed, stream and offset of draws while judging; a training's stream is 0
+AUXILIARY = 0.3  # weight of the loss of an auxiliary head
+JUDGING = (0, 1, 0)  # seed, stream and offset of draws in an evaluation; training uses stream 0
 Batch = tuple[Any, ...]
 Between = Callable[[], None]
 
 
 def nothing() -> None:
-    """The `between` of a pass that nobody interrupts."""
+    """The default `between`."""
 
 
 class Measured(NamedTuple):
-    """What a batch gave. loss: its mean, a scalar Tensor. size: how many that is the mean of.
+    """The measurements of a batch. loss: a mean, a scalar Tensor. size: how many it is a mean of.
 
-    correct: how many of them were right, None where there is no right and wrong. others: further
-    means by name, scalar Tensors.
+    correct: how many of them were right, None if there is no right and wrong. others: further means
+    by name, scalar Tensors.
     """
 
     loss: Any
@@ -37,17 +37,17 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """A model's means over a data set: the loss and what else was measured, by name."""
+    """A model's means over a data set: the loss, and others by name."""
 
     loss: float
     others: dict[str, float] = field(default_factory=dict)
 
 
 class Objective:
-    """How a model is trained and judged on batches; a subclass says what the batches are.
+    """How a model is trained and evaluated on batches; a subclass defines what the batches are.
 
-    unit: what is counted, in the plural. counts_right: whether there is an accuracy. clip: the most
-    that the norm of all gradients may be.
+    unit: what is counted, in the plural. counts_right: whether there is an accuracy. clip: the
+    greatest norm of all gradients.
     """
 
     unit = "images"
@@ -56,7 +56,7 @@ class Objective:
 
     def measure(self, model: Any, batch: Batch) -> Measured:
         """The loss on one batch, differentiable."""
-        raise TypeError(f"{type(self).__name__} defines no measure()")
+        raise TypeError(f"{type(self).__name__} must define measure()")
 
     def train_step(self, model: Any, optimizer: Any, batch: Batch) -> Measured:
         """One step of the optimizer on one batch."""
@@ -71,18 +71,18 @@ class Objective:
     def evaluate(
         self, model: Any, batches: Iterable[Batch], between: Between = nothing
     ) -> Scores | Evaluation:
-        """Judge the model in evaluation mode. between: called before each batch; what it raises
-        ends the evaluation."""
+        """Evaluate the model in evaluation mode. between: called before each batch; an exception in
+        it ends the evaluation."""
         with evaluation_mode(model):
             return mean_scores(self.measure(model, batch) for batch in each(batches, between))
 
 
 class Supervised(Objective):
-    """Batches are (images, labels), of which the model makes logits (N, classes), or scores (N, 1)
-    of the second of two classes: see `class_logits`.
+    """Batches are (images, labels); the model returns logits (N, classes), or scores (N, 1) for the
+    second of two classes: see `class_logits`.
 
-    A model with auxiliary heads gives a tuple in training, its own logits first; the others' losses
-    count 0.3 each (Szegedy et al. 2015, section 5).
+    In training, a model with auxiliary heads returns (logits, *auxiliary_logits); the losses of the
+    auxiliary heads count 0.3 each (Szegedy et al. 2015, section 5).
     """
 
     counts_right = True
@@ -94,8 +94,8 @@ class Supervised(Objective):
 
     def measure(self, model: Any, batch: Batch) -> Measured:
         images, labels = batch
-        found = model(images)
-        logits, *heads = map(class_logits, found if isinstance(found, tuple) else (found,))
+        outputs = model(images)
+        logits, *heads = map(class_logits, outputs if isinstance(outputs, tuple) else (outputs,))
         loss = self.loss(logits, labels)
         for head in heads:
             loss = loss + self.loss(head, labels) * AUXILIARY
@@ -110,10 +110,10 @@ class Supervised(Objective):
 
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
-    """Without gradients and in evaluation mode; the model's own mode is put back after.
+    """Turns off gradients and sets evaluation mode; restores the model's mode afterwards.
 
-    What is drawn is the same every time, so that a model whose loss draws (a VAE's code) is judged
-    alike during a training and later, and the numbers of a training do not move on.
+    Random numbers are the same every time: a model whose loss draws some (a VAE's code) gets the
+    same result during training and later, and the random state of the training does not change.
     """
     was_training = model.training
     model.eval()
@@ -131,7 +131,7 @@ def each(batches: Iterable[Batch], between: Between) -> Iterator[Batch]:
 
 
 def mean_scores(measured: Iterable[Measured]) -> Scores:
-    """The means over all batches, each weighted by its size. Raises ValueError without any."""
+    """The means over all batches, weighted by their sizes. Raises ValueError without batches."""
     sums: dict[str, float] = {}
     count = 0
     for one in measured:
@@ -139,6 +139,6 @@ def mean_scores(measured: Iterable[Measured]) -> Scores:
         for name, value in {"loss": one.loss, **one.others}.items():
             sums[name] = sums.get(name, 0.0) + value.item() * one.size
     if not count:
-        raise ValueError("evaluate: batches: there are none; give a loader with samples")
+        raise ValueError("evaluate: batches: got none; give a loader with samples")
     means = {name: value / count for name, value in sums.items()}
     return Scores(means.pop("loss"), means)

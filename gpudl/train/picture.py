@@ -1,4 +1,4 @@
-"""An image file as a trained model wants it, and what had to be assumed for that."""
+"""Prepares an image file for a trained model, and lists the assumptions made."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gpudl.train.errors import TrainingError
 
 Pixels = npt.NDArray[Any]
 DARK = 0.4  # mean brightness, 0 to 1, below which training images are light ink on dark paper
-INK = 0.35  # brightness from which a pixel counts as ink, the brightest being 1
-SAMPLE = 500  # training images that the usual extent of ink is taken from
+INK = 0.35  # brightness, relative to the brightest pixel, above which a pixel counts as ink
+SAMPLE = 500  # training images from which the usual extent of ink is measured
 
 
 @dataclass(frozen=True)
 class Picture:
     """original: (H, W) or (H, W, 3) uint8. seen: (C, H, W) float32 in [0, 1].
 
-    assumptions: a sentence for each thing done to the image that its author may not have meant.
+    assumptions: a sentence for each change of the image that its author may not have intended.
     """
 
     path: Path
@@ -35,27 +35,26 @@ class Picture:
 def read_picture(path: Path, config: Config, as_is: bool = False) -> Picture:
     """An image file in the size and channels that the model of `config` takes.
 
-    Where the model has learnt from light ink on dark paper, as digits are, an image of another
-    size is brought to that: light paper is swapped for dark, the ink is cropped out, centred and
-    made as large as in training; `as_is` only resizes. Raises TrainingError where the file is no
-    readable image.
+    If the model was trained on light ink on dark paper, such as digits, an image of another size is
+    adapted to that: light paper becomes dark, and the ink is cropped, centred and scaled as in
+    training. `as_is` only resizes. Raises TrainingError if the file is not a readable image.
     """
     channels, height, width = config.input_shape
     image = _open(path)
     notes: list[str] = []
     if "A" in image.getbands() or "transparency" in image.info:
         image = _on_white(image)
-        notes.append("it is transparent, so it was laid on white")
+        notes.append("it is transparent, so it was placed on white")
     colour = image.mode not in ("1", "L", "I", "I;16", "F")
     if channels == 1 and colour:
-        notes.append("it is coloured, so its brightness was taken")
+        notes.append("it is in colour, so its brightness was used")
     original = _pixels(image, "RGB" if colour else "L")
     values = _pixels(image, "L" if channels == 1 else "RGB")
     extent = config.data.extent
     if values.shape[:2] != (height, width):
         if extent is not None and not as_is:
-            values, done = _isolated(values, extent)
-            notes += done
+            values, changes = _isolated(values, extent)
+            notes += changes
         values = _filled(values, height / width)
         notes.append(f"it was resized from {image.width}x{image.height} to {width}x{height}")
     elif extent is not None and not as_is and _paper(values) > 127:
@@ -65,14 +64,13 @@ def read_picture(path: Path, config: Config, as_is: bool = False) -> Picture:
     return Picture(path, original, np.ascontiguousarray(seen), tuple(notes))
 
 
-SWAPPED = "its paper is light, in training it was dark, so light and dark were swapped"
+SWAPPED = "its paper is light but was dark in training, so light and dark were swapped"
 
 
 def usual_extent(images: Pixels) -> float | None:
-    """The share of the frame that the ink of (N, C, H, W) images usually fills, in its longer
-    direction.
+    """The share of the frame that ink usually fills in images (N, C, H, W), along its longer side.
 
-    None where they are not light ink on dark paper.
+    None if they are not light ink on dark paper.
     """
     images = images[:SAMPLE]
     grey = images[:, 0] / (255 if images.dtype == np.uint8 else 1)
@@ -92,19 +90,19 @@ def _open(path: Path) -> Any:
             f"{path}: reading images needs Pillow, which is not installed; pip install pillow"
         ) from None
     if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is not there"
-        raise TrainingError(f"{path}: {found}; give the path of an image file")
+        wrong = "is a folder" if path.is_dir() else "does not exist"
+        raise TrainingError(f"{path}: {wrong}; give the path of an image file")
     try:
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are too many")
             image.load()
-            turned: Any = ImageOps.exif_transpose(image)  # cameras note which way is up
+            turned: Any = ImageOps.exif_transpose(image)  # cameras record which way is up
             return turned
-    # Pillow's readers of the many formats raise all kinds for damage.
+    # Pillow's readers raise many types of exception for damaged files.
     except Exception as error:
         reason = str(error).replace(f" {str(path)!r}", "")[:80]
-        raise TrainingError(f"{path}: is no readable image ({reason}); save it as PNG") from None
+        raise TrainingError(f"{path}: is not a readable image ({reason}); save it as PNG") from None
 
 
 def _on_white(image: Any) -> Any:
@@ -117,8 +115,7 @@ def _on_white(image: Any) -> Any:
 
 
 def _pixels(image: Any, mode: str) -> npt.NDArray[np.uint8]:
-    """uint8 pixels; 16-bit and floating-point images are scaled, where Pillow would cut them
-    off."""
+    """uint8 pixels; 16-bit and floating-point images are scaled, because Pillow would clip them."""
     if image.mode in ("I", "I;16", "F"):
         values = np.asarray(image, np.float64)
         top = max(float(values.max()), 255.0 if image.mode == "F" else 65535.0)
@@ -133,8 +130,7 @@ def _paper(grey: Pixels) -> float:
 
 
 def _isolated(grey: Pixels, extent: float) -> tuple[Pixels, list[str]]:
-    """The ink alone, light on black, on a square that it fills as far as `extent`; what was
-    done."""
+    """The ink alone, light on black, on a square of which it fills `extent`; the changes made."""
     notes = []
     paper = _paper(grey)
     if paper > 127:
@@ -142,7 +138,7 @@ def _isolated(grey: Pixels, extent: float) -> tuple[Pixels, list[str]]:
         notes.append(SWAPPED)
     above = np.maximum(grey.astype(np.float32) - paper, 0)
     brightest = float(np.percentile(above, 99.5)) or float(above.max())
-    if brightest < 16:  # an empty sheet, as far as one can see
+    if brightest < 16:  # most likely an empty sheet
         return grey, notes
     ink = np.minimum(above / brightest, 1)
     rows, columns = (np.flatnonzero((ink > INK).any(axis=axis)) for axis in (1, 0))
@@ -151,12 +147,12 @@ def _isolated(grey: Pixels, extent: float) -> tuple[Pixels, list[str]]:
     canvas = np.zeros((side, side), np.float32)
     top, left = (side - cut.shape[0]) // 2, (side - cut.shape[1]) // 2
     canvas[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
-    notes.append("its ink was cropped out, centred and scaled as in training")
+    notes.append("its ink was cropped, centred and scaled as in training")
     return np.rint(canvas * 255).astype(np.uint8), notes
 
 
 def _filled(pixels: Pixels, ratio: float) -> Pixels:
-    """The image on a canvas of the given height/width: what is missing repeats its edge."""
+    """The image on a canvas of the given height/width, padded by repeating its edge."""
     height, width = pixels.shape[:2]
     wanted_height = max(height, round(width * ratio))
     wanted_width = max(width, round(height / ratio))
@@ -166,8 +162,7 @@ def _filled(pixels: Pixels, ratio: float) -> Pixels:
 
 
 def _resized(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.float32]:
-    """Float32 in [0, 1]. Pillow's bilinear filter averages what falls into a pixel when it
-    shrinks."""
+    """Float32 in [0, 1]. When it shrinks, Pillow's bilinear filter averages the pixels merged."""
     from PIL import Image
 
     image = Image.fromarray(pixels)

@@ -1,4 +1,4 @@
-"""The settings of a training, complete and checked, and the data they speak of."""
+"""Completes and checks the settings of a training, and loads its data."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from gpudl import models
 from gpudl.core.version import VERSION
 from gpudl.data import Split
 from gpudl.devices.find import meta
-from gpudl.train import blas, config
-from gpudl.train import build as recipe
+from gpudl.train import blas, build, config
 from gpudl.train.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Config
 from gpudl.train.errors import TrainingError
 from gpudl.train.tasks import Task, task_of
@@ -27,7 +26,7 @@ from gpudl.train.tasks import Task, task_of
 
 @dataclass(frozen=True)
 class Prepared:
-    """A complete configuration with the data it speaks of."""
+    """A complete configuration and its data."""
 
     config: Config
     split: Split
@@ -46,38 +45,38 @@ def configure(
 ) -> Prepared:
     """The configuration of a training, with defaults where `training` has None, and its data.
 
-    classes: those of the data to take, by label or name; () for those that the model is for.
+    classes: the classes of the data to use, by label or name; () for the model's own.
     options: arguments of the model's function. training: fields of `gpudl.train.Training`. Raises
-    TrainingError or DataError where something is unknown, out of range or missing.
+    TrainingError or DataError if something is unknown, out of range or missing.
     """
     info, options = find_model(model), options or {}
     task = task_of(info)
-    recipe.check_options(info, options)
+    build.check_options(info, options)
     name = info.dataset if data is None else _absolute(data)
     data_dir = str(Path(data_dir).expanduser().resolve()) if data_dir else None
     settings = _settings(info, task, name, training)
-    told = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
-    split = task.load(told, info, settings)
-    told = replace(told, sizes=(len(split.train), len(split.test)), **task.describe(split))
-    with meta:  # its weights are made when the training starts
-        made, all_options = recipe.build_model(info, task.offers(info, split, told), options)
-    settled = Config(
+    source = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
+    split = task.load(source, info, settings)
+    source = replace(source, sizes=(len(split.train), len(split.test)), **task.describe(split))
+    with meta:  # the weights are created when the training starts
+        net, all_options = build.build_model(info, task.offers(info, split, source), options)
+    complete = Config(
         model=info.name,
-        data=told,
+        data=source,
         training=settings,
         device=device,
         options=all_options,
         input_shape=_shape(split),
-        parameters=sum(p.numel() for p in made.parameters()),
+        parameters=sum(p.numel() for p in net.parameters()),
         versions=_versions(),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
-    task.check(info, made, settled)
-    return Prepared(settled, split)
+    task.check(info, net, complete)
+    return Prepared(complete, split)
 
 
 def _settings(info: models.Info, task: Task, data: str, given: dict[str, Any]) -> config.Training:
-    """The hyper-parameters, those of the task and the model where none are given."""
+    """The hyper-parameters; defaults come from the task and the model."""
     for option, choices in (
         ("optimizer", OPTIMIZERS),
         ("schedule", SCHEDULES),
@@ -86,20 +85,19 @@ def _settings(info: models.Info, task: Task, data: str, given: dict[str, Any]) -
         _check_choice(option, given.get(option), choices)
     settings = config.default_training(data, {**task.defaults, **info.training}, **given)
     if settings.window is not None and "window" not in task.defaults:
-        raise TrainingError(f"--window: {info.name} learns from no text; leave it away")
+        raise TrainingError(f"--window: {info.name} does not learn from text; leave it out")
     return settings
 
 
 def reload_data(settings: Config) -> Split:
-    """The data of a run. Raises TrainingError where they are no longer what they were."""
-    told, info = settings.data, find_model(settings.model)
-    split = task_of(info).load(told, info, settings.training)
-    now = (len(split.train), len(split.test)), _shape(split)
-    if now != (told.sizes, settings.input_shape):
+    """The data of a run. Raises TrainingError if their size or shape has changed."""
+    data, info = settings.data, find_model(settings.model)
+    split = task_of(info).load(data, info, settings.training)
+    sizes, shape = (len(split.train), len(split.test)), _shape(split)
+    if (sizes, shape) != (data.sizes, settings.input_shape):
         raise TrainingError(
-            f"{told.name}: has {now[0]} samples of {now[1]}, the run was trained with "
-            f"{told.sizes} of "
-            f"{settings.input_shape}; bring the data back or train anew"
+            f"{data.name}: has {sizes} samples of {shape}, but the run was trained with "
+            f"{data.sizes} of {settings.input_shape}; restore the data or train a new run"
         )
     return split
 
@@ -109,7 +107,7 @@ def _shape(split: Split) -> tuple[int, ...]:
 
 
 def _absolute(data: str) -> str:
-    """The name of a data set as it is, a path so that it holds in every working directory."""
+    """The name of a data set unchanged, or a path made valid in every working directory."""
     path = Path(data).expanduser()
     is_file = path.suffix in (".npz", ".txt")
     is_path = os.sep in data or is_file or (path.is_dir() and not _is_known(data))
@@ -124,7 +122,7 @@ def _is_known(data: str) -> bool:
 
 
 def find_model(name: str) -> models.Info:
-    """What is registered under a name. Raises TrainingError for an unknown one."""
+    """The model registered under a name. Raises TrainingError if it is unknown."""
     try:
         return models.info(name)
     except KeyError as error:
@@ -141,7 +139,6 @@ def _check_choice(
 
 
 def _versions() -> dict[str, str]:
-
     return {
         "gpudl": VERSION,
         "numpy": np.__version__,

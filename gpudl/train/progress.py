@@ -1,5 +1,4 @@
-"""What a training shows: a bar while it goes on in a terminal, and one line of a table per
-epoch."""
+"""The output of a training: a progress bar in a terminal, and a table with a row per epoch."""
 
 from __future__ import annotations
 
@@ -29,27 +28,27 @@ FORMATS = {"lr": ".2e", "images_per_second": ",.0f", "seconds": ".1f"}
 
 
 class Progress(Callback):
-    """A tqdm bar with loss, accuracy and images/s in a terminal; elsewhere the table alone.
+    """A tqdm bar with loss, accuracy and images/s in a terminal; elsewhere only the table.
 
-    Where the objective counts other things than images, so do the bar and the table.
+    Both count in the unit of the objective.
     """
 
     def __init__(self, stream: TextIO | None = None, bar: bool | None = None) -> None:
         self.stream = sys.stdout if stream is None else stream
         self.show_bar = self.stream.isatty() if bar is None else bar
         self.epochs = 0
-        self._headed = False
+        self._has_header = False
         self._bar: Any = None
-        self._shown = 0.0
+        self._drawn_at = 0.0
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         self.epochs = epochs
-        self._headed = False
+        self._has_header = False
         if trainer.epoch < epochs and trainer.objective.counts_right:
-            self._head(COLUMNS, trainer.objective.unit)
+            self._print_header(COLUMNS, trainer.objective.unit)
 
-    def _head(self, columns: Iterable[str], unit: str) -> None:
-        self._headed = True
+    def _print_header(self, columns: Iterable[str], unit: str) -> None:
+        self._has_header = True
         self._print(header(columns, unit))
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
@@ -75,8 +74,8 @@ class Progress(Callback):
         self._bar.update()
         now = time.monotonic()
         totals = trainer.totals
-        if now - self._shown > REDRAW and totals.images and totals.seconds:
-            self._shown = now
+        if now - self._drawn_at > REDRAW and totals.images and totals.seconds:
+            self._drawn_at = now
             accuracy = f"accuracy {totals.correct / totals.images:.4f}, "
             self._bar.set_postfix_str(
                 f"loss {totals.loss / totals.images:.4f}, "
@@ -86,8 +85,8 @@ class Progress(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         self.close()
-        if not self._headed:  # the names of some columns are known from the first epoch on
-            self._head(row.columns(), trainer.objective.unit)
+        if not self._has_header:  # some column names are known only after the first epoch
+            self._print_header(row.columns(), trainer.objective.unit)
         self._print(line(row, self.epochs, trainer.objective.unit))
 
     def on_fit_end(self, trainer: Trainer) -> None:
@@ -95,7 +94,7 @@ class Progress(Callback):
             self._print(f"stopped early: {trainer.stop_reason}")
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar from the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -105,13 +104,13 @@ class Progress(Callback):
 
 
 def header(columns: Iterable[str] = COLUMNS, unit: str = "images") -> str:
-    """The heads of a table of `Row.columns`."""
-    names = [_shown(name, unit) for name in columns if name != "step"]
+    """The header of a table of `Row.columns`."""
+    names = [_heading(name, unit) for name in columns if name != "step"]
     return "  ".join(f"{name:>{_width(name)}}" for name in names)
 
 
 def line(row: Row, epochs: int, unit: str = "images") -> str:
-    """One epoch under `header()`."""
+    """The line for an epoch under `header()`."""
     cells = []
     for name, value in row.columns().items():
         if name == "epoch":
@@ -121,11 +120,11 @@ def line(row: Row, epochs: int, unit: str = "images") -> str:
         else:
             text = format(value, FORMATS.get(name, ".4f"))
         if name != "step":
-            cells.append(f"{text:>{_width(_shown(name, unit))}}")
+            cells.append(f"{text:>{_width(_heading(name, unit))}}")
     return "  ".join(cells)
 
 
-def _shown(column: str, unit: str) -> str:
+def _heading(column: str, unit: str) -> str:
     return f"{unit}/s" if column == "images_per_second" else column.replace("_", " ")
 
 

@@ -1,6 +1,6 @@
-"""Recipes: full trainings as files, with what is expected of them and what was measured.
+"""Recipes: full trainings as files, with the expected and the measured results.
 
-`gpudl train --recipe NAME` reads gpudl/models/recipes/NAME.json, or a file of one's own.
+`gpudl train --recipe NAME` reads gpudl/models/recipes/NAME.json, or a file of the user's own.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ FOLDER = Path(models.__file__).parent / "recipes"
 @dataclass(frozen=True)
 class Recipe:
     """One recipe. training: fields of Training. options: arguments of the model's function.
-    expect: what it should reach, in words. measured: what it has reached, and where; None where it
-    has not been run."""
+    expect: the expected result, in words. measured: the result and the machine; None if it has not
+    been run."""
 
     name: str
     model: str
@@ -41,32 +41,33 @@ def recipe_names() -> list[str]:
 def read_recipe(name: str) -> Recipe:
     """A recipe by its name, or by the path of a .json file.
 
-    Raises TrainingError for an unknown name and for a file that is no recipe.
+    Raises TrainingError for an unknown name and for a file that is not a recipe.
     """
     if name in recipe_names():
         return _read(FOLDER / f"{name}.json")
     if name.endswith(".json"):
         return _read(Path(name).expanduser())
     near = difflib.get_close_matches(name, recipe_names(), 1)
-    hint = f"did you mean {near[0]}" if near else f"there are {', '.join(recipe_names())}"
-    raise TrainingError(f"--recipe: {name!r} is unknown; {hint}, or give the path of a .json file")
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(recipe_names())};"
+    raise TrainingError(f"--recipe: {name!r} is unknown; {hint} or give the path of a .json file")
 
 
 def _read(path: Path) -> Recipe:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        found = Recipe(path.stem, **values)
+        recipe = Recipe(path.stem, **values)
     except OSError as error:
         raise TrainingError(
             f"{path}: cannot be read ({error.strerror or error}); check the path"
         ) from None
     except (ValueError, TypeError) as error:
         raise TrainingError(
-            f"{path}: is no recipe ({error}); write one as those in {FOLDER}"
+            f"{path}: is not a recipe ({error}); see the examples in {FOLDER}"
         ) from None
     known = {entry.name for entry in fields(Training)}
-    if unknown := sorted(set(found.training) - known):
+    if unknown := sorted(set(recipe.training) - known):
         raise TrainingError(
-            f"{path}: training has an unknown {unknown[0]!r}; known are {', '.join(sorted(known))}"
+            f"{path}: training has the unknown field {unknown[0]!r}; "
+            f"known are {', '.join(sorted(known))}"
         )
-    return found
+    return recipe

@@ -18,7 +18,7 @@ ROOT = Path("runs")
 class Run:
     """The paths in the folder of a run.
 
-    `lock` keeps a second process from writing into it; a process that dies lets go of it.
+    `lock` keeps other processes from writing to it until `unlock` or the end of the process.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -33,7 +33,7 @@ class Run:
     def create(cls, folder: str | os.PathLike[str] | None, config: Config) -> Run:
         """A new run in `folder`, or in the next free runs/<model>-<data>-<n>.
 
-        Raises TrainingError for a folder that has something in it or cannot be made.
+        Raises TrainingError if the folder is not empty or cannot be created.
         """
         try:
             run = cls(_next_folder(config) if folder is None else _empty_folder(Path(folder)))
@@ -48,12 +48,12 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Run:
-        """An existing run. Raises TrainingError where the folder is none."""
+        """An existing run. Raises TrainingError if the folder is not a run."""
         run = cls(folder)
         if not run.config_path.is_file():
             known = sorted((p.parent for p in ROOT.glob("*/config.json")), key=_age)
             hint = f"the latest is {known[-1]}" if known else "train a model first: gpudl train"
-            raise TrainingError(f"{folder}: is no run (it has no config.json); {hint}")
+            raise TrainingError(f"{folder}: is not a run (it has no config.json); {hint}")
         return run
 
     def config(self) -> Config:
@@ -66,7 +66,7 @@ class Run:
         return from_dict(values, str(self.config_path))
 
     def lock(self) -> None:
-        """Raises TrainingError where another process has the run."""
+        """Lock the run. Raises TrainingError if another process has locked it."""
         try:
             import fcntl
         except ImportError:  # not on this system
@@ -108,26 +108,26 @@ def _next_folder(config: Config) -> Path:
 
 
 def _readable(values: Any) -> str:
-    """JSON, indented, but with a list of numbers or names on one line."""
+    """Indented JSON, but with each list of numbers or names on one line."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
     lists = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
-    return lists.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+    return lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
 
 
 def slug(data: str) -> str:
-    """The name of a data set, or the last part of its path, for use in a file's name."""
+    """The name of a data set, or the last part of its path, for use in a file name."""
     return re.sub(r"[^\w.-]+", "_", Path(data).stem) or "data"
 
 
 def _empty_folder(folder: Path) -> Path:
     if folder.is_dir() and any(folder.iterdir()):
-        continue_it = (
+        resume = (
             f"continue it with gpudl train --resume {folder}, or "
             if (folder / "config.json").is_file()
             else ""
         )
         raise TrainingError(
-            f"{folder}: has files in it already; {continue_it}give another folder with --out"
+            f"{folder}: already has files in it; {resume}give another folder with --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder

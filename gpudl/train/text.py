@@ -1,4 +1,4 @@
-"""Text that a language model writes."""
+"""Text written by a language model."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def continue_text(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> str:
-    """The prompt and `length` characters more, each drawn from what the model expects next.
+    """The prompt and `length` more characters, each drawn from the model's prediction.
 
-    classes: the characters that the model knows. temperature: logits are divided by it; 0 takes
-    the likeliest. The same for the same seed. Raises ValueError for an empty prompt or one with
+    classes: the characters that the model knows. temperature: divides the logits; 0 takes the most
+    likely character. The same seed gives the same text. Raises ValueError for an empty prompt or
     unknown characters.
     """
     if not prompt:
-        raise ValueError("continue_text: prompt: is empty; give a character or more")
+        raise ValueError("continue_text: prompt: is empty; give at least one character")
     if not temperature >= 0:
         raise ValueError(f"continue_text: temperature: {temperature}; give 0 or more")
     device = next(model.parameters()).device
@@ -44,10 +44,10 @@ def continue_text(
 
 
 def _draw(logits: np.ndarray[Any, Any], temperature: float, uniform: float) -> int:
-    """A number below len(logits), by inverting the cumulative distribution."""
+    """An index drawn by inverting the cumulative distribution."""
     if temperature == 0:
         return int(logits.argmax())
     weights = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
     cumulative = weights.cumsum()
-    place = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    return min(place, len(logits) - 1)  # the product may round up to the last sum
+    index = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+    return min(index, len(logits) - 1)  # the product may round up to the last sum

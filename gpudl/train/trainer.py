@@ -1,4 +1,4 @@
-"""The training loop: batches, steps, epochs, and a state from which it goes on bit for bit."""
+"""The training loop: batches, steps, epochs, and a state from which it resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ READ_EVERY = 20  # steps on a GPU between reads of the loss: each read waits for
 
 @dataclass
 class Totals:
-    """Sums over the batches of the epoch so far. images: or what else the objective counts.
-    seconds: of training, without the evaluation."""
+    """Sums over the batches of the current epoch. images: or whatever the objective counts.
+    seconds: of training, without evaluation."""
 
     loss: float = 0.0
     correct: int = 0
@@ -33,9 +33,9 @@ class Totals:
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch of a history. Losses are means over all images, rates and seconds of training
-    alone. Accuracies are NaN where they are not counted. others: further means by name;
-    those on the test part have names that begin with test_."""
+    """One epoch of a history. Losses are means over all images; images per second and seconds
+    exclude evaluation. Accuracies are NaN if not counted. others: further means by name; those on
+    the test part have names that begin with test_."""
 
     epoch: int
     step: int
@@ -53,7 +53,8 @@ class Row:
         return not (math.isnan(self.accuracy) and math.isnan(self.test_accuracy))
 
     def columns(self) -> dict[str, float]:
-        """All by name, in the order of a table; without accuracies where there are none."""
+        """All values by name, in the order of a table; accuracies that were not counted are left
+        out."""
         values = asdict(self)
         others = values.pop("others")
         if math.isnan(self.accuracy):
@@ -65,10 +66,10 @@ class Row:
 
 
 class Callback:
-    """Is told of each part of the training; a subclass overrides what it needs.
+    """Hooks that are called during a training; a subclass overrides the ones it needs.
 
-    A callback that remembers something gives it to checkpoints by `state_dict`. A callback may set
-    `trainer.stop_reason`, which makes the epoch the last one.
+    `state_dict` returns any state to be checkpointed. A callback may set `trainer.stop_reason`,
+    which makes the current epoch the last one.
     """
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None: ...
@@ -90,12 +91,12 @@ class Callback:
 
 
 class Trainer:
-    """Trains a model on batches and judges it after each epoch.
+    """Trains a model on batches and evaluates it after each epoch.
 
-    model: a Module. optimizer: of gpudl.optim. loss: called as loss(logits, labels) where batches
-    are (images, labels) and the model gives logits (N, classes); else an `Objective`. train: a
+    model: a Module. optimizer: of gpudl.optim. loss: called as loss(logits, labels) if batches are
+    (images, labels) and the model returns logits (N, classes); otherwise an `Objective`. train: a
     `gpudl.data.Loader` whose batches are Tensors on the model's device; test: another one, or None.
-    callbacks: see `gpudl.train.Callback`; called in their order.
+    callbacks: see `gpudl.train.Callback`; called in order.
 
     >>> trainer = Trainer(net, SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss(), train, test)
     >>> trainer.fit(epochs=5)
@@ -113,12 +114,12 @@ class Trainer:
         self.model, self.optimizer = model, optimizer
         self.objective = loss if isinstance(loss, Objective) else Supervised(loss)
         self.train, self.test, self.callbacks = train, test, list(callbacks)
-        self.epoch = 0  # epochs that are finished
-        self.step = 0  # optimizer steps that are done
+        self.epoch = 0  # epochs completed
+        self.step = 0  # optimizer steps completed
         self.totals = Totals()
         self.history: list[Row] = []
         self.evaluation: Evaluation | Scores | None = None  # of the latest epoch
-        self.stop_reason: str | None = None  # a callback sets it: the epoch is the last
+        self.stop_reason: str | None = None  # set by a callback to make the epoch the last
         self._unread: list[Measured] = []
         device = next(model.parameters()).device
         self._read_every = READ_EVERY if device.name.startswith("cuda") else 1
@@ -126,18 +127,18 @@ class Trainer:
     # ---------------------------------------------------------------- the loop
 
     def fit(self, epochs: int) -> list[Row]:
-        """Train until `epochs` epochs are finished, those before a resumption included.
+        """Train until `epochs` epochs are complete, including those before a resumption.
 
-        Raises DivergedError where the loss is no longer a finite number. What a callback raises
-        goes through; the state is that of the last whole step, and the loader's place is behind its
-        batch.
+        Raises DivergedError if the loss is no longer a finite number. Exceptions of callbacks are
+        passed on; the state is then that of the last complete step, and the loader's position is
+        after its batch.
         """
         if self.step == 0:
             self.train.set_epoch(self.epoch)
         self._call("on_fit_begin", epochs)
         while self.epoch < epochs and self.stop_reason is None:
             self._call("on_epoch_begin")
-            if self.train.epoch == self.epoch:  # else the batches of the epoch are done already
+            if self.train.epoch == self.epoch:  # otherwise its batches are already done
                 self._train_epoch()
             self._finish_epoch()
         self._call("on_fit_end")
@@ -191,13 +192,14 @@ class Trainer:
         training = random.get_rng_state()
 
         def between() -> None:
-            with random.rng_state(training):  # what a checkpoint made here has to keep
+            with random.rng_state(training):  # the state that a checkpoint saved here must hold
                 self._call("on_evaluation_step")
 
         return self.objective.evaluate(self.model, self.test, between)
 
     def read(self) -> None:
-        """Bring the losses and counts of the latest steps from the device into `totals`."""
+        """Read the losses and counts of the latest steps from the device and add them to
+        `totals`."""
         unread, self._unread = self._unread, []
         first = self.step - len(unread) + 1
         for step, (loss, images, correct, others) in enumerate(unread, first):
@@ -216,7 +218,7 @@ class Trainer:
                 )
 
     def check_finite(self) -> None:
-        """Raises DivergedError where a weight or a running statistic is NaN or infinite."""
+        """Raises DivergedError if a weight or a running statistic is NaN or infinite."""
         for name, tensor in self.model.state_dict().items():
             values = tensor.array
             if values.dtype.kind == "f" and not bool((abs(values) < np.inf).all()):
@@ -236,7 +238,8 @@ class Trainer:
     # ---------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, Any]:
-        """All that decides how training goes on, for `save_state`. The arrays are not copies."""
+        """Everything that affects how training continues, for `save_state`. Arrays are not
+        copied."""
         self.read()
         return {
             "epoch": self.epoch,
@@ -253,15 +256,15 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken. Model, data and callbacks must be those of that
-        time."""
+        """Continue where `state_dict` was taken. Model, data and callbacks must be the same as
+        then."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.train.load_state_dict(state["loader"])
         random.set_rng_state(state["random"])
         choices.load_state_dict(state.get("choices", {}))
-        for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(kept)
+        for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(saved)
         self.epoch, self.step = state["epoch"], state["step"]
         self.totals = Totals(**state["totals"])
         self.history = [Row(**row) for row in state["history"]]

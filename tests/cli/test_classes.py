@@ -44,4 +44,4 @@ def test_another_data_sets_classes_stand_for_the_models(gpudl, blocks, tmp_path)
     result = gpudl("evaluate", "run", "--data", "named.npz", "--classes", "four,eight")
     assert result.out.splitlines()[-1].startswith("test accuracy 1.0000 (2 of 2)")
     result = gpudl("evaluate", "run", "--data", "named.npz", "--classes", "four")
-    assert "has 1 classes, the model tells 2" in result.err
+    assert "has 1 classes, but the model has 2" in result.err

@@ -91,16 +91,16 @@ def test_other_texts_are_read_with_the_characters_of_the_training(
     (other / "others.txt").write_text("bb r\n" * 10)
     assert "test accuracy" in gpudl("evaluate", "run", "--data", other).out
     (other / "others.txt").write_text("bb y\n" * 10)
-    assert "has 'y', which the texts" in gpudl("evaluate", "run", "--data", other).err
+    assert "has 'y', which is not in the texts" in gpudl("evaluate", "run", "--data", other).err
     refused = gpudl("evaluate", "run", "--data", verse)
-    assert "the classes forged, genuine, the model tells others, vowels" in refused.err
+    assert "the classes forged, genuine, but the model has others, vowels" in refused.err
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data": "mnist"}, "mnist: is no text, which reader_here learns from; give tiny-sh"),
-        ({"data": "blocks"}, "blocks.npz: is no text"),
+        ({"data": "mnist"}, "mnist: is not a text to train reader_here on; give tiny-sh"),
+        ({"data": "blocks"}, "blocks.npz: is not a text"),
         ({"window": 300}, "--window: 300, but a part of"),
         ({"augment": "shift"}, "--augment: reader_here learns from text"),
         ({"classes": ("genuine", "fake")}, "has no class 'fake'; it has forged, genuine"),

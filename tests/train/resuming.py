@@ -1,4 +1,4 @@
-"""Trainings to their end, and trainings that are stopped and go on."""
+"""Runs trainings to their end, and stops and resumes them."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def finish(job):
 
 
 def stopped_and_resumed(job, step):
-    """The job of a run that was stopped after so many steps, at its end."""
+    """Stops the job after `step` steps and resumes its run to the end. Returns the new job."""
     job.progress.on_step_end = lambda trainer: (
         job.stop_request.request("test") if trainer.step == step else None
     )
@@ -23,8 +23,8 @@ def stopped_and_resumed(job, step):
     return finish(Job.resume(job.run))
 
 
-def same_weights(one, other):
-    """That two runs ended with the same bits."""
+def assert_same_weights(one, other):
+    """Asserts that two runs ended with the same bits."""
     first, second = load_weights(one.weights), load_weights(other.weights)
     assert first.keys() == second.keys()
     for name, value in first.items():

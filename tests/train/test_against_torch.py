@@ -1,4 +1,4 @@
-"""Training steps of LeNet-5 equal PyTorch's, and the emulator's equal the CPU's."""
+"""Training steps of LeNet-5 agree with PyTorch's, and the emulator's with the CPU's."""
 
 import os
 
@@ -18,7 +18,7 @@ LR, MOMENTUM = 0.05, 0.9
 
 
 def batches(count: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Normalized images and labels: MNIST's where GPUDL_DATA has them, else the digits."""
+    """Normalized images and labels: of MNIST if GPUDL_DATA is set, otherwise of digits."""
     name = "digits"
     if os.environ.get("GPUDL_DATA"):
         name = "mnist"
@@ -27,18 +27,18 @@ def batches(count: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
         [data.transforms.ToFloat(), data.transforms.Normalize(train.mean, train.std)]
     )
     loader = data.Loader(train, size, shuffle=True, drop_last=True, transform=transform)
-    found = []
-    while len(found) < count:
+    chosen = []
+    while len(chosen) < count:
         for batch in loader:
-            found.append(batch)
-            if len(found) == count:
+            chosen.append(batch)
+            if len(chosen) == count:
                 break
-    return found
+    return chosen
 
 
-def our_losses(batches, where: str, lr: float, weights=None) -> list[float]:
+def our_losses(batches, device: str, lr: float, weights=None) -> list[float]:
     random.manual_seed(1)
-    model = models.lenet5().to(where)
+    model = models.lenet5().to(device)
     if weights is not None:
         model.load_state_dict(weights)
     optimizer = optim.SGD(model.parameters(), lr=lr, momentum=MOMENTUM)
@@ -46,7 +46,7 @@ def our_losses(batches, where: str, lr: float, weights=None) -> list[float]:
     for images, labels in batches:
         optimizer.zero_grad()
         loss = cross_entropy(
-            model(gpudl.Tensor(images, device=where)), gpudl.Tensor(labels, device=where)
+            model(gpudl.Tensor(images, device=device)), gpudl.Tensor(labels, device=device)
         )
         loss.backward()
         optimizer.step()
@@ -56,7 +56,7 @@ def our_losses(batches, where: str, lr: float, weights=None) -> list[float]:
 
 def test_fifty_steps_of_lenet5_agree_with_pytorch():
     torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)  # two that wait for each other on a busy machine take a minute
+    torch.set_num_threads(1)  # on a busy machine two threads that wait for each other take a minute
     torch.manual_seed(0)
     twin = lenet5(torch.nn)
     weights = {name: value.numpy().copy() for name, value in twin.state_dict().items()}
@@ -72,7 +72,7 @@ def test_fifty_steps_of_lenet5_agree_with_pytorch():
         theirs.append(loss.item())
     ours = our_losses(chosen, "cpu", LR, weights)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-    assert ours[-1] < ours[0] / 2  # it has learnt something in between
+    assert ours[-1] < ours[0] / 2  # the training makes progress
 
 
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))

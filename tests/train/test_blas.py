@@ -1,11 +1,11 @@
-"""The BLAS that NumPy uses here is found, and told how many threads to take."""
+"""Finding NumPy's BLAS and setting its number of threads."""
 
 from gpudl.train import blas
 
 
 def test_threads_are_set_and_read_back():
     before = blas.threads()
-    if before is None:  # an unknown library: setting says that it cannot
+    if before is None:  # an unknown library, for which setting returns False
         assert not blas.set_threads(1)
     else:
         try:

@@ -1,4 +1,4 @@
-"""What a checkpoint holds comes back the same; what is no checkpoint is refused in one sentence."""
+"""Checkpoints: a round trip keeps the state, and other files are refused in one sentence."""
 
 import math
 
@@ -10,8 +10,8 @@ from gpudl import nn
 from gpudl.train import TrainingError, load_state, load_weights, save_state, save_weights
 
 
-def test_weights_come_back_in_their_shapes(tmp_path):
-    """Batch norm counts with a scalar."""
+def test_weights_keep_their_shapes(tmp_path):
+    """Including the scalar counter of batch norm."""
     trained, net = (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)) for _ in range(2))
     trained(gpudl.rand(3, 1, 5, 5))
     save_weights(tmp_path / "w.safetensors", trained.state_dict())
@@ -22,7 +22,7 @@ def test_weights_come_back_in_their_shapes(tmp_path):
         )
 
 
-def test_nested_state_comes_back(tmp_path):
+def test_round_trip_of_a_nested_state(tmp_path):
     state = {
         "arrays": [np.arange(6, dtype=np.int64).reshape(2, 3), {"b": np.float32([0.1, -0.0])}],
         "tensor": gpudl.Tensor(np.float32([[1.5]])),
@@ -37,22 +37,22 @@ def test_nested_state_comes_back(tmp_path):
         "numpy number": np.float64(0.1),
     }
     save_state(tmp_path / "c.safetensors", state)
-    got = load_state(tmp_path / "c.safetensors")
-    np.testing.assert_array_equal(got["arrays"][0], state["arrays"][0], strict=True)
-    np.testing.assert_array_equal(got["arrays"][1]["b"], state["arrays"][1]["b"], strict=True)
-    assert np.signbit(got["arrays"][1]["b"][1])
-    np.testing.assert_array_equal(got["tensor"], np.float32([[1.5]]), strict=True)
-    assert got["scalar"].shape == ()
-    assert got["by number"].keys() == {0, 7}
-    assert got["by number"][0]["step"] == 3
-    assert got["loss"] == 0.1 + 0.2
-    assert math.isnan(got["nan"])
-    assert got["infinite"] == math.inf
-    assert {got["text"], got["none"]} == {"ä", None}
-    assert got["flags"] == [True, False]
+    loaded = load_state(tmp_path / "c.safetensors")
+    np.testing.assert_array_equal(loaded["arrays"][0], state["arrays"][0], strict=True)
+    np.testing.assert_array_equal(loaded["arrays"][1]["b"], state["arrays"][1]["b"], strict=True)
+    assert np.signbit(loaded["arrays"][1]["b"][1])
+    np.testing.assert_array_equal(loaded["tensor"], np.float32([[1.5]]), strict=True)
+    assert loaded["scalar"].shape == ()
+    assert loaded["by number"].keys() == {0, 7}
+    assert loaded["by number"][0]["step"] == 3
+    assert loaded["loss"] == 0.1 + 0.2
+    assert math.isnan(loaded["nan"])
+    assert loaded["infinite"] == math.inf
+    assert {loaded["text"], loaded["none"]} == {"ä", None}
+    assert loaded["flags"] == [True, False]
 
 
-def test_what_is_no_state_is_refused(tmp_path):
+def test_refuses_to_save_other_objects(tmp_path):
     with pytest.raises(TypeError, match=r"a\.b: object"):
         save_state(tmp_path / "c.safetensors", {"a": {"b": object()}})
     assert not list(tmp_path.iterdir())
@@ -70,10 +70,10 @@ def test_damaged_files_are_refused(tmp_path, content):
             read(path)
 
 
-def test_weights_are_no_checkpoint(tmp_path):
+def test_weights_are_not_a_checkpoint(tmp_path):
     path = tmp_path / "model.safetensors"
     save_weights(path, {"w": np.zeros(3, np.float32)})
-    with pytest.raises(TrainingError, match="is no checkpoint"):
+    with pytest.raises(TrainingError, match="is not a checkpoint"):
         load_state(path)
     with pytest.raises(TrainingError, match="cannot be read"):
         load_state(tmp_path / "absent")

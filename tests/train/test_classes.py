@@ -1,4 +1,4 @@
-"""Training on some classes of the data, and nets whose one output tells two apart."""
+"""Training on some classes of the data, and nets with one output for two classes."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def signs(monkeypatch):
     )
 
 
-def test_a_score_stands_for_two_logits():
+def test_a_score_becomes_two_logits():
     scores, labels = gpudl.tensor([[2.0], [-1.0], [3.0]]), gpudl.tensor([1, 1, 0])
     np.testing.assert_array_equal(class_logits(scores).numpy(), [[0, 2], [0, -1], [0, 3]])
     logits = gpudl.tensor([[1.0, 2.0]])
@@ -37,12 +37,12 @@ def test_a_score_stands_for_two_logits():
     measured = Supervised(loss).measure(lambda x: x, (scores, labels))
     assert measured.loss.item() == pytest.approx(logistic)
     assert int(measured.correct) == 1
-    found = evaluate(nn.Identity(), loss, [(scores, labels)])
-    assert found.predictions.tolist() == [1, 0, 1]
-    np.testing.assert_allclose(found.probabilities[:, 1], 1 / (1 + np.exp([-2, 1, -3])), rtol=1e-6)
+    result = evaluate(nn.Identity(), loss, [(scores, labels)])
+    assert result.predictions.tolist() == [1, 0, 1]
+    np.testing.assert_allclose(result.probabilities[:, 1], 1 / (1 + np.exp([-2, 1, -3])), rtol=1e-6)
 
 
-def test_a_model_for_some_classes_learns_these(signs, blocks, tmp_path):
+def test_a_model_for_some_classes_trains_on_them(signs, blocks, tmp_path):
     settings = configure("sign_net", data=str(blocks), **CPU)
     assert settings.config.data.classes == ("3", "7")
     assert settings.config.data.sizes == (32, 8)
@@ -55,7 +55,7 @@ def test_a_model_for_some_classes_learns_these(signs, blocks, tmp_path):
     assert set(again.split.test.labels) == {0, 1}
 
 
-def test_classes_that_are_asked_for_count_before_the_models(signs, blocks):
+def test_requested_classes_take_precedence_over_the_models(signs, blocks):
     prepared = configure("sign_net", data=str(blocks), classes=("5", "2"), **CPU)
     assert prepared.config.data.classes == ("5", "2")
     prepared = configure("mlp", data=str(blocks), classes=("1", "2", "9"), limit=20, **CPU)
@@ -68,15 +68,19 @@ def test_classes_that_are_asked_for_count_before_the_models(signs, blocks):
     [
         ("mlp", ("1", "cat"), "has no class 'cat'; it has 0, 1, 2"),
         ("mlp", ("1", "1"), "--classes: 1 is given twice; give each class once"),
-        ("mlp", ("1",), "has 1 class to choose from; give two or more"),
+        ("mlp", ("1",), "has 1 class, expected two or more"),
         (
             "sign_net",
             ("1", "2", "3"),
-            "tells 2 classes apart, the data have 3; give 2 with --classes",
+            "distinguishes 2 classes, but the data have 3; choose 2 with --classes",
         ),
-        ("char_rnn", ("1",), "--classes: char_rnn learns from text as it is; leave it away"),
+        (
+            "char_rnn",
+            ("1",),
+            "--classes: char_rnn learns from text, which has no classes; leave it out",
+        ),
     ],
 )
-def test_classes_that_make_no_sense_are_refused(signs, blocks, model, classes, message):
+def test_refuses_invalid_classes(signs, blocks, model, classes, message):
     with pytest.raises((TrainingError, DataError), match=message):
         configure(model, data=str(blocks), classes=classes, **CPU)

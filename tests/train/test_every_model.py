@@ -1,4 +1,4 @@
-"""Every registered model is trained by its name, stopped, resumed, judged and asked."""
+"""Every registered model: trained by name, stopped, resumed, evaluated, used for predictions."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from gpudl import models
 from gpudl.cli import main
 from gpudl.models.registry import OF_CODES
 from gpudl.train import Job, Run, configure
-from tests.train.resuming import same_weights, stopped_and_resumed
+from tests.train.resuming import assert_same_weights, stopped_and_resumed
 
 pytest.importorskip("matplotlib")
 Image = pytest.importorskip("PIL.Image")
 
 LIMIT, BATCH = 8, 4
-# Of the nets for photos some are trained; of all others less is looked at.
+# Of the nets for photographs only a few are trained; the others are only prepared.
 LARGE = [
     name
     for name in models.names()
@@ -25,7 +25,7 @@ QUESTION = {True: "a rose is", False: "image.png"}  # whether the model reads te
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Files by the axes of an input: grey images, coloured ones, a text."""
+    """Files by kind of input: grey images (1), colour images (3), a text."""
     folder, rng = tmp_path_factory.mktemp("sets"), np.random.default_rng(0)
     files = {}
     for channels in (1, 3):
@@ -43,27 +43,27 @@ def data_for(name, sets):
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_a_large_net_is_prepared_without_its_memory(name, sets):
-    """All but the weights: the data in its size, its options, its logits."""
+def test_a_large_net_is_prepared_without_memory_for_its_weights(name, sets):
+    """Everything but the weights: the resized data, the options, the logits."""
     config = configure(name, data=data_for(name, sets), limit=4).config
     assert config.parameters > 1e6
     assert config.data.sizes == (4, 4)
 
 
 @pytest.mark.parametrize("name", sorted(set(models.names()) - set(LARGE)))
-def test_a_model_is_trained_resumed_judged_and_asked(name, sets, tmp_path, monkeypatch, capsys):
+def test_a_model_is_trained_resumed_evaluated_and_used(name, sets, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     data, device = data_for(name, sets), ["--device", "cpu"]
     words = ["--data", data, "--limit", str(LIMIT), "--batch-size", str(BATCH), "--epochs", "1"]
     assert main(["train", name, *words, *device, "--out", "whole"]) == 0
-    made = configure(name, data=data, limit=LIMIT, batch_size=BATCH, epochs=1)
-    again = stopped_and_resumed(Job.start(made, "parts"), step=1)
-    same_weights(Run("whole"), again.run)
-    judged, answer = again.task.judges(again.model), again.task.answer(again.model)
-    assert main(["evaluate", "whole", *device]) == (0 if judged else 2)
+    prepared = configure(name, data=data, limit=LIMIT, batch_size=BATCH, epochs=1)
+    again = stopped_and_resumed(Job.start(prepared, "parts"), step=1)
+    assert_same_weights(Run("whole"), again.run)
+    has_metric, answer = again.task.judges(again.model), again.task.answer(again.model)
+    assert main(["evaluate", "whole", *device]) == (0 if has_metric else 2)
     Image.new("L", (32, 32), 99).save("image.png")
     capsys.readouterr()
     code = main(["predict", "whole", QUESTION[models.info(name).task in OF_CODES], *device])
-    said = capsys.readouterr()
-    assert code == (2 if answer is None else 0), said.err
-    assert answer is not None or "cannot be asked about" in said.err
+    output = capsys.readouterr()
+    assert code == (2 if answer is None else 0), output.err
+    assert answer is not None or "cannot be asked about" in output.err

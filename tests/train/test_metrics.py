@@ -1,4 +1,4 @@
-"""Accuracy, confusion matrix and evaluation, on numbers worked out by hand."""
+"""Accuracy, confusion matrix and evaluation against results computed by hand."""
 
 import numpy as np
 import pytest
@@ -15,22 +15,22 @@ def test_accuracy():
     assert np.isnan(accuracy(LOGITS[:0], LABELS[:0]))
 
 
-def test_confusion_matrix_has_truth_in_rows():
+def test_confusion_matrix_has_true_classes_in_rows():
     matrix = confusion_matrix(LOGITS.argmax(1), LABELS, 3)
     np.testing.assert_array_equal(matrix, [[1, 0, 0], [0, 1, 0], [1, 0, 1]])
 
 
 def test_evaluation():
-    found = Evaluation(0.5, LOGITS, LABELS)
-    assert found.correct == 3
-    np.testing.assert_array_equal(found.mistakes, [2])
-    np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-6)
-    surest_first = Evaluation(0.5, np.float32([[1, 0], [9, 0], [5, 0]]), np.array([1, 1, 0]))
-    np.testing.assert_array_equal(surest_first.mistakes, [1, 0])
+    evaluation = Evaluation(0.5, LOGITS, LABELS)
+    assert evaluation.correct == 3
+    np.testing.assert_array_equal(evaluation.mistakes, [2])
+    np.testing.assert_allclose(evaluation.probabilities.sum(1), 1, rtol=1e-6)
+    unequal = Evaluation(0.5, np.float32([[1, 0], [9, 0], [5, 0]]), np.array([1, 1, 0]))
+    np.testing.assert_array_equal(unequal.mistakes, [1, 0])
 
 
 class Doubled:
-    """A model that remembers in which mode it was."""
+    """A model that records the mode of each call."""
 
     training = True
 
@@ -48,14 +48,14 @@ class Doubled:
         return gpudl.Tensor(2 * x.array)
 
 
-def test_evaluate_weighs_batches_by_their_size_and_restores_the_mode():
+def test_evaluate_weights_batches_by_size_and_restores_the_mode():
     batches = [(gpudl.Tensor(LOGITS[:3]), LABELS[:3]), (gpudl.Tensor(LOGITS[3:]), LABELS[3:])]
     losses = iter([1.0, 5.0])
     model = Doubled()
-    found = evaluate(model, lambda y, t: gpudl.Tensor(np.float32(next(losses))), batches)
-    assert found.loss == (3 * 1.0 + 1 * 5.0) / 4
-    np.testing.assert_array_equal(found.logits, 2 * LOGITS)
+    result = evaluate(model, lambda y, t: gpudl.Tensor(np.float32(next(losses))), batches)
+    assert result.loss == (3 * 1.0 + 1 * 5.0) / 4
+    np.testing.assert_array_equal(result.logits, 2 * LOGITS)
     assert model.modes == [False, False]
     assert model.training
-    with pytest.raises(ValueError, match="there are none"):
+    with pytest.raises(ValueError, match="batches: got none"):
         evaluate(model, lambda y, t: None, [])

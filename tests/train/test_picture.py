@@ -1,4 +1,4 @@
-"""Image files of all kinds become what the model has learnt from."""
+"""Image files of all kinds are adapted to the model's training images."""
 
 from types import SimpleNamespace
 
@@ -26,13 +26,13 @@ def save(tmp_path):
 
 
 def letter(paper=235, ink=30, shape=(300, 400)):
-    """A dark bar of 120 by 60 on light paper, not in the middle."""
+    """A dark bar of 120 by 60 pixels on light paper, off centre."""
     pixels = np.full(shape, paper, np.uint8)
     pixels[40:160, 50:110] = ink
     return pixels
 
 
-def test_an_image_of_the_right_size_is_taken_as_it_is(save):
+def test_an_image_of_the_right_size_is_unchanged(save):
     pixels = np.zeros((28, 28), np.uint8)
     pixels[4:9, 3:8] = 77
     picture = read_picture(save(pixels), config())
@@ -44,7 +44,7 @@ def test_dark_ink_on_light_paper_is_swapped_cropped_and_centred(save):
     picture = read_picture(save(letter()), config())
     seen = picture.seen[0]
     assert "swapped" in picture.assumptions[0]
-    assert "cropped out" in picture.assumptions[1]
+    assert "cropped" in picture.assumptions[1]
     assert "from 400x300 to 28x28" in picture.assumptions[2]
     rows, columns = np.flatnonzero(seen.max(1) > 0.5), np.flatnonzero(seen.max(0) > 0.5)
     assert len(rows) == pytest.approx(20, abs=1)
@@ -84,12 +84,12 @@ def test_sixteen_bits_are_scaled(save):
     assert seen[3, 5] == pytest.approx(0.5, abs=0.01)
 
 
-def test_what_is_no_image_is_refused(tmp_path):
+def test_refuses_other_files(tmp_path):
     path = tmp_path / "a.png"
-    with pytest.raises(TrainingError, match="is not there"):
+    with pytest.raises(TrainingError, match="does not exist"):
         read_picture(path, config())
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 40)
-    with pytest.raises(TrainingError, match=r"a\.png: is no readable image"):
+    with pytest.raises(TrainingError, match=r"a\.png: is not a readable image"):
         read_picture(path, config())
 
 

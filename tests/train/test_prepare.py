@@ -1,4 +1,4 @@
-"""What is checked before a training, in which order, and what it costs."""
+"""The checks before a training, their order, and when memory is allocated."""
 
 import pytest
 
@@ -9,19 +9,19 @@ from gpudl.train import Job, TrainingError, configure
 
 def test_a_model_gets_its_weights_when_the_training_starts(monkeypatch, blocks, tmp_path):
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
-    made = []
+    devices = []
 
     def watched(num_classes: int = 10):
         net = nn.Sequential(nn.Flatten(), nn.Linear(784, num_classes))
-        made.append(net[1].weight.device.name)
+        devices.append(net[1].weight.device.name)
         return net
 
     registry.register((1, 28, 28), "mnist", "here", 2026)(watched)
     prepared = configure("watched", data=str(blocks))
-    assert made == ["meta"]
+    assert devices == ["meta"]
     assert prepared.config.parameters == 7850
     Job.start(prepared, tmp_path / "run").close()
-    assert made == ["meta", "cpu"]
+    assert devices == ["meta", "cpu"]
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def test_a_model_gets_its_weights_when_the_training_starts(monkeypatch, blocks, 
     [
         (
             {"options": {"hiden": [9]}},
-            "--option hiden: mlp has none of that name; did you mean hid",
+            "--option hiden: mlp has no such option; did you mean hid",
         ),
         (
             {"options": {"x": 1}},
             "--option x: .* it has num_classes, in_channels, image_size, hidden",
         ),
-        ({"window": 9}, "--window: mlp learns from no text"),
+        ({"window": 9}, "--window: mlp does not learn from text"),
         ({"lr": -1.0}, "--lr: -1.0"),
         ({"schedule": "cosinus"}, "--schedule: 'cosinus' is unknown; did you mean cosine"),
     ],
@@ -45,7 +45,7 @@ def test_settings_are_checked_before_the_data_are_read(given, message):
         configure("mlp", data="/not/there.npz", **given)
 
 
-def test_a_model_that_does_not_take_the_samples_is_refused(monkeypatch, blocks):
+def test_refuses_a_model_that_does_not_accept_the_samples(monkeypatch, blocks):
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
 
     def narrow(num_classes: int = 10, pixels: int = 784):
@@ -54,6 +54,6 @@ def test_a_model_that_does_not_take_the_samples_is_refused(monkeypatch, blocks):
     registry.register((1, 28, 28), "mnist", "here", 2026)(narrow)
     assert configure("narrow", data=str(blocks)).config.parameters == 7850
     with pytest.raises(
-        TrainingError, match=r"narrow with .* does not take samples of \(1, 28, 28\)"
+        TrainingError, match=r"narrow with .* does not accept samples of shape \(1, 28, 28\)"
     ):
         configure("narrow", data=str(blocks), options={"pixels": 700})

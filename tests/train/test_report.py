@@ -1,4 +1,4 @@
-"""Pictures are drawn: of one epoch and many, few classes and many, grey and colour."""
+"""Pictures: of one epoch and many, few classes and many, grey and colour."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ NAMES = [f"class number {i}" for i in range(10)]
 
 
 def check(path):
-    """A picture of reasonable size that is not blank."""
+    """Asserts that the picture has a reasonable size and is not blank."""
     with Image.open(path) as image:
         assert 300 < image.width < 3000
         assert 150 < image.height < 3000

@@ -1,4 +1,4 @@
-"""What models are trained for: reconstruction, language, steps of their own."""
+"""The tasks of models: reconstruction, language, steps of their own."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from gpudl.train.build import Steps
 from gpudl.train.objective import Supervised
 from gpudl.train.recipe import read_recipe, recipe_names
 from gpudl.train.tasks import language
-from tests.train.resuming import finish, same_weights, stopped_and_resumed
+from tests.train.resuming import assert_same_weights, finish, stopped_and_resumed
 
 CPU = {"epochs": 2, "batch_size": 32, "device": "cpu"}
 
@@ -35,7 +35,7 @@ class Autoencoder(nn.Module):
 
 
 class Noisy(nn.Module):
-    """Two optimizers and a chain that goes on from step to step."""
+    """Two optimizers, and a chain that continues from step to step."""
 
     def __init__(self):
         super().__init__()
@@ -77,8 +77,8 @@ class Stepper:
 
 
 @pytest.fixture
-def known(monkeypatch):
-    """The registry, with the models of this file."""
+def registered(monkeypatch):
+    """Registers the models of this file."""
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
 
     def offer(name, kind, task):
@@ -103,7 +103,7 @@ def verse(tmp_path_factory):
     return path
 
 
-def test_reconstruction(known, blocks, tmp_path):
+def test_reconstruction(registered, blocks, tmp_path):
     job = Job.start(configure("autoencoder_here", data=str(blocks), **CPU), tmp_path / "run")
     assert job.config.data.mean == (0.0,)
     with job:
@@ -120,7 +120,7 @@ def test_reconstruction(known, blocks, tmp_path):
     }
 
 
-def test_own_steps(known, blocks, tmp_path):
+def test_own_steps(registered, blocks, tmp_path):
     job = Job.start(configure("noisy_here", data=str(blocks), **CPU), tmp_path / "run")
     assert [g["lr"] for g in job.trainer.optimizer.param_groups] == [0.002, 0.01]
     with job:
@@ -142,12 +142,12 @@ def test_language(verse, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["autoencoder_here", "noisy_here", "char_lstm"])
-def test_resumes_bit_for_bit(known, blocks, verse, tmp_path, name):
+def test_resumes_bit_for_bit(registered, blocks, verse, tmp_path, name):
     data = str(verse if name == "char_lstm" else blocks)
     settings = configure(name, data=data, epochs=2, batch_size=32, schedule="cosine")
     whole = finish(Job.start(settings, tmp_path / "whole"))
     again = stopped_and_resumed(Job.start(settings, tmp_path / "parts"), 1)
-    same_weights(whole.run, again.run)
+    assert_same_weights(whole.run, again.run)
     untimed = [
         [{**row.columns(), "seconds": 0, "images_per_second": 0} for row in job.trainer.history]
         for job in (whole, again)
@@ -160,28 +160,30 @@ def test_resumes_bit_for_bit(known, blocks, verse, tmp_path, name):
     [
         ("lossless_here", {}, r"lossless_here: .*but has no loss\(images\)"),
         ("stepless_here", {}, r"stepless_here: .*but has no make_stepper\(make_optimizer\)"),
-        ("noisy_here", {"clip": 1.0}, "--clip: noisy_here makes its steps itself"),
-        ("mlp", {"window": 3}, "--window: mlp learns from no text"),
-        ("char_rnn", {}, "blocks.npz: is no text, which char_rnn learns from"),
+        ("noisy_here", {"clip": 1.0}, "--clip: noisy_here defines its own steps"),
+        ("mlp", {"window": 3}, "--window: mlp does not learn from text"),
+        ("char_rnn", {}, "blocks.npz: is not a text to train char_rnn on"),
         ("char_rnn", {"data": "verse", "augment": "shift"}, "--augment: char_rnn learns from text"),
         ("char_rnn", {"data": "verse", "window": 3000}, "--window: 3000, but a part of .* has 380"),
         ("char_rnn", {"data": "verse", "clip": -1.0}, "--clip: -1.0; give a number above 0"),
-        ("mlp", {"data": "verse"}, "verse.txt: has no images, which mlp learns from; give digits"),
+        ("mlp", {"data": "verse"}, "verse.txt: has no images to train mlp on; give digits"),
         ("mlp", {"options": {"num_classes": 1}}, "--option num_classes: 1, but the data have"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(known, blocks, verse, name, options, message):
+def test_refuses_models_that_cannot_be_trained(registered, blocks, verse, name, options, message):
     options = {**options, "data": str(verse if options.get("data") == "verse" else blocks)}
     with pytest.raises((TrainingError, ValueError), match=message):
         configure(name, **options)
 
 
-def test_an_unknown_task_is_refused(known, blocks):
-    with pytest.raises(ValueError, match="odd_here: is registered for the task 'divination'"):
+def test_an_unknown_task_is_refused(registered, blocks):
+    with pytest.raises(
+        ValueError, match="odd_here: is registered for the unknown task 'divination'"
+    ):
         configure("odd_here", data=str(blocks))
 
 
-def test_heads_in_training_add_to_the_loss():
+def test_auxiliary_heads_add_to_the_training_loss():
     class Headed(nn.Module):
         def forward(self, x):
             return (x, x * 0) if self.training else x
@@ -190,9 +192,9 @@ def test_heads_in_training_add_to_the_loss():
     objective = Supervised(nn.CrossEntropyLoss())
     model = Headed()
     alone = nn.CrossEntropyLoss()(logits, labels).item()
-    found = objective.measure(model, (logits, labels))
-    assert found.loss.item() == pytest.approx(alone + 0.3 * np.log(2))
-    assert int(found.correct) == 1
+    measured = objective.measure(model, (logits, labels))
+    assert measured.loss.item() == pytest.approx(alone + 0.3 * np.log(2))
+    assert int(measured.correct) == 1
     assert objective.measure(model.eval(), (logits, labels)).loss.item() == pytest.approx(alone)
 
 
@@ -205,10 +207,10 @@ def test_recipes_are_read(tmp_path):
         read_recipe("char-lstm")
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"model": "mlp", "data": "digits", "training": {"speed": 3}}))
-    with pytest.raises(TrainingError, match="training has an unknown 'speed'"):
+    with pytest.raises(TrainingError, match="training has the unknown field 'speed'"):
         read_recipe(str(path))
     path.write_text("{")
-    with pytest.raises(TrainingError, match="is no recipe"):
+    with pytest.raises(TrainingError, match="is not a recipe"):
         read_recipe(str(path))
 
 

@@ -1,4 +1,4 @@
-"""The loop, and that training goes on bit for bit from a checkpoint of any step."""
+"""The training loop, and resuming bit for bit from a checkpoint of any step."""
 
 import csv
 
@@ -16,7 +16,7 @@ from gpudl.train import (
     load_weights,
 )
 
-SMALL = {"epochs": 2, "batch_size": 32, "schedule": "cosine"}  # 5 steps an epoch
+SMALL = {"epochs": 2, "batch_size": 32, "schedule": "cosine"}  # 5 steps per epoch
 
 
 def start(blocks, folder, **options):
@@ -24,13 +24,13 @@ def start(blocks, folder, **options):
 
 
 def stopped_after(step, job):
-    """The job stopped after a step, resumed from its folder and finished."""
+    """Stops the job after a step, resumes it from its folder and finishes it."""
 
     def ask(trainer):
         if trainer.step == step:
             job.stop_request.request("test")
 
-    job.progress.on_step_end = ask  # comes before the callback that stops
+    job.progress.on_step_end = ask  # runs before the callback that stops
     with job, pytest.raises(StoppedError):
         job.train()
     with Job.resume(job.run) as again:
@@ -40,7 +40,7 @@ def stopped_after(step, job):
     return again
 
 
-def test_it_learns_and_leaves_everything(blocks, tmp_path):
+def test_it_learns_and_writes_all_files(blocks, tmp_path):
     with start(blocks, tmp_path / "run", epochs=4) as job:
         job.train()
         result = job.finish()
@@ -68,7 +68,7 @@ def test_it_learns_and_leaves_everything(blocks, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(blocks, tmp_path_factory):
-    """A training that nobody stopped, once for each optimizer and schedule."""
+    """An uninterrupted training, run once for each optimizer and schedule."""
     finished = {}
 
     def train(**options):
@@ -118,8 +118,8 @@ def test_every_optimizer_and_schedule_resumes(blocks, tmp_path, whole, options):
     assert untimed(again.run) == untimed(whole(**options))
 
 
-def test_dropout_goes_on_in_its_stream(blocks, tmp_path, whole):
-    """The random state is part of a checkpoint: masks after a resumption are those without."""
+def test_dropout_continues_its_random_stream(blocks, tmp_path, whole):
+    """The random state is part of a checkpoint, so a resumption does not change the masks."""
     options = {"options": {"dropout": 0.5, "hidden": [32]}}
     job = stopped_after(3, start(blocks, tmp_path / "run", **options))
     assert bits_of(job.run) == bits_of(whole(**options))
@@ -129,7 +129,10 @@ def test_a_diverging_training_keeps_the_last_good_checkpoint(blocks, tmp_path):
     job = start(blocks, tmp_path / "run", optimizer="sgd", lr=1e30, schedule="constant")
     with (
         job,
-        pytest.raises(DivergedError, match=r"not finite|loss is (nan|inf).*smaller.*--lr.*kept in"),
+        pytest.raises(
+            DivergedError,
+            match=r"not finite|loss is (nan|inf).*smaller.*--lr.*last good state is in",
+        ),
     ):
         job.train()
     state = load_state(job.run.checkpoint)
@@ -170,13 +173,13 @@ def test_early_stopping():
         EarlyStopping(0)
 
 
-def test_a_run_is_for_one_process_and_its_own_data(blocks, tmp_path):
+def test_a_run_accepts_one_process_and_unchanged_data(blocks, tmp_path):
     with start(blocks, tmp_path / "run"), pytest.raises(TrainingError, match="another process"):
         Job.resume(tmp_path / "run")
     Job.resume(tmp_path / "run").close()
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace("[160, 40]", "[161, 40]"))
-    with pytest.raises(TrainingError, match="bring the data back"):
+    with pytest.raises(TrainingError, match="restore the data"):
         Job.resume(tmp_path / "run")
 
 
@@ -188,14 +191,14 @@ def test_runs_are_numbered(blocks, tmp_path, monkeypatch):
         folders.append(str(job.run))
         job.close()
     assert folders == ["runs/mlp-blocks-1", "runs/mlp-blocks-2"]
-    with pytest.raises(TrainingError, match=r"has files in it already.*--resume"):
+    with pytest.raises(TrainingError, match=r"already has files in it.*--resume"):
         start(blocks, "runs/mlp-blocks-1")
 
 
-def test_configuration_comes_back(blocks, tmp_path):
+def test_round_trip_of_the_configuration(blocks, tmp_path):
     job = start(blocks, tmp_path / "run")
     job.close()
     assert job.run.config() == job.config
     job.run.config_path.write_text('{"model": "mlp", "surprise": 1}')
-    with pytest.raises(TrainingError, match="is no configuration"):
+    with pytest.raises(TrainingError, match="is not a configuration"):
         job.run.config()

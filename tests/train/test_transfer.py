@@ -1,4 +1,4 @@
-"""Features, frozen layers and a step size for each layer."""
+"""Features, frozen layers and learning rates by layer."""
 
 import numpy as np
 import pytest
@@ -18,14 +18,14 @@ def net():
 INPUTS = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)
 
 
-def test_features_are_those_of_evaluation_in_batches():
+def test_features_are_computed_in_evaluation_mode_and_batches():
     model = net().train()
     statistics = model[1].running_mean.numpy().copy()
-    found = features(model, INPUTS, model[:3], batch_size=3)
+    outputs = features(model, INPUTS, model[:3], batch_size=3)
     assert model.training
     np.testing.assert_array_equal(model[1].running_mean.numpy(), statistics)
     model.eval()
-    np.testing.assert_allclose(found, model[:3](gpudl.tensor(INPUTS)).detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(outputs, model[:3](gpudl.tensor(INPUTS)).detach().numpy(), rtol=1e-6)
     np.testing.assert_allclose(
         features(model, INPUTS), model(gpudl.tensor(INPUTS)).detach().numpy(), rtol=1e-6
     )
@@ -47,20 +47,27 @@ def test_lower_layers_take_smaller_steps():
     assert [group["lr"] for group in groups] == pytest.approx([0.05, 0.1, 0.4])
     gradients, moved = step(model, optim.SGD(groups, lr=1.0))
     rates = [0.05, 0.05, 0.1, 0.1, 0.4, 0.4]
-    for rate, gradient, way in zip(rates, gradients, moved, strict=True):
-        np.testing.assert_allclose(way, rate * gradient, rtol=1e-3, atol=1e-6)
+    for rate, gradient, change in zip(rates, gradients, moved, strict=True):
+        np.testing.assert_allclose(change, rate * gradient, rtol=1e-3, atol=1e-6)
 
 
-def test_frozen_layers_stay():
+def test_frozen_layers_do_not_change():
     model = net()
     freeze(model[0], model[1])
     groups = layer_groups(list(model), lr=0.1, factor=0.5)
     assert [group["lr"] for group in groups] == [0.1]
     _, moved = step(model, optim.SGD(groups, lr=1.0))
-    assert [bool(np.abs(way).max()) for way in moved] == [False, False, False, False, True, True]
+    assert [bool(np.abs(change).max()) for change in moved] == [
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
-def test_nothing_to_learn_is_refused():
+def test_refuses_layers_without_trainable_parameters():
     model = net()
     freeze(model)
     with pytest.raises(ValueError, match="unfreeze one"):

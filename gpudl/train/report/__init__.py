@@ -1,6 +1,6 @@
 """Pictures of a training: curves, filters, confusion matrix, misread images, predictions.
 
-Matplotlib is imported when a picture is drawn, not before.
+Matplotlib is imported only when a picture is drawn.
 """
 
 from gpudl.train.report.confusion import draw_confusion

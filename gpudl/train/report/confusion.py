@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Draws confusion matrices."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def draw_confusion(
     count = len(matrix)
     side = min(max(5.0, 0.55 * count + 2), 16)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    with figure(path, side + 0.6, side) as drawn:
-        axes = drawn.subplots()
-        # Mistakes are few: the root makes one in a hundred visible.
+    with figure(path, side + 0.6, side) as fig:
+        axes = fig.subplots()
+        # Mistakes are rare: the square root makes one in a hundred visible.
         axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)
         axes.set(title=title, xlabel="predicted", ylabel="true")
         long = max(map(len, classes), default=0) > 3

@@ -1,4 +1,4 @@
-"""Loss, accuracy and learning rate over the epochs."""
+"""Draws loss, accuracy and learning rate over the epochs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from typing import Any
 from gpudl.train.report.figure import BLUE, GREEN, ORANGE, figure
 from gpudl.train.trainer import Row
 
-ZOOM = 0.9  # above this accuracy the axis shows what is left to gain
+ZOOM = 0.9  # above this accuracy the axis shows only the upper end
 
 
 def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
-    """Three panels: loss (logarithmic if positive), accuracy, learning rate; where there is no
-    accuracy, two."""
+    """Three panels: loss (logarithmic if positive), accuracy and learning rate; two if there is no
+    accuracy."""
     epochs = [row.epoch for row in history]
-    judged = all(row.has_accuracy for row in history)
-    with figure(path, 12 if judged else 7.7, 3.8) as drawn:
-        drawn.suptitle(title, x=0.01, ha="left", fontsize=12)
-        panels = drawn.subplots(1, 2 + judged, width_ratios=(4, 4, 2.4) if judged else (4, 2.4))
+    has_accuracy = all(row.has_accuracy for row in history)
+    with figure(path, 12 if has_accuracy else 7.7, 3.8) as fig:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=12)
+        panels = fig.subplots(
+            1, 2 + has_accuracy, width_ratios=(4, 4, 2.4) if has_accuracy else (4, 2.4)
+        )
         loss, rate = panels[0], panels[-1]
         _pair(loss, epochs, [r.loss for r in history], [r.test_loss for r in history])
         loss.set(title="Loss", xlabel="epoch")
         if all(row.loss > 0 and not row.test_loss <= 0 for row in history):
             loss.set_yscale("log")
-        if judged:
+        if has_accuracy:
             _draw_accuracy(panels[1], history)
         rate.plot(epochs, [row.lr for row in history], color=GREEN, marker=_marker(epochs))
         rate.set(title="Learning rate", xlabel="epoch")

@@ -1,4 +1,4 @@
-"""The look that all pictures share."""
+"""The style of all pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STYLE: Any = {
 
 @contextmanager
 def figure(path: Path, width: float, height: float, **options: Any) -> Iterator[Any]:
-    """A figure of so many inches to draw on, written to `path` at the end.
+    """A figure of width by height inches to draw on, written to `path` at the end.
 
     Raises TrainingError without Matplotlib.
     """
@@ -43,22 +43,22 @@ def figure(path: Path, width: float, height: float, **options: Any) -> Iterator[
             f"{path.name} needs Matplotlib, which is not installed; pip install matplotlib"
         ) from None
     with mpl.rc_context(STYLE):
-        drawn = Figure(figsize=(width, height), layout="constrained", **options)
-        FigureCanvasAgg(drawn)
-        yield drawn
+        fig = Figure(figsize=(width, height), layout="constrained", **options)
+        FigureCanvasAgg(fig)
+        yield fig
         with replacing(path) as part:
-            # Without the software's version, so that the same run draws the same file.
-            drawn.savefig(part, metadata={"Software": None})
+            # Without the software's version, so that the same run writes the same file.
+            fig.savefig(part, metadata={"Software": None})
 
 
 Cell = tuple[float, float, float, float]  # left, right, bottom, top: imshow's extent
 
 
 def cells(axes: Any, rows: int, columns: int, aspect: float = 1.0, gap: float = 0.1) -> list[Cell]:
-    """Places for images on one axes, row by row, each 1 wide and 1 high, with `gap` between them.
+    """Cells for images on one axes, row by row, each 1 wide and 1 high, with `gap` between them.
 
-    aspect: height of a row in those units; what exceeds 1 is room for text. One axes for all
-    images is drawn many times faster than one for each.
+    aspect: height of a row in those units; the part above 1 is room for text. Drawing all images on
+    one axes is many times faster than on one axes each.
     """
     bare(axes)
     axes.set_aspect("equal")
@@ -82,7 +82,7 @@ def top_of(cell: Cell) -> tuple[float, float]:
 
 
 def bare(axes: Any) -> None:
-    """Leave nothing of the axes but what is drawn on them."""
+    """Remove ticks, grid and frame from the axes."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)

@@ -1,4 +1,4 @@
-"""What the first layer looks for."""
+"""Draws the filters of the first layer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def first_filters(model: Any, input_shape: tuple[int, ...]) -> Floats | None:
-    """Weights (K, C, R, S) of the first layer: a convolution's, or a linear one's in the input's
-    shape.
+    """Weights (K, C, R, S) of the first layer: of a convolution, or of a linear layer in the shape
+    of the input.
 
-    None where the first layer is neither, and for what is no image (C, H, W).
+    None if the first layer is neither, or the input is not an image (C, H, W).
     """
     if len(input_shape) != 3:
         return None
@@ -36,15 +36,15 @@ def first_filters(model: Any, input_shape: tuple[int, ...]) -> Floats | None:
 
 
 def draw_filters(path: Path, filters: Floats, title: str) -> None:
-    """A grid of filters (K, C, R, S). Three channels are drawn in colour; of others, the mean."""
+    """A grid of filters (K, C, R, S): in colour if C is 3, otherwise the mean over the channels."""
     shown = filters[:MOST]
     columns = min(len(shown), 8)
     rows = -(-len(shown) // columns)
     limit = float(np.abs(shown).max()) or 1.0
-    with figure(path, max(1.2 * columns, 5.0) + 0.8, 1.35 * rows + 0.9) as drawn:
+    with figure(path, max(1.2 * columns, 5.0) + 0.8, 1.35 * rows + 0.9) as fig:
         note = "" if len(shown) == len(filters) else f" (the first {MOST} of {len(filters)})"
-        drawn.suptitle(title + note, x=0.01, ha="left", fontsize=12)
-        axes = drawn.subplots()
+        fig.suptitle(title + note, x=0.01, ha="left", fontsize=12)
+        axes = fig.subplots()
         image = None
         for number, (cell, weight) in enumerate(
             zip(cells(axes, rows, columns), shown, strict=False)
@@ -52,13 +52,13 @@ def draw_filters(path: Path, filters: Floats, title: str) -> None:
             image = _draw(axes, weight, limit, cell)
             axes.text(*top_of(cell), str(number), ha="center", va="bottom", fontsize=8)
         if image is not None:
-            bar = drawn.colorbar(image, ax=axes, shrink=0.8, aspect=20)
+            bar = fig.colorbar(image, ax=axes, shrink=0.8, aspect=20)
             bar.outline.set_visible(False)
             bar.ax.grid(False)
 
 
 def _draw(axes: Any, weight: Floats, limit: float, cell: Cell) -> Any:
-    """One filter; the mappable for a colour bar, None for colours that have no scale."""
+    """Draws one filter. Returns the mappable for a colour bar; None for a filter in colour."""
     if len(weight) == 3:
         axes.imshow(np.clip(weight.transpose(1, 2, 0) / (2 * limit) + 0.5, 0, 1), extent=cell)
         return None

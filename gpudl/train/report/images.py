@@ -1,4 +1,4 @@
-"""Images with what the model makes of them."""
+"""Draws images with a model's predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gpudl.train.report.figure import BLUE, GREEN, GREY, RED, Cell, bare, cells, figure, top_of
 
 MOST = 48  # mistakes shown
-BARS = 10  # classes of a prediction
+BARS = 10  # classes shown of a prediction
 Images = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -25,24 +25,24 @@ def draw_mistakes(
     classes: Sequence[str],
     title: str,
 ) -> None:
-    """The misread images (N, C, H, W), each with truth, prediction and its probability.
+    """The misread images (N, C, H, W), each with label, prediction and its probability.
 
-    The first MOST are shown: give those the model was surest about first.
+    Only the first MOST are shown, so pass the most confident mistakes first.
     """
     shown = min(len(images), MOST)
     columns = min(max(shown, 4), 8)
     rows = max(-(-shown // columns), 1)
     long = max(map(len, classes), default=0) > 4
-    with figure(path, 1.5 * columns, 1.9 * rows + 0.55) as drawn:
-        note = f", the {MOST} it was surest about" if len(images) > MOST else ""
-        drawn.suptitle(title + note, x=0.01, ha="left", fontsize=12)
-        axes = drawn.subplots()
+    with figure(path, 1.5 * columns, 1.9 * rows + 0.55) as fig:
+        note = f", the {MOST} most confident" if len(images) > MOST else ""
+        fig.suptitle(title + note, x=0.01, ha="left", fontsize=12)
+        axes = fig.subplots()
         for number, cell in enumerate(cells(axes, rows, columns, aspect=1.3)[:shown]):
             show_image(axes, images[number], cell)
             guess = int(probabilities[number].argmax())
-            said, middle = f"{classes[guess]}, not {classes[labels[number]]}", top_of(cell)[0]
+            caption, middle = f"{classes[guess]}, not {classes[labels[number]]}", top_of(cell)[0]
             size = 10 if not long else 6.5
-            axes.text(*top_of(cell), said, color=RED, ha="center", va="bottom", fontsize=size,
+            axes.text(*top_of(cell), caption, color=RED, ha="center", va="bottom", fontsize=size,
                       fontweight="bold")  # fmt: skip
             sure = f"{probabilities[number, guess]:.0%} sure"
             axes.text(middle, cell[2] - 0.02, sure, color=GREY, ha="center", va="top", fontsize=8)
@@ -58,13 +58,13 @@ def draw_prediction(
     classes: Sequence[str],
     name: str,
 ) -> None:
-    """An image as it came (H, W[, 3]), as the model sees it (C, H, W), and its probabilities."""
+    """The original image (H, W[, 3]), the model's input (C, H, W), and the class probabilities."""
     order = np.argsort(-probabilities, kind="stable")[:BARS]
     if len(probabilities) <= BARS:
         order = np.arange(len(probabilities))
     best = int(probabilities.argmax())
-    with figure(path, 9.5, 3.4) as drawn:
-        left, middle, right = drawn.subplots(1, 3, width_ratios=(3, 3, 4))
+    with figure(path, 9.5, 3.4) as fig:
+        left, middle, right = fig.subplots(1, 3, width_ratios=(3, 3, 4))
         for axes in (left, middle):
             bare(axes)
         left.imshow(original, cmap="gray", vmin=0, vmax=255)
@@ -79,11 +79,11 @@ def draw_prediction(
         right.set_xticks((0, 0.5, 1), ("0 %", "50 %", "100 %"))
         right.grid(False, axis="y")
         right.set_title(f"{classes[best]}, {probabilities[best]:.1%} sure")
-        for place, number in enumerate(order):
+        for bar, number in enumerate(order):
             if probabilities[number] >= 0.005:
                 right.text(
                     probabilities[number] + 0.01,
-                    place,
+                    bar,
                     f"{probabilities[number]:.1%}",
                     va="center",
                     fontsize=8,
@@ -91,14 +91,14 @@ def draw_prediction(
 
 
 def draw_grid(path: Path, rows: Sequence[Images], names: Sequence[str], title: str) -> None:
-    """Rows of images (N, C, H, W) above each other, with the rows' names; without names, one set
-    of images in rows of eight."""
+    """Rows of images (N, C, H, W) with the rows' names; without names, one set of images in rows of
+    eight."""
     if not names:
         rows = [rows[0][start : start + 8] for start in range(0, len(rows[0]), 8)]
     columns = max(map(len, rows))
-    with figure(path, 0.75 * columns + 1, 0.8 * len(rows) + 0.6) as drawn:
-        drawn.suptitle(title, x=0.01, ha="left", fontsize=12)
-        axes = drawn.subplots()
+    with figure(path, 0.75 * columns + 1, 0.8 * len(rows) + 0.6) as fig:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=12)
+        axes = fig.subplots()
         places = cells(axes, len(rows), columns)
         for number, row in enumerate(rows):
             first = number * columns
@@ -113,7 +113,7 @@ def draw_grid(path: Path, rows: Sequence[Images], names: Sequence[str], title: s
 
 
 def show_image(axes: Any, image: Images, cell: Cell | None = None) -> None:
-    """(C, H, W), uint8 or float in [0, 1]; in a part of the axes if a cell is given."""
+    """Draws an image (C, H, W), uint8 or float in [0, 1]; in a cell of the axes if one is given."""
     values = image / np.float32(255) if image.dtype == np.uint8 else image
     if len(values) == 3:
         axes.imshow(np.clip(values.transpose(1, 2, 0), 0, 1), extent=cell)

@@ -1,4 +1,4 @@
-"""What models are trained for. The task of a model is named where it is registered."""
+"""The tasks that models are trained for. Each model names its task where it is registered."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ TASKS: dict[str, Task] = {kind.name: kind() for kind in KINDS}
 
 
 def task_of(info: models.Info) -> Task:
-    """Raises ValueError for a model that is registered for a task that there is not."""
+    """The task of a model. Raises ValueError for a model whose task is unknown."""
     if info.task not in TASKS:
         raise ValueError(
-            f"{info.name}: is registered for the task {info.task!r}; there are {', '.join(TASKS)}"
+            f"{info.name}: is registered for the unknown task {info.task!r}; "
+            f"expected one of {', '.join(TASKS)}"
         )
     return TASKS[info.task]

@@ -1,4 +1,4 @@
-"""Images and what they show: the loss is the cross entropy."""
+"""Classification of images; the loss is the cross entropy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpudl.data import Split, class_names
 from gpudl.devices.find import meta
 from gpudl.ops.loss.cross_entropy import cross_entropy
 from gpudl.ops.shape.create import zeros
-from gpudl.train import build as recipe
+from gpudl.train import build
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import Objective, Supervised, evaluation_mode
@@ -20,19 +20,19 @@ from gpudl.train.tasks.base import Answer, Finished, Task
 
 
 class Classification(Task):
-    """The model gives logits (N, num_classes) of images (N, C, H, W)."""
+    """The model returns logits (N, num_classes) for images (N, C, H, W)."""
 
     name = "classification"
 
     def describe(self, split: Split) -> dict[str, Any]:
         part = split.train
-        mean, std = recipe.statistics(part)
+        mean, std = build.statistics(part)
         classes = class_names(part)
         extent = usual_extent(part.batch(np.arange(min(len(part), SAMPLE)))[0])
         return {"classes": classes, "mean": mean, "std": std, "extent": extent}
 
-    def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
-        return {"num_classes": len(told.classes), **super().offers(info, split, told)}
+    def offers(self, info: models.Info, split: Split, data: Data) -> dict[str, Any]:
+        return {"num_classes": len(data.classes), **super().offers(info, split, data)}
 
     def check(self, info: models.Info, model: Any, config: Config) -> None:
         check_classes(self, info, model, config)
@@ -54,37 +54,37 @@ class Classification(Task):
 def check_classes(
     task: Task, info: models.Info, model: Any, config: Config, dtype: Any = np.float32
 ) -> None:
-    """Raises TrainingError where the model does not take the samples, or has not a logit for each
-    class."""
+    """Raises TrainingError if the model does not accept the samples or does not return one logit
+    per class."""
     classes, shape = len(config.data.classes), config.input_shape
     if classes < 2:
         raise TrainingError(
-            f"{config.data.name}: has {classes} class to choose from; give two or more, "
-            "by --classes or with other data"
+            f"{config.data.name}: has {classes} class, expected two or more; "
+            "choose other --classes or other data"
         )
     try:
         with meta, evaluation_mode(model):
-            model.to(meta)  # what is made of NumPy arrays is not there yet
+            model.to(meta)  # tensors made from NumPy arrays are not on meta yet
             outputs = task.classify(model, zeros(1, *shape, dtype=dtype)).shape[1]
     except ValueError as error:
         raise TrainingError(
-            f"{info.name} with {config.options} does not take samples of {shape} ({error}); "
-            "check --option"
+            f"{info.name} with {config.options} does not accept samples of shape {shape} "
+            f"({error}); check --option"
         ) from None
     if outputs != classes:
         raise TrainingError(
-            f"{info.name}: tells {outputs} classes apart, the data have {classes}; "
-            f"give {outputs} with --classes"
+            f"{info.name}: distinguishes {outputs} classes, but the data have {classes}; "
+            f"choose {outputs} with --classes"
         )
 
 
 def same_classes(config: Config, split: Split, name: str) -> Split:
-    """Raises TrainingError where other data have another number of classes than the model's."""
+    """Raises TrainingError if other data have another number of classes than the model."""
     classes, known = split.test.classes, config.data.classes
     if classes and len(classes) != len(known):
         raise TrainingError(
-            f"--data {name}: has {len(classes)} classes, the model tells {len(known)}; "
-            "choose data that fit"
+            f"--data {name}: has {len(classes)} classes, but the model has {len(known)}; "
+            "choose matching data"
         )
     return split
 
@@ -100,7 +100,7 @@ def draw_confusion(done: Finished) -> str:
 
 
 def draw_mistakes(done: Finished) -> str:
-    """The misread images, those the model was surest about first."""
+    """The misread images, the most confident mistakes first."""
     from gpudl.train import report
     from gpudl.train.report.images import MOST
 

@@ -1,4 +1,4 @@
-"""Text, character by character: the loss is in nats per character."""
+"""Text, character by character; the loss is in nats per character."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from gpudl.train.objective import (
 from gpudl.train.tasks.base import Answer, Finished, Task
 from gpudl.train.text import continue_text
 
-STREAMS = 32  # parts of the test text that are read side by side
+STREAMS = 32  # parts of the test text that are read in parallel
 SAMPLE_CHARACTERS, SAMPLE_SEED, SAMPLE_TEMPERATURE = 1000, 0, 0.8
 
 
 class NextCharacter(Objective):
-    """Batches are (codes, next codes), both (N, T); the model gives logits (N, T, V) and a state.
+    """Batches are (codes, next codes), both (N, T); the model returns logits (N, T, V) and a state.
 
-    In training each window begins without a state. The test text is read from its beginning on,
-    the state carried along.
+    In training each window starts without a state. The test text is read from its beginning, and
+    the state is carried over.
     """
 
     unit = "characters"
@@ -60,30 +60,30 @@ class NextCharacter(Objective):
 
         def measured(batch: Batch) -> Measured:
             nonlocal state
-            found, state = self._measure(model, batch, state)
-            return found
+            result, state = self._measure(model, batch, state)
+            return result
 
         with evaluation_mode(model):
             return mean_scores(measured(batch) for batch in each(batches, between))
 
 
-def load_text_parts(told: Data, info: models.Info, window: int) -> list[TextDataset]:
-    """A text to learn from and one to be judged by, each longer than a window.
+def load_text_parts(data: Data, info: models.Info, window: int) -> list[TextDataset]:
+    """The training and test parts of a text, each longer than a window.
 
-    Raises TrainingError for data that are no text; images are not read for that.
+    Raises TrainingError if the data are not text, without reading images.
     """
-    path = Path(told.name)
-    if is_image_set(told.name) or path.is_dir() or path.suffix == ".npz":
+    path = Path(data.name)
+    if is_image_set(data.name) or path.is_dir() or path.suffix == ".npz":
         raise TrainingError(
-            f"{told.name}: is no text, which {info.name} learns from; "
+            f"{data.name}: is not a text to train {info.name} on; "
             f"give {info.dataset} or a .txt file"
         )
-    parts: list[Any] = list(load(told.name, data_dir=told.folder))
+    parts: list[Any] = list(load(data.name, data_dir=data.folder))
     for part in parts:
         if len(part.codes) <= window:
             raise TrainingError(
-                f"--window: {window}, but a part of {told.name} has {len(part.codes)} characters; "
-                "give a smaller one"
+                f"--window: {window}, but a part of {data.name} has {len(part.codes)} characters; "
+                "give a smaller window"
             )
     return parts
 
@@ -91,23 +91,25 @@ def load_text_parts(told: Data, info: models.Info, window: int) -> list[TextData
 def refuse_augmentation(info: models.Info, config: Config) -> None:
     if config.training.augment != "none":
         raise TrainingError(
-            f"--augment: {info.name} learns from text, which has no images to change; leave it away"
+            f"--augment: {info.name} learns from text, which is not augmented; leave it out"
         )
 
 
 class Language(Task):
-    """The model takes codes (N, T) and a state, and gives logits (N, T, vocabulary) and a state."""
+    """The model maps codes (N, T) and a state to logits (N, T, vocabulary) and the next state."""
 
     name = "language"
     unit = "characters"
     defaults = {"augment": "none", "clip": 1.0, "window": 64}
 
-    def load(self, told: Data, info: models.Info, training: Training) -> Split:
-        if told.only:
-            raise TrainingError(f"--classes: {info.name} learns from text as it is; leave it away")
+    def load(self, data: Data, info: models.Info, training: Training) -> Split:
+        if data.only:
+            raise TrainingError(
+                f"--classes: {info.name} learns from text, which has no classes; leave it out"
+            )
         window = training.window or self.defaults["window"]
-        parts = load_text_parts(told, info, window)
-        return Split(*(part.windows(window, told.limit) for part in parts))
+        parts = load_text_parts(data, info, window)
+        return Split(*(part.windows(window, data.limit) for part in parts))
 
     def describe(self, split: Split) -> dict[str, Any]:
         return {"classes": split.train.classes}
@@ -116,8 +118,8 @@ class Language(Task):
         part: Any = split.train
         return f"{len(part.codes):,} {self.unit}"
 
-    def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
-        return {"vocabulary": len(told.classes)}
+    def offers(self, info: models.Info, split: Split, data: Data) -> dict[str, Any]:
+        return {"vocabulary": len(data.classes)}
 
     def check(self, info: models.Info, model: Any, config: Config) -> None:
         refuse_augmentation(info, config)
@@ -143,11 +145,11 @@ class Language(Task):
         return Loader(Streams(part, streams), streams, device=device)
 
     def fitted(self, config: Config, split: Split, name: str) -> Split:
-        """The text in the numbers of the training's characters."""
+        """The text in the character codes of the training."""
         classes = config.data.classes
         if unknown := sorted(set(split.test.classes) - set(classes)):
             raise TrainingError(
-                f"--data {name}: has {unknown[0]!r}, which the text of the training has not; "
+                f"--data {name}: has {unknown[0]!r}, which is not in the text of the training; "
                 "give a text without it"
             )
         parts: list[Any] = list(split)
@@ -166,7 +168,7 @@ class Language(Task):
         )
 
     def draw(self, done: Finished) -> list[str]:
-        """sample.txt: how the model goes on from a line's end."""
+        """sample.txt: the model's text after the end of a line."""
         classes = done.config.data.classes
         prompt = "\n" if "\n" in classes else classes[0]
         text = continue_text(

@@ -1,10 +1,10 @@
-"""Models whose training is not one loss and one optimizer: GANs, Boltzmann machines.
+"""Models that train with more than one loss and optimizer, such as GANs and Boltzmann machines.
 
-Such a model has `make_stepper(make_optimizer)`, which gives an object with `optimizers`, a
-dictionary, and `step(images, labels)`, which trains on a batch and gives scalars by name, "loss"
-among them. If it has `classify(images)`, which gives logits (N, classes), it is judged and asked as
-a classifier; else it may have `judge(images, labels)`, which gives scalars as `step` does for a
-batch of the test part. What else must survive a resumption is a buffer of the model.
+Such a model has `make_stepper(make_optimizer)`, which returns an object with `optimizers`, a
+dictionary, and `step(images, labels)`, which trains on a batch and returns scalars by name, "loss"
+among them. If the model has `classify(images)`, which returns logits (N, classes), it is evaluated
+and used as a classifier; otherwise it may have `judge(images, labels)`, which returns such scalars
+for a batch of the test part. Register any other state to be checkpointed as a buffer of the model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from gpudl import models
 from gpudl.data import Split
 from gpudl.ops.loss.cross_entropy import cross_entropy
-from gpudl.train import build as recipe
+from gpudl.train import build
 from gpudl.train.config import Config, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.metrics import Evaluation, class_logits, evaluate
@@ -32,7 +32,7 @@ from gpudl.train.tasks.reconstruction import Images, named, require_method
 
 
 class StepperOptimizers:
-    """The optimizers of a stepper, with the state of them all."""
+    """The optimizers of a stepper, with the interface and state of one optimizer."""
 
     def __init__(self, stepper: Any) -> None:
         self.stepper = stepper
@@ -54,7 +54,7 @@ class StepperOptimizers:
 
 
 class OwnSteps(Objective):
-    """Steps by the stepper, judged by the model."""
+    """The stepper trains, the model evaluates."""
 
     def train_step(self, model: Any, optimizer: Any, batch: Batch) -> Measured:
         return named(optimizer.stepper.step(*batch), len(batch[0]))
@@ -71,7 +71,7 @@ class OwnSteps(Objective):
 
 
 class Own(Images):
-    """The model says how it is trained; its learning rate stays as it is by default."""
+    """The model defines its own training; its learning rate is constant by default."""
 
     name = "own"
     defaults = {"augment": "none", "schedule": "constant"}
@@ -82,18 +82,17 @@ class Own(Images):
         if self.answer(model):
             check_classes(self, info, model, config)
         if training.clip is not None:
-            raise TrainingError(f"--clip: {info.name} makes its steps itself; leave it away")
+            raise TrainingError(f"--clip: {info.name} defines its own steps; leave it out")
         needs = {"--patience": training.patience, "--schedule": training.schedule == "plateau"}
         for option, given in needs.items():
             if given and not self.judges(model):
                 raise TrainingError(
-                    f"{option}: {info.name} is not judged by test images, which this needs; "
-                    "leave it away"
+                    f"{option}: needs a test loss, which {info.name} does not have; leave it out"
                 )
 
     def optimizer(self, model: Any, training: Training) -> Any:
         def make_optimizer(parameters: Any, **changes: Any) -> Any:
-            return recipe.make_optimizer(parameters, training, **changes)
+            return build.make_optimizer(parameters, training, **changes)
 
         return StepperOptimizers(model.make_stepper(make_optimizer))
 
@@ -113,7 +112,7 @@ class Own(Images):
         return same_classes(config, super().fitted(config, split, name), name)
 
     def draw(self, done: Finished) -> list[str]:
-        """What the model makes up, and what it misread if it is a classifier."""
-        judged = isinstance(done.result, Evaluation)
-        shown = [draw_confusion(done), draw_mistakes(done)] if judged else []
-        return super().draw(done) + shown
+        """The model's samples and pictures, and its mistakes if it is a classifier."""
+        is_classifier = isinstance(done.result, Evaluation)
+        mistakes = [draw_confusion(done), draw_mistakes(done)] if is_classifier else []
+        return super().draw(done) + mistakes

@@ -1,4 +1,4 @@
-"""Images without labels, by the model's own loss: autoencoders of all kinds."""
+"""Images without labels, trained with the model's own loss: autoencoders of all kinds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OwnLoss(Objective):
 
 
 class Images(Task):
-    """Images in [0, 1], as they are: not normalised, and not augmented unless asked for."""
+    """Images in [0, 1], not normalized, and augmented only on request."""
 
     defaults = {"augment": "none"}
 
@@ -47,13 +47,13 @@ class Images(Task):
             "extent": extent,
         }
 
-    def offers(self, info: models.Info, split: Split, told: Data) -> dict[str, Any]:
-        offered = super().offers(info, split, told)
-        return offered | ({"num_classes": len(told.classes)} if told.classes else {})
+    def offers(self, info: models.Info, split: Split, data: Data) -> dict[str, Any]:
+        offered = super().offers(info, split, data)
+        return offered | ({"num_classes": len(data.classes)} if data.classes else {})
 
     def draw(self, done: Finished) -> list[str]:
-        """samples.png, if the model has `sample(count)`; <name>.png of what its `pictures()` gives
-        by name. Both give images (N, C, H, W) in [0, 1]."""
+        """samples.png, if the model has `sample(count)`, and <name>.png for each entry of its
+        `pictures()`. Both return images (N, C, H, W) in [0, 1]."""
         from gpudl.train.report import draw_grid
 
         shown, model = {}, done.model
@@ -70,7 +70,7 @@ class Images(Task):
 
 
 class Reconstruction(Images):
-    """The model has `loss(images)`; its forward may give images of the same size back."""
+    """The model has `loss(images)`; its forward may return images of the same size."""
 
     name = "reconstruction"
 
@@ -84,47 +84,47 @@ class Reconstruction(Images):
         return OwnLoss(training.clip)
 
     def draw(self, done: Finished) -> list[str]:
-        """samples.png, and reconstructions.png if the model gives images back."""
+        """samples.png, and reconstructions.png if the model returns images."""
         from gpudl.train.report import draw_grid
 
         names = super().draw(done)
         images = done.split.test.batch(np.arange(min(SHOWN, len(done.split.test))))[0]
         images = images / np.float32(255) if images.dtype == np.uint8 else images
-        found = reconstruct(done.model, images)
-        if found is None:
+        reconstructions = reconstruct(done.model, images)
+        if reconstructions is None:
             return names
         path = done.place("reconstructions.png")
         title = f"{done.title}: test images and their reconstructions"
-        draw_grid(path, [images, found], ["image", "reconstruction"], title)
+        draw_grid(path, [images, reconstructions], ["image", "reconstruction"], title)
         return [*names, path.name]
 
 
 def reconstruct(model: Any, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """What the model makes of images (N, C, H, W) in [0, 1], as such; None where it gives none."""
+    """The model's reconstructions of images (N, C, H, W), both in [0, 1]; None if the output has
+    another size."""
     device = next(model.parameters()).device
     with no_grad():
-        found = model(Tensor(images.astype(np.float32), device=device))
-    found = found[0] if isinstance(found, tuple) else found
-    values = to_numpy(found)
+        outputs = model(Tensor(images.astype(np.float32), device=device))
+    values = to_numpy(outputs[0] if isinstance(outputs, tuple) else outputs)
     if values.size != images.size:
         return None
-    shown: np.ndarray[Any, Any] = np.clip(values.reshape(images.shape), 0, 1)
-    return shown
+    reconstructions: np.ndarray[Any, Any] = np.clip(values.reshape(images.shape), 0, 1)
+    return reconstructions
 
 
 def named(values: Any, size: int) -> Measured:
-    """A scalar, or scalars by name with "loss" among them, as what a batch gave."""
+    """The Measured of a scalar, or of scalars by name with "loss" among them."""
     if not isinstance(values, dict):
         return Measured(values, size)
     if "loss" not in values:
-        raise ValueError(f"the model measures {', '.join(values)}; one of them must be loss")
+        raise ValueError(f"the model returns {', '.join(values)}; one of them must be loss")
     others = {name: value for name, value in values.items() if name != "loss"}
     return Measured(values["loss"], size, others=others)
 
 
-def require_method(info: models.Info, model: Any, method: str, shown: str) -> None:
+def require_method(info: models.Info, model: Any, method: str, signature: str) -> None:
     if not hasattr(model, method):
         raise TrainingError(
-            f"{info.name}: is registered for the task {info.task}, but has no {shown}; "
+            f"{info.name}: is registered for the task {info.task}, but has no {signature}; "
             "define it, or register it for another task"
         )

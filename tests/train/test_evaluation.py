@@ -1,4 +1,4 @@
-"""Models whose loss draws random numbers are judged alike whenever they are judged."""
+"""Evaluations of models whose loss draws random numbers always give the same result."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ import gpudl
 from gpudl import nn
 from gpudl.models import registry
 from gpudl.train import Job, StoppedError, configure
-from tests.train.resuming import finish, same_weights
+from tests.train.resuming import assert_same_weights, finish
 
 BATCHES = 3  # of the test part
 
 
 class Drawing(nn.Module):
-    """Its loss compares images with what it makes of noisy ones."""
+    """Its loss compares images with its outputs for noisy ones."""
 
     def __init__(self):
         super().__init__()
@@ -43,22 +43,22 @@ def settings(monkeypatch, tmp_path):
     return configure("drawing_here", data=str(tmp_path / "noise.npz"), epochs=2, batch_size=16)
 
 
-def test_a_model_is_judged_alike_during_a_training_and_after(settings, tmp_path):
+def test_evaluation_gives_the_same_result_during_training_and_after(settings, tmp_path):
     job = finish(Job.start(settings, tmp_path / "run"))
     again = Job.resume(tmp_path / "run")
     with again:
         assert again.finish(pictures=False) == job.trainer.evaluation
 
 
-def test_judging_does_not_move_the_numbers_of_the_training_on(settings, tmp_path):
-    judged = finish(Job.start(settings, tmp_path / "judged"))
+def test_evaluation_does_not_affect_the_random_numbers_of_training(settings, tmp_path):
+    evaluated = finish(Job.start(settings, tmp_path / "evaluated"))
     job = Job.start(settings, tmp_path / "alone")
     job.trainer.test = None
     finish(job)
-    same_weights(judged.run, job.run)
+    assert_same_weights(evaluated.run, job.run)
 
 
-def test_a_training_that_is_stopped_while_it_is_judged_resumes_bit_for_bit(settings, tmp_path):
+def test_a_training_stopped_during_evaluation_resumes_bit_for_bit(settings, tmp_path):
     whole = finish(Job.start(settings, tmp_path / "whole"))
     job = Job.start(settings, tmp_path / "parts")
     seen = []
@@ -73,6 +73,6 @@ def test_a_training_that_is_stopped_while_it_is_judged_resumes_bit_for_bit(setti
         job.train()
     assert seen == [0, 0]
     again = finish(Job.resume(job.run))
-    same_weights(whole.run, again.run)
+    assert_same_weights(whole.run, again.run)
     losses = [[row.test_loss for row in one.trainer.history] for one in (whole, again)]
     assert losses[0] == losses[1]
