@@ -47,6 +47,7 @@ from gpudl.ops.activation.softmax import softmax as softmax
 from gpudl.ops.elementwise.arithmetic import add as add
 from gpudl.ops.elementwise.arithmetic import div as div
 from gpudl.ops.elementwise.arithmetic import floor_divide as floor_divide
+from gpudl.ops.elementwise.arithmetic import fmod as fmod
 from gpudl.ops.elementwise.arithmetic import mul as mul
 from gpudl.ops.elementwise.arithmetic import multiply as multiply
 from gpudl.ops.elementwise.arithmetic import neg as neg

@@ -324,7 +324,7 @@ class Softmax(Activation):
     function = softmax
     options = ("dim",)
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         self._keep(dim=dim)
 
 

@@ -12,7 +12,7 @@ __all__ = ["Softmax2d", "Softmin"]
 class Softmin(Module):
     """exp(-x) / Σ exp(-x) along dim."""
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
 

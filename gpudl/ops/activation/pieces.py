@@ -124,8 +124,8 @@ class HardtanhOp(Activation):
     max_val: float = 1.0
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
-        words = f"is {self.min_val}; it must be below max_val, {self.max_val}"
-        require(self.min_val < self.max_val, self, "min_val", words)
+        words = f"is {self.min_val}; it must be at most max_val, {self.max_val}"
+        require(self.min_val <= self.max_val, self, "min_val", words)
         return super().infer(x)
 
     def value(self, xp: Any, x: Any) -> Any:
@@ -142,7 +142,7 @@ class HardtanhOp(Activation):
         yield from cls.few_cases(-1, 0, 1, 1, -1)
         yield Case("0 to 6", cls.of(0.0, 6.0), lambda rng: (normal(rng, (7, 9), 6),))
         yield Case(
-            "no room", cls.of(1.0, 1.0), lambda rng: (normal(rng, (2,)),), error="min_val is 1"
+            "no room", cls.of(1.5, 1.0), lambda rng: (normal(rng, (2,)),), error="min_val is 1.5"
         )
 
 

@@ -102,8 +102,10 @@ class PreluOp(Op):
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where it is positive, else weight · input; weight is learned.
 
-    input: (N, C, …), or any shape for a weight of one element. weight: (C) or (1).
+    input: (N, C, …), or any shape for a weight of one element. weight: (C), (1) or ().
     """
+    if not weight.ndim:
+        weight = cast(Any, weight).reshape(1)
     shape = tuple(input.shape)
     if 3 <= len(shape) <= 5:
         return apply(PreluOp.of(), input, weight)  # type: ignore[no-any-return]

@@ -147,8 +147,13 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.asarray(rng.standard_normal(shape), np.float32)
 
 
-def over_axis(op: Op, input: Tensor, dim: int) -> Tensor:
-    """Run an operator that works on the last axis on another one."""
+def over_axis(op: Op, input: Tensor, dim: int | None) -> Tensor:
+    """Run an operator that works on the last axis on another one. Without dim, PyTorch's choice:
+    the first axis of 0, 1 and 3 axes, else the second."""
+    if dim is None:
+        dim = 0 if input.ndim in (0, 1, 3) else 1
+    if not input.ndim and dim in (0, -1):
+        return apply(op, input.reshape(1)).reshape(())  # type: ignore[no-any-return]
     if not -input.ndim <= dim < input.ndim:
         raise IndexError(
             f"{op.name}: dim is {dim}, but the tensor has {input.ndim} axes, "
@@ -161,8 +166,10 @@ def over_axis(op: Op, input: Tensor, dim: int) -> Tensor:
 
 
 @public("gpudl", "Tensor", "functional")
-def softmax(input: Tensor, dim: int) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) along axis dim, without overflow: positive, with sum 1.
+
+    Without dim the axis is 0 for an input of 0, 1 or 3 axes and 1 for others, as in PyTorch.
 
     Raises IndexError for an axis that is not there.
     """
@@ -170,7 +177,7 @@ def softmax(input: Tensor, dim: int) -> Tensor:
 
 
 @public("gpudl", "Tensor", "functional")
-def log_softmax(input: Tensor, dim: int) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None) -> Tensor:
     """The logarithm of softmax along axis dim, exact where softmax itself is too small for a float.
 
     Raises IndexError for an axis that is not there.
@@ -179,7 +186,7 @@ def log_softmax(input: Tensor, dim: int) -> Tensor:
 
 
 @public("functional")
-def softmin(input: Tensor, dim: int) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None) -> Tensor:
     """softmax(-input) along axis dim. Raises IndexError for an axis that is not there."""
     return softmax(-input, dim)
 

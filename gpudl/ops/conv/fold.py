@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,7 +69,7 @@ class Blocks(Op):
         frame = xp.zeros(shape, image.dtype)
         frame[inside] = image
         columns = xp.stack([frame[tap] for tap in self.slices()], axis=2)
-        return columns.reshape(len(image), image.shape[1] * self.taps, -1)
+        return columns.reshape(len(image), image.shape[1] * self.taps, math.prod(self.counts))
 
     def to_image(self, xp: Any, columns: Array) -> Array:
         split = columns.reshape(

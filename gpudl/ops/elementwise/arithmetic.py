@@ -107,6 +107,12 @@ class DivOp(Binary):
         yield Case("integers", cls(), fixed([1, 1], [2, 0]), golden=want)
 
 
+def refuse_zero(op: Binary, y: Any) -> None:
+    """Integers have no infinity: raise ZeroDivisionError, as Python does."""
+    if y.dtype.kind in "iub" and not y.all():
+        raise ZeroDivisionError(f"{op.name}: y is 0 for integers; use floats to get inf or nan")
+
+
 class FloorDivideOp(Binary):
     """z = ⌊x/y⌋."""
 
@@ -114,6 +120,7 @@ class FloorDivideOp(Binary):
     domain = (0.5, 5.0)
 
     def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        refuse_zero(self, y)
         return xp.floor_divide(x, y)
 
     @classmethod
@@ -131,6 +138,7 @@ class RemainderOp(Binary):
     domain = (0.5, 5.0)
 
     def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        refuse_zero(self, y)
         return xp.remainder(x, y)
 
     def dx(self, xp: Any, dz: Any, saved: Any) -> Any:
@@ -143,6 +151,23 @@ class RemainderOp(Binary):
     def cases(cls) -> Iterator[Case]:
         yield from super().cases()
         x, y, z = [7, -7, 7, -7], [3, 3, -3, -3], np.array([1, 2, -2, -1])
+        yield Case("signs", cls(), fixed(x, y), golden=(z,))
+
+
+class FmodOp(RemainderOp):
+    """z = x - y·trunc(x/y): the remainder has x's sign."""
+
+    def compute(self, xp: Any, x: Any, y: Any) -> Any:
+        refuse_zero(self, y)
+        return xp.fmod(x, y)
+
+    def dy(self, xp: Any, dz: Any, saved: Any) -> Any:
+        return -dz * xp.trunc(saved.x / saved.y)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield from Binary.cases.__func__(cls)  # type: ignore[attr-defined]
+        x, y, z = [7, -7, 7, -7], [3, 3, -3, -3], np.array([1, -1, 1, -1])
         yield Case("signs", cls(), fixed(x, y), golden=(z,))
 
 
@@ -330,6 +355,12 @@ def __rfloordiv__(self: Tensor, other: Tensor | Number) -> Tensor:
 def remainder(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """The remainder of input / other, with the sign of other."""
     return apply(RemainderOp.of(), *operands(input, other))  # type: ignore[no-any-return]
+
+
+@public("gpudl", "Tensor")
+def fmod(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+    """The remainder of input / other, with the sign of input."""
+    return apply(FmodOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
 @public("Tensor", special=("__imod__",))

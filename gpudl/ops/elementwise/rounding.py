@@ -12,8 +12,14 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating
 from gpudl.core.public import Number, public
-from gpudl.ops.elementwise.base import Unary, fixed, uniform
-from gpudl.ops.elementwise.comparison import maximum, minimum
+from gpudl.ops.elementwise.base import (
+    Unary,
+    broadcast_shapes,
+    fixed,
+    operands,
+    unbroadcast,
+    uniform,
+)
 
 
 class SameDtype(Unary):
@@ -163,6 +169,57 @@ class ClampOp(Op):
         yield Case("no bound", cls(None, None), fixed([1.0]), error="clamp: min and max are None")
 
 
+class ClampBetweenOp(Op):
+    """z = x between the tensors low and high (either may be absent), with broadcasting; high counts
+    where they cross. The gradient goes to the one that z is; none passes where x is NaN."""
+
+    inputs = ("x", "low?", "high?")
+    outputs = ("z",)
+    saves = ("x", "low", "high")
+
+    def infer(self, x: Spec, low: Spec | None, high: Spec | None) -> tuple[Spec, ...]:
+        named = {"x": x, "low": low, "high": high}
+        given = {name: spec for name, spec in named.items() if spec is not None}
+        shape = broadcast_shapes(self, tuple(given), tuple(given.values()))
+        return (Spec(shape, dtypes.result_type(*given.values())),)
+
+    def forward(self, xp: Any, x: Any, low: Any, high: Any) -> tuple[Any, ...]:
+        dtype = dtypes.result_type(*(a for a in (x, low, high) if a is not None))
+        z = x if low is None else xp.maximum(x.astype(dtype), low.astype(dtype))
+        z = z if high is None else xp.minimum(z.astype(dtype), high.astype(dtype))
+        return (z,)
+
+    def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
+        x, low, high, dz = saved.x, saved.low, saved.high, dys[0]
+        above, below = (True if low is None else x >= low), (True if high is None else x <= high)
+        to_x, to_low, to_high = above & below & (x == x), False, False
+        if low is not None:
+            to_low = (x < low) if high is None else (x < low) & (low < high)
+        if high is not None:
+            to_high = (x > high) if low is None else (x > high) | (high < low)
+        return tuple(
+            unbroadcast(xp.where(to, dz, 0).astype(dz.dtype), spec) if need and spec else None
+            for to, spec, need in zip((to_x, to_low, to_high), saved.specs, needs, strict=True)
+        )
+
+    def twin(self, torch: Any, x: Any, low: Any, high: Any) -> Any:
+        return torch.clamp(x, low, high)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        op, shapes = cls(), ((2, 3, 4), (3, 1), (4,))
+        yield Case("broadcast", op, uniform(-2, 2, *shapes))
+        draw = uniform(-2, 2, (3, 4), (4,))
+        yield Case("low", op, lambda rng: (*draw(rng), None))
+        yield Case("high", op, lambda rng: (draw(rng)[0], None, draw(rng)[1]))
+        nan = np.nan
+        x, low, high = [nan, 1.0, 5, 2, 3], [0.0, nan, 0, 2, 4], [2.0, 2, 3, 2, 1]
+        z = np.array([nan, nan, 3, 2, 1], np.float32)
+        yield Case("NaN and ties", op, fixed(x, low, high), golden=(z,))
+        error = "clamp_between: shapes x .*low"
+        yield Case("no common shape", op, uniform(-1, 1, (2, 3), (4,), (4,)), error=error)
+
+
 @public("gpudl", "Tensor", special=("__abs__",))
 def abs(input: Tensor) -> Tensor:
     """|input|, elementwise; the gradient at 0 is 0."""
@@ -260,9 +317,8 @@ def clamp(
     """input, but at least `min` and at most `max`; the gradient passes inside and at the bounds."""
     if not isinstance(min, Tensor) and not isinstance(max, Tensor):
         return apply(ClampOp.of(min, max), input)  # type: ignore[no-any-return]
-    if min is not None:
-        input = maximum(input, min)  # type: ignore[arg-type]
-    return input if max is None else minimum(input, max)  # type: ignore[arg-type]
+    low, high = (b if b is None else operands(input, b)[1] for b in (min, max))
+    return apply(ClampBetweenOp.of(), input, low, high)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")

@@ -137,6 +137,8 @@ def embedding(
         padding = padding_idx + rows
     if padding_idx is not None and not 0 <= padding < rows:
         raise ValueError(f"embedding: padding_idx is {padding_idx}; weight has {rows} rows")
+    if input.dtype.kind not in "iu":
+        raise TypeError(f"embedding: input is {input.dtype.name}; it must hold integers")
     index = input.long()
     if index.device.name == "emulator":  # looking at them waits for no other device
         check_rows(index.array, rows)

@@ -239,6 +239,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices along `dim` that a list of integers names."""
     if index.ndim > 1:
         raise ValueError(f"index_select: index has shape {list(index.shape)}; it must be a list")
+    if not input.ndim:
+        return index_select(input.reshape(1), dim, index).reshape(())
     return apply(TakeOp.of(dim), input, index.reshape(-1))  # type: ignore[no-any-return]
 
 
@@ -253,6 +255,8 @@ def where(
         is_float = isinstance(input, float) or isinstance(other, float)
         kind = dtypes.float32 if is_float else dtypes.int64
         input = Tensor.from_array(kind.type(input), condition.device)
+    if condition.dtype == np.uint8:  # a mask, as in PyTorch
+        condition = condition.bool()
     return apply(WhereOp.of(), condition, *operands(input, other))
 
 

@@ -82,6 +82,8 @@ def _as_index(x: Tensor, k: Any) -> Any:
         array = k.array
     else:
         array = x.device.xp.asarray(k if not isinstance(k, range) else list(k))
+    if array.dtype == np.uint8 and isinstance(k, Tensor):  # a mask, as in PyTorch
+        return array.astype(np.bool_)
     if array.dtype.kind not in "iub":
         if not array.size and not isinstance(k, Tensor):  # x[[]]
             return array.astype(np.int64)

@@ -247,7 +247,7 @@ def sliding_fields(
     window = each_axis(function, "kernel_size", kernel_size, rank)
     return (
         window,
-        window if stride is None else each_axis(function, "stride", stride, rank),
+        window if stride is None or stride == () else each_axis(function, "stride", stride, rank),
         each_axis(function, "padding", padding, rank),
         each_axis(function, "dilation", dilation, rank),
     )

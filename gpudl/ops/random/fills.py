@@ -364,7 +364,13 @@ def randperm(
 @public("gpudl", "Tensor")
 def bernoulli(input: Tensor, generator: Generator | None = None) -> Tensor:
     """1 with the probability that `input` holds for each element, else 0; in input's shape and
-    dtype."""
+    dtype. ValueError: a probability outside [0, 1], or NaN (not checked on cuda, where reading the
+    values would wait for the GPU)."""
+    if (
+        input.device.name in ("cpu", "emulator")
+        and not ((input.array >= 0) & (input.array <= 1)).all()
+    ):
+        raise ValueError("bernoulli: input has a value outside [0, 1]; it must hold probabilities")
     flat = _native_rank(input)
     counter = counter_on(input.device, input.numel(), generator)
     y: Tensor = apply(BernoulliOp.of(), flat, counter)

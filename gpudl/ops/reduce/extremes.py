@@ -58,6 +58,35 @@ class AminOp(Extremum):
         return x.min(axis=axes, keepdims=True)
 
 
+class OverAll(Extremum):
+    """The extreme element of all; if it is NaN, the NaNs share the gradient."""
+
+    def derivative(self, xp: Any, dy: Any, saved: Any, axes: tuple[int, ...]) -> Any:
+        y = saved.y.reshape((1,) * saved.x.ndim)
+        chosen = (saved.x == y) | ((saved.x != saved.x) & (y != y))
+        return dy * chosen.astype(dy.dtype) / chosen.sum(dtype=dy.dtype)
+
+    def twin(self, torch: Any, x: Any) -> Any:
+        return getattr(torch, self.name)(x)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        over_all = cls(None, False)
+        yield Case("normal", over_all, normal((3, 4, 5)))
+        yield Case("no axes", over_all, normal(()))
+        yield Case("NaN", over_all, fixed([1.0, np.nan, 3.0]))
+        yield Case("ties", over_all, fixed([2.0, 1.0, 2.0, 1.0]))
+        yield Case("nothing", over_all, normal((0,)), error=f"{cls.name}: x .* empty")
+
+
+class MaxOp(OverAll, AmaxOp):
+    """y = max x, over all elements."""
+
+
+class MinOp(OverAll, AminOp):
+    """y = min x, over all elements."""
+
+
 def refuse_empty(op: Op, count: int, x: Spec) -> None:
     if count == 0 and 0 in x.shape:
         raise ValueError(f"{op.name}: x {list(x.shape)} is empty along the reduced axes")
@@ -145,7 +174,9 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -
     maximum."""
     if isinstance(dim, Tensor):
         return maximum(input, dim)
-    return amax(input) if dim is None else _with_indices(ArgmaxOp, input, dim, keepdim)
+    if dim is None:
+        return apply(MaxOp.of(None, False), input)
+    return _with_indices(ArgmaxOp, input, dim, keepdim)
 
 
 @public("gpudl", "Tensor")
@@ -154,7 +185,9 @@ def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -
     minimum."""
     if isinstance(dim, Tensor):
         return minimum(input, dim)
-    return amin(input) if dim is None else _with_indices(ArgminOp, input, dim, keepdim)
+    if dim is None:
+        return apply(MinOp.of(None, False), input)
+    return _with_indices(ArgminOp, input, dim, keepdim)
 
 
 @public("gpudl", "Tensor")

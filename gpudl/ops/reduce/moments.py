@@ -135,11 +135,13 @@ class NormOp(Reduction):
     empty = False
 
 
-def _correction(name: str, dim: Any, unbiased: bool | None, correction: float) -> tuple[Dim, float]:
-    """PyTorch's older form too: var(unbiased) and var(dim, unbiased)."""
+def _correction(dim: Any, unbiased: bool | None, correction: float | None) -> tuple[Dim, float]:
+    """PyTorch's older form too: var(unbiased) and var(dim, unbiased). None is 1."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return dim, float(correction if unbiased is None else unbiased)
+    if unbiased is None:
+        return dim, 1.0 if correction is None else float(correction)
+    return dim, float(unbiased)
 
 
 @public("gpudl", "Tensor")
@@ -149,10 +151,10 @@ def var(
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
-    correction: float = 1,
+    correction: float | None = 1,
 ) -> Tensor:
     """Variance over `dim`: squared distances from the mean, summed, over n - correction."""
-    dims, c = _correction("var", dim, unbiased, correction)
+    dims, c = _correction(dim, unbiased, correction)
     return reduce(VarOp, input, dims, keepdim, c)
 
 
@@ -163,10 +165,10 @@ def std(
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
-    correction: float = 1,
+    correction: float | None = 1,
 ) -> Tensor:
     """Standard deviation over `dim`: the root of var()."""
-    dims, c = _correction("std", dim, unbiased, correction)
+    dims, c = _correction(dim, unbiased, correction)
     return reduce(StdOp, input, dims, keepdim, c)
 
 

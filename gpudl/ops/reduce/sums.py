@@ -156,6 +156,21 @@ class MeanOp(Reduction):
         return dy / dy.dtype.type(self.count(saved.specs[0]))
 
 
+def product_of_others(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """For each element the product of all others of its slice, without dividing by it."""
+    kept = [a for a in range(x.ndim) if a not in axes]
+    order = (*kept, *axes)
+    count = math.prod(x.shape[a] for a in axes)
+    slices = x.transpose(order).reshape(*(x.shape[a] for a in kept), count)
+    if not slices.size:
+        return xp.zeros(x.shape, x.dtype)
+    ones = xp.ones((*slices.shape[:-1], 1), x.dtype)
+    before = xp.cumprod(xp.concatenate((ones, slices[..., :-1]), -1), axis=-1)
+    after = xp.cumprod(xp.concatenate((ones, slices[..., :0:-1]), -1), axis=-1)[..., ::-1]
+    products = (before * after).reshape([x.shape[a] for a in order])
+    return products.transpose(np.argsort(order))
+
+
 class ProdOp(Reduction):
     """y = Π x."""
 
@@ -171,10 +186,10 @@ class ProdOp(Reduction):
     def derivative(self, xp: Any, dy: Any, saved: Any, axes: tuple[int, ...]) -> Any:
         x = saved.x
         zero = x == 0
-        zeros = zero.sum(axis=axes, keepdims=True)
-        others = xp.where(zero, 1, x)  # of the only zero, the product of the others is the gradient
-        rest = others.prod(axis=axes, keepdims=True)
-        share = xp.where(zeros == 0, rest / others, xp.where(zero & (zeros == 1), rest, 0))
+        y = self.with_axes(saved.y, saved)
+        quotient = xp.true_divide(y, xp.where(zero, 1, x))
+        has_zero = zero.any(axis=axes, keepdims=True)
+        share = xp.where(has_zero, product_of_others(xp, x, axes), quotient)
         return (dy * share).astype(dy.dtype)
 
     def twin(self, torch: Any, x: Any) -> Any:
@@ -188,6 +203,8 @@ class ProdOp(Reduction):
         x = [[0.0, 2.0, 3.0], [0.0, 0.0, 4.0], [1.0, 2.0, 3.0]]
         want = np.array([0, 0, 6], np.float32)
         yield Case("zeros", cls((1,), False), fixed(x), golden=(want,))
+        nan, inf = np.nan, np.inf
+        yield Case("zero beside NaN", cls(None, False), fixed([nan, 0.0, 3.0, inf]))
 
 
 class Quantifier(Reduction):

@@ -127,6 +127,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other along an axis; elsewhere their extents agree."""
     if not tensors:
         raise ValueError("cat: got no tensors; it needs at least one")
+    others = [x for x in tensors if x.shape != (0,)]  # PyTorch skips empty vectors
+    if others and any(x.ndim > 1 for x in others):
+        tensors = others
     return apply(CatOp.of(dim, len(tensors)), *tensors)  # type: ignore[no-any-return]
 
 
