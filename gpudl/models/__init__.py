@@ -1,4 +1,4 @@
-"""Networks, one module of `nets` per family. A new family is a new module there and edits nothing
+"""Networks, one module of `nets` per family. To add a family, add a module there; edit nothing
 else.
 
 >>> from gpudl import models

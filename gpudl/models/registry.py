@@ -1,4 +1,4 @@
-"""Which models there are: each is a function with `@register`."""
+"""The registry of models: each is a function decorated with `@register`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gpudl.nn.model_summary import Summary, summary
 from gpudl.nn.module import Module
 
 B = TypeVar("B", bound=Callable[..., Module])
-OF_CODES = ("language", "text-classification")  # tasks whose models take whole numbers
+OF_CODES = ("language", "text-classification")  # tasks whose models take integers
 
 
 class Info(NamedTuple):
-    """build(num_classes=…, in_channels=…, …) makes the model. input_shape: of one sample, (C, H, W)
-    for images. source, year: of the publication. training: settings of `gpudl train` that differ
-    from its defaults, by the names in `gpudl.train.Training`. task: what it is trained for, by the
-    names in `gpudl.train.tasks`. classes: those of the data set that it is for, by label or name,
-    which get the labels 0, 1, … in this order; () for all."""
+    """build(num_classes=…, in_channels=…, …) creates the model. input_shape: of one sample, (C, H,
+    W) for images. source, year: of the publication. training: settings of `gpudl train` that differ
+    from its defaults, with the names of `gpudl.train.Training`. task: a name of
+    `gpudl.train.tasks`. classes: the classes of the data set to use, by label or name, relabelled
+    0, 1, … in this order; () for all."""
 
     name: str
     build: Callable[..., Module]
@@ -35,7 +35,7 @@ class Info(NamedTuple):
     classes: tuple[int | str, ...] = ()
 
     def summary(self, **options: Any) -> Summary:
-        """Parameters and multiply-adds of one sample, found without the memory for the weights."""
+        """Parameters, and multiply-adds of one sample, computed on the meta device."""
         with meta:
             dtype = np.int64 if self.task in OF_CODES else np.float32
             return summary(self.build(**options), (1, *self.input_shape), dtype)
@@ -53,9 +53,10 @@ def register(
     task: str = "classification",
     classes: tuple[int | str, ...] = (),
 ) -> Callable[[B], B]:
-    """Offer a function that builds a model under its name; its docstring's first line describes it.
+    """Register a function that builds a model under its name; the first line of its docstring is
+    the description.
 
-    dataset: what it is trained on by default. The others: see Info.
+    dataset: the default data set for training. See Info for the rest.
     """
 
     def mark(build: B) -> B:
@@ -74,17 +75,17 @@ def names() -> list[str]:
 
 
 def info(name: str) -> Info:
-    """Raises KeyError that suggests the nearest names."""
+    """The entry of a model. Raises KeyError with the nearest names if it is unknown."""
     if name not in _MODELS:
         typed = name.lower().replace("-", "_")
         near = difflib.get_close_matches(typed, _MODELS, 1)
         near = near or [known for known in names() if typed and typed in known]
-        meant = " or ".join(map(repr, near))
-        hint = f"did you mean {meant}" if near else f"it must be one of {', '.join(names())}"
+        suggestions = " or ".join(map(repr, near))
+        hint = f"did you mean {suggestions}" if near else f"it must be one of {', '.join(names())}"
         raise KeyError(f"unknown model {name!r}; {hint}")
     return _MODELS[name]
 
 
 def create(name: str, **options: Any) -> Module:
-    """Build a model by name; options go to its function."""
+    """Build a model by name, with the options of its function."""
     return info(name).build(**options)

@@ -1,4 +1,4 @@
-"""What tests of models share: counting, agreement with a peer on the same weights, one step."""
+"""Shared by tests of models: parameter counts, agreement with a peer, one training step."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from gpudl import models, nn, optim
 
 
 def count(name, **options):
-    """The parameters of a model, found without memory for them."""
+    """The number of parameters of a model, built on the meta device."""
     with gpudl.device("meta"):
         net = models.create(name, **options)
     return sum(parameter.numel() for parameter in net.parameters())
 
 
 def agree(own, peer, shape):
-    """Copies the weights of a PyTorch model into ours; their logits differ by 1e-4 at most, of
-    the largest."""
+    """Copies the weights of a PyTorch model into ours and compares the logits: they differ by at
+    most 1e-4 of the largest."""
     import torch
 
     images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
@@ -27,11 +27,11 @@ def agree(own, peer, shape):
 
 
 def agree_in_training(own, peer, shape):
-    """As `agree`, for a step of training without dropout: logits, the gradient of the loss by every
-    parameter, and what batch normalisation keeps.
+    """As `agree`, for a training step without dropout: compares logits, the gradients of all
+    parameters and the running statistics.
 
-    In double precision: else rounding may choose another maximum or open another ReLU, and the
-    gradients differ by a whole share.
+    In double precision; in single, rounding may pick another maximum or switch a ReLU, which
+    changes gradients a lot.
     """
     import torch
 
@@ -43,10 +43,10 @@ def agree_in_training(own, peer, shape):
     ours = own(gpudl.tensor(images, dtype=gpudl.float64))
     torch.nn.functional.cross_entropy(theirs, torch.from_numpy(labels)).backward()
     nn.functional.cross_entropy(ours, gpudl.tensor(labels)).backward()
-    weights, kept = dict(peer.named_parameters()), dict(peer.named_buffers())
+    weights, buffers = dict(peer.named_parameters()), dict(peer.named_buffers())
     pairs = {"logits": (ours.detach(), theirs.detach())}
     pairs |= {f"d {name}": (p.grad, weights[name].grad) for name, p in own.named_parameters()}
-    pairs |= {name: (value, kept[name]) for name, value in own.named_buffers()}
+    pairs |= {name: (value, buffers[name]) for name, value in own.named_buffers()}
     for name, (got, wanted) in pairs.items():
         wanted = wanted.numpy()
         bound = 1e-9 * max(1, np.abs(wanted).max())
@@ -54,7 +54,7 @@ def agree_in_training(own, peer, shape):
 
 
 def train_a_step(net, shape, lr=1e-3):
-    """A step of descent on one batch lowers its loss; every parameter has a gradient."""
+    """Checks that a descent step lowers the batch's loss and every parameter has a gradient."""
     rng = np.random.default_rng(0)
     images = gpudl.tensor(rng.standard_normal(shape).astype(np.float32))
     labels = gpudl.tensor(rng.integers(0, 10, shape[0]))

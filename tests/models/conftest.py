@@ -1,4 +1,4 @@
-"""PyTorch's models, as a second opinion."""
+"""PyTorch's models, as references."""
 
 import sys
 
@@ -9,7 +9,7 @@ import gpudl
 
 @pytest.fixture(autouse=True)
 def _same_weights_in_any_order():
-    """Models start from the default generator, which the tests before have moved on."""
+    """Models draw from the default generator, which earlier tests have advanced."""
     gpudl.manual_seed(0)
 
 
@@ -17,8 +17,8 @@ def _same_weights_in_any_order():
 def torchvision():
     """torchvision, whose models need none of its compiled operators.
 
-    It is built for one build of PyTorch. With another these operators do not load, and it stops at
-    their names; so they are declared.
+    These load only with one build of PyTorch; with another, importing torchvision fails because
+    they are not registered, so they are declared here.
     """
     torch = pytest.importorskip("torch")
     try:

@@ -1,4 +1,4 @@
-"""A few steps of a model on its own loss."""
+"""Trains a model for a few steps on its own loss."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import gpudl
 
 
 def assert_loss_falls(net, x, steps):
-    """Adam on net.loss(x): the losses, of which all are finite and one is below the first."""
+    """Runs Adam on net.loss(x); all losses are finite, one is below the first. Returns them."""
     optimizer = gpudl.optim.Adam(net.parameters(), lr=0.01)
     losses = []
     for _ in range(steps):

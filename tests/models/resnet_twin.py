@@ -1,10 +1,10 @@
-"""The residual nets for CIFAR-10 in PyTorch, as their authors' readers publish them."""
+"""Residual nets for CIFAR-10 in PyTorch, in the forms published by common implementations."""
 
 
 def cifar_twin(torch, depth, classes=10, projection=None, last="linear", plain=False):
-    """The net of section 4.2. projection: the name of 1x1 convolutions in the shortcuts (option B);
-    without one zeros fill the new channels (option A). last: the name of the linear layer. plain:
-    without shortcuts."""
+    """The net of section 4.2. projection: the name of the 1x1 convolutions in the shortcuts (option
+    B); None pads the new channels with zeros (option A). last: the name of the linear layer.
+    plain: without shortcuts."""
     t, F = torch.nn, torch.nn.functional
 
     class Block(t.Module):

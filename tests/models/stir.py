@@ -1,9 +1,9 @@
-"""Weights that tell layers apart."""
+"""Weights that distinguish layers."""
 
 
 def stir(net, seed=0):
-    """Random weights and statistics for a PyTorch net: no filter, mean or variance is like another,
-    and the signal neither dies nor explodes on its way. Returns the net."""
+    """Draws random weights and statistics for a PyTorch net: all filters, means and variances
+    differ, and the signal neither vanishes nor explodes. Returns the net."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)

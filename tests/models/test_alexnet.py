@@ -1,4 +1,4 @@
-"""AlexNet: the published numbers of parameters, torchvision's outputs, the paper's shapes."""
+"""AlexNet: published parameter counts, torchvision's outputs, the paper's shapes."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_number_of_parameters(name, parameters):
     assert count(name) == parameters
 
 
-# Zeiler and Fergus 2014, section 5: what the layers hold, here of the paper's grouped net.
+# The ablations of Zeiler and Fergus 2014, section 5, with the paper's grouped net.
 @pytest.mark.parametrize(
     ("without", "parameters"),
     [
@@ -33,8 +33,8 @@ def test_without_some_layers(without, parameters):
     assert count("alexnet_2012", without=without) == parameters
 
 
-def test_only_some_layers_can_go():
-    with pytest.raises(ValueError, match=r"without names \['conv1'\]; it may name \('conv3'"):
+def test_only_some_layers_can_be_left_out():
+    with pytest.raises(ValueError, match=r"without contains \['conv1'\]; it may contain \('conv3'"):
         models.create("alexnet_small", without=["conv1"])
 
 
@@ -49,10 +49,10 @@ def test_logits_of_torchvision(torchvision):
 
 
 def test_logits_of_the_papers_net_in_pytorch(torchvision):
-    """Figure 2 and section 3 of the paper: groups, and normalisation over channels."""
+    """Figure 2 and section 3 of the paper: groups and local response normalisation."""
     from torch import nn as t
 
-    norm = {"size": 5, "alpha": 5e-4, "beta": 0.75, "k": 2.0}  # PyTorch's alpha is of the mean
+    norm = {"size": 5, "alpha": 5e-4, "beta": 0.75, "k": 2.0}  # PyTorch's alpha multiplies the mean
     peer = torchvision.models.AlexNet(num_classes=7)
     peer.features = t.Sequential(
         *(t.Conv2d(3, 96, 11, 4, 2), t.ReLU(), t.LocalResponseNorm(**norm), t.MaxPool2d(3, 2)),
@@ -77,7 +77,7 @@ def test_names_of_torchvision(torchvision):
     assert {name: value.shape for name, value in own.state_dict().items()} == shapes
 
 
-def test_the_layers_of_the_paper_see_its_sizes():
+def test_the_layers_have_the_papers_sizes():
     """Figure 2 of the paper: 55x55x96, 27x27x256, 13x13x384 twice, 13x13x256."""
     with gpudl.device("meta"):
         net = models.create("alexnet_2012")
@@ -86,12 +86,12 @@ def test_the_layers_of_the_paper_see_its_sizes():
     assert outputs == [(96, 55, 55), (256, 27, 27), (384, 13, 13), (384, 13, 13), (256, 13, 13)]
 
 
-def test_the_paper_net_starts_as_in_the_paper():
+def test_initial_weights_as_in_the_paper():
     net = models.create("alexnet_2012", num_classes=5, hidden=8)
-    ones = [
+    biases = [
         np.unique(p.detach().numpy()).tolist() for n, p in net.named_parameters() if "bias" in n
     ]
-    assert ones == [[0], [1], [0], [1], [1], [1], [1], [0]]
+    assert biases == [[0], [1], [0], [1], [1], [1], [1], [0]]
     assert net.features[4].weight.detach().numpy().std() == pytest.approx(0.01, rel=0.02)
 
 

@@ -25,7 +25,7 @@ def close(got, want):
     np.testing.assert_allclose(got, np.asarray(want), rtol=1e-4, atol=1e-4)
 
 
-def test_the_paper_s_net_has_its_parameters():
+def test_parameter_counts_of_the_papers_net():
     with gpudl.device("meta"):
         net = dense.Autoencoder((784, 1000, 500, 250, 30))
         tied = dense.Autoencoder((784, 1000, 500, 250, 30), tied=True)
@@ -56,7 +56,7 @@ def twin(torch, net, activation):
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_outputs_and_losses_are_pytorch_s(x, tied, likelihood):
+def test_outputs_and_losses_equal_pytorchs(x, tied, likelihood):
     torch = pytest.importorskip("torch")
     net = dense.Autoencoder(SIZES, "tanh", likelihood=likelihood, tied=tied)
     encoder, decoder = twin(torch, net, torch.nn.Tanh)
@@ -93,7 +93,7 @@ def test_tied_weights_stay_tied(x):
     close(other(x), net(x).detach().numpy())
 
 
-def test_a_stage_trains_its_layers_of_the_net_and_no_others(x):
+def test_a_stage_trains_only_its_layers_of_the_net(x):
     net = dense.Autoencoder(SIZES)
     before = {name: p.detach().numpy().copy() for name, p in net.named_parameters()}
     stage = net.stage(1)
@@ -126,7 +126,7 @@ def test_the_contraction_is_the_norm_of_the_jacobian(x):
 
 
 @pytest.mark.parametrize("noise", regularised.NOISES)
-def test_noise_has_the_amount_asked_for(noise):
+def test_noise_has_the_given_amount(noise):
     gpudl.manual_seed(0)
     net = regularised.DenoisingAutoencoder((784, 4), noise=noise, amount=0.3)
     x = gpudl.full((100, 784), 0.5)
@@ -154,7 +154,7 @@ def test_sparsity_penalties():
         regularised.SparseAutoencoder((4, 2), "kl", code="relu")
 
 
-def test_stochastic_codes_are_draws_of_the_probabilities(x):
+def test_stochastic_codes_are_samples_of_the_probabilities(x):
     gpudl.manual_seed(1)
     net = regularised.StochasticAutoencoder((12, 5))
     code = net.encode(gpudl.cat([x] * 2000))
@@ -186,20 +186,20 @@ def test_lifetime_winners_keep_the_largest_of_each_unit():
     assert (net.eval().encode(x).detach().numpy() > 0).sum(0).max() > 2
 
 
-def test_convolutional_winners_are_one_a_map_and_few_a_batch():
+def test_convolutional_winners_are_one_per_map_and_few_per_batch():
     gpudl.manual_seed(2)
     net = winner_take_all.ConvWinnerTakeAllAutoencoder(1, 8, rate=0.1)
     x = gpudl.rand(20, 1, 12, 12)
     code = net.encode(x).detach().numpy()
     assert ((code > 0).sum((2, 3)) <= 1).all()
     assert ((code > 0).any((2, 3)).sum(0) <= 2).all()
-    judged = net.eval().encode(x).detach().numpy()
+    evaluated = net.eval().encode(x).detach().numpy()
     maps = net.encoder(x).detach().numpy()
-    np.testing.assert_array_equal(judged.max((2, 3)), maps.max((2, 3)))
-    assert ((judged > 0).sum((2, 3)) <= 1).all()
+    np.testing.assert_array_equal(evaluated.max((2, 3)), maps.max((2, 3)))
+    assert ((evaluated > 0).sum((2, 3)) <= 1).all()
 
 
-def test_convolutional_nets_are_pytorch_s():
+def test_convolutional_nets_equal_pytorchs():
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
     x = gpudl.rand(2, 1, 12, 12)
@@ -222,7 +222,7 @@ def test_convolutional_nets_are_pytorch_s():
     close(net.loss(x), functional.binary_cross_entropy_with_logits(y, target, reduction="sum") / 2)
 
 
-def test_unpooling_puts_values_back_where_they_stood():
+def test_unpooling_restores_positions():
     net = convolutional.ConvAutoencoder()
     x = gpudl.rand(2, 3, 8, 8)
     pooled, switches = net.pool(x)
@@ -252,7 +252,7 @@ def test_a_few_steps_lower_the_loss(make, device):
     assert_loss_falls(net, x, 6 if device == "cpu" else 3)
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="must be one of linear"):
         dense.Autoencoder((4, 2), activation="cube")
     with pytest.raises(ValueError, match=r"'poisson'.*bernoulli"):

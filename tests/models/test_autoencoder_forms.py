@@ -1,4 +1,4 @@
-"""The forms of autoencoders by their names and options, and the one that learns layer by layer."""
+"""Autoencoders by name and option, and the stacked one, which trains layer by layer."""
 
 from __future__ import annotations
 
@@ -52,25 +52,25 @@ def test_a_stack_learns_layer_by_layer_then_all_together():
     net = stacked.StackedAutoencoder((12, 6, 4), steps_a_layer=2)
     stepper = net.make_stepper(functools.partial(gpudl.optim.SGD, lr=0.01))
     x, labels = gpudl.rand(8, 1, 3, 4), gpudl.zeros(8)
-    changed, numbers = [], []
+    changes, numbers = [], []
     for _ in range(6):
         before = {name: p.detach().numpy().copy() for name, p in net.named_parameters()}
         numbers.append(stepper.step(x, labels)["layer"].item())
         after = dict(net.named_parameters())
-        changed.append({n for n, p in before.items() if (after[n].detach().numpy() != p).any()})
+        changes.append({n for n, p in before.items() if (after[n].detach().numpy() != p).any()})
     outer, inner = ({f"encoder.{i}", f"decoder.{2 - i}"} for i in (0, 2))
-    layers = [{name.rpartition(".")[0] for name in names} for names in changed]
+    layers = [{name.rpartition(".")[0] for name in names} for names in changes]
     assert layers == [outer, outer, inner, inner, outer | inner, outer | inner]
     assert numbers == [1, 1, 2, 2, 3, 3]
     assert net.steps.item() == 6
     assert set(net.judge(x, labels)) == {"loss", "squared"}
 
 
-def test_a_stack_goes_on_where_its_weights_say():
+def test_a_stack_resumes_at_the_step_in_its_state():
     net = stacked.StackedAutoencoder((12, 6, 4), steps_a_layer=2)
     net.steps += 3
     other = stacked.StackedAutoencoder((12, 6, 4), steps_a_layer=2)
     other.load_state_dict(net.state_dict())
     stepper = other.make_stepper(functools.partial(gpudl.optim.SGD, lr=0.01))
-    found = [stepper.step(gpudl.rand(8, 12), gpudl.zeros(8))["layer"].item() for _ in range(2)]
-    assert found == [2, 3]
+    layers = [stepper.step(gpudl.rand(8, 12), gpudl.zeros(8))["layer"].item() for _ in range(2)]
+    assert layers == [2, 3]

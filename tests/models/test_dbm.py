@@ -46,7 +46,7 @@ def test_parameters():
     assert count == 784 * 500 + 500 * 1000 + 784 + 500 + 1000
 
 
-def test_as_one_restricted_machine(dbm):
+def test_as_a_restricted_machine(dbm):
     p, log_z = joint(dbm)
     rbm = dbm.as_rbm()
     h1 = states(FIRST)
@@ -84,7 +84,7 @@ def test_bound_is_the_expectation_under_the_factorial_distribution(dbm):
     assert got.item() == pytest.approx(want, rel=1e-5)
 
 
-def test_certain_units_have_no_entropy(dbm):
+def test_the_bound_is_finite_for_certain_units(dbm):
     one = gpudl.ones(1, FIRST), gpudl.ones(1, SECOND)
     assert np.isfinite(dbm.bound(gpudl.ones(1, VISIBLE), *one).item())
 
@@ -101,7 +101,7 @@ def test_long_chains_visit_states_as_often_as_their_probability(dbm):
 
 
 def test_gradients_are_those_of_the_bound(dbm):
-    """With exact chains: d(log Z - bound), the former by adding up, the latter by autograd."""
+    """With long chains: d(log Z - bound), log Z by exact sums, the bound by autograd."""
     p, _ = joint(dbm)
     v = gpudl.tensor(states(VISIBLE)[[3, 17, 30]])
     n = 40_000
@@ -109,7 +109,7 @@ def test_gradients_are_those_of_the_bound(dbm):
     mu1, mu2 = dbm.fill_gradients(v, field=50, k=30, generator=gpudl.Generator(5))
     got = {name: q.grad.numpy() for name, q in dbm.named_parameters()}
     bound = dbm.bound(v, mu1, mu2).mean()
-    data = gpudl.autograd.grad(bound, list(dbm.parameters()))
+    bound_gradients = gpudl.autograd.grad(bound, list(dbm.parameters()))
     sv, s1, s2 = states(VISIBLE), states(FIRST), states(SECOND)
     model = {
         "weight1": np.einsum("vij,va,ib->ba", p, sv, s1),
@@ -118,8 +118,8 @@ def test_gradients_are_those_of_the_bound(dbm):
         "hidden1_bias": p.sum((0, 2)) @ s1,
         "hidden2_bias": p.sum((0, 1)) @ s2,
     }
-    for (name, want), of_data in zip(model.items(), data, strict=True):
-        np.testing.assert_allclose(got[name], want - of_data.numpy(), atol=0.015, err_msg=name)
+    for (name, want), gradient in zip(model.items(), bound_gradients, strict=True):
+        np.testing.assert_allclose(got[name], want - gradient.numpy(), atol=0.015, err_msg=name)
 
 
 def two_patterns():
@@ -148,15 +148,15 @@ def test_training_raises_the_likelihood():
     losses = [stepper.step(data)["loss"].item() for _ in range(200)]
     after = exact_mean(dbm, data)
     assert before < middle < after
-    assert after > -1.5  # two equally likely patterns: -0.69; at first -3.47
+    assert after > -1.5  # two equally likely patterns: -0.69; all states: -3.47
     assert losses[-1] < 0.1
     assert dbm.judge(data)["loss"].item() < 0.1
     assert dbm.sample(60, 3).shape == (60, VISIBLE)
-    rebuilt = dbm(data.reshape(80, 1, 1, 5))
-    assert rebuilt.shape == (80, 1, 1, 5)
+    reconstruction = dbm(data.reshape(80, 1, 1, 5))
+    assert reconstruction.shape == (80, 1, 1, 5)
 
 
-def test_it_repeats_with_the_seed_and_on_the_emulator():
+def test_it_is_reproducible_and_the_same_on_the_emulator():
     results = []
     for device in ("cpu", "cpu", "emulator"):
         gpudl.manual_seed(4)
@@ -173,7 +173,7 @@ def test_it_repeats_with_the_seed_and_on_the_emulator():
         np.testing.assert_allclose(first.numpy(), emulator.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_what_makes_no_sense_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match=r"hidden is \(3,\).* two hidden widths"):
         DBM(4, (3,))
     with pytest.raises(ValueError, match="chains 0"):

@@ -1,4 +1,4 @@
-"""Deep belief networks: their two readings, greedy training, generation."""
+"""Deep belief networks: recognition, greedy training, generation."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_greedy_training_learns_classes_and_their_images(trained):
     images, labels = data(20)
     assert trained.judge(images, labels)["accuracy"].item() == 1
     drawn = trained.generate(labels, 50, gpudl.Generator(1)).numpy()
-    right = (drawn.round() == PATTERNS[labels.numpy()]).all(1).mean()
-    assert right > 0.8, right
+    correct = (drawn.round() == PATTERNS[labels.numpy()]).all(1).mean()
+    assert correct > 0.8, correct
     assert trained.sample(6).shape == (6, PIXELS)
     small = gpudl.models.create("dbn", image_size=4, hidden=(5, 3))
     assert small.sample(3).shape == (3, 1, 4, 4)
 
 
-def test_fine_tuning_goes_on_from_there(trained):
+def test_fine_tuning_continues_from_pretraining(trained):
     net = copy.deepcopy(trained)
     images, labels = data(10)
     optimizer = sgd(net.parameters(), lr=0.5)
@@ -85,9 +85,9 @@ def test_fine_tuning_goes_on_from_there(trained):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[0] < 0.6  # a guess has 0.69
+    assert losses[0] < 0.6  # guessing gives 0.69
     assert losses[-1] < 0.1
-    # What only generates gets no gradient: visible biases but for those of the classes.
+    # Generative parameters get no gradient: all visible biases except those of the classes.
     assert all(layer.visible_bias.grad is None for layer in net.layers)
     np.testing.assert_array_equal(net.top.visible_bias.grad.numpy()[:6], 0)
 
@@ -103,7 +103,7 @@ def test_all_layers_at_once():
 
 
 def test_generation_holds_the_class():
-    """A top machine whose class unit alone decides each feature."""
+    """A top machine in which the class unit alone determines each feature."""
     net = DBN(3, (3, 2), CLASSES)
     net.top.weight.array[...] = 0
     net.top.weight.array[:, 3:] = [[20, -20], [-20, 20]]
@@ -114,7 +114,7 @@ def test_generation_holds_the_class():
     np.testing.assert_allclose(drawn, [[1, 1, 0], [0, 0, 1], [0, 0, 1]], atol=1e-6)
 
 
-def test_a_net_without_classes_codes():
+def test_a_net_without_classes_gives_codes():
     net = DBN(PIXELS, (5, 3), 0)
     images, _ = data(3)
     pretrain(net, images, None, sgd, (1, 0))
@@ -136,18 +136,18 @@ def test_the_emulator_learns_and_generates_the_same():
         np.testing.assert_allclose(cpu.numpy(), emulator.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_what_makes_no_sense_is_refused():
+def test_invalid_arguments_are_refused():
     images, labels = data(2)
     net = DBN(PIXELS, (3, 4), CLASSES)
     with pytest.raises(ValueError, match="hidden is empty"):
         DBN(PIXELS, ())
-    with pytest.raises(ValueError, match="3 epochs for 2 layers"):
+    with pytest.raises(ValueError, match="epochs has 3 entries; give 2"):
         pretrain(net, images, labels, sgd, (1, 1, 1))
-    with pytest.raises(ValueError, match="labels are needed"):
+    with pytest.raises(ValueError, match="give labels if the net has classes"):
         pretrain(net, images, None, sgd, (1, 1))
 
 
-def test_groups_decay_weights_alone():
+def test_only_weights_decay():
     net = DBN(PIXELS, (3, 4), CLASSES)
     weights, biases = parameter_groups(net.top, 0.1)
     assert (weights["weight_decay"], biases["weight_decay"]) == (0.1, 0)

@@ -1,4 +1,4 @@
-"""Adversarial nets: published sizes, PyTorch with the same weights, who learns from which loss."""
+"""Adversarial nets: published sizes, PyTorch's outputs, which net each loss trains."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_shapes():
     assert tuple(judge(y).shape) == (2, 1, 2, 2)
 
 
-def test_a_patch_of_the_paper_s_discriminator_is_70_wide():
-    """Which pixels one score depends on."""
+def test_a_patch_of_the_papers_discriminator_is_70_wide():
+    """One score depends on 70 columns of pixels."""
     judge = cyclegan.PatchDiscriminator(1, 1)
     linear = [layer for layer in judge.model if isinstance(layer, nn.Conv2d)]
     for layer in linear:
@@ -102,7 +102,7 @@ def torch_twin(torch, net):
     return twin
 
 
-def test_dcgan_and_its_losses_are_pytorch_s():
+def test_dcgan_and_its_losses_equal_pytorchs():
     torch = pytest.importorskip("torch")
     net = small()
     generator, discriminator = (torch_twin(torch, part.main)
@@ -126,23 +126,23 @@ def test_dcgan_and_its_losses_are_pytorch_s():
         close(p.grad, q.grad)
 
 
-def test_cyclegan_nets_are_pytorch_s():
+def test_cyclegan_nets_equal_pytorchs():
     torch = pytest.importorskip("torch")
     x = gpudl.randn(2, 1, 16, 16)
     for net in (cyclegan.Translator(1, 2, 4, 2), cyclegan.PatchDiscriminator(1, 4, 2)):
         for p in net.parameters():
-            p.array[...] *= 10  # so that small weights do not hide a difference
+            p.array[...] *= 10  # small weights could hide a difference
         close(net(x), torch_twin(torch, net.model)(torch.tensor(x.numpy())).detach())
 
 
 def with_gradients(*nets):
-    """Which of the nets have a gradient in every parameter; the others have none in any."""
-    found = []
+    """For each net, whether all of its parameters have a gradient; otherwise none may have one."""
+    results = []
     for net in nets:
         have = [p.grad is not None and bool((p.grad.numpy() != 0).any()) for p in net.parameters()]
         assert all(have) or not any(p.grad is not None for p in net.parameters())
-        found.append(all(have))
-    return tuple(found)
+        results.append(all(have))
+    return tuple(results)
 
 
 @pytest.mark.parametrize("num_classes", [0, 3])
@@ -169,8 +169,7 @@ def cycle(identity=0.5):
 
 
 def moving(net):
-    """Parameters before an instance norm that takes a constant away have no gradient to speak
-    of: weights only."""
+    """The weights: instance norm cancels a bias before it, whose gradient is then about 0."""
     return [p for p in net.parameters() if p.ndim > 1]
 
 
@@ -206,7 +205,7 @@ def test_cyclegan_losses_by_hand():
     close(losses.identity, 5 * (0.3 + 0.8))
 
 
-def test_a_conditional_net_needs_labels_and_uses_them():
+def test_a_conditional_net_needs_and_uses_labels():
     gpudl.manual_seed(0)
     net = small(3)
     noise = gpudl.randn(2, 5)
@@ -253,7 +252,7 @@ def test_steps_of_the_cycle(device):
         assert (old != p.detach().cpu().numpy()).any()
 
 
-def test_the_pool_gives_old_images_half_of_the_time():
+def test_the_pool_returns_old_images_half_of_the_time():
     pool = cyclegan.ImagePool(size=10, seed=1)
     first = pool(gpudl.arange(10).reshape(10, 1, 1, 1))
     np.testing.assert_array_equal(first.numpy().ravel(), np.arange(10))
@@ -261,10 +260,10 @@ def test_the_pool_gives_old_images_half_of_the_time():
     new = out == np.arange(100, 1100)
     assert 0.45 < new.mean() < 0.55
     assert (out[~new] < np.arange(100, 1100)[~new]).all()
-    assert len(set(out[~new])) == len(out[~new])  # what has gone out does not come again
+    assert len(set(out[~new])) == len(out[~new])  # a returned image is not returned again
 
 
-def test_translators_that_make_negatives_are_judged_perfect():
+def test_perfect_translators_have_no_loss():
     net = models.create("cyclegan_negatives")
     images, labels = gpudl.rand(2, 1, 8, 8), gpudl.tensor([0, 0])
     assert net.judge(images, labels)["loss"].item() > 0.1
@@ -272,7 +271,7 @@ def test_translators_that_make_negatives_are_judged_perfect():
     close([loss.item() for loss in net.judge(images, labels).values()], [0, 0])
 
 
-def test_half_of_a_batch_becomes_the_other_kind():
+def test_half_of_a_batch_is_inverted():
     seen = []
 
     class Recorder:
@@ -289,7 +288,7 @@ def test_half_of_a_batch_becomes_the_other_kind():
 
 
 @pytest.mark.parametrize("name", ["dcgan", "conditional_dcgan", "cyclegan_negatives"])
-def test_named_models_make_their_steps(name):
+def test_named_models_take_a_step(name):
     gpudl.manual_seed(0)
     net = models.create(name)
     game = net.make_stepper(functools.partial(gpudl.optim.Adam, lr=1e-3))

@@ -1,4 +1,4 @@
-"""GoogLeNet: the published numbers of parameters, torchvision's outputs, the paper's net."""
+"""GoogLeNet: published parameter counts, torchvision's outputs, the paper's net."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_logits_of_torchvision(torchvision):
 
 
 @pytest.mark.slow
-def test_training_gives_the_logits_of_the_heads_too(torchvision):
+def test_training_also_gives_the_logits_of_the_heads(torchvision):
     import torch
 
     options = {"num_classes": 9, "dropout": 0.0, "dropout_aux": 0.0}
@@ -62,7 +62,7 @@ def test_training_gives_the_logits_of_the_heads_too(torchvision):
 
 
 def paper_in_torch(torch, state, images):
-    """Table 1 with PyTorch's functions: logits of the net, and of the heads at 4d and 4a."""
+    """Table 1 with PyTorch's functions: logits of the net and of the heads at 4d and 4a."""
     F = torch.nn.functional
     state = {name: torch.from_numpy(value.numpy()) for name, value in state.items()}
 
@@ -95,11 +95,11 @@ def paper_in_torch(torch, state, images):
 
     x = conv("conv2", norm(pool(conv("conv1", images, 2))))
     x = pool(norm(conv("conv3", x)))
-    seen = {}
+    outputs = {}
     for name in WIDTHS:
         x = pool(x) if name in ("4a", "5a") else x
-        x = seen[name] = inception(f"inception{name}", x)
-    heads = head("aux2", seen["4d"]), head("aux1", seen["4a"])
+        x = outputs[name] = inception(f"inception{name}", x)
+    heads = head("aux2", outputs["4d"]), head("aux1", outputs["4a"])
     return linear("fc", x.mean((2, 3))), *heads
 
 
@@ -125,7 +125,7 @@ def test_filters_of_the_third_branch():
         assert module(gpudl.tensor(np.zeros((1, 8, 6, 7), np.float32))).shape == (1, 256, 6, 7)
 
 
-def test_the_heads_train_too():
+def test_the_heads_train_the_layers_below_them():
     net = models.create("googlenet", num_classes=3, dropout_aux=0.0)
     images = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
     outputs = net(gpudl.tensor(images))

@@ -1,4 +1,4 @@
-"""Neurons without a teacher: where each rule leads is known."""
+"""Neurons that learn without labels: each rule converges as theory says."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from gpudl.models.nets.hebbian import HebbianNet, LinearNeurons
 
 @pytest.fixture(scope="module")
 def cloud() -> tuple[np.ndarray, np.ndarray]:
-    """2000 points of mean 0 with standard deviations 3, 2, 1, 0.5 along axes that are turned, and
-    their components as rows, largest first."""
+    """2000 points of mean 0 with standard deviations 3, 2, 1, 0.5 along rotated axes, and their
+    principal components as rows, largest first."""
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.standard_normal((4, 4)))[0]
     points = rng.standard_normal((2000, 4)) * [3, 2, 1, 0.5] @ axes.T
@@ -47,7 +47,7 @@ def test_hebb_grows_without_bound_along_the_first_component(cloud):
     assert abs(weight @ cloud[1][0]) / length > 0.99
 
 
-def test_an_update_is_what_the_equations_say():
+def test_an_update_follows_the_equations():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((7, 5)).astype(np.float32)
     for rule in ("hebb", "oja", "sanger"):
@@ -56,20 +56,20 @@ def test_an_update_is_what_the_equations_say():
         change = np.zeros_like(w)
         for sample in x:
             y = w @ sample
-            forget = {"hebb": 0 * w, "oja": (y**2)[:, None] * w,
-                      "sanger": np.tril(np.outer(y, y)) @ w}[rule]  # fmt: skip
-            change += np.outer(y, sample) - forget
+            decay = {"hebb": 0 * w, "oja": (y**2)[:, None] * w,
+                     "sanger": np.tril(np.outer(y, y)) @ w}[rule]  # fmt: skip
+            change += np.outer(y, sample) - decay
         neurons.learn(gpudl.tensor(x), 0.1, rule)
         np.testing.assert_allclose(neurons.weight.numpy(), w + 0.1 * change / 7, atol=1e-6)
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="'hopfield', expected one of"):
+    with pytest.raises(ValueError, match="rule is 'hopfield'; it must be one of"):
         LinearNeurons(2).learn(gpudl.zeros(1, 2), 0.1, "hopfield")
 
 
-def test_a_net_learns_by_its_rule_what_the_rule_says():
-    """What an optimizer is given makes the step of `learn`, on inputs without their mean."""
+def test_a_net_learns_by_its_rule():
+    """The optimizer's step equals `learn` on inputs minus their mean."""
     rng = np.random.default_rng(0)
     images = gpudl.tensor(rng.random((6, 1, 2, 3), np.float32))
     for rule in ("hebb", "oja", "sanger"):
@@ -102,7 +102,7 @@ def test_the_first_component_loses_least(cloud):
         assert net.lost(gpudl.tensor(points)).item() == pytest.approx(share, abs=1e-3)
 
 
-def test_the_nets_have_a_weight_a_pixel():
+def test_the_nets_have_one_weight_per_pixel():
     for name, units in (("hebb_neuron", 1), ("oja_neuron", 1), ("sanger_net", 16)):
         net = models.create(name)
         assert sum(p.numel() for p in net.parameters()) == 256 * units

@@ -1,4 +1,4 @@
-"""LeNet-5 as it was printed in 1998: its counts, its connections, its loss, PyTorch's answers."""
+"""LeNet-5 of 1998: parameter counts, connections, loss, PyTorch's outputs."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_the_connection_table_is_the_papers():
         "..XXX..XXXX.XX.X",
         "...XXX..XXXX.XXX",
     ]
-    ours = ["".join(".X"[row in seen] for seen in lenet.C3_INPUTS) for row in range(6)]
+    ours = ["".join(".X"[row in maps] for maps in lenet.C3_INPUTS) for row in range(6)]
     assert ours == drawn
 
 
@@ -36,9 +36,9 @@ def test_the_codes_are_ten_different_pictures():
     drawn = codes()
     assert drawn.shape == (10, 84)
     assert set(np.unique(drawn)) == {-1, 1}
-    apart = ((drawn[:, None] - drawn) ** 2).sum(2) / 4  # pixels in which two digits differ
-    assert apart[~np.eye(10, dtype=bool)].min() >= 5
-    with pytest.raises(ValueError, match="11 classes"):
+    distances = ((drawn[:, None] - drawn) ** 2).sum(2) / 4  # pixels in which two digits differ
+    assert distances[~np.eye(10, dtype=bool)].min() >= 5
+    with pytest.raises(ValueError, match="count is 11; it must be from 1 to 10"):
         codes(11)
 
 
@@ -58,8 +58,8 @@ def twin(torch, state, images):
     x = squash(f.conv2d(images, w["c1.weight"], w["c1.bias"]))
     x = subsample(x, "s2")
     dense, number = torch.zeros(16, 6, 5, 5), 0
-    for output, seen in enumerate(lenet.C3_INPUTS):
-        for channel in seen:
+    for output, channels in enumerate(lenet.C3_INPUTS):
+        for channel in channels:
             dense[output, channel] = w["c3.weight"][number]
             number += 1
     x = subsample(squash(f.conv2d(x, dense, w["c3.bias"])), "s4")
@@ -68,7 +68,7 @@ def twin(torch, state, images):
     return -((x[:, None] - w["output.codes"]) ** 2).sum(2)
 
 
-def test_answers_equal_pytorchs():
+def test_scores_equal_pytorchs():
     torch = pytest.importorskip("torch")
     gpudl.manual_seed(0)
     net = models.lenet5_1998()
@@ -87,7 +87,7 @@ def test_the_loss_is_equation_9():
     assert lenet.map_loss(scores, gpudl.tensor(labels), j).item() == pytest.approx(expected, 1e-5)
 
 
-def test_a_small_image_is_framed_by_its_own_edge_and_a_step_helps():
+def test_small_images_are_padded_with_their_edges_and_a_step_lowers_the_loss():
     gpudl.manual_seed(0)
     net = models.lenet5_1998()
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: depths, activations, the smallest ones."""
+"""Multi-layer perceptrons: depths, activations, the smallest nets."""
 
 import numpy as np
 import pytest
@@ -31,12 +31,12 @@ def test_every_activation_takes_a_step(activation):
 
 
 def test_an_unknown_activation_is_refused():
-    with pytest.raises(ValueError, match="'step' is not known; it must be one of relu"):
+    with pytest.raises(ValueError, match="activation is 'step'; it must be one of relu"):
         models.mlp(activation="step")
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "hardswish"])
-def test_answers_equal_pytorchs(activation):
+def test_logits_equal_pytorchs(activation):
     torch = pytest.importorskip("torch")
     kind = {"relu": "ReLU", "tanh": "Tanh", "gelu": "GELU", "hardswish": "Hardswish"}[activation]
     act = getattr(torch.nn, kind)
@@ -54,7 +54,7 @@ def test_answers_equal_pytorchs(activation):
     )
 
 
-def test_the_smallest_nets_have_the_lectures_counts():
+def test_parameter_counts_of_the_smallest_nets():
     counts = [sum(p.numel() for p in net.parameters()) for net in (
         models.first_net(), models.one_versus_five())]  # fmt: skip
     assert counts == [64 * 2 + 2 + 2 * 3 + 3, 1559]

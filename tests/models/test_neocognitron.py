@@ -1,4 +1,4 @@
-"""The Neocognitron and complex cells: what they must answer to, and what they must not mind."""
+"""The Neocognitron and complex cells: selectivity, learning, invariance."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from gpudl.models.nets.simple_complex import (
 
 
 def digits(count: int, down: int = 0, right: int = 0) -> gpudl.Tensor:
-    """The drawn digits 0 to count - 1 in the middle of 16x16 pixels, moved."""
+    """The drawn digits 0 to count - 1, shifted from the centre of 16x16 pixels."""
     images = np.zeros((count, 1, 16, 16), np.float32)
     drawn = codes(count).reshape(-1, 12, 7) > 0
     images[:, 0, 2 + down : 14 + down, 4 + right : 11 + right] = drawn
@@ -30,9 +30,9 @@ def test_the_layers_have_the_papers_sizes():
     assert shapes == [(2, 24, s, s) for s in (16, 10, 8, 6, 2, 1)]
 
 
-@pytest.mark.parametrize(("cosine", "answers"), [(0.85, True), (0.75, False)])
-def test_an_s_cell_answers_to_what_is_like_its_pattern(cosine, answers):
-    """The limit is a weighted cosine of r/(1 + r), 0.8 here."""
+@pytest.mark.parametrize(("cosine", "responds"), [(0.85, True), (0.75, False)])
+def test_an_s_cell_responds_to_inputs_similar_to_its_pattern(cosine, responds):
+    """The threshold is a weighted cosine of r/(1 + r), here 0.8."""
     rng = np.random.default_rng(0)
     layer = SLayer(1, 1, 5, 0, selectivity=4.0, rate=1000.0)
     layer.excitation.fill_(0)
@@ -44,60 +44,60 @@ def test_an_s_cell_answers_to_what_is_like_its_pattern(cosine, answers):
     patch = gpudl.tensor((first.reshape(5, 5) / root)[None, None].astype(np.float32))
     layer.excitation.add_(layer.window * patch, alpha=layer.rate)
     layer.inhibition.add_(layer.energy(patch)[0, 0, 0, 0], alpha=layer.rate / 2)
-    answer = layer(gpudl.tensor(mixed[None, None].astype(np.float32))).item()
-    assert (answer > 0) == answers
+    response = layer(gpudl.tensor(mixed[None, None].astype(np.float32))).item()
+    assert (response > 0) == responds
 
 
-def test_a_winner_is_the_strongest_near_it_and_of_its_plane():
+def test_a_winner_is_the_strongest_in_its_column_and_its_plane():
     answers = np.zeros((3, 8, 8), np.float32)
     answers[0, 1, 1], answers[1, 1, 2] = 5, 4  # in one column: the second is a candidate elsewhere
-    answers[2, 6, 6], answers[0, 6, 1] = 3, 2  # plane 0 has a stronger candidate already
+    answers[2, 6, 6], answers[0, 6, 1] = 3, 2  # plane 0 has a stronger candidate
     assert chosen(answers, 3) == {0: (5, 1, 1), 1: (4, 1, 2), 2: (3, 6, 6)}
     assert chosen(answers, 8) == {0: (5, 1, 1)}
     assert chosen(np.zeros((3, 8, 8), np.float32), 3) == {}
 
 
 def chosen(answers: np.ndarray, column: int) -> dict[int, tuple[float, int, int]]:
-    """(strength, row, column) of the winner of each plane that has one, on the emulator too."""
-    found = []
+    """(strength, row, column) of each plane's winner, if any; the same on the emulator."""
+    results = []
     for device in ("cpu", "emulator"):
-        strength, place = winners(gpudl.tensor(answers, device=device), column)
-        pairs = zip(strength.tolist(), place.tolist(), strict=True)
-        found.append({i: (s, *divmod(p, 8)) for i, (s, p) in enumerate(pairs) if s > 0})
-    assert found[0] == found[1]
-    return found[0]
+        strength, position = winners(gpudl.tensor(answers, device=device), column)
+        pairs = zip(strength.tolist(), position.tolist(), strict=True)
+        results.append({i: (s, *divmod(p, 8)) for i, (s, p) in enumerate(pairs) if s > 0})
+    assert results[0] == results[1]
+    return results[0]
 
 
 def test_the_emulator_learns_the_same():
-    known = []
+    states = []
     for device in ("cpu", "emulator"):
         gpudl.manual_seed(0)
         net = Neocognitron().to(device)
         net.learn(digits(3).to(device), passes=2)
-        known.append({name: p.numpy() for name, p in net.state_dict().items()})
-    for name, values in known[0].items():
-        np.testing.assert_allclose(values, known[1][name], rtol=1e-3, atol=1e-4, err_msg=name)
+        states.append({name: p.numpy() for name, p in net.state_dict().items()})
+    for name, values in states[0].items():
+        np.testing.assert_allclose(values, states[1][name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_c_cells_do_not_notice_a_common_answer():
-    """Equation 3: what all planes say alike is divided away."""
+def test_c_cells_ignore_a_response_common_to_all_planes():
+    """Equation 3: the common response cancels."""
     same = gpudl.tensor(np.full((1, 4, 8, 8), 0.3, np.float32))
     np.testing.assert_allclose(CLayer(6, 5)(same).numpy(), 0, atol=1e-6)
 
 
-def test_five_digits_find_five_cells_that_know_them_again():
+def test_five_digits_get_five_cells_that_recognise_them_shifted():
     gpudl.manual_seed(0)
     net = Neocognitron()
     used = net.learn(digits(5), passes=4)
     assert used["s3"] == 5
-    known = net(digits(5)).numpy().argmax(1)
-    assert len(set(known)) == 5
+    cells = net(digits(5)).numpy().argmax(1)
+    assert len(set(cells)) == 5
     for down, right in ((1, 0), (0, 1), (-1, 0), (0, -1)):
         moved = net(digits(5, down, right)).numpy()
-        np.testing.assert_array_equal(moved.argmax(1), known)
+        np.testing.assert_array_equal(moved.argmax(1), cells)
 
 
-def test_the_reader_teaches_its_stages_in_turn_and_then_reads():
+def test_the_reader_trains_its_stages_in_turn_then_the_linear_layer():
     gpudl.manual_seed(0)
     net = NeocognitronReader(5, patterns=10)
     steps = net.make_stepper(lambda parameters: gpudl.optim.SGD(parameters, lr=1.0))
@@ -112,18 +112,18 @@ def test_the_reader_teaches_its_stages_in_turn_and_then_reads():
     assert after_all.item() < losses["loss"].item()
 
 
-def test_a_reader_may_have_all_three_stages():
+def test_a_reader_with_three_stages():
     net = NeocognitronReader(5, (24, 24, 30), (2.0, 1.5, 5.0), patterns=(5, 5, 10))
     assert net.learn(digits(5)) == 5
     assert sum(net.learn(digits(5)) for _ in range(5)) == 15
     assert (net.s3.inhibition.numpy() > 0).any()
     assert net(digits(5)).shape == (5, 5)
-    with pytest.raises(ValueError, match="give as many of each, one to three"):
+    with pytest.raises(ValueError, match="must have the same length, one to three"):
         NeocognitronReader(5, (1, 2, 3), (1.0,))
 
 
-def test_complex_cells_may_be_taught():
-    """Templates that are images seen first, moved by products, are those that NumPy moves."""
+def test_complex_cells_learn_templates_from_images():
+    """Templates taken from the first images and rotated by matrices equal NumPy's rotations."""
     net = ComplexReader(5, 16, templates=4, copies=8)
     assert (net.learn(digits(5)), net.learn(digits(5))) == (4, 0)
     images = digits(5).numpy()
@@ -132,7 +132,7 @@ def test_complex_cells_may_be_taught():
 
 
 @pytest.mark.parametrize("pooling", ["max", "mean", "energy"])
-def test_complex_cells_do_not_notice_a_cyclic_shift(pooling):
+def test_complex_cells_are_invariant_to_cyclic_shifts(pooling):
     rng = np.random.default_rng(0)
     cells = ComplexCells(rng.random((3, 6, 6), np.float32), cyclic_shifts(6), pooling)
     images = rng.random((4, 1, 6, 6), np.float32)
@@ -142,7 +142,7 @@ def test_complex_cells_do_not_notice_a_cyclic_shift(pooling):
     assert np.ptp(before) > 0.01
 
 
-def test_four_rotations_make_cells_that_do_not_notice_a_quarter_turn():
+def test_four_rotations_make_cells_invariant_to_quarter_turns():
     rng = np.random.default_rng(0)
     cells = ComplexCells(rng.random((3, 7, 7), np.float32), rotations(4))
     images = rng.random((4, 1, 7, 7), np.float32)
@@ -151,11 +151,11 @@ def test_four_rotations_make_cells_that_do_not_notice_a_quarter_turn():
     np.testing.assert_allclose(before, after, rtol=1e-4)
 
 
-def test_turning_by_a_quarter_moves_pixels_exactly():
+def test_a_quarter_turn_moves_pixels_exactly():
     image = np.random.default_rng(0).random((5, 6, 6), np.float32)
     np.testing.assert_allclose(rotate(image, np.pi / 2), np.rot90(image, axes=(1, 2)), atol=1e-6)
 
 
 def test_an_unknown_pooling_is_refused():
-    with pytest.raises(ValueError, match="'sum', expected one of max, mean, energy"):
+    with pytest.raises(ValueError, match="pooling is 'sum'; it must be one of max, mean, energy"):
         ComplexCells(np.ones((1, 2, 2), np.float32), cyclic_shifts(2), "sum")

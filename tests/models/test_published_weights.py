@@ -1,7 +1,7 @@
-"""Weights that were trained and saved with PyTorch classify here as they do there.
+"""Weights trained and saved with PyTorch give the same classifications here.
 
-Published files cannot be had in a test; these are trained for some seconds and saved in the ways
-that published residual nets for CIFAR-10 are.
+Tests cannot download published files; these are trained for a few seconds and saved in the formats
+of published residual nets for CIFAR-10.
 """
 
 import os
@@ -18,8 +18,8 @@ from tests.models.stir import stir
 
 TRAIN, TEST, EPOCHS = 1500, 1000, 2
 
-# How files are published: layer names, what is saved, and how the net here is built and loaded.
-HABITS = {
+# Formats of published files: layer names, what is saved, how the net is built and loaded here.
+FORMATS = {
     "data parallel, in a checkpoint": {
         "twin": {},
         "prefix": "module.",
@@ -35,7 +35,7 @@ HABITS = {
 
 @pytest.fixture(scope="module")
 def cifar10():
-    """Standardized images and labels to train with, and to judge by."""
+    """Standardised images and labels for training and testing."""
     if not os.environ.get("GPUDL_DATA"):
         pytest.skip("GPUDL_DATA does not name a folder with the data sets")
     from gpudl.data import load
@@ -65,49 +65,47 @@ def save(torch, net, path, prefix="", wrap=lambda state: state):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS)
-def test_accuracy_is_the_same_to_the_image(habit, cifar10, tmp_path):
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+def test_every_classification_is_the_same(form, cifar10, tmp_path):
     torch = pytest.importorskip("torch")
     x_train, y_train, x_test, y_test = cifar10
     torch.manual_seed(0)
-    peer = cifar_twin(torch, 20, **habit["twin"])
+    peer = cifar_twin(torch, 20, **form["twin"])
     train_in_torch(torch, peer, torch.from_numpy(x_train), torch.from_numpy(y_train))
     with torch.no_grad():
         wanted = peer.eval()(torch.from_numpy(x_test)).numpy()
-    save(
-        torch, peer, tmp_path / "net.th", **{k: habit[k] for k in ("prefix", "wrap") if k in habit}
-    )
+    save(torch, peer, tmp_path / "net.th", **{k: form[k] for k in ("prefix", "wrap") if k in form})
 
-    net = models.resnet20(**habit.get("build", {}))
-    net.load_state_dict(load_torch_state(tmp_path / "net.th", **habit.get("load", {})))
+    net = models.resnet20(**form.get("build", {}))
+    net.load_state_dict(load_torch_state(tmp_path / "net.th", **form.get("load", {})))
     with gpudl.no_grad():
         got = np.concatenate([net.eval()(gpudl.tensor(x)).numpy() for x in np.split(x_test, 10)])
 
-    right = (wanted.argmax(1) == y_test).sum()
-    assert right > 0.25 * TEST  # it has learned something: chance is a tenth
-    assert (got.argmax(1) == y_test).sum() == right
+    correct = (wanted.argmax(1) == y_test).sum()
+    assert correct > 0.25 * TEST  # well above chance, a tenth
+    assert (got.argmax(1) == y_test).sum() == correct
     np.testing.assert_array_equal(got.argmax(1), wanted.argmax(1))
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
 
 
-def test_the_error_says_which_shortcuts_and_names_are_wanted(tmp_path):
+def test_the_error_suggests_shortcuts_and_names(tmp_path):
     torch = pytest.importorskip("torch")
     save(torch, cifar_twin(torch, 8, projection="downsample", last="fc"), tmp_path / "b.pth")
     save(torch, cifar_twin(torch, 8), tmp_path / "a.pth")
     a, b = CifarResNet(8), CifarResNet(8, shortcut="B")
-    with pytest.raises(KeyError) as told:
+    with pytest.raises(KeyError) as error:
         a.load_state_dict(load_torch_state(tmp_path / "b.pth"))
     for part in (
         "missing keys ['linear.weight', 'linear.bias']", "'layer2.0.downsample.0.weight'",
         'shortcut="B" or "C"', "load_torch_state(path, rename={'fc': 'linear'})",
     ):  # fmt: skip
-        assert part in told.value.args[0]
+        assert part in error.value.args[0]
     b.load_state_dict(load_torch_state(tmp_path / "b.pth", rename={"fc": "linear"}))
     with pytest.raises(KeyError, match='these weights are for shortcut="A"'):
         b.load_state_dict(load_torch_state(tmp_path / "a.pth"))
 
 
-def test_shortcuts_of_another_name(tmp_path):
+def test_shortcuts_with_another_name(tmp_path):
     torch = pytest.importorskip("torch")
     peer = stir(cifar_twin(torch, 8, projection="shortcut"))
     save(torch, peer, tmp_path / "b.pth", "module.", lambda state: {"net": state, "acc": 91})

@@ -1,5 +1,4 @@
-"""Training, label units and partition functions of Boltzmann machines, against sums over all
-states."""
+"""Boltzmann machines: training, label units and partition functions against exact sums."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def energies(rbm, v, h):
 
 
 def visible_states(rbm):
-    """All states that the visible units may be in."""
+    """All states of the visible units."""
     if isinstance(rbm, ClassificationRBM):
         units = np.eye(CLASSES, dtype=np.float32)
         return np.array([[*x, *y] for x in states(VISIBLE) for y in units])
@@ -47,7 +46,7 @@ def log_sum(x, axis=None):
 
 
 def log_p(rbm):
-    """log p(v) of all visible states, by adding up everything."""
+    """log p(v) of all visible states, by exact sums."""
     minus = energies(rbm, visible_states(rbm), states(HIDDEN))
     return log_sum(minus, 1) - log_sum(minus)
 
@@ -75,7 +74,7 @@ def test_log_partition_is_the_sum_over_all_states(rbm):
     assert partition.log_partition(rbm).item() == pytest.approx(want, rel=1e-6)
 
 
-def test_log_partition_in_several_pieces(monkeypatch, rbm):
+def test_log_partition_in_several_chunks(monkeypatch, rbm):
     whole = partition.log_partition(rbm).item()
     monkeypatch.setattr(partition, "AT_ONCE", 2)
     assert partition.log_partition(rbm).item() == pytest.approx(whole, rel=1e-6)
@@ -116,9 +115,9 @@ def test_annealing_finds_log_z_within_its_error(kind):
     assert got.high - got.low < 0.5
     assert got.log_weights.shape == (200,)
     again = partition.annealed_log_partition(rbm, 150, 200, generator=gpudl.Generator(1))
-    elsewhere = gpudl.tensor([2.0, -3, 1, 0])
+    hidden_base = gpudl.tensor([2.0, -3, 1, 0])
     other = partition.annealed_log_partition(
-        rbm, 150, 200, generator=gpudl.Generator(2), hidden_base=elsewhere
+        rbm, 150, 200, generator=gpudl.Generator(2), hidden_base=hidden_base
     )
     assert abs(other.log_z - exact) < 0.3
     np.testing.assert_array_equal(got.log_weights, again.log_weights)
@@ -147,7 +146,7 @@ def test_pseudo_likelihood():
     v, p = states(VISIBLE), np.exp(log_p(rbm))
     terms = np.empty((len(v), VISIBLE))
     for i in range(VISIBLE):
-        pair = np.arange(len(v)) ^ (1 << (VISIBLE - 1 - i))  # the state with unit i turned
+        pair = np.arange(len(v)) ^ (1 << (VISIBLE - 1 - i))  # the state with unit i flipped
         terms[:, i] = np.log(p / (p + p[pair]))
     got = rbm.log_pseudo_likelihood(gpudl.tensor(v))
     np.testing.assert_allclose(got.numpy(), terms.sum(1), rtol=1e-4)
@@ -166,8 +165,8 @@ def test_completion_samples_the_conditional():
     sample = rbm.gibbs(gpudl.tensor(given), 20, generator, gpudl.tensor(known)).numpy()
     filled = rbm.complete(gpudl.tensor(given), gpudl.tensor(known), 20, generator).numpy()
     v, p = states(VISIBLE), np.exp(log_p(rbm))
-    fits = (v[:, :2] == [1, 0]).all(1)
-    want = (p[fits] / p[fits].sum()) @ v[fits]
+    matches = (v[:, :2] == [1, 0]).all(1)
+    want = (p[matches] / p[matches].sum()) @ v[matches]
     for got in (sample, filled):
         np.testing.assert_array_equal(got[:, :2], given[:, :2])
         np.testing.assert_allclose(got.mean(0), want, atol=0.025)
@@ -187,7 +186,7 @@ def test_class_probabilities_are_those_of_the_joint():
     np.testing.assert_allclose(minus - other, want, atol=1e-4)
 
 
-def test_label_units_are_sampled_one_at_a_time():
+def test_exactly_one_label_unit_is_sampled():
     rbm = randomised(MACHINES["labels"]())
     h = gpudl.tensor(np.tile(states(HIDDEN)[11], (20_000, 1)))
     mean, sample = (t.numpy() for t in rbm.sample_visible(h, gpudl.Generator(3)))
@@ -214,7 +213,7 @@ def test_fit_raises_the_likelihood(options):
     assert rbm.weight.grad is None
 
 
-def test_fit_repeats_with_the_seed():
+def test_fit_is_reproducible():
     data = gpudl.tensor(states(VISIBLE))
     weights = []
     for _ in range(2):
@@ -226,7 +225,7 @@ def test_fit_repeats_with_the_seed():
 
 
 def test_the_emulator_takes_the_same_steps():
-    weights = []
+    results = []
     for device in ("cpu", "emulator"):
         gpudl.manual_seed(4)
         rbm = ClassificationRBM(VISIBLE, CLASSES, HIDDEN, device=device)
@@ -238,9 +237,9 @@ def test_the_emulator_takes_the_same_steps():
         plain = nn.RBM(VISIBLE, HIDDEN, device=device)
         pseudo = plain.log_pseudo_likelihood(data[:, :VISIBLE])
         log_z = partition.log_partition(rbm).detach()
-        found = rbm.weight.detach(), rbm.weight.grad, filled, pseudo, log_z
-        weights.append([estimate.log_weights, *(tensor.cpu().numpy() for tensor in found)])
-    for cpu, emulator in zip(*weights, strict=True):
+        tensors = rbm.weight.detach(), rbm.weight.grad, filled, pseudo, log_z
+        results.append([estimate.log_weights, *(tensor.cpu().numpy() for tensor in tensors)])
+    for cpu, emulator in zip(*results, strict=True):
         np.testing.assert_allclose(cpu, emulator, rtol=1e-4, atol=1e-5)
 
 
@@ -263,7 +262,7 @@ def test_a_step_of_discriminative_training_lowers_the_loss():
 @pytest.mark.parametrize(("name", "settings"), [
     ("rbm", {}), ("rbm", {"persistent": False, "k": 3}), ("gaussian_rbm", {})
 ])  # fmt: skip
-def test_a_machine_that_draws_learns_from_images(name, settings):
+def test_a_generative_machine_learns_from_images(name, settings):
     gpudl.manual_seed(0)
     net = gpudl.models.create(name, image_size=6, hidden=12, **settings)
     assert sum(p.numel() for p in net.parameters()) == 36 * 12 + 36 + 12
@@ -284,7 +283,7 @@ def test_a_machine_that_draws_learns_from_images(name, settings):
     assert drawn[..., 1::2].mean() > drawn[..., ::2].mean() + 0.2
 
 
-def test_a_drawing_machine_begins_where_the_first_batch_is():
+def test_a_generative_machine_starts_from_the_first_batch():
     net = gpudl.models.create("rbm", image_size=2, hidden=3)
     images = gpudl.tensor(np.array([[0.9, 0, 0, 0.6], [0.8, 0.1, 0.7, 0.2]], np.float32))
     net.begin(images.reshape(2, 1, 2, 2))
@@ -295,13 +294,13 @@ def test_a_drawing_machine_begins_where_the_first_batch_is():
         gpudl.models.create("rbm", k=0)
 
 
-def test_in_batches_is_the_whole():
+def test_in_batches_equals_one_call():
     rbm, v = MACHINES["binary"](), gpudl.tensor(states(VISIBLE))
     want = rbm(v).detach().numpy()
     np.testing.assert_allclose(in_batches(rbm, v, 5).numpy(), want, rtol=1e-6)
 
 
-def test_what_makes_no_sense_is_refused():
+def test_invalid_arguments_are_refused():
     rbm = MACHINES["binary"]()
     with pytest.raises(ValueError, match="num_classes is 0"):
         ClassificationRBM(3, 0, 2)
@@ -309,7 +308,7 @@ def test_what_makes_no_sense_is_refused():
         fit(rbm, gpudl.zeros(2, 4), sgd(rbm))
     with pytest.raises(ValueError, match=r"21 hidden units .* annealed_log_partition"):
         partition.log_partition(nn.RBM(3, 21))
-    with pytest.raises(ValueError, match="betas must rise from 0 to 1"):
+    with pytest.raises(ValueError, match="betas must increase from 0 to 1"):
         partition.annealed_log_partition(rbm, [0, 0.7, 0.5, 1])
     with pytest.raises(ValueError, match="chains is 1"):
         partition.annealed_log_partition(rbm, 5, 1)
@@ -317,5 +316,5 @@ def test_what_makes_no_sense_is_refused():
         partition.schedule(1)
     with pytest.raises(TypeError, match="must be binary"):
         nn.RBM(3, 2, visible="gaussian").log_pseudo_likelihood(gpudl.zeros(1, 3))
-    with pytest.raises(TypeError, match="not independent"):
+    with pytest.raises(TypeError, match="needs independent visible units"):
         MACHINES["labels"]().log_pseudo_likelihood(gpudl.zeros(1, 8))

@@ -1,4 +1,4 @@
-"""The steps of models whose features learn first, and then a linear layer behind them."""
+"""Training steps of models whose features learn first, then a linear layer on them."""
 
 import functools
 from itertools import pairwise
@@ -9,19 +9,19 @@ import gpudl
 from gpudl import models
 
 
-def test_once_the_features_are_taught_a_step_reads_nothing_from_the_device(monkeypatch):
+def test_steps_after_the_features_are_taught_do_not_read_the_device(monkeypatch):
     net = models.gaussian_net(num_classes=3, image_size=2, centres=6)
     steps = net.make_stepper(functools.partial(gpudl.optim.SGD, lr=0.1))
     images = gpudl.tensor(np.random.default_rng(0).random((4, 1, 2, 2), np.float32))
     labels = gpudl.tensor([0, 1, 2, 0])
-    read = []
+    reads = []
     item = gpudl.Tensor.item
-    monkeypatch.setattr(gpudl.Tensor, "item", lambda self: read.append(1) or item(self))
+    monkeypatch.setattr(gpudl.Tensor, "item", lambda self: reads.append(1) or item(self))
     counts, weights = [], []
     for _ in range(5):
-        read.clear()
+        reads.clear()
         steps.step(images, labels)
-        counts.append(len(read))
+        counts.append(len(reads))
         weights.append(net.readout.weight.detach().numpy().copy())
     assert net.seen.tolist() == [6]
     assert counts[3:] == [0, 0]

@@ -1,4 +1,4 @@
-"""Every model of the zoo can be listed, built and found."""
+"""Every model can be listed, built and looked up."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from gpudl import models, nn
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_a_model_says_where_it_comes_from(name):
+def test_a_model_has_a_description_and_a_source(name):
     info = models.info(name)
     assert info.description
     assert info.source
@@ -16,13 +16,13 @@ def test_a_model_says_where_it_comes_from(name):
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_a_model_is_summarised_without_its_memory(name):
+def test_a_model_is_summarised_on_the_meta_device(name):
     info = models.info(name)
-    found = info.summary()
+    summary = info.summary()
     with gpudl.device("meta"):
-        built = info.build()
-    assert found.parameters == sum(p.numel() for p in built.parameters()) > 0
-    assert found.multiply_adds > 0
+        model = info.build()
+    assert summary.parameters == sum(p.numel() for p in model.parameters()) > 0
+    assert summary.multiply_adds > 0
 
 
 def test_an_unknown_model_suggests_the_nearest():
@@ -30,7 +30,7 @@ def test_an_unknown_model_suggests_the_nearest():
         models.info("lenet")
 
 
-def test_a_with_statement_says_where_tensors_are_made():
+def test_a_device_context_sets_where_tensors_are_created():
     with gpudl.device("meta"):
         net = nn.Sequential(nn.Linear(25088, 4096), nn.Conv2d(3, 8, 3))
         with gpudl.device("cpu"):
@@ -41,7 +41,7 @@ def test_a_with_statement_says_where_tensors_are_made():
     assert gpudl.zeros(2).device.name == "cpu"
 
 
-def test_what_is_made_on_meta_draws_no_random_numbers():
+def test_layers_on_meta_draw_no_random_numbers():
     gpudl.manual_seed(1)
     first = gpudl.rand(3).numpy()
     gpudl.manual_seed(1)

@@ -1,4 +1,4 @@
-"""ResNet: the published numbers of parameters, names and outputs of its peers, shortcuts."""
+"""ResNet: published parameter counts, names and outputs of its peers, shortcuts."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_names_of_torchvision(torchvision, name):
 
 
 @pytest.mark.parametrize("block", ["BasicBlock", "Bottleneck"])
-def test_logits_of_torchvision_with_one_block_a_stage(torchvision, block):
+def test_logits_of_torchvision_with_one_block_per_stage(torchvision, block):
     resnet = torchvision.models.resnet
     peer = stir(resnet.ResNet(getattr(resnet, block), [1, 1, 1, 1], num_classes=9))
     own = ResNet({"BasicBlock": BasicBlock, "Bottleneck": Bottleneck}[block], (1, 1, 1, 1), 9)
@@ -64,8 +64,8 @@ def test_logits_of_torchvision(torchvision, name, tmp_path):
     agree(own, peer, (1, 3, 96, 96))
 
 
-def test_weights_of_the_usual_cifar_implementations(tmp_path):
-    """Their checkpoints hold {"state_dict": …} with "module." before these names."""
+def test_weights_of_common_cifar_implementations(tmp_path):
+    """Their checkpoints hold {"state_dict": …}, with "module." before each name."""
     torch = pytest.importorskip("torch")
     own = models.create("resnet20")
     names = list(own.state_dict())
@@ -94,11 +94,11 @@ def test_logits_for_cifar():
 def test_shortcuts():
     """A has no parameters, B projects three times, C in each of eight blocks (ResNet-18)."""
     projections = [(64, 128), (128, 256), (256, 512)]
-    of_b = sum(before * width + 2 * width for before, width in projections)
-    of_c = of_b + sum(width**2 + 2 * width for width in (64, 64, 128, 256, 512))
-    plain = PARAMETERS["resnet18"] - of_b
+    extra_b = sum(before * width + 2 * width for before, width in projections)
+    extra_c = extra_b + sum(width**2 + 2 * width for width in (64, 64, 128, 256, 512))
+    plain = PARAMETERS["resnet18"] - extra_b
     counts = {option: count("resnet18", shortcut=option) for option in "ABC"}
-    assert counts == {"A": plain, "B": plain + of_b, "C": plain + of_c}
+    assert counts == {"A": plain, "B": plain + extra_b, "C": plain + extra_c}
     with pytest.raises(ValueError, match="shortcut is 'D'; it must be one of"):
         ResNet(BasicBlock, (1, 1, 1, 1), shortcut="D")
     with pytest.raises(ValueError, match=r"depth is 21; it must be 6n \+ 2"):

@@ -1,4 +1,4 @@
-"""Elman's net: three rules give one gradient, as PyTorch's layer does; Jacobians."""
+"""Elman's net: three rules give the same gradient; states equal PyTorch's; Jacobians."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_truncation_cuts_the_gradient_but_not_the_state(net, data):
         truncated_bptt(net, *data, loss, 0)
 
 
-def test_it_is_the_recurrent_layer_of_torch(net, data):
+def test_states_equal_torchs_recurrent_layer(net, data):
     torch = pytest.importorskip("torch")
     peer = torch.nn.RNN(I, H).double()
     weight = net.weight.detach().numpy()

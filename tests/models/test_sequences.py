@@ -1,4 +1,4 @@
-"""Nets along texts and over images of any size: PyTorch's logits, padding that changes nothing."""
+"""Nets for texts and for images of any size: PyTorch's logits; padding changes nothing."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_the_state_carries_a_text_over_windows(name):
     np.testing.assert_allclose(parts, whole.detach().numpy(), atol=1e-5)
 
 
-def test_the_causal_net_does_not_see_what_comes():
+def test_the_causal_net_does_not_see_the_future():
     net = models.create("char_conv", hidden=16)
     later = CODES.copy()
     later[:, 12:] = 0
@@ -83,7 +83,7 @@ def test_padding_changes_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", [TextConv, TextRNN])
-def test_texts_are_learnt(kind):
+def test_texts_are_learned(kind):
     gpudl.manual_seed(0)
     net = kind(65, 2)
     labels = gpudl.tensor([0, 1, 1])
@@ -147,7 +147,7 @@ def test_text_classifiers_have_torchs_logits():
         np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
-def test_text_classifiers_have_the_weights_that_their_layers_say():
+def test_number_of_parameters_of_text_classifiers():
     conv = models.create("text_conv")
     first, second = 32 * 64 * 5 + 64, 64 * 64 * 5 + 64
     assert sum(p.numel() for p in conv.parameters()) == 66 * 32 + first + second + 64 * 2 + 2
@@ -168,13 +168,13 @@ def test_sequences_of_vectors_may_be_padded():
     np.testing.assert_allclose(together[1], alone[0], atol=1e-5)
 
 
-def test_the_columns_of_a_digit_are_those_from_its_first_ink_to_its_last():
+def test_the_columns_of_a_digit_run_from_its_first_ink_to_its_last():
     images = np.zeros((2, 1, 2, 5), np.float32)
     images[0, 0, 0, 1], images[0, 0, 1, 3] = 0.5, 1
     images[1, 0, 1, 4] = 1
-    found = columns_of(images)
-    np.testing.assert_array_equal(found[0], [[0.5, 0], [0, 0], [0, 1], [-1, -1], [-1, -1]])
-    np.testing.assert_array_equal(found[1], [[0, 1], *[[-1, -1]] * 4])
+    columns = columns_of(images)
+    np.testing.assert_array_equal(columns[0], [[0.5, 0], [0, 0], [0, 1], [-1, -1], [-1, -1]])
+    np.testing.assert_array_equal(columns[1], [[0, 1], *[[-1, -1]] * 4])
 
 
 def test_an_even_window_is_refused():

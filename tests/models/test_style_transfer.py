@@ -1,4 +1,4 @@
-"""Style transfer: its losses against their formulas, and that painting lowers them."""
+"""Style transfer: its losses against their formulas; painting lowers them."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_the_photo_itself_has_no_loss():
     ],
 )
 def test_any_net_paints_within_black_and_white(name, options, layers, device):
-    """An image that is not of the size that the net was made for."""
+    """With an image of another size than the net's."""
     gpudl.manual_seed(0)
     net = models.create(name, **options).eval().requires_grad_(False).to(device)
     photo, style = draw(1, 3, 20, 20).to(device), (draw(1, 3, 22, 22) * 2).to(device)
@@ -75,20 +75,20 @@ def test_any_net_paints_within_black_and_white(name, options, layers, device):
     assert photo.cpu().numpy().max() < 1  # a copy was painted
 
 
-def test_only_layers_up_to_the_last_one_wanted_run_and_hooks_are_taken_away():
+def test_later_layers_do_not_run_and_hooks_are_removed():
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Linear(7, 7))
     x = draw(1, 3, 6, 6)
-    found = activations(net, x, ["1", "0", "1"])
-    np.testing.assert_array_equal(found["1"].detach().numpy(), net[:2](x).detach().numpy())
+    outputs = activations(net, x, ["1", "0", "1"])
+    np.testing.assert_array_equal(outputs["1"].detach().numpy(), net[:2](x).detach().numpy())
     assert not any(layer._hooks for layer in net.modules())
 
 
-def test_layers_that_are_not_there_or_give_no_maps():
+def test_unknown_layers_and_layers_without_maps_are_refused():
     net = nn.Sequential({"conv": nn.Conv2d(3, 4, 1), "flat": nn.Flatten()})
     x = draw(1, 3, 2, 2)
     with pytest.raises(ValueError, match=r"no layer 'pool'; it has conv, flat$"):
         activations(net, x, ["conv", "pool"])
-    with pytest.raises(ValueError, match="'flat' gives no maps"):
+    with pytest.raises(ValueError, match="output of layer 'flat' must be"):
         activations(net, x, ["flat"])
     net.forward = net.conv.forward
     with pytest.raises(ValueError, match="did not use conv"):
@@ -99,9 +99,9 @@ def test_layers_that_are_not_there_or_give_no_maps():
 def test_painting_reads_the_device_once(monkeypatch):
     photo = draw(1, 3, 16, 16)
     task = StyleTransfer(small_net(), photo, photo * 0.5, ["features.5"], ["features.2"])
-    read = []
+    reads = []
     item = gpudl.Tensor.item
-    monkeypatch.setattr(gpudl.Tensor, "item", lambda self: read.append(1) or item(self))
+    monkeypatch.setattr(gpudl.Tensor, "item", lambda self: reads.append(1) or item(self))
     _, history = task.paint(photo, lambda p: optim.Adam(p, lr=0.05), 3)
     assert len(history) == 3
-    assert not read
+    assert not reads

@@ -1,4 +1,4 @@
-"""Variational autoencoders against PyTorch, Monte Carlo, and a case with a known likelihood."""
+"""Variational autoencoders against PyTorch, Monte Carlo and a known likelihood."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_parameter_counts():
     assert sum(p.numel() for p in net.parameters()) == encoder + decoder
 
 
-def test_the_divergence_is_what_draws_say():
+def test_the_divergence_equals_a_monte_carlo_estimate():
     mean, log_variance = gpudl.tensor([[0.5, -1.0]]), gpudl.tensor([[-1.0, 0.4]])
     rng = np.random.default_rng(0)
     n, mu, sigma = 400_000, np.array([0.5, -1.0]), np.exp(np.array([-0.5, 0.2]))
@@ -44,7 +44,7 @@ def test_the_divergence_is_what_draws_say():
 
 
 @pytest.mark.parametrize("kind", ["dense", "convolutional"])
-def test_bound_and_gradients_are_pytorch_s(kind):
+def test_bound_and_gradients_equal_pytorchs(kind):
     torch = pytest.importorskip("torch")
     f = torch.nn.functional
     net = small(kind)
@@ -109,8 +109,8 @@ def test_shapes(kind):
         vae.ConvVAE(side=30)
 
 
-class Given(nn.Module):
-    """The same output for every input, or the input."""
+class Fixed(nn.Module):
+    """Returns fixed values, or its input if there are none."""
 
     def __init__(self, values=None):
         super().__init__()
@@ -122,10 +122,10 @@ class Given(nn.Module):
         return gpudl.tensor([self.values] * len(input))
 
 
-def test_the_likelihood_estimate_finds_the_truth_that_the_bound_misses():
-    """One code number, p(x = 1 | z) = sigmoid(z): p(x = 1) is 1/2 whatever the posterior."""
+def test_the_likelihood_estimate_is_exact_where_the_bound_is_loose():
+    """One code unit, p(x = 1 | z) = sigmoid(z): p(x = 1) is 1/2 for any posterior."""
     gpudl.manual_seed(0)
-    net = vae.VAE(Given([0.8, -0.5]), Given(), latent=1)
+    net = vae.VAE(Fixed([0.8, -0.5]), Fixed(), latent=1)
     x = gpudl.ones(200, 1)
     estimate = net.log_likelihood(x, samples=400).numpy().mean()
     assert estimate == pytest.approx(np.log(0.5), abs=0.02)
@@ -142,11 +142,11 @@ def test_a_few_steps_raise_the_bound(kind, device):
     assert losses[-1] < losses[0]
 
 
-def test_a_threshold_makes_grey_pixels_black_and_white():
+def test_a_threshold_rounds_grey_pixels():
     grey = gpudl.tensor(np.random.default_rng(0).random((4, 1, 28, 28), np.float32))
     net = vae.dense_vae(hidden=(8,), latent=2, threshold=0.5)
     gpudl.manual_seed(0)
-    found = net.loss(grey)
+    loss = net.loss(grey)
     net.threshold = None
     gpudl.manual_seed(0)
-    assert found.item() == net.loss((grey > 0.5).to(grey.dtype)).item() != net.loss(grey).item()
+    assert loss.item() == net.loss((grey > 0.5).to(grey.dtype)).item() != net.loss(grey).item()

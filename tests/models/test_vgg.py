@@ -1,4 +1,4 @@
-"""VGG: the published numbers of parameters, torchvision's outputs and initial weights."""
+"""VGG: published parameter counts, torchvision's outputs and initial weights."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_names_of_torchvision(torchvision, name):
 
 @pytest.mark.parametrize(("depth", "norm"), [(11, False), (11, True), (13, True), (16, True)])
 def test_logits_of_torchvision(torchvision, depth, norm):
-    """With few hidden units, the other layers whole."""
+    """With few hidden units; the other layers have full size."""
     from torch import nn as torch_nn
 
     vgg = torchvision.models.vgg
@@ -48,7 +48,7 @@ def test_logits_of_torchvision(torchvision, depth, norm):
     agree(own, peer, (1, 3, 33, 32))
 
 
-def test_starts_as_torchvision():
+def test_initial_weights_as_in_torchvision():
     net = VGG((1, 1), (16, 64), num_classes=10, batch_norm=True, maps=2, hidden=32)
     state = {name: value.numpy() for name, value in net.state_dict().items()}
     fan_out = 64 * 9
@@ -63,8 +63,8 @@ def test_logits_and_gradients_of_the_small_one_in_pytorch(norm):
     torch = pytest.importorskip("torch")
     t, layers = torch.nn, []
     for before, width in ((3, 16), (16, 32), (32, 64)):
-        for seen in (before, width):
-            layers.append(t.Conv2d(seen, width, 3, padding=1))
+        for inputs in (before, width):
+            layers.append(t.Conv2d(inputs, width, 3, padding=1))
             layers += [t.BatchNorm2d(width), t.ReLU()] if norm else [t.ReLU()]
         layers.append(t.MaxPool2d(2))
     peer = t.Sequential()

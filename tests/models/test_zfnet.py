@@ -1,4 +1,4 @@
-"""ZFNet: the paper's shapes; and deconvolution, the way from a unit back to the pixels."""
+"""ZFNet: the paper's shapes; deconvolution: the projection of a unit to the pixels."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_number_of_parameters():
 
 
 def test_logits_of_the_net_in_pytorch(torchvision):
-    """Figure 3 of the paper, in the frame of torchvision's AlexNet."""
+    """Figure 3 of the paper, built from torchvision's AlexNet."""
     from torch import nn as t
 
     norm = {"size": 5, "alpha": 5e-4, "beta": 0.75, "k": 2.0}
@@ -100,14 +100,14 @@ def strongest_gradient(net, images, channel):
     ],
     ids=["stride", "batch norm", "dilation and groups"],
 )
-def test_without_rectifiers_the_way_back_is_the_gradient(layers):
+def test_without_relu_the_projection_is_the_gradient(layers):
     net, images = nn.Sequential(*layers).eval(), draw(2, 3, 15, 13)
     got = Deconvolution(net).pictures(images, channel=2)
     np.testing.assert_allclose(got, strongest_gradient(net, images, 2), rtol=1e-4, atol=1e-5)
 
 
-def test_the_way_back_rectifies_what_it_carries():
-    """Two filters that see the pixel with opposite signs: the negative share is cut off."""
+def test_the_projection_rectifies_its_signal():
+    """Two filters with opposite signs: the negative signal is cut off."""
     net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.ReLU(), nn.Conv2d(2, 1, 1, bias=False))
     net[0].weight.array[...] = np.reshape([1, 1], (2, 1, 1, 1))
     net[2].weight.array[...] = np.reshape([3, -1], (1, 2, 1, 1))
@@ -116,19 +116,19 @@ def test_the_way_back_rectifies_what_it_carries():
     assert strongest_gradient(net, image, 0).item() == 8
 
 
-def test_only_what_the_unit_sees_is_drawn():
+def test_only_the_receptive_field_is_drawn():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3))
     picture = Deconvolution(net).pictures(draw(1, 3, 20, 20), 1)[0]
     rows, columns = np.nonzero(picture.any(0))
-    assert max(np.ptp(rows), np.ptp(columns)) < 8  # 3 outputs of pooling, 2 pixels each, and 2
+    assert max(np.ptp(rows), np.ptp(columns)) < 8  # 3 pooled outputs of 2 pixels each, plus 2
 
 
 def test_images_go_to_the_device_of_the_weights():
     net, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)), draw(2, 3, 9, 9)
     wanted = Deconvolution(net).pictures(images, 1)
-    way = Deconvolution(net.to("emulator"))
-    np.testing.assert_allclose(way.pictures(images, 1), wanted, rtol=1e-5, atol=1e-6)
-    assert sorted(way.strongest(images, 1, 2)) == [0, 1]
+    deconvolution = Deconvolution(net.to("emulator"))
+    np.testing.assert_allclose(deconvolution.pictures(images, 1), wanted, rtol=1e-5, atol=1e-6)
+    assert sorted(deconvolution.strongest(images, 1, 2)) == [0, 1]
 
 
 def test_strongest_images_come_first():
@@ -139,6 +139,6 @@ def test_strongest_images_come_first():
     assert Deconvolution(net).strongest(images, 0, 2, batch=2).tolist() == [3, 1]
 
 
-def test_layers_without_a_way_back_are_refused():
-    with pytest.raises(TypeError, match="Linear has no way back; it takes Conv2d"):
+def test_unsupported_layers_are_refused():
+    with pytest.raises(TypeError, match="Linear is not supported; it takes Conv2d"):
         Deconvolution([nn.Linear(2, 2)])

@@ -1,10 +1,10 @@
-"""AlexNet, which won the ImageNet contest of 2012: Krizhevsky, Sutskever and Hinton, ImageNet
+"""AlexNet, winner of the 2012 ImageNet challenge: Krizhevsky, Sutskever and Hinton, ImageNet
 Classification with Deep Convolutional Neural Networks, NIPS 2012.
 
-Three forms: the paper's, whose grouped convolutions kept the halves of the net on two GPUs; the
+Three variants: the paper's, whose grouped convolutions split the net across two GPUs; the
 single-column one of Krizhevsky, One Weird Trick for Parallelizing Convolutional Neural Networks
-(2014), which torchvision has; and a small one for 32x32 images. Each can be built without some of
-its layers, to see what they are worth (Zeiler and Fergus 2014, table 3).
+(2014), as in torchvision; and a small one for 32x32 images. Each can be built without some of its
+layers, for ablations (Zeiler and Fergus 2014, table 3).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ REMOVABLE = ("conv3", "conv4", "fc6", "fc7")
 
 
 class Stage(NamedTuple):
-    """A convolution with ReLU; then, if asked, normalisation over channels and max pooling with
-    stride 2 over windows of `pool`."""
+    """A convolution with ReLU, optionally followed by local response normalisation (`norm`) and max
+    pooling with windows of `pool` and stride 2."""
 
     name: str
     channels: int
@@ -62,9 +62,9 @@ class AlexNet(nn.Module):
     """(N, in_channels, H, W) -> (N, num_classes) logits; features, avgpool, classifier as in
     torchvision.
 
-    maps: rows and columns of the features that the classifier sees. hidden: units of fc6 and of
-    fc7. without: layers to leave out, of REMOVABLE. dropout_first: dropout on the inputs of fc6 and
-    fc7, as in torchvision, not on their outputs, as in the paper.
+    maps: rows and columns of the classifier's input. hidden: units of fc6 and fc7. without: layers
+    of REMOVABLE to leave out. dropout_first: apply dropout to the inputs of fc6 and fc7, as in
+    torchvision, instead of to their outputs, as in the paper.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class AlexNet(nn.Module):
     ) -> None:
         super().__init__()
         if unknown := sorted(set(without) - set(REMOVABLE)):
-            raise ValueError(f"AlexNet: without names {unknown}; it may name {REMOVABLE}")
+            raise ValueError(f"AlexNet: without contains {unknown}; it may contain {REMOVABLE}")
         kept = [stage for stage in stages if stage.name not in without]
         self.features = nn.Sequential(*feature_layers(kept, in_channels))
         self.avgpool = nn.AdaptiveAvgPool2d((maps, maps))
@@ -107,7 +107,7 @@ def feature_layers(stages: Sequence[Stage], channels: int) -> list[nn.Module]:
             nn.Conv2d(channels, s.channels, s.kernel, s.stride, s.padding, groups=s.groups)
         )
         layers.append(nn.ReLU())
-        if s.norm:  # section 3.3; its alpha is for the sum, that of the layer for the mean
+        if s.norm:  # section 3.3; the paper's alpha multiplies the sum, the layer's the mean
             layers.append(nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0))
         if s.pool:
             layers.append(nn.MaxPool2d(s.pool, 2))
@@ -116,7 +116,7 @@ def feature_layers(stages: Sequence[Stage], channels: int) -> list[nn.Module]:
 
 
 def start_as_in_paper(net: AlexNet, ones: Sequence[nn.Module]) -> None:
-    """Weights normal with standard deviation 0.01, biases 0, but 1 in the layers `ones`, so that
+    """Weights normal with standard deviation 0.01, biases 0, or 1 in the layers `ones`, so that
     their ReLUs start with positive inputs (section 5)."""
     start(net, small)
     for layer in ones:
@@ -124,8 +124,8 @@ def start_as_in_paper(net: AlexNet, ones: Sequence[nn.Module]) -> None:
 
 
 def start_with_equal_chances(net: nn.Module, last: nn.Linear) -> None:
-    """Weights normal as in He et al. 2015, biases 0; the last layer's weights nearly 0, so that all
-    classes are alike at first."""
+    """Weights normal as in He et al. 2015, biases 0; the last layer's weights are small, so that
+    all classes start about equally likely."""
     start(net, he)
     small(last.weight)
 
@@ -140,7 +140,7 @@ def start_with_equal_chances(net: nn.Module, last: nn.Linear) -> None:
 def alexnet_2012(
     num_classes: int = 1000, in_channels: int = 3, without: Sequence[str] = (), hidden: int = 4096
 ) -> AlexNet:
-    """AlexNet as in the paper: grouped convolutions, normalisation over channels"""
+    """AlexNet as in the paper: grouped convolutions, local response normalisation"""
     net = AlexNet(
         PAPER, num_classes, in_channels, hidden=hidden, dropout_first=False, without=without
     )
@@ -188,7 +188,7 @@ def alexnet_small(
 ) -> AlexNet:
     """AlexNet's five convolutions and three linear layers for images of 32x32
 
-    norm: normalise over channels after conv1 and conv2.
+    norm: local response normalisation after conv1 and conv2.
     """
     stages = [s._replace(norm=norm and s.name in ("conv1", "conv2")) for s in SMALL]
     net = AlexNet(

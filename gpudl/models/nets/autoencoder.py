@@ -1,7 +1,7 @@
-"""Autoencoders: nets that learn a code by giving back what they were given.
+"""Autoencoders: nets that learn a code by reconstructing their input.
 
-Each has `encode` (images to codes), `decode` (codes to images), `forward` (both) and `loss` (what
-it is trained by: a mean over images of a sum over pixels, in nats).
+Each has `encode` (images to codes), `decode` (codes to images), `forward` (both) and `loss` (the
+mean over images of a sum over pixels, in nats).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ LIKELIHOODS = ("bernoulli", "gaussian")
 
 
 def reconstruction_error(output: Tensor, x: Tensor, likelihood: str) -> Tensor:
-    """-log p(x | output), the mean over images of the sum over pixels.
+    """-log p(x | output), summed over pixels, averaged over images.
 
-    "bernoulli": x in [0, 1], output its logits. "gaussian": of variance 1, without the constant:
+    "bernoulli": x in [0, 1], output the logits. "gaussian": variance 1, without the constant:
     |x - output|²/2.
     """
     if likelihood == "bernoulli":
@@ -38,7 +38,7 @@ def reconstruction_error(output: Tensor, x: Tensor, likelihood: str) -> Tensor:
 
 
 class TiedLinear(nn.Module):
-    """y = x W + b with the weight W of a Linear that goes the other way; b is its own."""
+    """y = x W + b, where W is the weight of the opposite Linear and b a parameter of its own."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class TiedLinear(nn.Module):
 
 
 class Coder(nn.Module):
-    """An encoder and a decoder, and what all dense autoencoders share. Subclasses change single
-    steps of `loss`."""
+    """Base of the dense autoencoders: an encoder and a decoder. Subclasses override single steps
+    of `loss`."""
 
     def __init__(self, encoder: nn.Sequential, decoder: nn.Sequential, likelihood: str) -> None:
         super().__init__()
@@ -75,11 +75,11 @@ class Coder(nn.Module):
         return self.decode(self.encode(x)).reshape(x.shape)
 
     def corrupt(self, x: Tensor) -> Tensor:
-        """What the encoder sees of x while it learns."""
+        """The encoder's input in `loss`."""
         return x
 
     def penalty(self, code: Tensor) -> Tensor | float:
-        """What is added to the reconstruction error."""
+        """The term added to the reconstruction error."""
         return 0.0
 
     def loss(self, x: Tensor) -> Tensor:
@@ -91,12 +91,12 @@ class Coder(nn.Module):
 
 
 class Autoencoder(Coder):
-    """sizes[0] -> … -> sizes[-1] -> … -> sizes[0], as 784-1000-500-250-30 with logistic units and a
-    linear code: Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks,
-    Science 313 (2006).
+    """sizes[0] -> … -> sizes[-1] -> … -> sizes[0], such as 784-1000-500-250-30 with logistic units
+    and a linear code: Hinton and Salakhutdinov, Reducing the dimensionality of data with neural
+    networks, Science 313 (2006).
 
-    activation: of the hidden layers; code: of the innermost one. tied: the decoder's weights are
-    the encoder's, transposed.
+    activation: of the hidden layers. code: activation of the code layer. tied: the decoder's
+    weights are the encoder's, transposed.
     """
 
     def __init__(
@@ -109,34 +109,38 @@ class Autoencoder(Coder):
     ) -> None:
         for name in (activation, code):
             if name not in ACTIVATIONS:
-                raise ValueError(f"activation {name!r}: it must be one of {', '.join(ACTIVATIONS)}")
+                raise ValueError(
+                    f"activation is {name!r}; it must be one of {', '.join(ACTIVATIONS)}"
+                )
         pairs = list(pairwise(sizes))
         if not pairs:
-            raise ValueError(f"sizes {tuple(sizes)}: it must have the input's width and the code's")
+            raise ValueError(
+                f"sizes is {tuple(sizes)}; it must have the input's width and the code's"
+            )
         hidden = [activation] * (len(pairs) - 1)
         linears = [nn.Linear(wide, narrow) for wide, narrow in pairs]
-        back = [TiedLinear(one) if tied else nn.Linear(n, w)
-                for one, (w, n) in zip(linears, pairs, strict=True)]  # fmt: skip
+        mirrored = [TiedLinear(linear) if tied else nn.Linear(n, w)
+                    for linear, (w, n) in zip(linears, pairs, strict=True)]  # fmt: skip
         super().__init__(
             _alternate(linears, [*hidden, code]),
-            _alternate(back[::-1], [*hidden, "linear"]),
+            _alternate(mirrored[::-1], [*hidden, "linear"]),
             likelihood,
         )
 
     def stage(self, number: int) -> Coder:
-        """One layer of the encoder and its counterpart in the decoder, on their own: the same
-        parameters, so that training the stage trains the net.
+        """One layer of the encoder and its counterpart in the decoder as an autoencoder. It shares
+        their parameters, so training the stage trains the net.
 
         Greedy training (Bengio, Lamblin, Popovici and Larochelle, NIPS 2006): train stage 0 on the
         images, stage 1 on the codes of stage 0, and so on; then all together.
         """
         depth = len(self.encoder) // 2
         if not 0 <= number < depth:
-            raise IndexError(f"stage {number}: the autoencoder has stages 0 to {depth - 1}")
-        back = 2 * (depth - 1 - number)
+            raise IndexError(f"stage is {number}; the autoencoder has stages 0 to {depth - 1}")
+        mirrored = 2 * (depth - 1 - number)
         return Coder(
             self.encoder[2 * number : 2 * number + 2],
-            self.decoder[back : back + 2],
+            self.decoder[mirrored : mirrored + 2],
             self.likelihood if number == 0 else "gaussian",
         )
 

@@ -10,10 +10,10 @@ from gpudl.models.registry import register
 
 
 class ConvAutoencoder(nn.Module):
-    """Two convolutions, each followed by 2x2 max pooling, and back by unpooling to the places where
-    the largest values stood (the switches): Zeiler, Taylor and Fergus, ICCV 2011; Zhao, Mathieu,
-    Goroshin and LeCun, Stacked what-where auto-encoders, 2015. (N, C, H, W) -> the same; H and W
-    multiples of 4."""
+    """Two convolutions, each followed by 2x2 max pooling; the decoder unpools to the positions of
+    the maxima (the switches): Zeiler, Taylor and Fergus, ICCV 2011; Zhao, Mathieu, Goroshin and
+    LeCun, Stacked what-where auto-encoders, 2015. (N, C, H, W) -> the same; H and W multiples of
+    4."""
 
     def __init__(self, in_channels: int = 1, widths: tuple[int, int] = (16, 8)) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class ConvAutoencoder(nn.Module):
         self.deconv1 = nn.ConvTranspose2d(first, in_channels, 3, padding=1)
 
     def encode(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """(N, C, H, W) -> (N, widths[1], H/4, W/4), and the switches of both poolings."""
+        """(N, C, H, W) -> (N, widths[1], H/4, W/4) and the switches of both pooling layers."""
         h, first = self.pool(F.relu(self.conv1(x)))
         h, second = self.pool(F.relu(self.conv2(h)))
         return h, (first, second)

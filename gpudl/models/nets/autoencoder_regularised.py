@@ -1,5 +1,5 @@
-"""Autoencoders that may have more units than their input has pixels, since something else than a
-narrow code keeps them from copying: noise, sparsity, chance, or a code that hardly changes.
+"""Autoencoders whose code may be wider than their input. Noise, sparsity, sampling or contraction,
+not a narrow code, keeps them from learning the identity.
 
 See gpudl.models.nets.autoencoder.
 """
@@ -18,11 +18,11 @@ WIDTH = 500  # units of the named models
 
 
 class DenoisingAutoencoder(Autoencoder):
-    """Gives back the clean image from a damaged one: Vincent, Larochelle, Bengio and Manzagol,
+    """Reconstructs the clean image from a corrupted one: Vincent, Larochelle, Bengio and Manzagol,
     Extracting and composing robust features with denoising autoencoders, ICML 2008.
 
     noise: "masking" sets pixels to 0 with probability `amount`, "salt and pepper" to 0 or 1 with
-    equal chances, "gaussian" adds numbers of standard deviation `amount`.
+    amount / 2 each, "gaussian" adds normal noise of standard deviation `amount`.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class DenoisingAutoencoder(Autoencoder):
 
 
 class SparseAutoencoder(Autoencoder):
-    """More code units than needed, few of them active.
+    """A wide code of which few units are active.
 
-    sparsity "kl": each unit's mean ρ̂ over the batch is drawn to `target` ρ by the divergence
-    Σ ρ log(ρ/ρ̂) + (1-ρ) log((1-ρ)/(1-ρ̂)) of logistic units (Lee, Ekanadham and Ng, NIPS 2007; Ng,
-    Sparse autoencoder, 2011). "l1": Σ |code|, the mean over images.
+    sparsity "kl": the divergence Σ ρ log(ρ/ρ̂) + (1-ρ) log((1-ρ)/(1-ρ̂)) pulls each logistic unit's
+    batch mean ρ̂ to `target` ρ (Lee, Ekanadham and Ng, NIPS 2007; Ng, Sparse autoencoder, 2011).
+    "l1": Σ |code|, averaged over images.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SparseAutoencoder(Autoencoder):
         if sparsity not in ("kl", "l1"):
             raise ValueError(f"sparsity is {sparsity!r}; it must be 'kl' or 'l1'")
         if sparsity == "kl" and code != "sigmoid":
-            raise ValueError(f"sparsity 'kl' needs code 'sigmoid', got {code!r}")
+            raise ValueError(f"code is {code!r}; sparsity 'kl' needs code 'sigmoid'")
         self.sparsity, self.weight, self.target = sparsity, weight, target
 
     def penalty(self, code: Tensor) -> Tensor:
@@ -83,18 +83,18 @@ class SparseAutoencoder(Autoencoder):
 
 
 def kl_sparsity(code: Tensor, target: float) -> Tensor:
-    """Σ over units of KL(Bernoulli(target) ‖ Bernoulli(mean of the unit)). code: (N, units)."""
+    """Σ over units of KL(Bernoulli(target) ‖ Bernoulli(unit's mean)). code: (N, units)."""
     mean = code.mean(0).clamp(1e-6, 1 - 1e-6)
     on = (target / mean).log() * target
     return (on + ((1 - target) / (1 - mean)).log() * (1 - target)).sum()
 
 
 class StochasticAutoencoder(Autoencoder):
-    """The code is a draw: unit j is 1 with probability sigmoid(…), else 0, and the decoder gives
-    p(x | code). Outside of training the code is the probabilities.
+    """In training the code is sampled: unit j is 1 with probability sigmoid(…), else 0. In
+    evaluation it is the probabilities.
 
-    The gradient passes through a draw as if it were its probability (the straight-through estimate:
-    Bengio, Léonard and Courville, arXiv:1308.3432, 2013).
+    The gradient treats a sample as its probability (the straight-through estimator: Bengio, Léonard
+    and Courville, arXiv:1308.3432, 2013).
     """
 
     def __init__(self, sizes: Sequence[int], activation: str = "sigmoid") -> None:
@@ -108,7 +108,7 @@ class StochasticAutoencoder(Autoencoder):
 
 
 class ContractiveAutoencoder(Autoencoder):
-    """One layer of logistic units with tied weights, whose code changes little with its input:
+    """One layer of logistic units with tied weights and a penalty on the Jacobian of the code:
     Rifai, Vincent, Muller, Glorot and Bengio, Contractive auto-encoders, ICML 2011."""
 
     def __init__(self, visible: int, hidden: int, weight: float = 0.1) -> None:
@@ -120,13 +120,13 @@ class ContractiveAutoencoder(Autoencoder):
 
 
 def contraction(code: Tensor, weight: Tensor) -> Tensor:
-    """|∂h/∂x|² (Frobenius), the mean over images, of h = sigmoid(x Wᵀ + b): the Jacobian is
-    h_j (1 - h_j) W_ji, its squares sum to Σ_j (h_j (1 - h_j))² Σ_i W_ji² (Rifai et al., eq. 7)."""
+    """|∂h/∂x|² (Frobenius), averaged over images, for h = sigmoid(x Wᵀ + b). The Jacobian is
+    h_j (1 - h_j) W_ji; its squares sum to Σ_j (h_j (1 - h_j))² Σ_i W_ji² (Rifai et al., eq. 7)."""
     slope = code * (1 - code)
     return (slope * slope @ (weight * weight).sum(1)).mean()
 
 
-# ---------------------------------------------------------------- by name
+# ---------------------------------------------------------------- registered models
 
 
 @register(
@@ -140,7 +140,7 @@ def contraction(code: Tensor, weight: Tensor) -> Tensor:
 def denoising_autoencoder(
     in_channels: int = 1, image_size: int = 28, noise: str = "masking", amount: float = 0.25
 ) -> DenoisingAutoencoder:
-    """One layer of 500 units that fills in a quarter of the pixels"""
+    """One layer of 500 units that restores a quarter of the pixels"""
     return DenoisingAutoencoder((in_channels * image_size**2, WIDTH), noise=noise, amount=amount)
 
 
@@ -150,7 +150,7 @@ def denoising_autoencoder(
 def sparse_autoencoder(
     in_channels: int = 1, image_size: int = 28, sparsity: str = "kl", weight: float = 1.0
 ) -> SparseAutoencoder:
-    """One layer of 500 units, few of them active for an image"""
+    """One layer of 500 units, few of them active per image"""
     code = "sigmoid" if sparsity == "kl" else "relu"
     return SparseAutoencoder((in_channels * image_size**2, WIDTH), sparsity, weight, code=code)
 
@@ -164,7 +164,7 @@ def sparse_autoencoder(
     "reconstruction",
 )
 def stochastic_autoencoder(in_channels: int = 1, image_size: int = 28) -> StochasticAutoencoder:
-    """One layer of 500 units that are drawn, on or off"""
+    """One layer of 500 binary units, sampled in training"""
     return StochasticAutoencoder((in_channels * image_size**2, WIDTH))
 
 
@@ -179,5 +179,5 @@ def stochastic_autoencoder(in_channels: int = 1, image_size: int = 28) -> Stocha
 def contractive_autoencoder(
     in_channels: int = 1, image_size: int = 28, weight: float = 0.1
 ) -> ContractiveAutoencoder:
-    """One layer of 500 units whose code changes little with its input"""
+    """One layer of 500 units whose code varies little with its input"""
     return ContractiveAutoencoder(in_channels * image_size**2, WIDTH, weight)

@@ -1,6 +1,6 @@
-"""A deep autoencoder that learns one layer after the other, then all together: Bengio, Lamblin,
-Popovici and Larochelle, Greedy layer-wise training of deep networks, NIPS 2006; Hinton and
-Salakhutdinov (Science 313, 2006) began with Boltzmann machines instead.
+"""A deep autoencoder trained layer by layer, then all together: Bengio, Lamblin, Popovici and
+Larochelle, Greedy layer-wise training of deep networks, NIPS 2006. Hinton and Salakhutdinov
+(Science 313, 2006) pretrained with Boltzmann machines instead.
 
 See gpudl.models.nets.autoencoder.
 """
@@ -18,10 +18,10 @@ from gpudl.ops.shape.create import full, zeros
 
 
 class StackedAutoencoder(Autoencoder):
-    """An Autoencoder that brings its own training.
+    """An Autoencoder with greedy layer-wise training.
 
-    steps_a_layer: that each layer learns on the codes of the layer below it, with its counterpart
-    in the decoder, before the next one begins; after the last one the whole net learns.
+    steps_a_layer: training steps for each layer and its counterpart in the decoder, on the codes of
+    the layer below; after the last layer the whole net trains.
     """
 
     def __init__(
@@ -30,14 +30,14 @@ class StackedAutoencoder(Autoencoder):
         super().__init__(sizes, activation)
         self.steps_a_layer = steps_a_layer
         self.steps: Tensor
-        self.register_buffer("steps", zeros(1))  # so that a resumed training knows its place
+        self.register_buffer("steps", zeros(1))  # a resumed training continues from it
 
     @property
     def depth(self) -> int:
         return len(self.encoder) // 2
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> LayerByLayer:
-        """What trains the net; see LayerByLayer."""
+        """The net's training steps; see LayerByLayer."""
         return LayerByLayer(self, make_optimizer)
 
     @no_grad()
@@ -48,19 +48,19 @@ class StackedAutoencoder(Autoencoder):
 
 
 class LayerByLayer:
-    """Steps on single layers, then on all; see StackedAutoencoder."""
+    """Trains single layers, then all; see StackedAutoencoder."""
 
     def __init__(self, net: StackedAutoencoder, make_optimizer: Callable[..., Any]) -> None:
         self.net = net
         self.optimizers: Mapping[str, Any] = {"optimizer": make_optimizer(net.parameters())}
-        self.done: int | None = None  # steps, as the net's buffer says, which is read but once
+        self.done: int | None = None  # steps so far; None until read from the net's buffer, once
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """images (N, …). "loss" is that of what learns; "layer" counts from 1, depth + 1 is all."""
+        """images: (N, …). "loss": of the trained part; "layer": from 1; depth + 1 is all."""
         net, optimizer = self.net, self.optimizers["optimizer"]
         self.done = int(net.steps.item()) if self.done is None else self.done
         number = min(self.done // net.steps_a_layer, net.depth)
-        optimizer.zero_grad()  # the layers that do not learn have no gradient, and stay
+        optimizer.zero_grad()  # layers without a gradient stay as they are
         loss = net.loss(images) if number == net.depth else self.layer_loss(number, images)
         loss.backward()
         optimizer.step()
@@ -70,7 +70,7 @@ class LayerByLayer:
         return {"loss": loss.detach(), "layer": full((), number + 1.0, device=loss.device)}
 
     def layer_loss(self, number: int, images: Tensor) -> Tensor:
-        """Of one layer, which gives the codes of those below back."""
+        """Loss of one layer, which reconstructs the codes of the layers below."""
         with no_grad():
             codes = self.net.encoder[: 2 * number](images.flatten(1))
         return self.net.stage(number).loss(codes)

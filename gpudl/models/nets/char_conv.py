@@ -1,6 +1,6 @@
-"""Convolutional nets along a sequence: dilated causal convolutions as a language model (van den
-Oord et al., WaveNet, 2016; Bai, Kolter and Koltun 2018), and classifiers of texts and other
-sequences of any length (Kim, EMNLP 2014; Collobert and Weston, ICML 2008)."""
+"""Convolutional nets for sequences: dilated causal convolutions as a language model (van den Oord
+et al., WaveNet, 2016; Bai, Kolter and Koltun 2018), and classifiers of texts and other sequences
+of any length (Kim, EMNLP 2014; Collobert and Weston, ICML 2008)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gpudl.ops.index.slices import masked_fill
 from gpudl.ops.shape.create import full
 from gpudl.ops.shape.joining import cat
 
-PADDING = -1.0  # the first number of a step behind the end of a sequence of vectors
-FLOOR = -1e30  # below every feature: what stands behind the end of a text never is the maximum
+PADDING = -1.0  # first component of the padding vectors after a sequence's end
+FLOOR = -1e30  # below every feature, so that padding is never the maximum
 
 
 class CharConv(nn.Module):
-    """(N, T) int64 codes -> (N, T, vocabulary) logits of the next character; T is any.
+    """(N, T) int64 codes -> (N, T, vocabulary) logits of the next character, for any T.
 
-    Convolution i sees the character itself and those 2^i before it, so that after all of them a
-    character is told from the `reach` before it. The state is the last of these, which stand before
+    Convolution i sees the current step and the one 2^i earlier, so the prediction depends on the
+    current and `reach` earlier characters. The state is the last `reach` characters, the context of
     the next window.
     """
 
@@ -42,7 +42,7 @@ class CharConv(nn.Module):
         self.reach = 2**layers - 1
 
     def forward(self, codes: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if state is None:  # a text begins after an empty line
+        if state is None:  # code 0, the line break, precedes a text
             state = full((len(codes), self.reach), 0, dtype=codes.dtype, device=codes.device)
         seen = cat([state, codes], 1)
         x = self.embedding(seen).transpose(1, 2)
@@ -53,11 +53,10 @@ class CharConv(nn.Module):
 
 
 class SequenceConv(nn.Module):
-    """(N, T, features) sequences of vectors -> (N, num_classes) logits; T is any.
+    """(N, T, features) sequences of vectors -> (N, num_classes) logits, for any T.
 
-    Features of `kernel` steps, an odd number, features of those, and the largest of each over the
-    sequence. Steps whose first number is PADDING are behind a sequence's end; they are masked in
-    every layer, so the padding changes nothing.
+    Convolutions of odd width `kernel`, then the maximum of each feature over the sequence. Steps
+    whose first component is PADDING are masked in every layer, so padding changes nothing.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class SequenceConv(nn.Module):
     ) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
-            raise ValueError(f"SequenceConv: kernel is {kernel}; it must be odd, 3 or 5 say")
+            raise ValueError(f"SequenceConv: kernel is {kernel}; it must be odd, such as 3 or 5")
         widths = (features, *channels)
         self.convolutions = nn.ModuleList(
             [
@@ -80,16 +79,16 @@ class SequenceConv(nn.Module):
         return self.read(masked_fill(input.transpose(1, 2), outside, 0.0), outside)
 
     def read(self, x: Tensor, outside: Tensor) -> Tensor:
-        """Logits of (N, features, T). outside: (N, 1, T), where the padding is."""
+        """Logits of (N, features, T). outside: bool (N, 1, T), True for padding."""
         for convolution in self.convolutions:
             x = masked_fill(convolution(x).relu(), outside, 0.0)
         return self.head(masked_fill(x, outside, FLOOR).amax(2))  # type: ignore[no-any-return]
 
 
 class TextConv(SequenceConv):
-    """(N, T) int64 codes, padded at their ends with `vocabulary` -> (N, num_classes) logits.
+    """(N, T) int64 codes, padded at the end with `vocabulary` -> (N, num_classes) logits.
 
-    A SequenceConv over a table of characters.
+    A SequenceConv over embedded characters.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class TextConv(SequenceConv):
 
 
 class TextRNN(nn.Module):
-    """The same with a bidirectional LSTM: the largest of each state over the text."""
+    """TextConv with a bidirectional LSTM: the maximum of each state over the text."""
 
     def __init__(
         self, vocabulary: int, num_classes: int, hidden: int = 64, embedding: int = 32
@@ -140,7 +139,7 @@ class TextRNN(nn.Module):
 def char_conv(
     vocabulary: int = CHARACTERS, hidden: int = 128, layers: int = 5, embedding: int = 64
 ) -> CharConv:
-    """Dilated causal convolutions as a language model by character"""
+    """A character-level language model of dilated causal convolutions"""
     return CharConv(vocabulary, hidden, layers, embedding)
 
 
@@ -162,7 +161,7 @@ def text_conv(
     kernel: int = 5,
     embedding: int = 32,
 ) -> TextConv:
-    """Convolutions along a text by character, and the largest of each feature: what text is it?"""
+    """Classifies texts by character: convolutions and the maximum of each feature"""
     return TextConv(vocabulary, num_classes, channels, kernel, embedding)
 
 
@@ -177,5 +176,5 @@ def text_conv(
 def text_rnn(
     vocabulary: int = CHARACTERS, num_classes: int = 2, hidden: int = 64, embedding: int = 32
 ) -> TextRNN:
-    """A bidirectional LSTM along a text by character: what text is it?"""
+    """Classifies texts by character: a bidirectional LSTM and the maximum of each state"""
     return TextRNN(vocabulary, num_classes, hidden, embedding)

@@ -1,4 +1,4 @@
-"""CycleGAN: translation between two kinds of images without pairs. Zhu, Park, Isola and Efros,
+"""CycleGAN: translation between two image domains without pairs. Zhu, Park, Isola and Efros,
 Unpaired image-to-image translation using cycle-consistent adversarial networks, ICCV 2017."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gpudl.ops.shape.joining import stack
 
 
 class ResidualBlock(nn.Module):
-    """x + two 3x3 convolutions of it with instance norm, edges mirrored."""
+    """x + f(x), where f is two 3x3 convolutions with instance norm and reflection padding."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Translator(nn.Module):
     """(N, in_channels, H, W) -> (N, out_channels, H, W) in (-1, 1); H and W multiples of
     2^halvings.
 
-    The paper's generator for 256x256 is width 64 with 9 residual blocks (6 for 128x128): a 7x7
+    The paper's generator for 256x256 has width 64 and 9 residual blocks (6 for 128x128): a 7x7
     convolution, two that halve the side, the blocks, two that double it, a 7x7 convolution.
     """
 
@@ -67,8 +67,8 @@ class Translator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """(N, channels, H, W) -> a score for each of overlapping patches (N, 1, P, Q): 1 for real, 0
-    for translated. Three halvings of width 64 see patches of 70x70, the paper's net."""
+    """(N, channels, H, W) -> one score per overlapping patch, (N, 1, P, Q): 1 for real, 0 for
+    translated. Width 64 and three halvings, the paper's net, see patches of 70x70."""
 
     def __init__(self, channels: int = 3, width: int = 64, halvings: int = 3) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class Losses(NamedTuple):
-    """Of the two translators: their sum is what they learn by."""
+    """Losses of the two translators, which train on the sum."""
 
     adversarial: Tensor
     cycle: Tensor
@@ -100,8 +100,8 @@ class Losses(NamedTuple):
 class CycleGAN(nn.Module):
     """Translators from domain a to b and back, and a discriminator for each domain.
 
-    cycle: weight of |back(there(x)) - x|; identity: weight of |there(y) - y| for y that are of the
-    goal's kind already, beside that of the cycle (0 where the domains differ in channels).
+    cycle: weight of |back(there(x)) - x|. identity: weight, relative to cycle, of |there(y) - y|
+    for y already in the target domain; 0 if the domains differ in channels.
     """
 
     def __init__(
@@ -124,11 +124,11 @@ class CycleGAN(nn.Module):
     def make_stepper(
         self, make_optimizer: Callable[..., Any], seed: int = 0, pool: int = 50
     ) -> Game:
-        """What trains the four nets; see Game."""
+        """The training steps of the four nets; see Game."""
         return Game(self, make_optimizer, seed, pool)
 
     def translator_losses(self, a: Tensor, b: Tensor, fake_b: Tensor, fake_a: Tensor) -> Losses:
-        """Of images and their translations, `forward`'s. Gradients reach the translators alone."""
+        """Losses of images and their translations. Only the translators get gradients."""
         with frozen(self.judge_a, self.judge_b):
             adversarial = squares(self.judge_a(fake_a), 1.0) + squares(self.judge_b(fake_b), 1.0)
         cycle = F.l1_loss(self.to_a(fake_b), a) + F.l1_loss(self.to_b(fake_a), b)
@@ -138,8 +138,8 @@ class CycleGAN(nn.Module):
         return Losses(adversarial, cycle * self.cycle, identity * (self.cycle * self.identity))
 
     def judge_loss(self, a: Tensor, b: Tensor, fake_b: Tensor, fake_a: Tensor) -> Tensor:
-        """Least squares (Mao et al., ICCV 2017): real patches to 1, translated ones to 0, halved.
-        Gradients reach the discriminators alone."""
+        """Half the squared error (Mao et al., ICCV 2017) to 1 for real patches, 0 for translated
+        ones. Only the discriminators get gradients."""
         total = squares(self.judge_a(a), 1.0) + squares(self.judge_b(b), 1.0)
         total = total + squares(self.judge_a(fake_a.detach()), 0.0)
         total = total + squares(self.judge_b(fake_b.detach()), 0.0)
@@ -147,10 +147,10 @@ class CycleGAN(nn.Module):
 
 
 class Game:
-    """One step trains the two translators, then the two discriminators, on a batch of each kind.
+    """One step trains the two translators, then the two discriminators, on a batch of each domain.
 
-    make_optimizer(parameters, **changes): called for each pair of nets, with DCGAN's betas. pool:
-    how many earlier translations are kept, drawn with `seed`; see ImagePool.
+    make_optimizer(parameters, **changes): called for each pair of nets, with DCGAN's betas. pool,
+    seed: size and seed of the pools of earlier translations; see ImagePool.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Game:
         self.old_a, self.old_b = ImagePool(pool, seed), ImagePool(pool, seed + 1)
 
     def step(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
-        """a, b: images of either kind in (-1, 1). The losses: "loss" is the translators'."""
+        """a, b: images of the two domains in (-1, 1). "loss" is the translators'."""
         translators, judges = self.optimizers["translators"], self.optimizers["judges"]
         fake_b, fake_a = self.net(a, b)
         losses = self.net.translator_losses(a, b, fake_b, fake_a)
@@ -186,9 +186,9 @@ def squares(scores: Tensor, goal: float) -> Tensor:
 
 
 class ImagePool:
-    """Earlier translations for the discriminator, so that it does not forget them: of each image
-    that comes, with chance 1/2 one of the `size` kept goes out in its place. Shrivastava et al.,
-    CVPR 2017; Zhu et al. keep 50; with 0 images pass as they come."""
+    """Earlier translations for the discriminator, so that it does not forget them. With probability
+    1/2 an image is swapped for one of the `size` kept. Shrivastava et al., CVPR 2017; Zhu et al.
+    keep 50; size 0 returns images unchanged."""
 
     def __init__(self, size: int = 50, seed: int = 0) -> None:
         self.size, self.random = size, np.random.default_rng(seed)
@@ -203,8 +203,8 @@ class ImagePool:
             if len(self.images) < self.size:
                 self.images.append(image)
             elif self.random.random() < 0.5:
-                place = int(self.random.integers(self.size))
-                image, self.images[place] = self.images[place], image
+                index = int(self.random.integers(self.size))
+                image, self.images[index] = self.images[index], image
             out.append(image)
         return stack(out)
 
@@ -222,19 +222,19 @@ def _normed(convolution: nn.Module, width: int) -> list[nn.Module]:
 
 
 def _conv(inputs: int, outputs: int, kernel_size: int) -> list[nn.Module]:
-    """A convolution that keeps the side, its edges mirrored."""
+    """A convolution with reflection padding that preserves the size."""
     mirrored = nn.ReflectionPad2d(kernel_size // 2)
     return [mirrored, *_normed(nn.Conv2d(inputs, outputs, kernel_size), outputs)]
 
 
-# ---------------------------------------------------------------- by name
+# ---------------------------------------------------------------- registered models
 
 
 class Negatives(nn.Module):
-    """A CycleGAN between images and negatives of other images, so that one data set serves: half of
-    a batch is of either kind. What the translation should be is known, hence `judge`.
+    """A CycleGAN between images and negatives of other images. One data set provides both: half of
+    each batch is inverted. The correct translation is known, so `judge` can measure it.
 
-    (N, C, H, W) in [0, 1] -> (their negatives, those translated back), in [0, 1] too.
+    (N, C, H, W) in [0, 1] -> (negatives, negatives translated back), both in [0, 1].
     """
 
     def __init__(self, net: CycleGAN) -> None:
@@ -250,14 +250,14 @@ class Negatives(nn.Module):
 
     @no_grad()
     def judge(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Mean absolute differences of pixels: from the true negatives ("loss"), and of what comes
-        back from the images."""
+        """Mean absolute pixel errors: of the negatives ("loss") and of the images translated there
+        and back ("back")."""
         negatives, back = self(images)
         return {"loss": F.l1_loss(negatives, 1 - images), "back": F.l1_loss(back, images)}
 
 
 class HalfNegative:
-    """Steps of a Game on batches of one kind: the first half as it is, the other as negatives."""
+    """Steps of a Game on one batch: the first half as it is, the second half inverted."""
 
     def __init__(self, game: Game) -> None:
         self.game, self.optimizers = game, game.optimizers
@@ -277,7 +277,7 @@ class HalfNegative:
     task="own",
 )
 def cyclegan_negatives(in_channels: int = 1) -> Negatives:
-    """A small CycleGAN that learns to make negatives without seeing pairs"""
+    """A small CycleGAN that learns to invert images without seeing pairs"""
     to_b, to_a = (Translator(in_channels, in_channels, 8, 1, 1, 3) for _ in range(2))
     judge_a, judge_b = (PatchDiscriminator(in_channels, 8, 2) for _ in range(2))
     return Negatives(CycleGAN(to_b, to_a, judge_a, judge_b, identity=0.0))

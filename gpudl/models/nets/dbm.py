@@ -22,10 +22,10 @@ class DBM(nn.Module):
     """Two layers of hidden units over the visible ones, all binary, undirected throughout:
     -E(v, h1, h2) = h1·W1·v + h2·W2·h1 + b·v + c1·h1 + c2·h2.
 
-    weight1: (hidden[0], in_features), weight2: (hidden[1], hidden[0]). chains: how many persistent
-    Markov chains estimate the model's side of the gradient; they are buffers, all zeros at first.
-    Calling it reconstructs: (N, …) -> the same shape, through the mean-field hidden units.
-    image_shape: (C, H, W) of the images that `sample` gives, default (in_features,).
+    weight1: (hidden[0], in_features), weight2: (hidden[1], hidden[0]). chains: the number of
+    persistent Markov chains that estimate the model term of the gradient; they are buffers,
+    initially zero. forward reconstructs (N, …) -> the same shape, through the mean-field hidden
+    units. image_shape: (C, H, W) of the images of `sample`, by default (in_features,).
     """
 
     chain_v: Tensor
@@ -44,7 +44,7 @@ class DBM(nn.Module):
         if len(hidden) != 2 or min(*hidden, in_features, chains) < 1:
             raise ValueError(
                 f"DBM: hidden is {tuple(hidden)}, in_features {in_features}, chains {chains}; "
-                "there must be two hidden widths, and all be 1 or more"
+                "give two hidden widths, and each number must be 1 or more"
             )
         self.in_features, self.hidden = in_features, tuple(hidden)
         self.image_shape = tuple(image_shape or (in_features,))
@@ -65,9 +65,9 @@ class DBM(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(μ1, μ2): means of the factorial distribution nearest to p(h1, h2 | v).
 
-        v: (N, in_features). Each step sets μ1, then μ2, to its best value given the other; none
-        lowers `bound`. start: μ2 before the first step, by default that of a pass upwards in which
-        the first layer counts its input twice (section 3.2).
+        v: (N, in_features). Each step optimises μ1 given μ2, then μ2 given μ1, and never lowers
+        `bound`. start: initial μ2, by default from an upward pass in which the first layer's input
+        is doubled (section 3.2).
         """
         up = F.linear(v, self.weight1, self.hidden1_bias)
         if start is None:
@@ -80,8 +80,8 @@ class DBM(nn.Module):
         return mu1, mu2
 
     def bound(self, v: Tensor, mu1: Tensor, mu2: Tensor) -> Tensor:
-        """log p(v) + log Z is at least this, the expectation of -E and the entropy of the
-        factorial distribution: (N, …) -> (N,). Equation 6."""
+        """Lower bound of log p(v) + log Z: the expectation of -E plus the entropy of the factorial
+        distribution, (N, …) -> (N,). Equation 6."""
         first = (F.linear(v, self.weight1, self.hidden1_bias) * mu1).sum(1)
         second = (F.linear(mu1, self.weight2, self.hidden2_bias) * mu2).sum(1)
         return v @ self.visible_bias + first + second + _entropy(mu1) + _entropy(mu2)
@@ -101,8 +101,8 @@ class DBM(nn.Module):
     def gibbs(
         self, v: Tensor, h2: Tensor, steps: int = 1, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(means of v, sample of v, sample of h2) after so many steps: h1 given v and h2, then v
-        and h2 given h1."""
+        """(means of v, sample of v, sample of h2) after this many steps, each of which samples h1
+        given v and h2, then v and h2 given h1."""
         mean = v
         for _ in range(steps):
             h1 = self.hidden1_mean(v, h2).bernoulli(generator)
@@ -114,16 +114,16 @@ class DBM(nn.Module):
 
     @no_grad()
     def sample(self, count: int, steps: int = 1000) -> Tensor:
-        """(count, *image_shape) means of the pixels, so many steps of Gibbs sampling behind the
-        persistent chains, of which some serve more than once where count is larger."""
+        """(count, *image_shape) pixel means after this many Gibbs steps from the persistent chains,
+        which are reused if count is larger than their number."""
         row = arange(count, device=self.chain_v.device) % len(self.chain_v)
         mean = self.gibbs(self.chain_v[row], self.chain_h2[row], steps)[0]
         return mean.reshape(count, *self.image_shape)
 
     @no_grad()
     def as_rbm(self) -> nn.RBM:
-        """The same distribution as a restricted machine whose visible units are h1 and whose hidden
-        ones are v and h2, so that gpudl.models.nets.partition estimates its log Z. A copy."""
+        """A copy as an RBM of the same distribution, with visible units h1 and hidden units v and
+        h2. gpudl.models.nets.partition estimates its log Z."""
         first, second = self.hidden
         rbm = nn.RBM(first, self.in_features + second, device=self.weight1.device)
         rbm.weight.copy_(cat([self.weight1.T, self.weight2], 0))
@@ -137,11 +137,11 @@ class DBM(nn.Module):
     def fill_gradients(
         self, v: Tensor, field: int = 5, k: int = 1, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Set `.grad` to the estimated gradient of -log p(v), and move the chains; returns the
+        """Set `.grad` to the estimated gradient of -log p(v) and advance the chains; returns the
         mean-field (μ1, μ2).
 
-        v: (N, in_features) data. field: steps of mean field for the data's side; k: steps of Gibbs
-        sampling of the persistent chains for the model's (section 3.1).
+        v: (N, in_features) data. field: mean-field steps for the data term. k: Gibbs steps of the
+        persistent chains for the model term (section 3.1).
         """
         mu1, mu2 = self.mean_field(v, field)
         _, self.chain_v, self.chain_h2 = self.gibbs(self.chain_v, self.chain_h2, k, generator)
@@ -153,12 +153,12 @@ class DBM(nn.Module):
         return mu1, mu2
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> MeanFieldSteps:
-        """For `gpudl train`: joint training from the start."""
+        """For `gpudl train`: joint training without pretraining."""
         return MeanFieldSteps(self, make_optimizer)
 
     @no_grad()
     def judge(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """The mean squared error of the reconstruction of images that are rounded to bits."""
+        """The mean squared reconstruction error of images rounded to bits."""
         v = bits(images.reshape(len(images), self.in_features))
         return {"loss": ((self(v) - v) ** 2).mean()}
 
@@ -169,20 +169,20 @@ def bits(images: Tensor) -> Tensor:
 
 
 def _entropy(mu: Tensor) -> Tensor:
-    """Of independent bits with these means: (N, units) -> (N,); a bit that is certain has none."""
+    """Entropy of independent bits with means mu: (N, units) -> (N,). Bits of mean 0 or 1 add 0."""
     inside = mu.clamp(1e-7, 1 - 1e-7)
     return -(mu * inside.log() + (1 - mu) * (1 - inside).log()).sum(1)
 
 
 class MeanFieldSteps:
-    """Steps of training of a DBM on images in [0, 1], which are rounded to bits."""
+    """Training steps of a DBM on images in [0, 1], rounded to bits."""
 
     def __init__(self, dbm: DBM, make_optimizer: Callable[..., Any]) -> None:
         self.dbm = dbm
         self.optimizers: Mapping[str, Any] = {"optimizer": make_optimizer(dbm.parameters())}
 
     def step(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """The mean squared error of the mean-field reconstruction is the loss."""
+        """Returns "loss", the mean squared error of the mean-field reconstruction."""
         v = bits(images.reshape(len(images), self.dbm.in_features))
         mu1, _ = self.dbm.fill_gradients(v)
         mean = F.sigmoid(mu1 @ self.dbm.weight1 + self.dbm.visible_bias).detach()
@@ -191,7 +191,7 @@ class MeanFieldSteps:
 
 
 class _Lowest(nn.RBM):
-    """Its hidden units count their input twice, in place of what the layer above will give."""
+    """The hidden units' input is doubled to stand in for the layer above."""
 
     def forward(self, v: Tensor) -> Tensor:
         return F.linear(2 * v, self.weight, self.hidden_bias, activation="sigmoid")
@@ -201,7 +201,7 @@ class _Lowest(nn.RBM):
 
 
 class _Highest(nn.RBM):
-    """Its visible units count their input twice, in place of what the layer below will give."""
+    """The visible units' input is doubled to stand in for the layer below."""
 
     def sample_visible(
         self, h: Tensor, generator: Generator | None = None, bias: Tensor | None = None
@@ -218,10 +218,10 @@ def pretrain(
     batch_size: int = 100,
     generator: Generator | None = None,
 ) -> None:
-    """Greedy training of the two layers by CD-1, with the input doubled where the other layer is
-    missing (section 3.2); the chains then begin at data. data: (N, in_features).
+    """Greedy training of the two layers by CD-1, with doubled input in place of the missing layer
+    (section 3.2). Starts the chains from the data. data: (N, in_features).
 
-    make_optimizer(groups of parameters) makes the optimizer of a layer.
+    make_optimizer(parameter_groups): creates the optimizer of a layer.
     """
     device, (first, second) = dbm.weight1.device, dbm.hidden
     lower = _Lowest(dbm.in_features, first, device=device)

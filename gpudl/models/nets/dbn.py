@@ -19,15 +19,14 @@ from gpudl.ops.shape.create import arange
 
 
 class DBN(nn.Module):
-    """Restricted Boltzmann machines on top of each other: each one's hidden units are the visible
-    units of the next.
+    """A stack of restricted Boltzmann machines: the hidden units of each are the visible units of
+    the next.
 
-    hidden: the widths, from below. The top machine sees the layer below it and a unit a class
-    (`num_classes` 0: none). As a generative model the upper two layers are that machine and the
-    lower ones sigmoid layers from it to the image. As a network for recognition, which calling it
-    is, (N, …) -> (N, num_classes) logits: sigmoid layers upwards, and from the highest one through
-    the weights of the class units; without classes the means of the highest layer. image_shape:
-    (C, H, W) of the images that `sample` gives, default (in_features,).
+    hidden: the widths, from the bottom. The top machine sees the layer below and one unit per class
+    (num_classes=0: none). The generative model is the top machine with sigmoid layers down to the
+    image. forward is the recognition network, (N, …) -> (N, num_classes) logits: sigmoid layers up
+    to the highest one, then the weights of the class units; without classes it returns the means of
+    the highest layer. image_shape: (C, H, W) of the images of `sample`, by default (in_features,).
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class DBN(nn.Module):
     ) -> None:
         super().__init__()
         if not hidden:
-            raise ValueError("DBN: hidden is empty; it must have the width of one layer or more")
+            raise ValueError("DBN: hidden is empty; give the width of one layer or more")
         self.in_features, self.num_classes = in_features, num_classes
         self.image_shape = tuple(image_shape or (in_features,))
         widths = [in_features, *hidden]
@@ -54,14 +53,14 @@ class DBN(nn.Module):
         )
 
     def below_top(self, x: Tensor) -> Tensor:
-        """Means of the features that the top machine sees. With gradients."""
+        """Means of the top machine's input features. Differentiable."""
         x = x.reshape(len(x), self.in_features)
         for layer in self.layers:
             x = layer(x)
         return x
 
     def code(self, x: Tensor) -> Tensor:
-        """What enters the units of the highest layer, before the sigmoid. With gradients."""
+        """Inputs of the highest layer's units, before the sigmoid. Differentiable."""
         x = self.below_top(x)
         return F.linear(x, self.top.weight[:, : x.shape[1]], self.top.hidden_bias)
 
@@ -74,7 +73,7 @@ class DBN(nn.Module):
 
     @no_grad()
     def down(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Means of the image, sampled downwards from the layer below the top machine."""
+        """Pixel means, sampled downwards from the layer below the top machine."""
         mean = x
         for layer in reversed(self.layers):
             mean, x = layer.sample_visible(x, generator)
@@ -84,8 +83,8 @@ class DBN(nn.Module):
     def generate(
         self, labels: Tensor, steps: int = 200, generator: Generator | None = None
     ) -> Tensor:
-        """(N,) int64 -> (N, in_features) means of the pixels: so many steps of Gibbs sampling in
-        the top machine with the class units held, from noise; then downwards."""
+        """(N,) int64 -> (N, in_features) pixel means: this many Gibbs steps in the top machine from
+        noise, with the class units clamped, then sampling downwards."""
         if not isinstance(self.top, ClassificationRBM):
             raise TypeError("DBN.generate: the net has no class units (num_classes is 0)")
         n, device = self.top.in_features, labels.device
@@ -95,36 +94,36 @@ class DBN(nn.Module):
         return self.down(v[:, :n], generator)
 
     def sample(self, count: int) -> Tensor:
-        """(count, *image_shape): generated images of the classes in turn."""
+        """(count, *image_shape): images generated for each class in turn."""
         labels = arange(count, device=self.top.weight.device) % max(self.num_classes, 1)
         return self.generate(labels).reshape(count, *self.image_shape)
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> LayersAtOnce:
-        """For `gpudl train`: contrastive divergence in all layers at the same time."""
+        """For `gpudl train`: contrastive divergence in all layers at once."""
         return LayersAtOnce(self, make_optimizer)
 
     def classify(self, images: Tensor) -> Tensor:
-        """(N, num_classes) logits: of the top machine's exact p(class | features)."""
+        """(N, num_classes) logits of the top machine's exact p(class | features)."""
         return self.top(self.below_top(images))  # type: ignore[no-any-return]
 
     @no_grad()
     def judge(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """How good they are, and how often the largest is right."""
+        """Cross-entropy and accuracy of `classify`."""
         logits = self.classify(images)
-        right = (logits.argmax(1) == labels).to(logits.dtype).mean()
-        return {"loss": F.cross_entropy(logits, labels), "accuracy": right}
+        accuracy = (logits.argmax(1) == labels).to(logits.dtype).mean()
+        return {"loss": F.cross_entropy(logits, labels), "accuracy": accuracy}
 
 
 class LayersAtOnce:
-    """Steps of training in which every machine takes a step of CD-1 on the means of the one below,
-    as that is by then. It does without an order of the layers, which `pretrain` needs."""
+    """Training steps in which every machine takes a CD-1 step on the current means of the one
+    below, unlike `pretrain`, which trains one layer after another."""
 
     def __init__(self, dbn: DBN, make_optimizer: Callable[..., Any]) -> None:
         self.dbn = dbn
         self.optimizers: Mapping[str, Any] = {"optimizer": make_optimizer(dbn.parameters())}
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The mean squared error of the bottom machine's reconstruction is the loss."""
+        """Returns the reconstruction errors of the bottom ("loss") and top machines."""
         optimizer = self.optimizers["optimizer"]
         optimizer.zero_grad()
         v = images.reshape(len(images), self.dbn.in_features)
@@ -151,24 +150,32 @@ def pretrain(
 ) -> None:
     """Greedy training, layer by layer from below (Hinton, Osindero and Teh 2006, section 5).
 
-    images: (N, in_features) in [0, 1]; labels: (N,) int64, None for a net without classes.
-    make_optimizer(groups of parameters) makes the optimizer of a layer. epochs: for each layer; 0
-    leaves it as it is. chains: persistent ones of the top machine, 0 for CD-1 as in the others.
+    images: (N, in_features) in [0, 1]. labels: (N,) int64, None for a net without classes.
+    make_optimizer(parameter_groups): creates the optimizer of a layer. epochs: per layer; 0 leaves
+    it unchanged. chains: number of persistent chains of the top machine, 0 for CD-1 as in the
+    others.
     """
     machines = [*dbn.layers, dbn.top]
     if len(epochs) != len(machines):
-        raise ValueError(f"pretrain: {len(epochs)} epochs for {len(machines)} layers")
+        raise ValueError(
+            f"pretrain: epochs has {len(epochs)} entries; give {len(machines)}, one per layer"
+        )
     if (labels is None) != (dbn.num_classes == 0):
-        raise ValueError("pretrain: labels are needed where the net has classes, only there")
+        raise ValueError("pretrain: give labels if the net has classes, and only then")
     data = images
     for rbm, count in zip(machines, epochs, strict=True):
         if isinstance(rbm, ClassificationRBM) and labels is not None:
             data = rbm.join(data, labels)
         if count:
             optimizer = make_optimizer(parameter_groups(rbm))
-            held = chains if rbm is dbn.top else 0
             fit(
-                rbm, data, optimizer, count, batch_size=batch_size, chains=held, generator=generator
+                rbm,
+                data,
+                optimizer,
+                count,
+                batch_size=batch_size,
+                chains=chains if rbm is dbn.top else 0,
+                generator=generator,
             )
         if rbm is not dbn.top:
             data = in_batches(rbm, data)

@@ -1,8 +1,8 @@
-"""Ensembles: several nets answer, and their probabilities are averaged.
+"""Ensembles: the average of the probabilities of several nets.
 
 Source: Hansen and Salamon, Neural Network Ensembles, IEEE Transactions on Pattern Analysis and
-Machine Intelligence 12 (1990). That the average's cross entropy is at most the members' mean is
-Jensen's inequality.
+Machine Intelligence 12 (1990). By Jensen's inequality the ensemble's cross-entropy is at most the
+mean of the members'.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from gpudl.ops.shape.joining import stack
 
 
 class Ensemble(nn.Module):
-    """Input of the members -> (N, classes): the logarithm of their mean probabilities, which is
-    used as logits are.
+    """The members' input -> (N, classes): the log of their mean probabilities, usable as logits.
 
-    members: nets with logits of the same classes. Raises ValueError without any.
+    members: nets with logits of the same classes. Raises ValueError if there are none.
     """
 
     def __init__(self, members: Iterable[nn.Module]) -> None:
@@ -31,5 +30,5 @@ class Ensemble(nn.Module):
             raise ValueError("Ensemble: members is empty; give one net or more")
 
     def forward(self, input: Tensor) -> Tensor:
-        logs = [F.log_softmax(member(input), 1) for member in self.members]
-        return logsumexp(stack(logs), 0) - math.log(len(logs))
+        log_probabilities = [F.log_softmax(member(input), 1) for member in self.members]
+        return logsumexp(stack(log_probabilities), 0) - math.log(len(log_probabilities))

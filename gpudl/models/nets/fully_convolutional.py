@@ -1,4 +1,4 @@
-"""A net of convolutions alone, for images of any size: Matan, Burges, LeCun and Denker, NIPS 1991;
+"""A fully convolutional net for images of any size: Matan, Burges, LeCun and Denker, NIPS 1991;
 Long, Shelhamer and Darrell, Fully Convolutional Networks, CVPR 2015; Springenberg et al., Striving
 for Simplicity, 2015."""
 
@@ -10,10 +10,10 @@ from gpudl.models.registry import register
 
 
 class FullyConvolutional(nn.Module):
-    """(N, in_channels, H, W) -> (N, num_classes) logits, for any H and W from 4 up.
+    """(N, in_channels, H, W) -> (N, num_classes) logits, for any H and W of at least 4.
 
-    `scores` has the classes' scores at every place, at a quarter of the resolution; the logits are
-    their means over the image.
+    `scores` gives the class scores at each position of a grid with a quarter of the resolution; the
+    logits are their means over the image.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, width: int = 24) -> None:
@@ -50,5 +50,5 @@ class FullyConvolutional(nn.Module):
 def fully_convolutional(
     num_classes: int = 10, in_channels: int = 1, width: int = 24
 ) -> FullyConvolutional:
-    """Convolutions alone, for images of any size"""
+    """A fully convolutional net for images of any size"""
     return FullyConvolutional(num_classes, in_channels, width)

@@ -1,5 +1,5 @@
 """Generative adversarial nets (Goodfellow et al., NIPS 2014): a generator draws images, a
-discriminator tells them from real ones, and each learns from the other.
+discriminator distinguishes them from real ones, and each learns from the other.
 
 DCGAN: Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional
 generative adversarial networks, ICLR 2016. With labels: Mirza and Osindero, Conditional generative
@@ -23,7 +23,7 @@ from gpudl.ops.shape.joining import cat
 
 
 def initialize(module: nn.Module) -> None:
-    """Weights from N(0, 0.02²), scales of batch norm from N(1, 0.02²), as in DCGAN."""
+    """Weights from N(0, 0.02²), batch-norm scales from N(1, 0.02²), as in DCGAN."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d) and module.weight is not None:
@@ -34,8 +34,9 @@ class Generator(nn.Module):
     """DCGAN's generator: noise (N, latent), with num_classes also labels (N,) -> images
     (N, channels, S, S) in (-1, 1), S = start · 2^len(widths).
 
-    The first layer makes maps of start x start, each further one doubles their side. The paper's
-    net for 64x64 is widths (1024, 512, 256, 128), start 4; for 28x28 take two widths and start 7.
+    The first layer gives maps of start x start; each further layer doubles the side. The paper's
+    net for 64x64 has widths (1024, 512, 256, 128) and start 4; for 28x28 use two widths and start
+    7.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Generator(nn.Module):
 
 class Discriminator(nn.Module):
     """DCGAN's discriminator: images (N, channels, S, S), with num_classes also labels (N,) ->
-    logits (N,) of being real. Mirror of the generator: strided convolutions, leaky ReLU, batch norm
-    but for the first; a label comes in as a map of ones among maps of zeros."""
+    logits (N,) of being real. It mirrors the generator: strided convolutions, leaky ReLU, batch
+    norm except in the first layer. A label becomes one-hot maps beside the image's channels."""
 
     def __init__(
         self,
@@ -97,24 +98,26 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.num_classes:
-            chosen = one_hot_like(labels, self.num_classes, images)
-            maps = chosen.reshape(*chosen.shape, 1, 1).expand(-1, -1, *images.shape[2:])
+            one_hot = one_hot_like(labels, self.num_classes, images)
+            maps = one_hot.reshape(*one_hot.shape, 1, 1).expand(-1, -1, *images.shape[2:])
             images = cat([images, maps], 1)
         logits: Tensor = self.main(images)
         return logits.flatten(0)
 
 
 def one_hot_like(labels: Tensor | None, num_classes: int, other: Tensor) -> Tensor:
-    """(N, num_classes) in the dtype of `other`."""
+    """One-hot labels (N, num_classes) in the dtype of `other`."""
     if labels is None:
-        raise ValueError(f"a conditional net needs labels (N,), of {num_classes} classes")
+        raise ValueError(
+            f"labels is None; a conditional net needs labels (N,), 0 to {num_classes - 1}"
+        )
     columns = arange(num_classes, device=labels.device)
-    chosen: Tensor = labels.reshape(-1, 1) == columns  # F.one_hot would read the labels
-    return chosen.to(other.dtype)
+    one_hot: Tensor = labels.reshape(-1, 1) == columns  # F.one_hot reads the labels: a sync
+    return one_hot.to(other.dtype)
 
 
 class GAN(nn.Module):
-    """Both nets. Images are in [0, 1] outside, in (-1, 1) between the nets."""
+    """A generator and a discriminator. Images are in [0, 1], between the nets in (-1, 1)."""
 
     def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
         super().__init__()
@@ -122,17 +125,17 @@ class GAN(nn.Module):
         self.discriminator: Discriminator = discriminator
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(logits of the images, logits of as many drawn ones), both (N,)."""
+        """(logits of the images, logits of as many generated ones), both (N,)."""
         labels = self.classes(len(images)) if labels is None else labels
-        drawn = self.generator(self.noise(len(images)), labels)
-        return self.discriminator(images * 2 - 1, labels), self.discriminator(drawn, labels)
+        fake = self.generator(self.noise(len(images)), labels)
+        return self.discriminator(images * 2 - 1, labels), self.discriminator(fake, labels)
 
     def noise(self, count: int) -> Tensor:
-        """(count, latent) of N(0, 1)."""
+        """(count, latent) samples of N(0, 1)."""
         return randn(count, self.generator.latent, device=self.device)
 
     def classes(self, count: int) -> Tensor | None:
-        """(count,) labels, all classes in turn; None for nets without."""
+        """(count,) labels, cycling through the classes; None for an unconditional net."""
         number = self.generator.num_classes
         return arange(count, device=self.device) % number if number else None
 
@@ -142,23 +145,23 @@ class GAN(nn.Module):
 
     @no_grad()
     def sample(self, count: int, labels: Tensor | None = None) -> Tensor:
-        """(count, C, S, S) in [0, 1]; of a conditional net of the labels given, else of all classes
-        in turn."""
+        """(count, C, S, S) in [0, 1]. labels: for a conditional net; by default they cycle through
+        the classes."""
         labels = self.classes(count) if labels is None else labels
         images: Tensor = self.generator(self.noise(count), labels)
         return (images + 1) * 0.5
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> Game:
-        """What trains the two nets; see Game."""
+        """The training steps of the two nets; see Game."""
         return Game(self, make_optimizer)
 
 
 class Game:
     """One step trains the discriminator, then the generator, each once, on one batch.
 
-    make_optimizer(parameters, **changes): called for each net, with DCGAN's betas. optimizers: by
-    the nets' names. pace: of the discriminator's learning rate to the generator's; with equal ones
-    small nets lose the game: the discriminator is sure of itself before anything can be learned.
+    make_optimizer(parameters, **changes): called for each net, with DCGAN's betas. pace: ratio of
+    the discriminator's learning rate to the generator's. With 1 the discriminator of a small net is
+    certain before the generator can learn anything.
     """
 
     def __init__(self, gan: GAN, make_optimizer: Callable[..., Any], pace: float = 0.4) -> None:
@@ -171,10 +174,10 @@ class Game:
             group["lr"] *= pace
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """images (N, C, S, S) in [0, 1], labels (N,).
+        """images: (N, C, S, S) in [0, 1]; labels: (N,).
 
-        "loss" is the generator's. "right": the share of images, real and drawn, that the
-        discriminator tells right; at 0.5 it guesses, at 1 nobody learns any more.
+        "loss": the generator's. "right": the discriminator's accuracy on real and generated images;
+        at 0.5 it guesses, at 1 neither net learns any more.
         """
         judge, optimizers = self.gan.discriminator, self.optimizers
         known = labels if judge.num_classes else None
@@ -188,23 +191,23 @@ class Game:
         loss = generator_loss(judge, fake, known)
         loss.backward()
         optimizers["generator"].step()
-        told = cat([on_real.detach() > 0, on_fake.detach() < 0]).to(loss.dtype)
-        return {"loss": loss.detach(), "discriminator": judged.detach(), "right": told.mean()}
+        correct = cat([on_real.detach() > 0, on_fake.detach() < 0]).to(loss.dtype)
+        return {"loss": loss.detach(), "discriminator": judged.detach(), "right": correct.mean()}
 
 
-# ---------------------------------------------------------------- what each learns by
+# ---------------------------------------------------------------- losses
 
 
 def discriminator_loss(on_real: Tensor, on_fake: Tensor) -> Tensor:
-    """-log D(real) - log(1 - D(fake)), means over images, of the discriminator's logits, of
-    one batch of each kind."""
+    """-log D(real) - log(1 - D(fake)), averaged over images, from the discriminator's logits of a
+    real and a fake batch."""
     return F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
 
 
 def generator_loss(discriminator: nn.Module, fake: Tensor, labels: Tensor | None = None) -> Tensor:
-    """-log D(fake), the mean over images: the form of the game whose gradient does not vanish while
-    the discriminator wins (Goodfellow et al. 2014, section 3). Gradients reach the generator alone.
-    """
+    """-log D(fake), averaged over images: the non-saturating loss, whose gradient does not vanish
+    while the discriminator wins (Goodfellow et al. 2014, section 3). Only the generator gets
+    gradients."""
     with frozen(discriminator):
         logits = discriminator(fake, *(() if labels is None else (labels,)))
     return F.softplus(-logits).mean()
@@ -212,8 +215,8 @@ def generator_loss(discriminator: nn.Module, fake: Tensor, labels: Tensor | None
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """What is computed inside gives the modules' parameters no gradients, but passes them on to
-    the inputs."""
+    """Computations in this context give the modules' parameters no gradients; their inputs still
+    get them."""
     trained = [p for module in modules for p in module.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.requires_grad = False
@@ -224,14 +227,14 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad = True
 
 
-# ---------------------------------------------------------------- by name
+# ---------------------------------------------------------------- registered models
 
 TRAINING = {"lr": 1e-3, "epochs": 2, "schedule": "cosine"}
 
 
 def _small(in_channels: int, image_size: int, num_classes: int, width: int) -> GAN:
-    """Nets for images of a side that 4 divides, the first layer a quarter of it. The generator,
-    whose work is harder, is the wider one."""
+    """Nets for images whose side is a multiple of 4; the generator's first maps have a quarter of
+    it. The generator, whose task is harder, is wider."""
     if image_size % 4:
         raise ValueError(f"dcgan: image_size is {image_size}; it must be a multiple of 4")
     if width < 2:
@@ -252,7 +255,7 @@ def _small(in_channels: int, image_size: int, num_classes: int, width: int) -> G
     task="own",
 )
 def dcgan(in_channels: int = 1, image_size: int = 28, width: int = 48) -> GAN:
-    """A small DCGAN: a generator and a discriminator of two strided layers and one more"""
+    """A small DCGAN: a generator and a discriminator of three layers each"""
     return _small(in_channels, image_size, 0, width)
 
 
@@ -267,5 +270,5 @@ def dcgan(in_channels: int = 1, image_size: int = 28, width: int = 48) -> GAN:
 def conditional_dcgan(
     num_classes: int = 10, in_channels: int = 1, image_size: int = 28, width: int = 48
 ) -> GAN:
-    """A small DCGAN that draws images of the class it is asked for"""
+    """A small DCGAN that draws images of a given class"""
     return _small(in_channels, image_size, num_classes, width)

@@ -1,8 +1,8 @@
 """GoogLeNet: Szegedy et al., Going Deeper with Convolutions, CVPR 2015.
 
-An Inception module looks at its input through filters of several sizes at once and puts the results
-side by side; 1x1 convolutions before the large filters keep it cheap. `googlenet` is torchvision's
-form, with batch normalisation and torchvision's names; `googlenet_paper` is the published one.
+An Inception module applies filters of several sizes in parallel and concatenates the results; 1x1
+convolutions before the large filters keep it cheap. `googlenet` is torchvision's form, with batch
+normalisation and torchvision's names; `googlenet_paper` is the published one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SOURCE = "Szegedy et al., CVPR 2015"
 
 
 class Widths(NamedTuple):
-    """Filters of a module: of 1x1; before and of 3x3; before and of 5x5; after the pooling."""
+    """Filters of a module: 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after pooling."""
 
     ones: int
     reduce3: int
@@ -47,9 +47,9 @@ WIDTHS = {
 
 
 class GoogLeNetOutputs(NamedTuple):
-    """In training: logits of the net, and of the heads at modules 4d and 4a, all (N, num_classes).
+    """Training output: logits of the net and of the heads at modules 4d and 4a, (N, num_classes).
 
-    The paper adds the heads' losses with the factor 0.3.
+    The paper adds the heads' losses with weight 0.3.
     """
 
     logits: Tensor
@@ -58,8 +58,7 @@ class GoogLeNetOutputs(NamedTuple):
 
 
 class Conv(nn.Module):
-    """Convolution and ReLU; between them batch normalisation, or else the convolution has a
-    bias."""
+    """Convolution and ReLU, with batch normalisation between them, or else with a bias."""
 
     def __init__(
         self,
@@ -85,7 +84,7 @@ class Conv(nn.Module):
 class Inception(nn.Module):
     """(N, in_channels, H, W) -> (N, widths.total, H, W): figure 2b.
 
-    With batch_norm as torchvision, whose third branch has 3x3 filters where the paper has 5x5.
+    batch_norm: torchvision's form, whose third branch has 3x3 filters instead of the paper's 5x5.
     """
 
     def __init__(self, in_channels: int, widths: Widths, batch_norm: bool = True) -> None:
@@ -109,7 +108,7 @@ class Inception(nn.Module):
 
 
 class InceptionAux(nn.Module):
-    """A head inside the net, (N, in_channels, 14, 14) -> (N, num_classes): section 5."""
+    """An auxiliary head, (N, in_channels, 14, 14) -> (N, num_classes): section 5."""
 
     def __init__(
         self, in_channels: int, num_classes: int, batch_norm: bool, dropout: float
@@ -131,7 +130,7 @@ class GoogLeNet(nn.Module):
     GoogLeNetOutputs.
 
     batch_norm: torchvision's form; without it the paper's, with biases, local response
-    normalisation and 5x5 filters. The paper's heads fit 224x224 only; all else takes any size.
+    normalisation and 5x5 filters. The paper's heads need 224x224; the rest takes any size.
     """
 
     def __init__(
@@ -157,7 +156,7 @@ class GoogLeNet(nn.Module):
             self.add_module(f"inception{name}", Inception(width, widths, batch_norm))
             width = widths.total
         self.maxpool3 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        last = 2 if batch_norm else 3  # torchvision's window before module 5a, and the paper's
+        last = 2 if batch_norm else 3  # windows before module 5a, torchvision's and the paper's
         self.maxpool4 = nn.MaxPool2d(last, stride=2, ceil_mode=True)
         for name, module in (("aux1", "4a"), ("aux2", "4d")):
             head = InceptionAux(WIDTHS[module].total, num_classes, batch_norm, dropout_aux)
@@ -165,28 +164,28 @@ class GoogLeNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(width, num_classes)
-        if batch_norm:  # as torchvision
+        if batch_norm:  # as in torchvision
             start(self, small, biases=False)
-        else:  # the paper does not say; through so small weights the signal would die here
+        else:  # the paper gives none; without batch norm small weights lose the signal
             start(self, he)
 
     def forward(self, input: Tensor) -> Tensor | GoogLeNetOutputs:
         hidden = self.norm1(self.maxpool1(self.conv1(input)))
         hidden = self.maxpool2(self.norm2(self.conv3(self.conv2(hidden))))
         hidden = self.maxpool3(self.inception3b(self.inception3a(hidden)))
-        seen1 = self.inception4a(hidden)
-        seen2 = self.inception4d(self.inception4c(self.inception4b(seen1)))
-        hidden = self.maxpool4(self.inception4e(seen2))
+        features1 = self.inception4a(hidden)
+        features2 = self.inception4d(self.inception4c(self.inception4b(features1)))
+        hidden = self.maxpool4(self.inception4e(features2))
         hidden = self.avgpool(self.inception5b(self.inception5a(hidden)))
         logits: Tensor = self.fc(self.dropout(hidden.flatten(1)))
         if not (self.training and self.aux_logits):
             return logits
-        return GoogLeNetOutputs(logits, self.aux2(seen2), self.aux1(seen1))
+        return GoogLeNetOutputs(logits, self.aux2(features2), self.aux1(features1))
 
 
 class SmallGoogLeNet(nn.Module):
-    """(N, in_channels, 32, 32) -> (N, num_classes) logits: modules 3a, 3b, 4a, 4e and 5b, each with
-    a quarter of the filters, behind one 3x3 convolution; batch normalisation."""
+    """(N, in_channels, 32, 32) -> (N, num_classes) logits: a 3x3 convolution, then modules 3a, 3b,
+    4a, 4e and 5b with 1/part of their filters; batch normalisation."""
 
     def __init__(self, num_classes: int = 10, in_channels: int = 3, part: int = 4) -> None:
         super().__init__()
@@ -222,7 +221,7 @@ def googlenet(
     dropout: float = 0.2,
     dropout_aux: float = 0.7,
 ) -> GoogLeNet:
-    """GoogLeNet with batch normalisation, as torchvision has it"""
+    """GoogLeNet with batch normalisation, as in torchvision"""
     return GoogLeNet(num_classes, aux_logits, in_channels, True, dropout, dropout_aux)
 
 

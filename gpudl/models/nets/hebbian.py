@@ -1,11 +1,11 @@
-"""Linear neurons that learn by themselves from what they see, without labels and gradients.
+"""Linear neurons that learn from their inputs without labels or gradients.
 
 Hebb: a connection grows when both its ends are active together (D. O. Hebb, The Organization of
-Behavior, 1949). Oja: growth is balanced by forgetting, so that the weight vector tends to the first
-principal component (E. Oja, A simplified neuron model as a principal component analyzer, Journal of
-Mathematical Biology 15, 1982, equation 3). Sanger: neuron k learns from what neurons 1 to k - 1
-leave over, so that the rows tend to the first components in order (T. D. Sanger, Optimal
-unsupervised learning in a single-layer linear feedforward neural network, Neural Networks 2, 1989).
+Behavior, 1949). Oja: decay balances growth, so the weight vector tends to the first principal
+component (E. Oja, A simplified neuron model as a principal component analyzer, Journal of
+Mathematical Biology 15, 1982, equation 3). Sanger: neuron k learns from the residual of neurons 1
+to k - 1, so the rows tend to the first components in order (T. D. Sanger, Optimal unsupervised
+learning in a single-layer linear feedforward neural network, Neural Networks 2, 1989).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RULES = ("hebb", "oja", "sanger")
 class LinearNeurons(nn.Module):
     """(N, inputs) -> (N, units): y = W x. Inputs should have mean 0.
 
-    weight: (units, inputs), rows of length 1 in random directions at the start.
+    weight: (units, inputs); rows start with length 1 and random directions.
     """
 
     def __init__(self, inputs: int, units: int = 1) -> None:
@@ -44,11 +44,12 @@ class LinearNeurons(nn.Module):
 
     @no_grad()
     def change(self, input: Tensor, rule: str = "oja") -> Tensor:
-        """(units, inputs): what the rule adds to the weights for a batch, its mean, times the rate.
+        """(units, inputs): the rule's weight update per unit of learning rate, averaged over a
+        batch.
 
         With outputs y of an input x and the weights W
         hebb    y xᵀ
-        oja     y xᵀ - diag(y²) W       every neuron alone: all find the same component
+        oja     y xᵀ - diag(y²) W       independent neurons: all find the same component
         sanger  y xᵀ - tril(y yᵀ) W
         """
         check_rule(rule)
@@ -70,13 +71,13 @@ class LinearNeurons(nn.Module):
 
 def check_rule(rule: str) -> None:
     if rule not in RULES:
-        raise ValueError(f"LinearNeurons: rule: {rule!r}, expected one of {', '.join(RULES)}")
+        raise ValueError(f"LinearNeurons: rule is {rule!r}; it must be one of {', '.join(RULES)}")
 
 
 class HebbianNet(nn.Module):
-    """(N, …) -> (N, units): linear neurons that see images without their mean and learn by a rule.
+    """(N, …) -> (N, units): linear neurons that learn by a rule from images minus the mean image.
 
-    mean: of all inputs of the training so far, of which there were `count`; both are kept.
+    mean: running mean of all `count` training inputs so far; both are buffers.
     """
 
     mean: Tensor
@@ -99,14 +100,14 @@ class HebbianNet(nn.Module):
 
     @no_grad()
     def look(self, images: Tensor) -> None:
-        """Take images into the mean."""
+        """Update the running mean with images."""
         self.count.add_(len(images))
         self.mean.add_(self.centred(images).mean(0) * (len(images) / self.count))
 
     @no_grad()
     def lost(self, images: Tensor) -> Tensor:
-        """The share of the variance that is lost behind the neurons, were their weights of length
-        1: of a single one least at the first principal component."""
+        """The share of variance lost by projecting onto the neurons' normalised weights. For one
+        neuron it is least at the first principal component."""
         x = self.centred(images)
         weight = self.neurons.weight / self.neurons.weight.norm(dim=1, keepdim=True)
         return (x - x @ weight.T @ weight).square().sum() / x.square().sum()
@@ -116,26 +117,26 @@ class HebbianNet(nn.Module):
         return RuleSteps(self, make_optimizer)
 
     def judge(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """The share of the variance that is lost is the loss."""
+        """Returns the share of variance lost ("loss") and the weights' mean length ("length")."""
         return {"loss": self.lost(images), "length": self.neurons.weight.norm(dim=1).mean()}
 
     def pictures(self) -> dict[str, Tensor]:
-        """The weights of each neuron as an image, in [0, 1], 0.5 where they are 0."""
+        """Each neuron's weights as an image in [0, 1]; 0.5 is weight 0."""
         weight = self.neurons.weight.reshape(-1, *self.image_shape)
-        most = weight.abs().amax((1, 2, 3), keepdim=True)
-        return {"components": weight / most / 2 + 0.5}
+        largest = weight.abs().amax((1, 2, 3), keepdim=True)
+        return {"components": weight / largest / 2 + 0.5}
 
 
 class RuleSteps:
-    """Steps of learning by the net's rule: the optimizer, plain descent, is given its change as the
-    gradient, with the sign turned."""
+    """Training steps by the net's rule: the optimizer, plain descent, gets the negated update as
+    the gradient."""
 
     def __init__(self, net: HebbianNet, make_optimizer: Callable[..., Any]) -> None:
         self.net = net
         self.optimizers: Mapping[str, Any] = {"optimizer": make_optimizer(net.parameters())}
 
     def step(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """The share of the variance that was lost before is the loss."""
+        """Returns "loss", the share of variance lost before the step."""
         net = self.net
         net.look(images)
         lost = net.lost(images)

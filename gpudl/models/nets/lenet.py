@@ -1,6 +1,6 @@
 """LeNet-5: LeCun, Bottou, Bengio and Haffner, Gradient-Based Learning Applied to Document
-Recognition, Proceedings of the IEEE 86 (1998), in today's usual form: every channel connected, max
-pooling, ReLU."""
+Recognition, Proceedings of the IEEE 86 (1998), in its usual modern form: all channels connected,
+max pooling, ReLU."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ class LeNet5(nn.Module):
     input_shape=(1, 28, 28), dataset="digits", source="LeCun, Bottou, Bengio and Haffner", year=1998
 )
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
-    """LeNet-5, the convolutional network that read cheques"""
+    """LeNet-5, the convolutional network that read cheques, in its modern form"""
     return LeNet5(num_classes, in_channels)

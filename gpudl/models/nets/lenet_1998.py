@@ -1,6 +1,5 @@
-"""LeNet-5 as it was printed: section II.B of LeCun, Bottou, Bengio and Haffner, Gradient-Based
-Learning Applied to Document Recognition, Proceedings of the IEEE 86 (1998). `lenet5` is today's
-usual form."""
+"""LeNet-5 as published: section II.B of LeCun, Bottou, Bengio and Haffner, Gradient-Based Learning
+Applied to Document Recognition, Proceedings of the IEEE 86 (1998). `lenet5` is the modern form."""
 
 from __future__ import annotations
 
@@ -16,8 +15,8 @@ from gpudl.nn import functional as F
 from gpudl.ops.shape.create import full, zeros_like
 from gpudl.ops.shape.joining import cat
 
-# Which of S2's six maps each of C3's sixteen looks at: three in a row, four in a row, four in two
-# pairs, all (Table I of the paper).
+# The maps of S2 that each map of C3 sees: three adjacent, four adjacent, two adjacent pairs, all
+# (Table I of the paper).
 C3_INPUTS = (
     *(tuple(sorted((first + i) % 6 for i in range(3))) for first in range(6)),
     *(tuple(sorted((first + i) % 6 for i in range(4))) for first in range(6)),
@@ -27,8 +26,8 @@ C3_INPUTS = (
 
 
 class Subsampling(nn.Module):
-    """(N, C, H, W) -> (N, C, H/2, W/2): the sum of each 2x2 window, times its map's coefficient,
-    plus its map's bias; both are trained."""
+    """(N, C, H, W) -> (N, C, H/2, W/2): the sum of each 2x2 window times a trained coefficient per
+    map, plus a trained bias."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -41,36 +40,35 @@ class Subsampling(nn.Module):
 
 
 class TableConv2d(nn.Module):
-    """A convolution whose output maps see the input maps that a table says.
+    """A convolution in which a table selects the input maps of each output map.
 
-    inputs[k]: the maps that output map k sees. weight: (connections, size, size), one kernel a
-    connection, in the table's order; what is not connected has no weights.
+    inputs[k]: the input maps of output map k. weight: (connections, size, size), one kernel per
+    connection, in the table's order.
     """
 
-    place: Tensor  # (outputs, in_channels): the number of each kernel
+    place: Tensor  # (outputs, in_channels): the index of each kernel
 
     def __init__(self, in_channels: int, inputs: tuple[tuple[int, ...], ...], size: int) -> None:
         super().__init__()
         connections = sum(map(len, inputs))
         self.weight = nn.Parameter(np.zeros((connections, size, size), np.float32))
         self.bias = nn.Parameter(np.zeros(len(inputs), np.float32))
-        place = np.full((len(inputs), in_channels), connections)  # of a kernel of zeros
+        place = np.full((len(inputs), in_channels), connections)  # index of the zero kernel
         number = 0
-        for output, seen in enumerate(inputs):
-            place[output, list(seen)] = np.arange(number, number + len(seen))
-            number += len(seen)
+        for output, maps in enumerate(inputs):
+            place[output, list(maps)] = np.arange(number, number + len(maps))
+            number += len(maps)
         self.register_buffer("place", tensor(place), persistent=False)
-        self.fan_in = [len(seen) * size * size for seen in inputs for _ in seen]
+        self.fan_in = [len(maps) * size * size for maps in inputs for _ in maps]
 
     def forward(self, input: Tensor) -> Tensor:
-        nothing = zeros_like(self.weight[:1])
-        kernels = cat([self.weight, nothing])
+        kernels = cat([self.weight, zeros_like(self.weight[:1])])
         return F.conv2d(input, kernels[self.place], self.bias)
 
 
 class RadialBasis(nn.Module):
-    """(N, 84) -> (N, classes): minus the squared distance to each class's code, y of equation 7
-    with its sign changed, so that the largest is the answer. The codes are not trained."""
+    """(N, 84) -> (N, classes): minus the squared distance to each class's code, -y of equation 7,
+    so that the largest score wins. The codes are not trained."""
 
     codes: Tensor
 
@@ -85,7 +83,8 @@ class RadialBasis(nn.Module):
 class LeNet5Of1998(nn.Module):
     """(N, 1, 32, 32) -> (N, num_classes): minus the penalties y of equation 7.
 
-    Images of 28x28 are framed by their own edge first. Paper's scale: background -0.1, ink 1.175.
+    28x28 images are first padded by replicating their edges. The paper's scale: background -0.1,
+    ink 1.175.
     """
 
     def __init__(self, num_classes: int = 10) -> None:
@@ -101,7 +100,7 @@ class LeNet5Of1998(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform within 2.4/fan-in (section III of the paper: so that units start unsaturated)."""
+        """Uniform in ±2.4/fan-in (section III of the paper), so that units start unsaturated."""
         for layer in (self.c1, self.c5, self.f6):
             bound = 2.4 / math.prod(layer.weight.shape[1:])
             nn.init.uniform_(layer.weight, -bound, bound)
@@ -123,9 +122,9 @@ class LeNet5Of1998(nn.Module):
 def map_loss(scores: Tensor, labels: Tensor, j: float = 1.0) -> Tensor:
     """Mean of y_D + log(exp(-j) + sum_i exp(-y_i)), equation 9, D the label and y = -scores.
 
-    scores: (N, classes) of `LeNet5Of1998`. exp(-j) stands for everything that is no digit: classes
-    whose penalty is far above j already are pushed no further. It is the cross-entropy with one
-    more class, of score -j, that is never the label.
+    scores: (N, classes) of `LeNet5Of1998`. exp(-j) represents inputs that are not digits; it stops
+    classes whose penalty is already far above j from being pushed further. The loss is the
+    cross-entropy with an extra class of score -j that is never the label.
     """
     rubbish = full((len(scores), 1), -j, device=scores.device)
     return F.cross_entropy(cat([scores, rubbish], dim=1), labels)
@@ -139,5 +138,5 @@ def map_loss(scores: Tensor, labels: Tensor, j: float = 1.0) -> Tensor:
     training={"lr": 3e-3},
 )
 def lenet5_1998(num_classes: int = 10) -> LeNet5Of1998:
-    """LeNet-5 as printed: connection table, trained subsampling, distances to drawn digits"""
+    """LeNet-5 as published: connection table, trained subsampling, distances to drawn digits"""
     return LeNet5Of1998(num_classes)

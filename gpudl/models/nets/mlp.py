@@ -22,8 +22,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLP(nn.Module):
-    """(N, *input_shape) -> (N, num_classes) logits through hidden layers of the widths `hidden`,
-    each with an activation of `ACTIVATIONS`, and dropout if asked."""
+    """(N, *input_shape) -> (N, num_classes) logits. hidden: widths of the hidden layers, each
+    followed by an activation of `ACTIVATIONS` and, if dropout > 0, by dropout."""
 
     def __init__(
         self,
@@ -37,8 +37,7 @@ class MLP(nn.Module):
         kind = ACTIVATIONS.get(activation.lower())
         if kind is None:
             raise ValueError(
-                f"MLP: activation: {activation!r} is not known; it must be one of "
-                f"{', '.join(ACTIVATIONS)}"
+                f"MLP: activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}"
             )
         layers: list[nn.Module] = [nn.Flatten()]
         width = math.prod(input_shape)
@@ -64,5 +63,5 @@ def mlp(
     dropout: float = 0.0,
     activation: str = "relu",
 ) -> MLP:
-    """A perceptron with two hidden layers of 256 and 128 units"""
+    """A multi-layer perceptron with hidden layers of 256 and 128 units"""
     return MLP((in_channels, image_size, image_size), hidden, num_classes, dropout, activation)

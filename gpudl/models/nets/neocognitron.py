@@ -1,9 +1,9 @@
 """The Neocognitron: K. Fukushima, Neocognitron: a self-organizing neural network model for a
 mechanism of pattern recognition unaffected by shift in position, Biological Cybernetics 36 (1980).
 
-Three stages, each a layer of S-cells that find a feature and a layer of C-cells that find it again
-when it has moved a little. Nobody tells the S-cells what to look for: those that answer most
-strongly to a pattern learn it. Equations below are the paper's.
+Three stages, each with a layer of S-cells that detect features and a layer of C-cells that tolerate
+small shifts of them. Training is unsupervised: the S-cells with the strongest response to a pattern
+learn it. Equation numbers are the paper's.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from gpudl.ops.index.slices import where
 from gpudl.ops.shape.create import arange
 
 Window = np.ndarray[Any, np.dtype[np.float32]]
-ALPHA = 0.5  # where C-cells saturate
+ALPHA = 0.5  # saturation of C-cells: the half-maximum of ψ
 
 
 def falling(size: int, rate: float) -> Window:
-    """(size, size): rate^distance from the middle; the sum is 1."""
-    place = np.arange(size) - (size - 1) / 2
-    window: Window = (rate ** np.hypot(place[:, None], place)).astype(np.float32)
+    """(size, size) weights rate^(distance from the centre), which sum to 1."""
+    offset = np.arange(size) - (size - 1) / 2
+    window: Window = (rate ** np.hypot(offset[:, None], offset)).astype(np.float32)
     window /= window.sum()
     return window
 
@@ -36,13 +36,13 @@ class SLayer(nn.Module):
     """(N, maps, H, W) -> (N, planes, P, Q), P = H + 2*padding - size + 1: S-cells.
 
     With inputs u, a plane's connections a and b, and v the root of the weighted mean of u² in the
-    window, the answer is (equations 1 and 2)
+    window, the response is (equations 1 and 2)
 
         r·max(0, (1 + Σ a·u) / (1 + 2r/(1 + r)·b·v) - 1)
 
-    A plane that has learned a pattern p well answers to u where their cosine, weighted with the
-    window, is above r/(1 + r). excitation: (planes, maps, size, size), a. inhibition: (planes), b.
-    selectivity: r. rate: q of the learning rule. column: cells nearer than this compete.
+    A plane that has learned a pattern p well responds to u if their window-weighted cosine exceeds
+    r/(1 + r). excitation: (planes, maps, size, size), a. inhibition: (planes,), b. selectivity: r.
+    rate: q of the learning rule. column: side of the windows in which cells compete.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SLayer(nn.Module):
         weights = np.zeros((planes, maps, size, size), np.float32)
         self.excitation = nn.Parameter(weights, requires_grad=False)
         self.inhibition = nn.Parameter(np.zeros(planes, np.float32), requires_grad=False)
-        # Weak, and different in every plane: else all would answer, and learn, alike.
+        # Small and different in every plane; otherwise all planes would learn the same.
         nn.init.uniform_(self.excitation, 0, 0.01)
         self.excitation.mul_(self.window)
 
@@ -80,44 +80,44 @@ class SLayer(nn.Module):
         return F.conv2d(input.square(), self.window, padding=self.padding).sqrt()
 
     def learn(self, input: Tensor) -> Tensor:
-        """One pattern (1, maps, H, W): the winners learn what they saw; returns their number.
+        """The winning cells learn their patch of one pattern (1, maps, H, W); returns their number.
 
         With q the rate and c the window, Δa = q·c·u and Δb = q/2·v (equations 5 and 6). All cells
-        of a plane share their connections, so the plane then finds the feature everywhere.
+        of a plane share connections, so the plane then detects the feature everywhere.
         """
-        strength, place = winners(self(input)[0], self.column)
+        strength, position = winners(self(input)[0], self.column)
         learns = (strength > 0).to(input.dtype)
-        patches = F.unfold(input, self.size, padding=self.padding)[0].T[place]
+        patches = F.unfold(input, self.size, padding=self.padding)[0].T[position]
         change = self.window.flatten(1) * patches * learns.unsqueeze(1)
         self.excitation.add_(change.reshape(*self.excitation.shape), alpha=self.rate)
-        energy = self.energy(input).flatten()[place]
+        energy = self.energy(input).flatten()[position]
         self.inhibition.add_(energy * learns, alpha=self.rate / 2)
         return learns.sum()
 
 
 def winners(answers: Tensor, column: int) -> tuple[Tensor, Tensor]:
-    """(strength, place) of the cell of each plane that learns, both (planes,); place is its row
-    times Q and its column, strength 0 where none learns.
+    """(strength, position) of each plane's learning cell, both (planes,). position is row·Q +
+    column; strength is 0 if no cell learns.
 
-    In every window of column x column places the strongest cell of all planes is a candidate; of a
-    plane's candidates the strongest one wins. answers: (planes, P, Q).
+    In every window of column x column positions the strongest cell of all planes is a candidate;
+    the strongest candidate of a plane wins. answers: (planes, P, Q).
     """
     planes, rows, columns = answers.shape
     window = min(column, rows), min(column, columns)
     top, first = F.max_pool2d(answers.amax(0)[None, None], window, stride=1, return_indices=True)
-    places = first.flatten()  # of the candidates, one a window
-    of_plane = answers.argmax(0).flatten()[places]
+    positions = first.flatten()  # of the candidates, one per window
+    candidate_planes = answers.argmax(0).flatten()[positions]
     numbers = arange(planes, device=answers.device).unsqueeze(1)
-    strength = where(of_plane == numbers, top.flatten(), 0.0)
-    return strength.amax(1), places[strength.argmax(1)]
+    strength = where(candidate_planes == numbers, top.flatten(), 0.0)
+    return strength.amax(1), positions[strength.argmax(1)]
 
 
 class CLayer(nn.Module):
     """(N, planes, H, W) -> (N, planes, extent, extent): C-cells.
 
-    With d a window that falls from its middle and s = Σ d·u of the S-cells u of one plane, s̄ the
-    mean of s over all planes, the answer is ψ((1 + s)/(1 + s̄) - 1), ψ(x) = max(0, x)/(½ + max(0,
-    x)) (equations 3 and 4). C-cells are fewer than S-cells: their windows lie at even distances.
+    With a window d that decays from its centre, s = Σ d·u over the S-cells u of one plane and s̄ the
+    mean of s over all planes, the response is ψ((1 + s)/(1 + s̄) - 1), ψ(x) = max(0, x)/(½ + max(0,
+    x)) (equations 3 and 4). There are fewer C-cells than S-cells; their windows are evenly spaced.
     """
 
     def __init__(self, extent: int, size: int) -> None:
@@ -141,15 +141,15 @@ class CLayer(nn.Module):
 
 
 def _spread(available: int, count: int) -> list[int]:
-    """`count` positions at even distances from the first of `available` to the last."""
-    return [int(place) for place in np.rint(np.linspace(0, available - 1, count))]
+    """`count` evenly spaced positions from the first to the last of `available`."""
+    return [int(position) for position in np.rint(np.linspace(0, available - 1, count))]
 
 
 class Neocognitron(nn.Module):
-    """(N, 1, 16, 16), ink 1 on paper 0 -> (N, planes): the answers of the last C-layer, one cell a
-    plane. The layers have the paper's sizes: S1 16x16 · C1 10x10 · S2 8x8 · C2 6x6 · S3 2x2 · C3
-    1x1. The paper's selectivity is 4, 1.5, 1.5 for lines one pixel thin; digits with thicker lines
-    are more alike, and need more of it. How the windows fall is our choice too.
+    """(N, 1, 16, 16), ink 1 on paper 0 -> (N, planes): the responses of the last C-layer, one cell
+    per plane. The layers have the paper's sizes: S1 16x16 · C1 10x10 · S2 8x8 · C2 6x6 · S3 2x2 ·
+    C3 1x1. The paper's selectivity is 4, 1.5, 1.5 for lines one pixel wide; digits with thicker
+    lines are more alike and need more. The decay of the windows is our choice as well.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Neocognitron(nn.Module):
         self.c3 = CLayer(1, 2)
 
     def layers(self, input: Tensor) -> dict[str, Tensor]:
-        """The answers of all layers, by name."""
+        """The responses of all layers by name."""
         answers: dict[str, Tensor] = {}
         for name, layer in self.named_children():
             input = answers[name] = layer(input)
@@ -177,9 +177,9 @@ class Neocognitron(nn.Module):
         return self.layers(input)["c3"].flatten(1)
 
     def learn(self, patterns: Tensor, passes: int) -> dict[str, int]:
-        """Train the S-layers from the first to the last, each with `passes` over the patterns.
+        """Train the S-layers in order, each with `passes` over the patterns (N, 1, 16, 16).
 
-        Returns how many planes of each layer have learned something.
+        Returns the number of planes of each layer that have learned something.
         """
         with no_grad():
             inputs = patterns

@@ -1,7 +1,7 @@
-"""Stages of a Neocognitron that teach themselves, and a linear layer that names what they see.
+"""Self-organised stages of a Neocognitron and a linear classifier on their features.
 
-Fukushima's network has no labels at all; the layer of weights behind it, trained by gradient
-descent, shows what its features are worth.
+Fukushima's network uses no labels; the linear layer, trained by gradient descent, shows how useful
+its features are.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ EXTENTS = (10, 6, 1)  # of the C-layers
 class NeocognitronReader(Readout):
     """(N, 1, 16, 16), ink 1 on paper 0 -> (N, num_classes) logits, from the last C-cells.
 
-    planes, selectivity: of the S-layers, of which there are one to three. patterns: so many
-    training images teach each S-layer, the first one before the second.
+    planes, selectivity: one entry for each of the one to three S-layers. patterns: number of
+    training images for each S-layer; the layers learn in order.
     """
 
     def __init__(
@@ -33,12 +33,14 @@ class NeocognitronReader(Readout):
     ) -> None:
         if not 1 <= len(planes) == len(selectivity) <= len(EXTENTS):
             raise ValueError(
-                f"NeocognitronReader: planes {tuple(planes)}, selectivity {tuple(selectivity)}; "
-                "give as many of each, one to three"
+                f"NeocognitronReader: planes is {tuple(planes)}, selectivity {tuple(selectivity)}; "
+                "both must have the same length, one to three"
             )
         each = (patterns,) * len(planes) if isinstance(patterns, int) else tuple(patterns)
         super().__init__(sum(each))
-        self.last = [sum(each[: i + 1]) for i in range(len(each))]  # images until a stage is done
+        self.last = [
+            sum(each[: i + 1]) for i in range(len(each))
+        ]  # images until each stage has learned
         maps = 1
         for i, (count, r) in enumerate(zip(planes, selectivity, strict=True)):
             setattr(self, f"s{i + 1}", _s_layer(i, maps, count, r))
@@ -59,9 +61,9 @@ class NeocognitronReader(Readout):
         return images.flatten(1)
 
     def pictures(self) -> dict[str, Tensor]:
-        """What the planes of the first S-layer look for, in [0, 1]."""
-        seen = self.s1.excitation
-        return {"features": seen / seen.amax((1, 2, 3), keepdim=True).clamp(min=1e-12)}
+        """The learned features of the first S-layer, in [0, 1]."""
+        weights = self.s1.excitation
+        return {"features": weights / weights.amax((1, 2, 3), keepdim=True).clamp(min=1e-12)}
 
     def teach(self, image: Tensor, number: int) -> None:
         for (simple, complex_), last in zip(self.stages(), self.last, strict=True):
@@ -72,7 +74,7 @@ class NeocognitronReader(Readout):
 
 
 def _s_layer(stage: int, maps: int, planes: int, selectivity: float) -> SLayer:
-    """As in the three stages of `Neocognitron`."""
+    """The S-layer of a stage (0 to 2), as in `Neocognitron`."""
     padding, rate, column = ((2, 1.0, 5), (1, 16.0, 5), (0, 16.0, 3))[stage]
     return SLayer(maps, planes, 5, padding, selectivity, rate, column)
 
@@ -90,7 +92,7 @@ def neocognitron(
     planes: Sequence[int] = (24, 24),
     selectivity: Sequence[float] = (2.0, 1.5),
 ) -> NeocognitronReader:
-    """Two stages of S- and C-cells that learn without labels, and a linear layer that reads them"""
+    """Two stages of S- and C-cells, trained without labels, and a linear classifier"""
     return NeocognitronReader(num_classes, planes, selectivity)
 
 
@@ -108,5 +110,5 @@ def neocognitron_1980(
     selectivity: Sequence[float] = (2.0, 1.5, 4.0),
     patterns: Sequence[int] = (100, 200, 1200),
 ) -> NeocognitronReader:
-    """All three stages of the Neocognitron, the last with more planes, and a linear layer"""
+    """All three stages of the Neocognitron, the last with more planes, and a linear classifier"""
     return NeocognitronReader(num_classes, planes, selectivity, patterns)

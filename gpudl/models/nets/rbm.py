@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines: training, and classification with label units.
+"""Restricted Boltzmann machines: training and classification with label units.
 
 Hinton, Training Products of Experts by Minimizing Contrastive Divergence, Neural Computation 14
 (2002); Tieleman, Training RBMs using Approximations to the Likelihood Gradient, ICML 2008 (the
@@ -25,13 +25,13 @@ from gpudl.ops.shape.joining import cat
 
 
 class ClassificationRBM(nn.RBM):
-    """A machine whose visible units are the binary features x and, behind them, one unit a class,
-    of which exactly one is on: E(x, y, h) = -h·(W·x + U·y) - b·x - d·y - c·h.
+    """A machine whose visible units are binary features x followed by one-hot class units y:
+    E(x, y, h) = -h·(W·x + U·y) - b·x - d·y - c·h.
 
-    weight is (W U), (hidden, in_features + num_classes), visible_bias (b d). Calling it gives the
-    exact log p(y | x), but for a term that all classes share: d_y + Σⱼ softplus(cⱼ + Wⱼ·x + Uⱼy)
-    (Larochelle and Bengio 2008, equation 2); cross entropy on it trains discriminatively, `fit`
-    generatively, and both gradients may be added (their hybrid).
+    weight is (W U), (hidden, in_features + num_classes), visible_bias (b d). forward gives the
+    exact log p(y | x) up to a term shared by all classes: d_y + Σⱼ softplus(cⱼ + Wⱼ·x + Uⱼy)
+    (Larochelle and Bengio 2008, equation 2). Its cross-entropy trains discriminatively, `fit`
+    generatively; both gradients may be added (hybrid training).
     """
 
     def __init__(
@@ -49,17 +49,17 @@ class ClassificationRBM(nn.RBM):
         return cat([x.reshape(len(x), self.in_features), units], 1)
 
     def units_of(self, labels: Tensor) -> Tensor:
-        """(N,) -> (N, num_classes), one of each row on. `one_hot` reads the labels, and waits."""
+        """One-hot labels, (N,) -> (N, num_classes). F.one_hot would wait for the device."""
         classes = arange(self.num_classes, device=labels.device)
         return eq(labels.unsqueeze(1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, …) -> (N, num_classes) logits of the classes. With gradients."""
+        """(N, …) -> (N, num_classes) logits. Differentiable."""
         n = self.in_features
         w, u = self.weight[:, :n], self.weight[:, n:]
         hidden = F.linear(x.reshape(len(x), n), w, self.hidden_bias)
-        of_class = hidden.unsqueeze(1) + u.T.unsqueeze(0)  # (N, classes, hidden)
-        return F.softplus(of_class).sum(2) + self.visible_bias[n:]
+        by_class = hidden.unsqueeze(1) + u.T.unsqueeze(0)  # (N, classes, hidden)
+        return F.softplus(by_class).sum(2) + self.visible_bias[n:]
 
     @no_grad()
     def sample_visible(
@@ -72,8 +72,8 @@ class ClassificationRBM(nn.RBM):
         )
         p = F.softmax(h @ self.weight[:, n:] + bias[n:], 1)
         u = rand(len(h), 1, device=h.device, generator=generator)
-        below = (p.cumsum(1) <= u).long().sum(1).clamp(max=self.num_classes - 1)
-        units = self.units_of(below).to(p.dtype)
+        labels = (p.cumsum(1) <= u).long().sum(1).clamp(max=self.num_classes - 1)
+        units = self.units_of(labels).to(p.dtype)
         return cat([mean, p], 1), cat([sample, units], 1)
 
     def log_visible_sum(self, h: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -82,7 +82,7 @@ class ClassificationRBM(nn.RBM):
         return F.softplus(z[:, :n]).sum(1) + z[:, n:].logsumexp(1)
 
     def log_pseudo_likelihood(self, v: Tensor, units: Tensor | None = None) -> Tensor:
-        raise TypeError("ClassificationRBM: the units of the classes are not independent bits")
+        raise TypeError("ClassificationRBM: log_pseudo_likelihood needs independent visible units")
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.num_classes}, {self.hidden_features}"
@@ -102,10 +102,10 @@ def fit(
 ) -> Tensor | None:
     """Train by contrastive divergence; returns the visible units of the persistent chains.
 
-    data: (N, visible), on the device of the machine, probabilities or samples. optimizer: of its
-    parameters (`parameter_groups`); its learning rates fall linearly to 0. chains: how many
-    persistent ones there are, begun at the first rows of data; 0 is CD-k. each_epoch(number of
-    finished epochs) is called.
+    data: (N, visible) probabilities or samples on the machine's device. optimizer: of its
+    parameters (`parameter_groups`); the learning rates decay linearly to 0. chains: number of
+    persistent chains, started from the first rows of data; 0 is CD-k. each_epoch: called with the
+    number of finished epochs.
     """
     check_data(data, rbm.visible_features)
     chain = data[:chains] if chains else None
@@ -119,7 +119,7 @@ def fit(
 
 
 def parameter_groups(rbm: nn.RBM, weight_decay: float = 2e-4) -> list[dict[str, Any]]:
-    """Groups for an optimizer: weight decay is of the weights alone (Hinton's guide, 2012)."""
+    """Parameter groups: weight decay applies to the weights only (Hinton's guide, 2012)."""
     biases = [rbm.visible_bias, rbm.hidden_bias]
     weights = {"params": [rbm.weight], "weight_decay": weight_decay}
     return [weights, {"params": biases, "weight_decay": 0.0}]
@@ -133,8 +133,8 @@ def falling(
     generator: Generator | None = None,
     each_epoch: Callable[[int], None] | None = None,
 ) -> Iterator[Tensor]:
-    """Batches of rows of data, all of them in a new random order in each epoch, while the learning
-    rates of the optimizer fall linearly to 0."""
+    """Batches of all rows of data, reshuffled each epoch, while the optimizer's learning rates
+    decay linearly to 0."""
     first = [group["lr"] for group in optimizer.param_groups]
     count = math.ceil(len(data) / batch_size)
     for epoch in range(epochs):
@@ -150,13 +150,13 @@ def falling(
 def check_data(data: Tensor, width: int) -> None:
     if data.ndim != 2 or data.shape[1] != width or len(data) == 0:
         raise ValueError(
-            f"fit: data has shape {list(data.shape)}; it must be (N, {width}), N above 0"
+            f"fit: data has shape {list(data.shape)}; it must be (N, {width}) with N > 0"
         )
 
 
 @no_grad()
 def in_batches(module: Callable[[Tensor], Tensor], data: Tensor, batch_size: int = 1000) -> Tensor:
-    """module(data) without gradients, so many rows at a time."""
+    """module(data) without gradients, batch_size rows at a time."""
     parts = [module(data[i : i + batch_size]) for i in range(0, len(data), batch_size)]
     return cat(parts, 0)
 

@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines that learn to draw, as `gpudl train` trains them.
+"""Generative restricted Boltzmann machines for `gpudl train`.
 
 Binary units with persistent chains (Tieleman, ICML 2008) or CD-k (Hinton, Neural Computation 14,
 2002); Gaussian visible units (Welling, Rosen-Zvi and Hinton, NIPS 2004).
@@ -17,17 +17,17 @@ from gpudl.models.nets import partition
 from gpudl.models.registry import register
 from gpudl.ops.shape.create import arange, ones_like, zeros
 
-JUDGED = 16  # pixels of an image whose probability given all others is judged
-STEPS = 200  # of Gibbs sampling behind the chains, for samples
+JUDGED = 16  # pixels per image in the pseudo-likelihood
+STEPS = 200  # Gibbs steps from the chains to a sample
 
 
 class GenerativeRBM(nn.RBM):
     """A machine whose visible units are the pixels of images in [0, 1].
 
-    Binary units see them rounded to bits, Gaussian ones divided by their standard deviation.
-    k: steps of Gibbs sampling for a gradient. persistent: they go on from `chains` chains that are
-    never begun anew, else they begin at the data. The first batch gives the biases of the visible
-    units, the chains' first states and the standard deviation.
+    Binary units get them rounded to bits, Gaussian ones divided by their standard deviation.
+    k: Gibbs steps per gradient. persistent: the steps continue `chains` persistent chains;
+    otherwise they start from the data. The first batch sets the biases of the visible units, the
+    initial chains and the standard deviation.
     """
 
     chain: Tensor
@@ -48,14 +48,14 @@ class GenerativeRBM(nn.RBM):
             raise ValueError(f"GenerativeRBM: k is {k}, chains {chains}; both must be 1 or more")
         self.image_shape, self.k, self.persistent = tuple(image_shape), k, persistent
         self.register_buffer("chain", zeros(chains, self.visible_features, device=device))
-        self.register_buffer("scale", zeros(1, device=device))  # 0: nothing seen yet
+        self.register_buffer("scale", zeros(1, device=device))  # 0 until the first batch
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, …) -> (N, hidden): probabilities of the hidden units given visible ones."""
         return super().forward(v.flatten(1))
 
     def units(self, images: Tensor) -> Tensor:
-        """(N, …) in [0, 1] -> (N, visible): what the visible units see."""
+        """Images (N, …) in [0, 1] -> values of the visible units (N, visible)."""
         flat = images.reshape(len(images), self.visible_features)
         if self.visible_kind == "gaussian":
             return flat / self.scale
@@ -63,7 +63,7 @@ class GenerativeRBM(nn.RBM):
 
     @no_grad()
     def begin(self, images: Tensor) -> None:
-        """Biases, chains and scale from images."""
+        """Set biases, chains and scale from images."""
         gaussian = self.visible_kind == "gaussian"
         self.scale.copy_(images.std().reshape(1) if gaussian else ones_like(self.scale))
         v = self.units(images)
@@ -72,7 +72,7 @@ class GenerativeRBM(nn.RBM):
         self.chain.copy_(v[rows])
 
     def reconstruct(self, v: Tensor) -> Tensor:
-        """Means of the visible units given the means of the hidden ones."""
+        """Means of the visible units given the hidden means of v: (N, visible) -> the same."""
         return self.sample_visible(self(v))[0]
 
     def make_stepper(self, make_optimizer: Callable[..., Any]) -> Contrast:
@@ -81,23 +81,23 @@ class GenerativeRBM(nn.RBM):
 
     @no_grad()
     def judge(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Means: the squared error of a reconstruction, the free energy, and of binary units the
-        log-pseudo-likelihood of an image, from JUDGED of its pixels."""
+        """Means over images: the squared reconstruction error, the free energy and, for binary
+        units, the log-pseudo-likelihood estimated from JUDGED pixels."""
         v = self.units(images)
-        found = {
+        metrics = {
             "loss": (self.reconstruct(v) - v).square().mean(),
             "free_energy": self.free_energy(v).mean(),
         }
         if self.visible_kind == "binary":
-            apart = max(self.visible_features // JUDGED, 1)
-            pixels = arange(apart // 2, self.visible_features, apart)
-            found["pseudo_likelihood"] = self.log_pseudo_likelihood(v, pixels).mean()
-        return found
+            stride = max(self.visible_features // JUDGED, 1)
+            pixels = arange(stride // 2, self.visible_features, stride)
+            metrics["pseudo_likelihood"] = self.log_pseudo_likelihood(v, pixels).mean()
+        return metrics
 
     @no_grad()
     def sample(self, count: int, steps: int = STEPS) -> Tensor:
-        """(count, *image_shape) in [0, 1]: means of the pixels, so many steps of Gibbs sampling
-        behind the chains, of which some serve more than once where count is larger."""
+        """(count, *image_shape) pixel means in [0, 1] after this many Gibbs steps from the chains,
+        which are reused if count is larger than their number."""
         rows = arange(count, device=self.chain.device) % len(self.chain)
         v = self.gibbs(self.chain[rows], steps)
         mean = self.sample_visible(self.sample_hidden(v)[1])[0] * self.scale
@@ -105,7 +105,7 @@ class GenerativeRBM(nn.RBM):
 
 
 class Contrast:
-    """Steps of contrastive divergence."""
+    """Training steps of contrastive divergence."""
 
     def __init__(self, rbm: GenerativeRBM, make_optimizer: Callable[..., Any]) -> None:
         self.rbm = rbm
@@ -114,11 +114,11 @@ class Contrast:
 
     @no_grad()
     def step(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """The mean squared error of the reconstruction is the loss."""
+        """Returns "loss", the mean squared error of the reconstruction."""
         rbm, optimizer = self.rbm, self.optimizers["optimizer"]
         if not self.begun and not rbm.scale.item():
             rbm.begin(images)
-        self.begun = True  # the device is asked once
+        self.begun = True  # reads the device once
         v = rbm.units(images)
         optimizer.zero_grad()
         last = rbm.contrastive_divergence(v, rbm.k, rbm.chain if rbm.persistent else None)

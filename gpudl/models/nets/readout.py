@@ -1,7 +1,7 @@
-"""Features that learn by themselves, and a linear layer that names what they see.
+"""Unsupervised features and a linear classifier on them.
 
-The features have no labels and no gradient: the first images of the training teach them. The linear
-layer behind them learns by gradient descent from all that follow, and shows what they are worth.
+The features learn from the first training images, without labels or gradients. The linear layer
+then learns from all later images by gradient descent and shows how useful the features are.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Readout(nn.Module):
     """(N, …) -> (N, num_classes) logits from `features`.
 
     A subclass defines `features(images)`, (N, …) -> (N, width), without gradient, and
-    `teach(image, number)`, which learns from one image that is the number-th of the training; it
-    makes `readout`, the linear layer. patterns: so many images of the training teach.
+    `teach(image, number)`, which learns from one image, the number-th of training (from 0); it
+    creates `readout`, the linear layer. patterns: number of images that teach the features.
     """
 
     readout: nn.Linear
@@ -34,10 +34,10 @@ class Readout(nn.Module):
         self.register_buffer("seen", zeros(1, dtype=int64))
 
     def features(self, images: Tensor) -> Tensor:
-        raise TypeError(f"{type(self).__name__} defines no features()")
+        raise TypeError(f"{type(self).__name__} does not define features()")
 
     def teach(self, image: Tensor, number: int) -> None:
-        raise TypeError(f"{type(self).__name__} defines no teach()")
+        raise TypeError(f"{type(self).__name__} does not define teach()")
 
     def forward(self, input: Tensor) -> Tensor:
         with no_grad():
@@ -48,7 +48,7 @@ class Readout(nn.Module):
 
     @no_grad()
     def learn(self, images: Tensor) -> int:
-        """The features learn from the images that are theirs; returns how many those were."""
+        """Teach the features with those images still due to them; returns their number."""
         first = int(self.seen.item())
         taught = min(len(images), max(self.patterns - first, 0))
         for i in range(taught):
@@ -62,17 +62,17 @@ class Readout(nn.Module):
 
 
 class ReadoutSteps:
-    """Steps of training: the features first, then gradient descent in the linear layer."""
+    """Training steps: first the features, then gradient descent on the linear layer."""
 
     def __init__(self, model: Readout, make_optimizer: Callable[..., Any]) -> None:
         self.model = model
         optimizer = make_optimizer(model.readout.parameters())
         self.optimizers: Mapping[str, Any] = {"optimizer": optimizer}
-        self.taught = False  # all features; as long as not, each step asks the device how many
+        self.taught = False  # True once all features are; until then each step reads the device
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         self.taught = self.taught or not self.model.learn(images)
-        if not self.taught:  # the features are not yet what they will be
+        if not self.taught:  # the features still change
             with no_grad():
                 return {"loss": F.cross_entropy(self.model(images), labels)}
         optimizer = self.optimizers["optimizer"]

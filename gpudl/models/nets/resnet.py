@@ -1,8 +1,8 @@
 """Residual networks: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition (2016).
 
-A block adds what it computes to what it was given, so a deep net can be the identity at no cost.
-The ImageNet nets (18 to 152) have torchvision's names; the CIFAR nets (20 to 110, section 4.2)
-those of the implementations in common use: conv1, bn1, layer1.0.conv1, …, linear.
+A block adds its output to its input, so a deep net can easily represent the identity. The ImageNet
+nets (18 to 152) have torchvision's names; the CIFAR nets (20 to 110, section 4.2) those of common
+implementations: conv1, bn1, layer1.0.conv1, …, linear.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def conv1x1(in_planes: int, planes: int, stride: int = 1) -> nn.Conv2d:
 
 
 class PaddedShortcut(nn.Module):
-    """Option A: every stride-th pixel, and channels of zeros on both sides of those there are."""
+    """Option A: every stride-th pixel, with zero channels before and after the existing ones."""
 
     def __init__(self, in_planes: int, planes: int, stride: int) -> None:
         super().__init__()
@@ -39,15 +39,15 @@ class PaddedShortcut(nn.Module):
         self.behind = planes - in_planes - self.before
 
     def forward(self, input: Tensor) -> Tensor:
-        seen = input[:, :, :: self.stride, :: self.stride]
-        return F.pad(seen, (0, 0, 0, 0, self.before, self.behind))
+        pixels = input[:, :, :: self.stride, :: self.stride]
+        return F.pad(pixels, (0, 0, 0, 0, self.before, self.behind))
 
 
 def shortcut_of(option: str, in_planes: int, planes: int, stride: int) -> nn.Module | None:
-    """What a block adds to its result; None is the identity.
+    """The shortcut of a block; None is the identity.
 
-    Section 4.1 of the paper: A pads with zeros where the shape changes, B projects there, C
-    projects everywhere.
+    Section 4.1 of the paper: A pads with zeros if the shape changes, B projects if it changes, C
+    always projects.
     """
     if option not in SHORTCUTS:
         raise ValueError(f"ResNet: shortcut is {option!r}; it must be one of {SHORTCUTS}")
@@ -59,7 +59,7 @@ def shortcut_of(option: str, in_planes: int, planes: int, stride: int) -> nn.Mod
 
 
 class BasicBlock(nn.Module):
-    """relu(shortcut(x) + two convolutions of 3x3): figure 5, left. bn2 makes sum and ReLU."""
+    """relu(shortcut(x) + two 3x3 convolutions): figure 5, left. bn2 includes the sum and ReLU."""
 
     expansion: ClassVar[int] = 1
 
@@ -80,16 +80,16 @@ class BasicBlock(nn.Module):
 
 
 class PlainBlock(BasicBlock):
-    """The same layers without the shortcut: what the paper compares with (figure 3, middle)."""
+    """The same layers without the shortcut, the paper's baseline (figure 3, middle)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self.bn2(self.conv2(self.bn1(self.conv1(input))))  # type: ignore[no-any-return]
 
 
 class Bottleneck(nn.Module):
-    """relu(shortcut(x) + convolutions of 1x1, 3x3 and 1x1): figure 5, right.
+    """relu(shortcut(x) + 1x1, 3x3 and 1x1 convolutions): figure 5, right.
 
-    As in torchvision the 3x3 convolution has the stride, not the first one.
+    As in torchvision, the 3x3 convolution has the stride, not the first one.
     """
 
     expansion: ClassVar[int] = 4
@@ -120,20 +120,20 @@ def stage(
 ) -> nn.Sequential:
     """Blocks of one width; the first has the stride."""
     width = planes * block.expansion
-    made = []
+    layers = []
     for number in range(blocks):
         step = stride if number == 0 else 1
         before = in_planes if number == 0 else width
-        made.append(block(before, planes, step, shortcut_of(shortcut, before, width, step)))
-    return nn.Sequential(*made)
+        layers.append(block(before, planes, step, shortcut_of(shortcut, before, width, step)))
+    return nn.Sequential(*layers)
 
 
 class Residual(nn.Module):
-    """What both kinds of residual nets share: the advice where weights of others do not fit."""
+    """Base of both kinds of residual nets: hints for loading weights of other implementations."""
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> LoadResult:
-        """As Module.load_state_dict. Where names are missing or unknown, the error also says which
-        shortcuts and which renaming would suit them."""
+        """As Module.load_state_dict. If keys are missing or unexpected, the error suggests the
+        shortcut option and the renaming that fit."""
         try:
             return super().load_state_dict(state_dict, strict)
         except KeyError as error:
@@ -142,13 +142,13 @@ class Residual(nn.Module):
 
 
 def _advice(own: set[str], given: set[str]) -> list[str]:
-    """How a net with the names `own` could be made to take weights with the names `given`."""
+    """Hints for loading weights with the names `given` into a net with the names `own`."""
     hints = []
     own_parts, parts = ({p for name in names for p in name.split(".")} for names in (own, given))
     project = not parts.isdisjoint(("downsample", "shortcut"))
     if project != ("downsample" in own_parts):
-        kind = '"B" or "C", which project' if project else '"A", which has no weights'
-        hints.append(f"these weights are for shortcut={kind}: give it when you build the net")
+        kind = '"B" or "C", with projections' if project else '"A", without weights'
+        hints.append(f"these weights are for shortcut={kind}: pass it when you build the net")
     rename = {"fc": "linear", "linear": "fc", "shortcut": "downsample"}
     rename = {a: b for a, b in rename.items() if a in parts - own_parts and b not in parts}
     if rename:
@@ -157,10 +157,10 @@ def _advice(own: set[str], given: set[str]) -> list[str]:
 
 
 class ResNet(Residual):
-    """(N, in_channels, H, W) -> (N, num_classes) logits; made for 224x224, takes any size.
+    """(N, in_channels, H, W) -> (N, num_classes) logits; designed for 224x224, takes any size.
 
     layers: blocks in each of the four stages. shortcut: A, B or C (section 4.1).
-    zero_init_residual: each block starts as its shortcut alone (Goyal et al. 2017).
+    zero_init_residual: each block starts as its shortcut (Goyal et al. 2017).
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class ResNet(Residual):
         self.layer4 = stage(block, 256 * e, 512, layers[3], 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(512 * e, num_classes)
-        start(self, he_of_outputs, nn.Conv2d)  # as torchvision
+        start(self, he_of_outputs, nn.Conv2d)  # as in torchvision
         for module in self.modules() if zero_init_residual else ():
             if isinstance(module, (BasicBlock, Bottleneck)):
                 last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
@@ -191,7 +191,7 @@ class ResNet(Residual):
                 init.zeros_(last.weight)
 
     def features(self, input: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, 512 or 2048): what the last layer sees."""
+        """(N, in_channels, H, W) -> (N, 512 or 2048): the input of the last layer."""
         hidden = self.maxpool(self.bn1(self.conv1(input)))
         hidden = self.layer4(self.layer3(self.layer2(self.layer1(hidden))))
         return self.avgpool(hidden).flatten(1)  # type: ignore[no-any-return]
@@ -201,11 +201,11 @@ class ResNet(Residual):
 
 
 class CifarResNet(Residual):
-    """(N, in_channels, H, W) -> (N, num_classes) logits, for 32x32: section 4.2.
+    """(N, in_channels, H, W) -> (N, num_classes) logits, designed for 32x32: section 4.2.
 
-    depth: 6n + 2 layers, n blocks in each of three stages with 16, 32 and 64 filters. shortcut: the
-    paper's is A, so that it has no more parameters than the plain net; some published weights
-    have B. plain: without shortcuts.
+    depth: 6n + 2 layers, n blocks in each of three stages with 16, 32 and 64 filters. shortcut: A
+    as in the paper, which adds no parameters to the plain net; some published weights use B.
+    plain: without shortcuts.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class CifarResNet(Residual):
         start(self, he, biases=False)
 
     def features(self, input: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, 64): what the last layer sees."""
+        """(N, in_channels, H, W) -> (N, 64): the input of the last layer."""
         hidden = self.bn1(self.conv1(input))
         hidden = self.layer3(self.layer2(self.layer1(hidden)))
         return self.avgpool(hidden).flatten(1)  # type: ignore[no-any-return]
@@ -250,7 +250,7 @@ LAYERS: dict[int, tuple[Block, tuple[int, ...]]] = {
 
 
 def _imagenet(depth: int) -> Callable[..., ResNet]:
-    """Offer resnet<depth>; its images of other sizes are resized by `gpudl train`."""
+    """Register resnet<depth> for ImageNet; `gpudl train` resizes images of other sizes."""
     block, layers = LAYERS[depth]
 
     def build(
@@ -273,7 +273,7 @@ def _imagenet(depth: int) -> Callable[..., ResNet]:
 
 
 def _cifar(depth: int) -> Callable[..., CifarResNet]:
-    """Offer resnet<depth> for CIFAR-10. Its full training: recipes/resnet20-cifar10.json."""
+    """Register resnet<depth> for CIFAR-10. Its full training: recipes/resnet20-cifar10.json."""
 
     def build(
         num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False

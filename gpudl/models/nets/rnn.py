@@ -1,4 +1,4 @@
-"""Elman's recurrent net, unfolded step by step, and three ways to its gradient.
+"""Elman's recurrent net, unrolled step by step, and three ways to compute its gradient.
 
 Elman, Finding Structure in Time, Cognitive Science 14 (1990). Backpropagation through time:
 Rumelhart, Hinton and Williams 1986; Werbos 1990. Truncated: Williams and Peng, Neural Computation 2
@@ -32,10 +32,10 @@ STARTS = ("uniform", "orthogonal", "identity")
 class ElmanNet(nn.Module):
     """h[t] = tanh(W_ih x[t] + W_hh h[t-1] + b), y[t] = V h[t] + c.
 
-    weight: (hidden, inputs + hidden + 1), the columns of W_ih, W_hh and b side by side, so that the
-    three rules below have one matrix to differentiate by. start: of W_hh. "uniform" in
-    ±1/√hidden; "orthogonal" (Saxe, McClelland, Ganguli 2014) and "identity" (Le, Jaitly, Hinton
-    2015), both times `gain`.
+    weight: (hidden, inputs + hidden + 1), the columns W_ih, W_hh and b in one matrix, to which the
+    three rules below differentiate. start: initial W_hh, "uniform" in ±1/√hidden, "orthogonal"
+    (Saxe, McClelland, Ganguli 2014) or "identity" (Le, Jaitly, Hinton 2015), the last two times
+    `gain`.
     """
 
     weight: Parameter
@@ -69,7 +69,7 @@ class ElmanNet(nn.Module):
         return self.weight[:, self.inputs : -1]
 
     def first_state(self, x: Tensor) -> Tensor:
-        """Zeros for inputs (T, N, inputs)."""
+        """Zero states (N, hidden) for inputs (T, N, inputs)."""
         return zeros(x.shape[1], self.hidden, dtype=x.dtype, device=x.device)
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
@@ -77,11 +77,11 @@ class ElmanNet(nn.Module):
         return linear(self.seen(x, h), self.weight).tanh()
 
     def seen(self, x: Tensor, h: Tensor) -> Tensor:
-        """What the weights multiply, (N, inputs + hidden + 1): x, h and 1."""
+        """The input of the weights, (N, inputs + hidden + 1): x, h and 1."""
         return cat([x, h, ones(len(x), 1, dtype=x.dtype, device=x.device)], 1)
 
     def unfold(self, x: Tensor, h: Tensor | None = None) -> Tensor:
-        """All states (T, N, hidden) for inputs (T, N, inputs), the net repeated T times."""
+        """All states (T, N, hidden) for inputs (T, N, inputs): the net unrolled T times."""
         state = self.first_state(x) if h is None else h
         states = []
         for step in x:
@@ -95,37 +95,37 @@ class ElmanNet(nn.Module):
 
 
 def bptt(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
-    """Backpropagation through time: adds the gradient of the mean loss of all steps to `.grad`.
+    """Backpropagation through time: adds the gradient of the mean loss over steps to `.grad`.
 
-    x: (T, N, inputs). targets: (T, N, …). loss(outputs, targets) of one step is a scalar. Time and
-    memory grow with T. Returns the mean loss.
+    x: (T, N, inputs). targets: (T, N, …). loss(outputs, targets): the scalar loss of one step. Time
+    and memory grow with T. Returns the mean loss.
     """
     return truncated_bptt(net, x, targets, loss, len(x))
 
 
 def truncated_bptt(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss, window: int) -> float:
-    """The same, but the gradient goes back at most to the beginning of each window of so many
-    steps; the state goes on. Memory grows with the window only."""
+    """As bptt, but the gradient stops at the start of each window of this many steps; the state
+    carries on. Memory grows with the window only. Raises ValueError for a window below 1."""
     if window < 1:
         raise ValueError(f"truncated_bptt: window is {window}; it must be 1 or more")
     state, total = net.first_state(x), zeros(1, dtype=x.dtype, device=x.device)
     for start in range(0, len(x), window):
         states = net.unfold(x[start : start + window], state.detach())
-        outputs, wanted = net.head(states), targets[start : start + window]
-        losses = [loss(y, target) for y, target in zip(outputs, wanted, strict=True)]
+        outputs, expected = net.head(states), targets[start : start + window]
+        losses = [loss(y, target) for y, target in zip(outputs, expected, strict=True)]
         mean = stack(losses).sum() / len(x)
         mean.backward()
         total = total + mean.detach()
         state = states[-1]
-    return float(total.item())  # read once: each reading waits for the device
+    return float(total.item())  # read once: each read waits for the device
 
 
 def rtrl(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
     """Real-time recurrent learning: the same gradient as `bptt`, without going back in time.
 
     Carries P[n,i,k,l] = ∂h[n,i]/∂weight[k,l] along (Williams and Zipser 1989, equation 8), so the
-    gradient is known at each step; memory does not grow with T, but P has N·hidden²·(inputs +
-    hidden + 1) numbers.
+    gradient is known at each step. Memory does not grow with T, but P has N·hidden²·(inputs +
+    hidden + 1) elements.
     """
     state, total = net.first_state(x), zeros(1, dtype=x.dtype, device=x.device)
     columns = net.weight.shape[1]
@@ -136,15 +136,15 @@ def rtrl(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:
         with no_grad():
             seen = net.seen(step, state)
             state = linear(seen, net.weight).tanh()
-            # Through the state before, and directly: unit i sees its own row of the weights.
+            # Through the previous state, and directly: unit i depends on its own row of weights.
             before = einsum("ij,njkl->nikl", net.weight_hh, slopes)
             direct = identity[None, :, :, None] * seen[:, None, None, :]
             slopes = (1 - state * state)[:, :, None, None] * (before + direct)
-        now = state.detach().requires_grad_()
-        mean = loss(net.head(now), target) / len(x)
+        leaf = state.detach().requires_grad_()
+        mean = loss(net.head(leaf), target) / len(x)
         mean.backward()
         with no_grad():
-            gradient += einsum("ni,nikl->kl", now.grad, slopes)
+            gradient += einsum("ni,nikl->kl", leaf.grad, slopes)
         total = total + mean.detach()
     net.weight.grad = gradient if net.weight.grad is None else net.weight.grad + gradient
     return float(total.item())

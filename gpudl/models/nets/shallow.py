@@ -1,7 +1,7 @@
-"""Shallow networks: fixed features, and one layer of weights that is trained.
+"""Shallow networks: fixed features and one trained layer.
 
-The loss is convex in those weights, so that theory says how fast descent comes down: see
-`hessian_norm`. Least squares makes it linear regression, cross-entropy logistic regression.
+The loss is convex in its weights, so theory predicts how fast descent converges: see
+`hessian_norm`. Least squares gives linear regression, cross-entropy logistic regression.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class CosineFeatures(nn.Module):
 class GaussianFeatures(nn.Module):
     """(N, inputs) -> (N, centres): exp(-|x - c|²/(2 width²)) for each centre c.
 
-    centres: (K, inputs), training samples as a rule: then a sum of the features with weights is any
-    function of the kernel method with these samples.
+    centres: (K, inputs), usually training samples; a weighted sum of the features can then be any
+    function of the kernel method on these samples.
     """
 
     centres: Tensor
@@ -57,15 +57,15 @@ class GaussianFeatures(nn.Module):
         self.width = width
 
     def forward(self, input: Tensor) -> Tensor:
-        near = 2 * input @ self.centres.T
+        products = 2 * input @ self.centres.T
         squares = input.square().sum(1, keepdim=True) + self.centres.square().sum(1)
-        return ((near - squares) / (2 * self.width**2)).exp()
+        return ((products - squares) / (2 * self.width**2)).exp()
 
 
 class ShallowNet(nn.Module):
     """(N, …) -> (N, outputs): a linear layer on features of the flattened input.
 
-    features: a module of (N, inputs) -> (N, width), or None for the inputs themselves.
+    features: a module (N, inputs) -> (N, width), or None for the inputs themselves.
     """
 
     def __init__(self, width: int, outputs: int, features: nn.Module | None = None) -> None:
@@ -78,17 +78,17 @@ class ShallowNet(nn.Module):
 
 
 def hessian_norm(features: Tensor, loss: str = "least squares", iterations: int = 100) -> float:
-    """L, the largest curvature of the loss's mean over the samples, by power iteration.
+    """L, the largest curvature of the mean loss over the samples, by power iteration.
 
     features: (N, width), with a column of ones for a bias. With Z the features, the Hessian of the
-    mean of |Z w - t|²/2 is ZᵀZ/N. That of the cross-entropy of two classes is at most a quarter of
-    it, of any number of classes at most half (Böhning, Multinomial logistic regression algorithm,
-    Annals of the Institute of Statistical Mathematics 44, 1992). Descent with step 1/L never goes
-    up, and from 2/L on least squares diverges.
+    mean of |Z w - t|²/2 is ZᵀZ/N. For cross-entropy it is at most a quarter of that with two
+    classes ("logistic") and half with more ("softmax"; Böhning, Multinomial logistic regression
+    algorithm, Annals of the Institute of Statistical Mathematics 44, 1992). Descent with step 1/L
+    never increases the loss; with steps above 2/L least squares diverges.
     """
     factors = {"least squares": 1.0, "logistic": 0.25, "softmax": 0.5}
     if loss not in factors:
-        raise ValueError(f"hessian_norm: loss: {loss!r}, expected one of {', '.join(factors)}")
+        raise ValueError(f"hessian_norm: loss is {loss!r}; it must be one of {', '.join(factors)}")
     vector = ones(features.shape[1], 1, dtype=features.dtype, device=features.device)
     with no_grad():
         for _ in range(iterations):
@@ -97,10 +97,11 @@ def hessian_norm(features: Tensor, loss: str = "least squares", iterations: int 
 
 
 class Average:
-    """The mean of a tensor's values over time, in w̄ ← w̄ + (w - w̄)/t.
+    """The running mean of a tensor's values, w̄ ← w̄ + (w - w̄)/t.
 
-    Of the steps of stochastic descent it converges faster than they do (Polyak and Juditsky,
-    Acceleration of stochastic approximation by averaging, SIAM J. Control 30, 1992; Ruppert 1988).
+    The averaged iterates of stochastic descent converge faster than the iterates (Polyak and
+    Juditsky, Acceleration of stochastic approximation by averaging, SIAM J. Control 30, 1992;
+    Ruppert 1988).
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -115,11 +116,11 @@ class Average:
 
 
 class LinearRegression(ShallowNet):
-    """(N, …) -> (N, outputs): a linear layer trained on the squared error, targets 1 for the class
-    of an image and -1 for the others.
+    """(N, …) -> (N, outputs): a linear layer trained on the squared error, with target 1 for an
+    image's class and -1 for the others.
 
-    In training the layer takes steps of stochastic descent; in evaluation mode their average
-    answers, `averaged`, (outputs, width + 1) with the biases last, over `count` steps.
+    Training mode uses the layer's weights, evaluation mode their average over `count` steps,
+    `averaged`: (outputs, width + 1) with the biases last.
     """
 
     averaged: Tensor
@@ -137,20 +138,20 @@ class LinearRegression(ShallowNet):
         return nn.functional.linear(flat, self.averaged[:, :-1], self.averaged[:, -1])
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Half the squared distance from the targets, its mean over the images."""
-        said = self(images)
-        mine = labels.unsqueeze(1) == arange(said.shape[1], device=said.device)
-        wrong: Tensor = said - (2 * mine.to(said.dtype) - 1)
-        return wrong.square().sum(1).mean() / 2
+        """Half the squared distance from the targets, averaged over the images."""
+        outputs = self(images)
+        one_hot = labels.unsqueeze(1) == arange(outputs.shape[1], device=outputs.device)
+        errors: Tensor = outputs - (2 * one_hot.to(outputs.dtype) - 1)
+        return errors.square().sum(1).mean() / 2
 
     def classify(self, images: Tensor) -> Tensor:
-        """(N, outputs) logits of the classes, were the answers the targets and normal noise of
-        variance 1."""
+        """(N, outputs) logits, assuming that outputs are targets plus normal noise of variance
+        1."""
         return 2 * self(images)  # type: ignore[no-any-return]
 
     @no_grad()
     def average(self) -> None:
-        """Take the present weights into the average."""
+        """Add the current weights to the average."""
         self.count.add_(1)
         weight, bias = self.linear.parameters()
         weights = cat([weight, bias.unsqueeze(1)], 1)
@@ -162,7 +163,7 @@ class LinearRegression(ShallowNet):
 
 
 class AveragedSteps:
-    """Steps of descent, of which the model keeps the average."""
+    """Descent steps whose weights the model averages."""
 
     def __init__(self, model: LinearRegression, make_optimizer: Callable[..., Any]) -> None:
         self.model = model
@@ -179,8 +180,8 @@ class AveragedSteps:
 
 
 class GaussianNet(Readout):
-    """(N, …) -> (N, num_classes) logits from the Gaussian kernel with the first `centres` images of
-    the training. width: of the kernel, for pixels in [0, 1]."""
+    """(N, …) -> (N, num_classes) logits from Gaussian kernels centred on the first `centres`
+    training images. width: of the kernel, for pixels in [0, 1]."""
 
     def __init__(self, inputs: int, num_classes: int, centres: int, width: float) -> None:
         super().__init__(centres)
@@ -205,7 +206,7 @@ class GaussianNet(Readout):
 def linear_regression(
     num_classes: int = 10, in_channels: int = 1, image_size: int = 16
 ) -> LinearRegression:
-    """Least squares from pixels to one number a class, by averaged stochastic descent"""
+    """Least squares from pixels to one number per class, by averaged stochastic descent"""
     return LinearRegression(in_channels * image_size**2, num_classes)
 
 
@@ -224,7 +225,7 @@ def gaussian_net(
     centres: int = 2000,
     width: float = 2.0,
 ) -> GaussianNet:
-    """Gaussian kernels about 2000 training images, and one trained layer"""
+    """Gaussian kernels around 2000 training images and one trained layer"""
     return GaussianNet(in_channels * image_size**2, num_classes, centres, width)
 
 
@@ -238,7 +239,7 @@ def gaussian_net(
 def logistic_regression(
     num_classes: int = 10, in_channels: int = 1, image_size: int = 16
 ) -> ShallowNet:
-    """One layer from pixels to classes"""
+    """One linear layer from pixels to classes"""
     return ShallowNet(in_channels * image_size**2, num_classes)
 
 
@@ -256,6 +257,6 @@ def cosine_net(
     features: int = 2000,
     width: float = 10.0,
 ) -> ShallowNet:
-    """Random cosine features, which stand for a Gaussian kernel, and one trained layer"""
+    """Random cosine features, which approximate a Gaussian kernel, and one trained layer"""
     pixels = in_channels * image_size**2
     return ShallowNet(features, num_classes, CosineFeatures(pixels, features, width))

@@ -1,10 +1,10 @@
-"""Simple and complex cells: an answer that does not change when the input is transformed.
+"""Simple and complex cells: a response that is invariant to transformations of the input.
 
 D. H. Hubel and T. N. Wiesel (Journal of Physiology 160, 1962) found cells in the visual cortex that
-answer to a line at one place, and others that answer to it at many; they proposed that the latter
-gather the answers of the former. Here a simple cell compares the input with one transformed copy of
-a template, and a complex cell pools over all copies. Where the transformations form a group and the
-inner product does not change with them, neither does the complex cell's answer (F. Anselmi et al.,
+respond to a line at one position, and others that respond to it at many; they proposed that the
+latter pool the responses of the former. Here a simple cell compares the input with one transformed
+copy of a template, and a complex cell pools over all copies. If the transformations form a group
+and preserve the inner product, the complex cell's response is invariant to them (F. Anselmi et al.,
 Unsupervised learning of invariant representations, Theoretical Computer Science 633, 2016).
 """
 
@@ -26,11 +26,11 @@ POOLINGS = ("max", "mean", "energy")
 
 
 class ComplexCells(nn.Module):
-    """(N, 1, H, W) -> (N, K), a complex cell a template.
+    """(N, 1, H, W) -> (N, K), one complex cell per template.
 
-    templates: (K, H, W), made to have mean 0 and length 1. transforms: functions of images
-    (K, H, W), the group. pooling: "max" of the simple cells' answers, their "mean" after max(0, ·),
-    or "energy", the root of the mean of their squares.
+    templates: (K, H, W), normalised to mean 0 and length 1. transforms: functions of images
+    (K, H, W), the group. pooling of the simple cells' responses: their "max", their "mean" after
+    max(0, ·), or "energy", their root mean square.
     """
 
     templates: Tensor
@@ -41,7 +41,7 @@ class ComplexCells(nn.Module):
         super().__init__()
         if pooling not in POOLINGS:
             raise ValueError(
-                f"ComplexCells: pooling: {pooling!r}, expected one of {', '.join(POOLINGS)}"
+                f"ComplexCells: pooling is {pooling!r}; it must be one of {', '.join(POOLINGS)}"
             )
         self.pooling = pooling
         moved = np.stack([transform(templates) for transform in transforms], axis=1)
@@ -49,38 +49,38 @@ class ComplexCells(nn.Module):
         self.register_buffer("templates", standard(flat))
 
     def simple(self, input: Tensor) -> Tensor:
-        """(N, K, copies): the simple cells' answers, inner products with every copy."""
+        """(N, K, copies): the simple cells' responses, inner products with every copy."""
         templates, copies, pixels = self.templates.shape
-        answers = input.flatten(1) @ self.templates.reshape(templates * copies, pixels).T
-        return answers.reshape(len(input), templates, copies)
+        responses = input.flatten(1) @ self.templates.reshape(templates * copies, pixels).T
+        return responses.reshape(len(input), templates, copies)
 
     def forward(self, input: Tensor) -> Tensor:
-        answers = self.simple(input)
+        responses = self.simple(input)
         if self.pooling == "max":
-            return answers.amax(2)
+            return responses.amax(2)
         if self.pooling == "mean":
-            return answers.relu().mean(2)
-        return answers.square().mean(2).sqrt()
+            return responses.relu().mean(2)
+        return responses.square().mean(2).sqrt()
 
 
 def standard(templates: Tensor) -> Tensor:
-    """(…, pixels), made to have mean 0 and length 1; those without any ink stay 0."""
+    """Normalise (…, pixels) to mean 0 and length 1; constant templates become 0."""
     flat = templates - templates.mean(-1, keepdim=True)
     return flat / flat.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
 def matrices(transforms: Sequence[Transform], height: int, width: int) -> Images:
-    """(copies, pixels, pixels): what each transform does to an image, flat, as a product from the
-    right. They are linear, so what they do to single pixels says it all."""
+    """(copies, pixels, pixels): the matrix of each transform, which multiplies a flat image from
+    the right. The transforms must be linear."""
     pixels = height * width
     single = np.eye(pixels, dtype=np.float32).reshape(pixels, height, width)
     return np.stack([transform(single).reshape(pixels, pixels) for transform in transforms])
 
 
 class ComplexReader(Readout):
-    """(N, 1, size, size) -> (N, num_classes) logits from complex cells over turned templates.
+    """(N, 1, size, size) -> (N, num_classes) logits from complex cells over rotated templates.
 
-    The first `templates` images of the training are the templates, each turned `copies` times.
+    The first `templates` training images are the templates, each in `copies` rotations.
     """
 
     moves: Tensor
@@ -111,12 +111,12 @@ class ComplexReader(Readout):
 def complex_cells(
     num_classes: int = 10, image_size: int = 16, templates: int = 300, copies: int = 24
 ) -> ComplexReader:
-    """Complex cells that pool over turned templates, and a linear layer that reads them"""
+    """Complex cells that pool over rotated templates, and a linear classifier"""
     return ComplexReader(num_classes, image_size, templates, copies)
 
 
 def cyclic_shifts(size: int) -> list[Transform]:
-    """All moves of a size x size image that let what leaves at one edge come in at the other."""
+    """All cyclic shifts of a size x size image."""
 
     def shift(rows: int, columns: int) -> Transform:
         return lambda images: np.roll(images, (rows, columns), axis=(-2, -1))
@@ -125,8 +125,8 @@ def cyclic_shifts(size: int) -> list[Transform]:
 
 
 def rotations(count: int) -> list[Transform]:
-    """Turns by multiples of 360°/count about the middle, with bilinear interpolation; quarter turns
-    are exact."""
+    """Rotations by multiples of 360°/count about the centre, with bilinear interpolation; quarter
+    turns are exact."""
     return [
         lambda images, angle=2 * np.pi * k / count: rotate(images, angle)  # type: ignore[misc]
         for k in range(count)
@@ -134,7 +134,7 @@ def rotations(count: int) -> list[Transform]:
 
 
 def rotate(images: Images, angle: float) -> Images:
-    """(…, H, W) turned by `angle` in radians, counter-clockwise; what comes from outside is 0."""
+    """(…, H, W) rotated by `angle` in radians, counter-clockwise, with zeros outside."""
     height, width = images.shape[-2:]
     y, x = np.mgrid[:height, :width].astype(np.float64)
     y, x = y - (height - 1) / 2, x - (width - 1) / 2
@@ -143,11 +143,11 @@ def rotate(images: Images, angle: float) -> Images:
     from_x = np.round(cosine * x - sine * y + (width - 1) / 2, 9)
     top, left = np.floor(from_y).astype(int), np.floor(from_x).astype(int)
     padded = np.pad(images, [(0, 0)] * (images.ndim - 2) + [(1, 1), (1, 1)])
-    turned = np.zeros(images.shape)
+    rotated = np.zeros(images.shape)
     for dy in (0, 1):
         for dx in (0, 1):
             weight = (1 - np.abs(from_y - top - dy)) * (1 - np.abs(from_x - left - dx))
             row = np.clip(top + dy + 1, 0, height + 1)
             column = np.clip(left + dx + 1, 0, width + 1)
-            turned += weight * padded[..., row, column]
-    return turned.astype(np.float32)
+            rotated += weight * padded[..., row, column]
+    return rotated.astype(np.float32)

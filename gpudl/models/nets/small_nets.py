@@ -1,4 +1,4 @@
-"""Networks so small that every weight can be looked at: MLPs with tanh units, inputs in [-1, 1]."""
+"""Networks so small that every weight can be inspected: MLPs with tanh units, inputs in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpudl.models.registry import register
     training={"augment": "none", "lr": 0.01},
 )
 def first_net(num_classes: int = 3) -> MLP:
-    """64-2-3: digits of 8x8 pixels through two hidden units, whose weights are two pictures"""
+    """64-2-3: classifies 8x8 digits through two hidden units, whose weights are two pictures"""
     return MLP((1, 8, 8), (2,), num_classes, activation="tanh")
 
 
@@ -28,5 +28,5 @@ def first_net(num_classes: int = 3) -> MLP:
     training={"augment": "none", "lr": 0.01},
 )
 def one_versus_five() -> MLP:
-    """256-6-2-1: tells ones from fives; its score is above 0 for a five"""
+    """256-6-2-1: distinguishes ones from fives; a score above 0 means five"""
     return MLP((1, 16, 16), (6, 2), 1, activation="tanh")

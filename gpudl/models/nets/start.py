@@ -12,13 +12,13 @@ Kinds = type[nn.Module] | tuple[type[nn.Module], ...]
 
 
 def he(weight: Tensor) -> Tensor:
-    """Normal with variance 2 / inputs, which keeps a signal's size through ReLUs: He et al.,
-    Delving Deep into Rectifiers (2015), equation 10."""
+    """Normal with variance 2 / fan_in, which preserves a signal's variance through ReLUs: He et
+    al., Delving Deep into Rectifiers (2015), equation 10."""
     return init.kaiming_normal_(weight, nonlinearity="relu")
 
 
 def he_of_outputs(weight: Tensor) -> Tensor:
-    """Normal with variance 2 / outputs, which keeps a gradient's size: equation 14 there."""
+    """Normal with variance 2 / fan_out, which preserves a gradient's variance: equation 14."""
     return init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
 
 
@@ -33,7 +33,7 @@ def start(
     kinds: Kinds = (nn.Conv2d, nn.Linear),
     biases: bool = True,
 ) -> None:
-    """Draw the weights of all layers of these kinds, in order. biases: set theirs to 0."""
+    """Initialise the weights of all layers of these kinds, in order. biases: set them to 0."""
     for layer in net.modules():
         if isinstance(layer, kinds):
             weights(layer.weight)

@@ -1,9 +1,9 @@
 """Style transfer: Gatys, Ecker and Bethge, Image Style Transfer Using Convolutional Neural
 Networks, CVPR 2016.
 
-An image is changed by gradient descent until a trained net sees in it what it sees in one photo
-(content: the features themselves), and how often it sees it together as in another (style: their
-Gram matrices). Any net whose layers give maps serves: VGG, AlexNet, LeNet, ResNet, GoogLeNet.
+Gradient descent changes an image until its features in a trained net match those of one photo
+(content) and their Gram matrices match those of another (style). Any net whose layers output maps
+works: VGG, AlexNet, LeNet, ResNet, GoogLeNet.
 """
 
 from __future__ import annotations
@@ -19,42 +19,41 @@ from gpudl.ops.shape.joining import stack
 
 
 class Step(NamedTuple):
-    """Losses after one step, weighted as they are added up."""
+    """The weighted losses of one step."""
 
     content: float
     style: float
 
 
 def gram(features: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, C): mean products of the channels' values at the same pixel
-    (equation 3, per pixel, so that images of different sizes compare)."""
+    """(N, C, H, W) -> (N, C, C): products of two channels, averaged over pixels (equation 3, but
+    averaged, so that images of different sizes are comparable)."""
     n, c, h, w = features.shape
     flat = features.reshape(n, c, h * w)
     return flat @ flat.transpose(1, 2) / (h * w)
 
 
-class _AllSeen(Exception):  # noqa: N818 (it is no error)
-    """The layers that are wanted have run; what lies behind them need not, and may not fit images
-    of another size than the net was made for."""
+class _AllSeen(Exception):  # noqa: N818 (not an error)
+    """All requested layers have run. Later ones are skipped; they may not accept the image size."""
 
 
 def activations(net: nn.Module, x: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-    """Outputs (N, C, H, W) of the layers of these names, `net.named_modules()`'s, such as
-    "features.3" or "layer1.0.conv2"; what follows the last of them does not run.
+    """Outputs (N, C, H, W) by layer name, as in `net.named_modules()`, such as "features.3" or
+    "layer1.0.conv2". Layers after the last requested one do not run.
 
-    Raises ValueError for a name that the net lacks, or a layer that gives no maps.
+    Raises ValueError for an unknown or unused layer, or one whose output is not (N, C, H, W).
     """
     layers = dict(net.named_modules())
     if missing := [name for name in wanted if name not in layers]:
         known = ", ".join(filter(None, layers))
         raise ValueError(f"style transfer: the net has no layer {missing[0]!r}; it has {known}")
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def keep(name: str, output: Any) -> None:
         if not isinstance(output, Tensor) or output.ndim != 4:
-            raise ValueError(f"style transfer: layer {name!r} gives no maps (N, C, H, W)")
-        found.setdefault(name, output)
-        if len(found) == len(set(wanted)):
+            raise ValueError(f"style transfer: the output of layer {name!r} must be (N, C, H, W)")
+        outputs.setdefault(name, output)
+        if len(outputs) == len(set(wanted)):
             raise _AllSeen
 
     with ExitStack() as hooks:
@@ -64,26 +63,26 @@ def activations(net: nn.Module, x: Tensor, wanted: Sequence[str]) -> dict[str, T
         try:
             net(x)
         except _AllSeen:
-            return found
-    unseen = sorted(set(wanted) - set(found))
+            return outputs
+    unseen = sorted(set(wanted) - set(outputs))
     raise ValueError(f"style transfer: the net did not use {', '.join(unseen)}")
 
 
-class _Wanted(NamedTuple):
-    """What a layer is to show, and 1 / its mean square."""
+class _Target(NamedTuple):
+    """Target values of a layer, and scale = 1 / their mean square."""
 
     values: Tensor
     scale: float
 
     @classmethod
-    def of(cls, values: Tensor) -> _Wanted:
+    def of(cls, values: Tensor) -> _Target:
         return cls(values, 1 / max((values * values).mean().item(), 1e-12))
 
 
-def _relative(found: Tensor, wanted: _Wanted) -> Tensor:
-    """Mean squared error over the mean square of what is wanted."""
-    difference = found - wanted.values
-    return (difference * difference).mean() * wanted.scale
+def _relative(values: Tensor, target: _Target) -> Tensor:
+    """Mean squared error relative to the mean square of the target."""
+    difference = values - target.values
+    return (difference * difference).mean() * target.scale
 
 
 def _mean(losses: list[Tensor]) -> Tensor:
@@ -94,9 +93,9 @@ class StyleTransfer:
     """The two losses between an image and two photos.
 
     net: trained, in eval mode. content_layers, style_layers: names, see `activations`. content: (1,
-    C, H, W), style: (1, C, H', W'), normalised as the net wants them. style_weight: of the
-    style's loss against the content's; the errors are relative to the mean square of what is
-    wanted, so that layers count alike.
+    C, H, W), style: (1, C, H', W'), normalised as the net expects. style_weight: weight of the
+    style loss relative to the content loss. Errors are relative to the mean square of the target,
+    so that all layers count equally.
     """
 
     def __init__(
@@ -112,16 +111,16 @@ class StyleTransfer:
         self.style_weight = style_weight
         self.wanted = [*content_layers, *style_layers]
         with no_grad():
-            shown = activations(net, content, content_layers)
-            painted = activations(net, style, style_layers)
-            self.content = {name: _Wanted.of(shown[name]) for name in content_layers}
-            self.style = {name: _Wanted.of(gram(painted[name])) for name in style_layers}
+            of_content = activations(net, content, content_layers)
+            of_style = activations(net, style, style_layers)
+            self.content = {name: _Target.of(of_content[name]) for name in content_layers}
+            self.style = {name: _Target.of(gram(of_style[name])) for name in style_layers}
 
     def losses(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(content, style): relative squared errors, means over the layers (equations 1 and 5)."""
-        found = activations(self.net, image, self.wanted)
-        content = [_relative(found[name], wanted) for name, wanted in self.content.items()]
-        style = [_relative(gram(found[name]), wanted) for name, wanted in self.style.items()]
+        """(content, style): relative squared errors, averaged over layers (equations 1 and 5)."""
+        outputs = activations(self.net, image, self.wanted)
+        content = [_relative(outputs[name], target) for name, target in self.content.items()]
+        style = [_relative(gram(outputs[name]), target) for name, target in self.style.items()]
         return _mean(content), _mean(style) * self.style_weight
 
     def paint(
@@ -132,11 +131,11 @@ class StyleTransfer:
         low: Tensor | None = None,
         high: Tensor | None = None,
     ) -> tuple[Tensor, list[Step]]:
-        """Change a copy of `image`; the losses before each step.
+        """Optimise a copy of `image`; returns it and the losses before each step.
 
-        optimizer: makes one of gpudl.optim for a list of tensors. low, high: black and white as the
-        net sees them, (C, 1, 1), between which the image is kept. The losses are read from the
-        device once, at the end: a step does not wait for the one before.
+        optimizer: creates an optimizer for a list of tensors. low, high: black and white as the net
+        sees them, (C, 1, 1); the image is clamped between them. The losses are read from the device
+        once, at the end, so that no step waits for the previous one.
         """
         painted = image.detach().clone()
         painted.requires_grad = True

@@ -1,7 +1,7 @@
 """Variational autoencoders: Kingma and Welling, Auto-encoding variational Bayes, ICLR 2014.
 
-Images x in [0, 1] have p(x | z) of independent Bernoulli pixels, codes z the prior N(0, I) and the
-posterior q(z | x) = N(mean, diag(exp(log_variance))), which the encoder gives.
+Pixels in [0, 1] are independent Bernoulli variables given the code, p(x | z). Codes z have the
+prior N(0, I); the encoder gives the posterior q(z | x) = N(mean, diag(exp(log_variance))).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class VAE(nn.Module):
-    """encoder: images -> (N, 2·latent), mean and log variance; decoder: codes (N, latent) -> logits
-    of the pixels (N, …). threshold: `loss` takes brighter pixels as 1 and others as 0, None takes
-    them as they are."""
+    """encoder: images -> (N, 2·latent), mean and log variance. decoder: codes (N, latent) -> pixel
+    logits (N, …). threshold: `loss` rounds pixels to 1 above it and 0 below; None leaves them as
+    they are."""
 
     threshold: float | None = None
 
@@ -46,22 +46,22 @@ class VAE(nn.Module):
         return mean, log_variance
 
     def draw(self, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """z = mean + standard deviation · ε, ε from N(0, 1): gradients reach both."""
+        """Sample z = mean + standard deviation · ε, ε from N(0, 1); differentiable in both."""
         return mean + (log_variance * 0.5).exp() * randn_like(mean)
 
     def decode(self, code: Tensor) -> Tensor:
-        """(N, latent) -> the pixels' probabilities (N, …)."""
+        """(N, latent) -> pixel probabilities (N, …)."""
         return F.sigmoid(self.decoder(code))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The images' reconstruction from a draw in training, from the mean otherwise."""
+        """Reconstruct images: in training from a sampled code, in evaluation from the mean."""
         mean, log_variance = self.encode(x)
         code = self.draw(mean, log_variance) if self.training else mean
         return self.decode(code)
 
     def bound(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(reconstruction error, divergence) of each image in nats, (N,) each, of one draw. Their
-        sum is the negative evidence bound: -log p(x) or more."""
+        """(reconstruction error, divergence) of each image in nats, (N,) each, from one sampled
+        code. The expected sum is the negative evidence lower bound, at least -log p(x)."""
         mean, log_variance = self.encode(x)
         error = self.error(self.draw(mean, log_variance), x)
         return error, kl_to_standard_normal(mean, log_variance)
@@ -73,7 +73,7 @@ class VAE(nn.Module):
         return losses.sum(1)
 
     def loss(self, x: Tensor) -> Tensor:
-        """The mean over images of the negative evidence bound, in nats."""
+        """The negative evidence lower bound in nats, averaged over images."""
         if self.threshold is not None:
             x = (x > self.threshold).to(x.dtype)
         error, divergence = self.bound(x)
@@ -81,9 +81,9 @@ class VAE(nn.Module):
 
     @no_grad()
     def log_likelihood(self, x: Tensor, samples: int = 50) -> Tensor:
-        """An estimate of log p(x) from draws of the posterior, (N,): log of the mean of
-        p(x, z)/q(z | x). Closer than the bound: Burda, Grosse and Salakhutdinov, Importance
-        weighted autoencoders, ICLR 2016."""
+        """An estimate of log p(x), (N,): the log of the mean of p(x, z)/q(z | x) over samples of
+        the posterior. Tighter than the bound: Burda, Grosse and Salakhutdinov, Importance weighted
+        autoencoders, ICLR 2016."""
         mean, log_variance = self.encode(x)
         weights = []
         for _ in range(samples):
@@ -95,7 +95,7 @@ class VAE(nn.Module):
 
     @no_grad()
     def sample(self, count: int) -> Tensor:
-        """Images (count, …) of codes from the prior, as the pixels' probabilities."""
+        """Pixel probabilities (count, …) of codes sampled from the prior."""
         device = next(self.parameters()).device
         return self.decode(randn(count, self.latent, device=device))
 
@@ -111,16 +111,15 @@ class DenseVAE(VAE):
         threshold: float | None = None,
     ) -> None:
         pixels = math.prod(shape)
-        there = _dense([pixels, *hidden, 2 * latent])
-        back = _dense([latent, *reversed(hidden), pixels])
-        encoder, decoder = nn.Sequential(nn.Flatten(), *there), nn.Sequential(*back, Maps(shape))
+        encoder = nn.Sequential(nn.Flatten(), *_dense([pixels, *hidden, 2 * latent]))
+        decoder = nn.Sequential(*_dense([latent, *reversed(hidden), pixels]), Maps(shape))
         super().__init__(encoder, decoder, latent)
         self.threshold = threshold
 
 
 class ConvVAE(VAE):
-    """Two strided convolutions and a linear layer, mirrored by the decoder. (N, C, side, side) with
-    a side that 4 divides."""
+    """Two strided convolutions and a linear layer, mirrored by the decoder. (N, C, side, side); the
+    side is a multiple of 4."""
 
     def __init__(
         self,
@@ -183,7 +182,7 @@ def dense_vae(
     latent: int = 20,
     threshold: float | None = None,
 ) -> DenseVAE:
-    """A variational autoencoder, 784-500-500 and 20 normal numbers of code, and back"""
+    """A variational autoencoder, 784-500-500 with a code of 20 normal numbers, and back"""
     return DenseVAE((in_channels, image_size, image_size), hidden, latent, threshold)
 
 

@@ -1,8 +1,8 @@
-"""VGG, nothing but 3x3 convolutions, deep: Simonyan and Zisserman, Very Deep Convolutional
-Networks for Large-Scale Image Recognition, ICLR 2015, configurations A, B, D and E.
+"""VGG, deep stacks of 3x3 convolutions: Simonyan and Zisserman, Very Deep Convolutional Networks
+for Large-Scale Image Recognition, ICLR 2015, configurations A, B, D and E.
 
-With batch normalisation (`_bn`) as in torchvision, whose layers, names and initial weights these
-are; and a small one for 32x32 images.
+Layers, names, initial weights and the variants with batch normalisation (`_bn`) are torchvision's;
+`vgg_small` is for 32x32 images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class VGG(nn.Module):
     torchvision.
 
     depths, widths: convolutions in each block, and their channels. maps: rows and columns of the
-    features that the classifier sees. hidden: units of each of its two hidden layers, 0 for none.
+    classifier's input. hidden: units of each of its two hidden layers, 0 for none.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class VGG(nn.Module):
             head += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
             width = hidden
         self.classifier = nn.Sequential(*head, nn.Linear(width, num_classes))
-        start(self, he_of_outputs, nn.Conv2d)  # as torchvision
+        start(self, he_of_outputs, nn.Conv2d)  # as in torchvision
         start(self, small, nn.Linear)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class VGG(nn.Module):
 
 
 def _register(depth: int, batch_norm: bool) -> Callable[..., VGG]:
-    """Offer vgg<depth> or vgg<depth>_bn."""
+    """Register vgg<depth> or vgg<depth>_bn."""
 
     def build(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
         return VGG(

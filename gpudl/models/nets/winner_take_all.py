@@ -9,7 +9,7 @@ from gpudl.models.registry import register
 
 
 class WinnerTakeAllAutoencoder(Autoencoder):
-    """In training a unit keeps only its largest activations of a batch, a share `rate` of them
+    """In training each unit keeps only the share `rate` of its largest activations over the batch
     (section 2). ReLU units, linear output."""
 
     def __init__(self, visible: int, hidden: int, rate: float = 0.05) -> None:
@@ -22,23 +22,23 @@ class WinnerTakeAllAutoencoder(Autoencoder):
 
 
 def lifetime_winners(code: Tensor, rate: float) -> Tensor:
-    """(N, units): of each unit's activations over the batch the largest rate·N (at least 1), zeros
-    elsewhere."""
+    """(N, units) -> the same: keeps each unit's rate·N largest activations over the batch, at least
+    1; zeros elsewhere."""
     count = max(1, round(rate * len(code)))
-    least = code.detach().topk(count, 0).values[count - 1]
-    return code.where(code.detach() >= least, 0.0)
+    smallest = code.detach().topk(count, 0).values[count - 1]
+    return code.where(code.detach() >= smallest, 0.0)
 
 
 def spatial_winners(maps: Tensor) -> Tensor:
-    """(N, C, H, W): of each map the largest activation, zeros elsewhere."""
+    """(N, C, H, W) -> the same: keeps the largest activation of each map; zeros elsewhere."""
     largest = maps.detach().amax((2, 3), keepdim=True)
     return maps.where(maps.detach() == largest, 0.0)
 
 
 class ConvWinnerTakeAllAutoencoder(nn.Module):
-    """Each of `width` maps keeps one activation of an image, and over the batch only its largest
-    share `rate` of those; one linear deconvolution draws the image with its filters (section
-    3). (N, C, H, W) -> the same."""
+    """Each of `width` maps keeps one activation per image and, in training, the share `rate` of the
+    largest of these over the batch. One linear transposed convolution reconstructs the image
+    (section 3). (N, C, H, W) -> the same."""
 
     def __init__(self, in_channels: int = 1, width: int = 64, rate: float = 0.05) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class ConvWinnerTakeAllAutoencoder(nn.Module):
         self.decoder = nn.ConvTranspose2d(width, in_channels, 11, padding=5)
 
     def encode(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, width, H, W), one activation a map; in training fewer."""
+        """(N, C, H, W) -> (N, width, H, W) with one activation per map, fewer in training."""
         maps = spatial_winners(self.encoder(x))
         if not self.training:
             return maps
@@ -75,11 +75,11 @@ class ConvWinnerTakeAllAutoencoder(nn.Module):
 def winner_take_all_autoencoder(
     in_channels: int = 1, image_size: int = 28, rate: float = 0.05
 ) -> WinnerTakeAllAutoencoder:
-    """One layer of 500 units, each kept for its strongest images alone"""
+    """One layer of 500 units, each active only for its strongest images"""
     return WinnerTakeAllAutoencoder(in_channels * image_size**2, 500, rate)
 
 
 @register((1, 28, 28), "mnist", "Makhzani and Frey, NIPS 2015", 2015, TRAINING, "reconstruction")
 def conv_winner_take_all_autoencoder(in_channels: int = 1) -> ConvWinnerTakeAllAutoencoder:
-    """Two convolutions to 16 maps of one winner each, which draw the image"""
+    """Two convolutions to 16 maps with one winner each, which reconstruct the image"""
     return ConvWinnerTakeAllAutoencoder(in_channels, 16, 0.2)

@@ -1,8 +1,9 @@
-"""ZFNet, AlexNet improved by looking at what its units see: Zeiler and Fergus, Visualizing and
+"""ZFNet, AlexNet improved by visualising its units: Zeiler and Fergus, Visualizing and
 Understanding Convolutional Networks, ECCV 2014, figure 3.
 
-The first layer's filters are smaller and denser (7x7 with stride 2 for 11x11 with stride 4), which
-keeps middle frequencies and removes aliasing. `gpudl.models.nets.deconvolution` draws the pictures.
+The first layer's filters are smaller and denser (7x7 with stride 2 instead of 11x11 with stride 4),
+which preserves middle frequencies and removes aliasing. `gpudl.models.nets.deconvolution` draws
+the pictures.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from gpudl.models.registry import register
 class ZFNet(nn.Module):
     """(N, in_channels, H, W) -> (N, num_classes) logits.
 
-    widths: channels of the five convolutions. small: strides and paddings for images of 32x32
-    instead of 224x224. maps: rows and columns of the features that the classifier sees.
+    widths: channels of the five convolutions. small: strides and paddings for 32x32 instead of
+    224x224 images.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ def _convolution(channels: int, filters: int) -> list[nn.Module]:
 
 
 def _first(channels: int, one: int, two: int) -> list[nn.Module]:
-    """224 -> 110 -> 55 -> 26 -> 13 rows; normalised across feature maps as in AlexNet."""
+    """224 -> 110 -> 55 -> 26 -> 13 rows; local response normalisation as in AlexNet."""
     return [
         nn.Conv2d(channels, one, 7, stride=2, padding=1),
         nn.ReLU(),
@@ -100,7 +101,7 @@ def zfnet(
     widths: Sequence[int] = (96, 256, 384, 384, 256),
     hidden: int = 4096,
 ) -> ZFNet:
-    """ZFNet, AlexNet with 7x7 filters of stride 2 first"""
+    """ZFNet: AlexNet with 7x7 filters and stride 2 in the first layer"""
     net = ZFNet(widths, num_classes, in_channels, hidden)
     start(net, small)  # section 3
     return net
