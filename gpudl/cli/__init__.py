@@ -1,7 +1,7 @@
-"""The command line: gpudl train | evaluate | predict | models | bench | doctor.
+"""The command line: gpudl train | evaluate | predict | models | zoo | bench | doctor.
 
-Each command is a module with `add` (its arguments) and `run` (its work). Nothing heavy is imported
-before a command needs it.
+Each command is a module with `add` (its arguments) and `run` (its work). Heavy modules are imported
+only when a command needs them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["CommandError", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit code: 0, 2 for errors, 130 after Ctrl-C.
+    """Run a command. Returns the exit code: 0, 2 for errors, 130 after Ctrl-C.
 
-    Errors are one sentence on stderr; with --debug they come with their traceback.
+    Errors are one sentence on stderr; --debug shows their traceback.
     """
     try:
         options = build_parser().parse_args(sys.argv[1:] if argv is None else list(argv))
-    except SystemExit as stop:  # argparse has printed help or what was wrong
+    except SystemExit as stop:  # argparse has printed help or an error
         return int(stop.code or 0)
     try:
         with warnings.catch_warnings():
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ngpudl: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `gpudl models | head`: the reader has seen enough
+    except BrokenPipeError:  # `gpudl models | head`: the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

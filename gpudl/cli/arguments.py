@@ -12,7 +12,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         metavar="DEVICE",
-        help="cpu, emulator, cuda or cuda:N (default: cuda where it works, else cpu)",
+        help="cpu, emulator, cuda or cuda:N (default: cuda if it works, else cpu)",
     )
 
 
@@ -36,22 +36,25 @@ def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--classes", type=_classes, metavar="A,B,…", help=text)
 
 
-def choose_device(asked: str | None) -> str:
-    """The device asked for, or the best that works. Raises CommandError where it does not."""
+def choose_device(requested: str | None) -> str:
+    """The requested device, by default the best that works. Raises CommandError if it does not
+    work."""
     from gpudl.devices.find import why_missing
 
-    if asked is None:
+    if requested is None:
         return "cpu" if why_missing("cuda") else "cuda"
-    if asked not in ("cpu", "emulator") and not re.fullmatch(r"cuda(:\d+)?", asked):
-        raise CommandError(f"--device: {asked!r} is unknown; give cpu, emulator, cuda or cuda:N")
-    if reason := why_missing(asked):
+    if requested not in ("cpu", "emulator") and not re.fullmatch(r"cuda(:\d+)?", requested):
+        raise CommandError(
+            f"--device: {requested!r} is unknown; give cpu, emulator, cuda or cuda:N"
+        )
+    if reason := why_missing(requested):
         one_line = " ".join(reason.split()).rstrip(".")
-        raise CommandError(f"--device {asked}: {one_line}; or use --device cpu")
-    return asked
+        raise CommandError(f"--device {requested}: {one_line}; or use --device cpu")
+    return requested
 
 
 def _classes(text: str) -> tuple[str, ...]:
-    """Names or labels between commas, for argparse."""
+    """Names or labels separated by commas, for argparse."""
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} has an empty name; give 1,5 for example")
@@ -59,10 +62,10 @@ def _classes(text: str) -> tuple[str, ...]:
 
 
 def filled(text: str) -> str:
-    """A text with something in it, for argparse: an unset variable of a shell gives an empty one,
-    which must not stand for the default."""
+    """A text that is not empty, for argparse: an unset shell variable gives an empty text, which
+    must not select the default."""
     if not text.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is empty; give a value or leave it away")
+        raise argparse.ArgumentTypeError(f"{text!r} is empty; give a value or leave it out")
     return text
 
 
@@ -70,7 +73,7 @@ def seconds(text: str) -> float:
     """A number from 0 up, for argparse."""
     value = float(text)
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 up")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 0 up")
     return value
 
 

@@ -1,18 +1,18 @@
-"""Measure suites of workloads beside PyTorch, or compare two measurements.
+"""Time suites of workloads against PyTorch, or compare two reports.
 
-Examples:
-  gpudl bench gemm conv --quick          two suites, a selection of each
-  gpudl bench all --out results          everything, into a folder; takes long
-  gpudl bench show a.json                a report again; --markdown: means by suite
-  gpudl bench compare a.json b.json      what changed beyond the noise
-  gpudl bench tune gemm --device cuda    measure all kernels that fit, keep which is fastest
+examples:
+  gpudl bench gemm conv --quick          a selection of two suites
+  gpudl bench all --out results          all suites, written to a folder; takes long
+  gpudl bench show a.json                print a report; --markdown: means by suite
+  gpudl bench compare a.json b.json      changes beyond the noise
+  gpudl bench tune gemm --device cuda    measure all kernels that apply, remember the fastest
 
 Suites: activation, conv, copy, gemm, kernels (every operator by itself), norm, optimizer, pool,
 rbm, recurrent, softmax, step (whole training steps; the default).
 
-Each row is the median of measurements in turns (ours, PyTorch's, ours, ...) with the same number of
-threads. peer/ours above 1 means that gpudl is faster; roof is the fraction of what a copy and a
-product reach in the same run; error is relative to float64.
+Each row is the median of alternating measurements (ours, PyTorch's, ours, ...) with the same number
+of threads. peer/ours above 1 means that gpudl is faster; roof is the fraction of the rates that a
+copy and a product reach in the same run; error is relative to float64.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gpudl.cli.arguments import add_device, choose_device, positive
 from gpudl.cli.errors import CommandError
 
 PRECISIONS = ("highest", "high", "medium")
-BETWEEN_WRITES = 10.0  # seconds: what was measured so far is kept, whatever happens then
+BETWEEN_WRITES = 10.0  # seconds; a run that fails loses no more than this
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -42,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         type=listed(DTYPES),
         metavar="D,D",
-        help="(default: float32; on cuda bfloat16 too)",
+        help="(default: float32; on cuda also bfloat16)",
     )
     parser.add_argument(
         "--precision",
@@ -52,45 +52,48 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="of float32 products: highest,high,medium (default: highest)",
     )
     parser.add_argument(
-        "--only", type=pattern, metavar="REGEX", help="rows whose 'suite/name direction' matches"
+        "--only",
+        type=pattern,
+        metavar="REGEX",
+        help="only rows whose 'suite/name direction' matches",
     )
     parser.add_argument(
         "--algorithms",
         choices=("chosen", "all"),
         default="chosen",
-        help="the kernel that is chosen, or each that can run",
+        help="the chosen kernel, or all that can run (default: chosen)",
     )
-    parser.add_argument("--quick", action="store_true", help="a selection, briefly")
+    parser.add_argument("--quick", action="store_true", help="a short run of a selection")
     parser.add_argument(
         "--sustained",
         type=float,
         metavar="SECONDS",
-        help="and the time over so long without a pause (default: 2; 0 with --quick)",
+        help="also time runs of this length without a pause (default: 2; 0 with --quick)",
     )
     parser.add_argument(
-        "--budget", type=float, metavar="SECONDS", help="begin no new row of a suite after this"
+        "--budget", type=float, metavar="SECONDS", help="start no new row of a suite after this"
     )
-    parser.add_argument("--compile", action="store_true", help="torch.compile as a contender too")
+    parser.add_argument("--compile", action="store_true", help="also time torch.compile")
     parser.add_argument("--no-peer", action="store_true", help="without PyTorch")
     parser.add_argument(
-        "--out", metavar="FILE.json|DIR", help="write the results there, with versions and date"
+        "--out", metavar="FILE.json|DIR", help="write the results here, with versions and date"
     )
-    parser.add_argument("--plots", metavar="DIR", help="draw roofline and ratios there")
-    parser.add_argument("--markdown", action="store_true", help="of show: a table for a page")
+    parser.add_argument("--plots", metavar="DIR", help="draw roofline and ratios here")
+    parser.add_argument("--markdown", action="store_true", help="with show: a Markdown table")
     comparing = parser.add_argument_group("compare")
     comparing.add_argument(
         "--by",
         choices=("time", "ratio"),
-        help="our time, or its ratio to PyTorch's (default: ratio on cpu, time on cuda)",
+        help="compare our time, or its ratio to PyTorch's (default: ratio on cpu, time on cuda)",
     )
     comparing.add_argument(
         "--fail-above",
         type=float,
         metavar="PERCENT",
-        help="exit code 1 if a row is slower by more, beyond the noise",
+        help="exit code 1 if a row is slower by more than this, beyond the noise",
     )
     comparing.add_argument(
-        "--any-device", action="store_true", help="though they are of different devices"
+        "--any-device", action="store_true", help="allow reports from different devices"
     )
 
 
@@ -113,26 +116,25 @@ def chosen_suites(words: list[str]) -> tuple[str, ...]:
     for word in words:
         if word not in NAMES:
             near = difflib.get_close_matches(word, [*NAMES, "compare", "show", "tune"], 1)
-            hint = f", did you mean {near[0]}?" if near else "."
-            raise CommandError(f"bench: {word!r} is no suite{hint} They are {', '.join(NAMES)}")
+            hint = f"did you mean {near[0]}? Suites" if near else "suites"
+            raise CommandError(f"bench: {word!r} is not a suite; {hint} are {', '.join(NAMES)}")
     return tuple(dict.fromkeys(words)) or ("step",)
 
 
 def run_tune(words: list[str], options: argparse.Namespace) -> int:
-    """Meet the suites' inputs with tuning on; what was found is kept for `gpudl.tune()`."""
+    """Run the suites with tuning on; the measurements are kept for `gpudl.tune()`."""
     from gpudl.core.choice import choices, tune
     from gpudl.devices.find import NativeDevice
     from gpudl.devices.find import device as find_device
 
-    where = find_device(choose_device(options.device))
-    if not isinstance(where, NativeDevice):
+    device = find_device(choose_device(options.device))
+    if not isinstance(device, NativeDevice):
         raise CommandError("bench tune: the cpu has no kernels to choose from; add --device cuda")
     options.no_peer, options.quick = True, True
     with tune():
         code = run_suites(chosen_suites(words), options)
-    print(
-        f"choices of {len(choices.measurements(where.place))} problems: {choices.file(where.place)}"
-    )
+    count = len(choices.measurements(device.place))
+    print(f"measurements of {count} problems: {choices.file(device.place)}")
     return code
 
 
@@ -163,7 +165,7 @@ def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
         peer=not options.no_peer,
         compile=options.compile,
     )
-    load = machine_load()  # of others, before we begin
+    load = machine_load()  # of other processes, before ours begins
     bench = Bench(settings)
     env = {**environment(device, bench.torch), "load": load}
     rows: list[dict[str, Any]] = []
@@ -184,7 +186,7 @@ def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
 
 
 def finish(content: dict[str, Any], out: Path | None, plots: str | None) -> None:
-    """What stands below the table, and the files."""
+    """Print the lines below the table and write the files."""
     from gpudl.bench import report
 
     if content["summary"]:
@@ -195,7 +197,9 @@ def finish(content: dict[str, Any], out: Path | None, plots: str | None) -> None
     print(f"measured ceilings: {copied}; {flops or 'no products'}")
     if content["left_out"]:
         first = content["left_out"][0]
-        print(f"left out: {len(content['left_out'])}, as {first['workload']}: {first['reason']}")
+        print(
+            f"left out: {len(content['left_out'])}, such as {first['workload']}: {first['reason']}"
+        )
     if out:
         report.write(out, content)
         print(f"wrote {out}")
@@ -205,15 +209,15 @@ def finish(content: dict[str, Any], out: Path | None, plots: str | None) -> None
         try:
             for path in pictures.draw(content, Path(plots)):
                 print(f"wrote {path}")
-        except ImportError as error:  # what was measured is not to be lost for that
-            print(f"no pictures: {error}; pip install 'gpudl[train]' brings what draws them")
+        except ImportError as error:  # keep the measurements all the same
+            print(f"no pictures: {error}; to draw them, pip install 'gpudl[train]'")
 
 
 def run_show(files: list[str], options: argparse.Namespace) -> int:
     from gpudl.bench import report
 
     if not files:
-        raise CommandError("bench show: give a file, gpudl bench show results.json")
+        raise CommandError("bench show: give a file, as in gpudl bench show results.json")
     for file in files:
         content = report.read(Path(file))
         print(report.markdown(content) if options.markdown else report.text(content))
@@ -225,27 +229,27 @@ def run_compare(files: list[str], options: argparse.Namespace) -> int:
 
     if len(files) != 2:
         raise CommandError(
-            "bench compare: give two files, gpudl bench compare before.json after.json"
+            "bench compare: give two files, as in gpudl bench compare before.json after.json"
         )
     before, after = (report.read(Path(file)) for file in files)
     if not options.any_device:
         compare.check_same_device(before, after)
-    found = compare.changes(before, after, options.by)
-    print(compare.text(found, *compare.missing(before, after)))
+    changes = compare.changes(before, after, options.by)
+    print(compare.text(changes, *compare.missing(before, after)))
     if options.fail_above is None:
         return 0
     limit = 1 + options.fail_above / 100
-    return 1 if any(c.verdict == "slower" and c.factor > limit for c in found) else 0
+    return 1 if any(c.verdict == "slower" and c.factor > limit for c in changes) else 0
 
 
 def listed(known: tuple[str, ...]) -> Any:
-    """A type for argparse: words of `known`, with commas between them."""
+    """A type for argparse: words of `known`, separated by commas."""
 
     def parse(text: str) -> tuple[str, ...]:
         words = tuple(text.split(","))
         for word in words:
             if word not in known:
-                raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")
+                raise argparse.ArgumentTypeError(f"{word!r} is not one of {', '.join(known)}")
         return words
 
     return parse
@@ -256,5 +260,5 @@ def pattern(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
     return text

@@ -1,7 +1,7 @@
-"""Show what works on this machine, and how to get what does not.
+"""Show what works on this machine, and how to install what is missing.
 
-Devices, native modules, compilers, driver, CuPy, BLAS, packages and data. The exit code is 2 where
-driver, toolkit and CuPy do not go together.
+Checks devices, native modules, compilers, driver, CuPy, BLAS, packages and data. The exit code is 2
+if driver, toolkit and CuPy are incompatible.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from gpudl.cli.errors import USAGE
 
-LEAST_DRIVER = {12: "525", 13: "580"}  # of NVIDIA's drivers, by CUDA's major version
+LEAST_DRIVER = {12: "525", 13: "580"}  # oldest NVIDIA driver by CUDA's major version
 PACKAGES = {
     "numpy": "pip install numpy",
     "safetensors": "pip install safetensors",
@@ -29,12 +29,12 @@ PACKAGES = {
     "matplotlib": "for pictures: pip install matplotlib",
     "pillow": "for image files: pip install pillow",
     "pooch": "for downloads of data: pip install pooch",
-    "torch": "only to compare with: pip install torch",
+    "torch": "only for comparisons: pip install torch",
 }
 
 
 class Line(NamedTuple):
-    """One finding. detail: what there is, or how to get it."""
+    """One finding. detail: what is installed, or how to install it."""
 
     name: str
     works: bool
@@ -113,11 +113,11 @@ def cuda() -> Iterator[Line]:
         yield Line("driver", True, f"{_driver_number()}, supports CUDA {_dotted(version)}")
     listed = output("nvidia-smi", "-L").strip()
     gpus = [line for line in listed.splitlines() if line.startswith("GPU")]
-    yield Line("GPUs", bool(gpus), "; ".join(_sentence(g) for g in gpus) or "none is seen")
-    found = cupy_package()
+    yield Line("GPUs", bool(gpus), "; ".join(_sentence(g) for g in gpus) or "none found")
+    package = cupy_package()
     wanted = 12 if version is not None and version < (13, 0) else 13
     install = f"arrays on GPUs: pip install 'gpudl[cuda{wanted}]'"
-    yield Line("CuPy", found is not None, " ".join(found) if found else install)
+    yield Line("CuPy", package is not None, " ".join(package) if package else install)
 
 
 def libraries() -> Iterator[Line]:
@@ -126,7 +126,7 @@ def libraries() -> Iterator[Line]:
     threads = blas.threads()
     library = blas.find()
     if library is None:
-        yield Line("BLAS", True, f"{blas.describe()}; its threads cannot be set from here")
+        yield Line("BLAS", True, f"{blas.describe()}; its number of threads cannot be set")
     else:
         yield Line("BLAS", True, f"{blas.describe()}, {threads} threads, {Path(library.path).name}")
     for name, install in PACKAGES.items():
@@ -138,45 +138,44 @@ def data() -> Iterator[Line]:
     from gpudl.data import names
 
     folder = os.environ.get("GPUDL_DATA")
-    there = bool(folder) and Path(folder or "").is_dir()
-    if there:
+    exists = bool(folder) and Path(folder or "").is_dir()
+    if exists:
         detail = str(folder)
     elif folder:
-        detail = f"{folder} is no folder; set GPUDL_DATA to one that is there"
+        detail = f"{folder} is not a folder; set GPUDL_DATA to one that exists"
     else:
-        detail = "is not set; what is needed gets downloaded (or set it to a folder with data)"
-    yield Line("GPUDL_DATA", there, detail)
+        detail = "is not set; data sets are downloaded if needed (or set it to a folder with data)"
+    yield Line("GPUDL_DATA", exists, detail)
     yield Line("data sets", True, ", ".join(names()))
 
 
-# -------------------------------------------------------------------- versions that must go
-# together
+# -------------------------------------------------------------------- compatible versions
 
 
 def mismatches(
     driver: tuple[int, int] | None, module: tuple[int, int] | None, cupy: int | None
 ) -> list[str]:
-    """What does not go together, with the fix. driver, module: CUDA versions; cupy: its major
+    """Incompatible versions, with the fix. driver, module: CUDA versions; cupy: CUDA's major
     version."""
-    found = []
+    problems = []
     if driver:
         newest, have = _dotted(driver), driver[0]
         if module and module[0] > have:
-            found.append(
+            problems.append(
                 f"gpudl's CUDA module was built with CUDA {module[0]}, but the driver supports "
                 f"CUDA {newest}; {_update(module[0])}, or build with a CUDA {have} toolkit"
             )
         if cupy and cupy > have:
-            found.append(
+            problems.append(
                 f"CuPy is for CUDA {cupy}, but the driver supports CUDA {newest}; {_update(cupy)}, "
                 f"or pip uninstall cupy-cuda{cupy}x and pip install 'gpudl[cuda{have}]'"
             )
     if module and cupy and module[0] != cupy:
-        found.append(
+        problems.append(
             f"gpudl's CUDA module was built with CUDA {module[0]}, but CuPy with CUDA {cupy}; "
             f"pip uninstall cupy-cuda{cupy}x and pip install 'gpudl[cuda{module[0]}]'"
         )
-    return found
+    return problems
 
 
 def _update(major: int) -> str:
@@ -184,7 +183,7 @@ def _update(major: int) -> str:
 
 
 def driver_cuda() -> tuple[int, int] | None:
-    """The newest CUDA that the driver supports; None without a driver."""
+    """The newest CUDA version that the driver supports; None without a driver."""
     try:
         library = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -201,12 +200,12 @@ def module_cuda() -> tuple[int, int] | None:
 
     if modules.why_missing("cuda"):
         return None
-    found = re.match(r"(\d+)\.(\d+)", str(modules.load("cuda").nvcc))
-    return (int(found[1]), int(found[2])) if found else None
+    match = re.match(r"(\d+)\.(\d+)", str(modules.load("cuda").nvcc))
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def cupy_package() -> tuple[str, str] | None:
-    """Name and version of the CuPy that is installed."""
+    """Name and version of the installed CuPy."""
     for name in ("cupy-cuda13x", "cupy-cuda12x", "cupy-cuda11x", "cupy"):
         if version := installed(name):
             return name, version
@@ -214,12 +213,12 @@ def cupy_package() -> tuple[str, str] | None:
 
 
 def cupy_cuda() -> int | None:
-    """CUDA's major version that the installed CuPy is for; None where its name does not tell."""
-    found = re.search(r"cuda(\d+)x", (cupy_package() or ("", ""))[0])
-    return int(found[1]) if found else None
+    """The CUDA major version of the installed CuPy; None if its name does not contain one."""
+    match = re.search(r"cuda(\d+)x", (cupy_package() or ("", ""))[0])
+    return int(match[1]) if match else None
 
 
-# -------------------------------------------------------------------- small questions
+# -------------------------------------------------------------------- queries
 
 
 def installed(package: str) -> str | None:
@@ -230,7 +229,7 @@ def installed(package: str) -> str | None:
 
 
 def output(*words: str) -> str:
-    """What a program prints; empty where it does not run."""
+    """The output of a program; empty if it does not run or fails."""
     try:
         result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.SubprocessError):

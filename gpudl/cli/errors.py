@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 USAGE = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 TERMINATED = 143  # 128 + SIGTERM
 
 
 class CommandError(Exception):
-    """What was asked cannot be done; the message is one sentence with a fix."""
+    """The command cannot be carried out; the message is one sentence with a fix."""
 
 
 def explain(error: BaseException) -> str:
     """One line for any exception.
 
-    Errors of gpudl say what is wrong and how to put it right. Of others, the kind is told too, for
-    the message alone may say nothing, and how to see where they come from.
+    Errors of gpudl say what is wrong and how to fix it. For others, whose message alone may say
+    nothing, the line adds their type and how to see where they come from.
     """
     message = " ".join(str(error).split())
     if isinstance(error, KeyError) and error.args:  # str() of a KeyError is its repr
@@ -28,7 +28,7 @@ def explain(error: BaseException) -> str:
         return message
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
-        return f"{name}{error.strerror}; check the path and its rights"
+        return f"{name}{error.strerror}; check the path and its permissions"
     return (
         f"unexpected {type(error).__name__}: {message or 'no message'}; "
         "add --debug to see where it comes from"

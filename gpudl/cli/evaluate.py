@@ -1,7 +1,7 @@
-"""Judge a trained model on its test part, or on another data set.
+"""Evaluate a trained model on its test part, or on another data set.
 
-Of a classifier: prints the accuracy class by class and writes confusion.png and mistakes.png into
-the run's folder. Of others: prints the test loss and writes what they reconstruct or make up.
+For a classifier: prints the accuracy by class and writes confusion.png and mistakes.png to the
+run's folder. For other models: prints the test loss and writes reconstructions, samples or text.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ MOST_CLASSES = 100  # in the table
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folder", metavar="RUN", help="folder of a training, runs/lenet5-digits-1 say"
+        "folder", metavar="RUN", help="folder of a run, for example runs/lenet5-digits-1"
     )
     add_data(parser, "that of the training")
-    add_classes(parser, "of the data those that stand for the model's, in their order")
+    add_classes(parser, "classes of the data that correspond to the model's, in the same order")
     add_device(parser)
     parser.add_argument(
         "--batch-size", type=positive, default=256, metavar="N", help="(default: 256)"
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="judge by N samples only")
+    parser.add_argument("--limit", type=positive, metavar="N", help="use only N samples")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,21 +51,20 @@ def run(options: argparse.Namespace) -> int:
     model, which = trained_model(run, config, device)
     if not task.judges(model):
         raise CommandError(
-            f"{config.model}: nothing is measured of it on test data; "
-            f"see the pictures in {run} instead"
+            f"{config.model}: has no metric on test data; see the pictures in {run} instead"
         )
-    told = replace(
+    data = replace(
         config.data,
         folder=options.data_dir or config.data.folder,
         limit=options.limit or config.data.limit,
     )
-    name = told.name if options.data is None else options.data
-    if name != told.name or options.classes:
-        told = task.elsewhere(told, name, options.classes or ())
-    split = task.fitted(config, task.load(told, info, config.training), name)
+    name = data.name if options.data is None else options.data
+    if name != data.name or options.classes:
+        data = task.elsewhere(data, name, options.classes or ())
+    split = task.fitted(config, task.load(data, info, config.training), name)
     loader = task.test_loader(split, config, device, options.batch_size)
     result = task.objective(config.training).evaluate(model, loader)
-    print(f"{config.model} of {run}, {which}, on {name}, {device}")
+    print(f"{config.model} from {run}, {which}, on {name}, {device}")
     _report(task, Finished(run, config, model, split, name, result, []))
     return 0
 
@@ -86,14 +85,14 @@ def _report(task: Task, done: Finished) -> None:
 
 
 def by_class(result: Evaluation, classes: tuple[str, ...], unit: str) -> str:
-    """A table: of each class how many were right, and what it was mostly taken for otherwise."""
+    """A table of the correct predictions by class, with the most common mistake."""
     rows = []
     for number, name in enumerate(classes):
         row = result.confusion[number].copy()
-        right, count = int(row[number]), int(row.sum())
+        correct, count = int(row[number]), int(row.sum())
         row[number] = 0
-        mostly = f"{classes[row.argmax()]} ({row.max()})" if row.any() else ""
-        share = f"{right / count:.4f}" if count else ""
-        rows.append((name, str(count), str(right), share, mostly))
-    head = ("class", unit, "right", "accuracy", "otherwise mostly")
+        mistake = f"{classes[row.argmax()]} ({row.max()})" if row.any() else ""
+        share = f"{correct / count:.4f}" if count else ""
+        rows.append((name, str(count), str(correct), share, mistake))
+    head = ("class", unit, "correct", "accuracy", "most common mistake")
     return table(head, rows, right=(1, 2, 3))

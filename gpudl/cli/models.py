@@ -1,6 +1,6 @@
-"""List the models: parameters, multiply-adds of one input, usual data set, year and source.
+"""List the models: parameters, multiply-adds per input, default data set, year and source.
 
-With a name: that model, layer by layer, and its options.
+With a name: shows that model layer by layer, and its options.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="show its layers and options")
-    parser.add_argument("--recipes", action="store_true", help="list the full trainings instead")
+    parser.add_argument(
+        "--recipes", action="store_true", help="list the recipes of full trainings instead"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,7 +45,7 @@ def _model(name: str) -> str:
         [
             f"{info.name}: {info.description}",
             f"source: {published}",
-            f"trained on: {_data(info)} for {info.task}; {settings or 'the usual settings'}",
+            f"trained on: {_data(info)} for {info.task}; {settings or 'default settings'}",
             f"options: {', '.join(f'{p.name}={p.default!r}' for p in known) or 'none'}",
             "",
             str(info.summary()),
@@ -52,7 +54,7 @@ def _model(name: str) -> str:
 
 
 def _data(info: Info) -> str:
-    """The usual data set, with its classes that are taken if they are not all."""
+    """The default data set, with the classes used unless these are all."""
     classes = ", ".join(map(str, info.classes))
     return f"{info.dataset} ({classes})" if classes else info.dataset
 
@@ -75,10 +77,10 @@ def _models() -> str:
     rows = []
     for name in models.names():
         info = models.info(name)
-        found = info.summary()
+        summary = info.summary()
         shape = "×".join(map(str, info.input_shape))
         year = str(info.year or "")
-        size, work = f"{found.parameters:,}", f"{found.multiply_adds:,}"
+        size, work = f"{summary.parameters:,}", f"{summary.multiply_adds:,}"
         rows.append((name, size, work, shape, _data(info), year, info.description, info.source))
     head = ("model", "parameters", "multiply-adds", "input", "data", "year", "description")
     return table((*head, "source"), rows, right=(1, 2))

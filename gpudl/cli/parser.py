@@ -12,7 +12,7 @@ COMMANDS = (train, evaluate, predict, models, zoo, bench, doctor)
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are one line with the way to the help, not the whole usage."""
+    """Errors are one line that points to the help, not the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"gpudl: error: {_with_suggestion(message)}; see {self.prog} --help\n")
@@ -21,8 +21,8 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="gpudl",
-        description="Deep learning in hand-written CUDA that a person can read.",
-        epilog="gpudl COMMAND --help tells more, for example: gpudl train --help",
+        description="Deep learning in hand-written, readable CUDA.",
+        epilog="For the options of a command, see its help, for example: gpudl train --help",
     )
     parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
     shared = Parser(add_help=False)
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class Version(argparse.Action):
-    """Prints the version; a class, so that it is only looked up when asked for."""
+    """Prints the version; an action of its own, so that it is looked up only on request."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         from gpudl import __version__
@@ -58,11 +58,11 @@ class Version(argparse.Action):
 
 
 def _with_suggestion(message: str) -> str:
-    """The nearest of the choices that argparse lists, for what was mistyped."""
-    came, found, choices = message.partition("(choose from ")
-    if not found or "'" not in came:
+    """Adds the nearest of the choices that argparse lists, if a word was mistyped."""
+    start, separator, choices = message.partition("(choose from ")
+    if not separator or "'" not in start:
         return message
-    wrong = came.split("'")[-2]
+    wrong = start.split("'")[-2]
     known = [choice.strip(" ')") for choice in choices.split(",")]
     near = difflib.get_close_matches(wrong, known, 1)
     return f"{message}, did you mean {near[0]}?" if near else message

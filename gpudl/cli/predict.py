@@ -1,8 +1,8 @@
-"""Ask a trained model about images or texts.
+"""Apply a trained model to images or texts.
 
-Of a classifier: prints the probabilities of the classes; for each image it also writes a picture:
-as it came, as the model sees it, and what it makes of it. Of an autoencoder: writes the
-reconstruction. Of a language model: prints how it goes on from the text.
+A classifier prints the class probabilities and, for images, writes pictures with the original, the
+model's input and the prediction. An autoencoder writes reconstructions. A language model prints a
+continuation of the text.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from gpudl.train import Config, Run
     from gpudl.train.tasks import Task
 
-SHOWN = 40  # characters of a text
+SHOWN = 40  # characters of a text in the table
 
 
-class Asked(NamedTuple):
-    """A trained model, which of its weights it has, and what it is asked."""
+class Request(NamedTuple):
+    """A trained model, a description of its weights, and the options of the command."""
 
     run: Run
     config: Config
@@ -36,34 +36,40 @@ class Asked(NamedTuple):
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folder", metavar="RUN", help="folder of a training, runs/lenet5-digits-1 say"
+        "folder", metavar="RUN", help="folder of a run, for example runs/lenet5-digits-1"
     )
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="IMAGE|TEXT",
-        help="PNG, JPEG and what else Pillow reads; of a model of texts a text or a .txt file",
+        help="image file that Pillow reads; for a model of texts, a text or a .txt file",
     )
     parser.add_argument(
-        "--top", type=positive, default=3, metavar="N", help="classes shown (default: 3)"
+        "--top", type=positive, default=3, metavar="N", help="classes to show (default: 3)"
     )
     parser.add_argument(
-        "--out", type=filled, metavar="DIR", help="for the pictures (default: RUN/predictions)"
+        "--out", type=filled, metavar="DIR", help="folder for pictures (default: RUN/predictions)"
     )
     parser.add_argument(
         "--as-is", action="store_true", help="only resize: do not invert, crop or centre"
     )
     parser.add_argument(
-        "--length", type=positive, default=400, metavar="N", help="characters (default: 400)"
+        "--length",
+        type=positive,
+        default=400,
+        metavar="N",
+        help="characters to write (default: 400)",
     )
     parser.add_argument(
         "--temperature",
         type=float,
         default=0.8,
         metavar="X",
-        help="of the characters' draw; 0 takes the likeliest (default: 0.8)",
+        help="randomness of the text; 0 takes the most likely character (default: 0.8)",
     )
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of it (default: 0)")
+    parser.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="seed of the text (default: 0)"
+    )
     add_device(parser)
 
 
@@ -88,151 +94,152 @@ def run(options: argparse.Namespace) -> int:
     kind = task.answer(model)
     if kind is None:
         raise CommandError(
-            f"{config.model}: cannot be asked about an image; {_instead(task, model, run)}"
+            f"{config.model}: makes no predictions for an image; {_instead(task, model, run)}"
         )
-    answers[kind](Asked(run, config, task, model, which, options))
+    answers[kind](Request(run, config, task, model, which, options))
     return 0
 
 
 def _instead(task: Task, model: Any, run: Run) -> str:
-    judged = f", or gpudl evaluate {run}" if task.judges(model) else ""
-    return f"see the pictures in {run}{judged}"
+    evaluate = f", or run gpudl evaluate {run}" if task.judges(model) else ""
+    return f"see the pictures in {run}{evaluate}"
 
 
-def _classify(asked: Asked) -> None:
+def _classify(request: Request) -> None:
     import numpy as np
 
     from gpudl.data.transforms import normalize
 
-    pictures, data = _read(asked), asked.config.data
+    pictures, data = _read(request), request.config.data
     images = np.stack([picture.seen for picture in pictures])
-    probabilities = _probabilities(asked, normalize(images, data.mean, data.std))
-    _introduce(asked, pictures)
-    print(_answers(asked, "image", asked.options.inputs, probabilities))
+    probabilities = _probabilities(request, normalize(images, data.mean, data.std))
+    _introduce(request, pictures)
+    print(_answers(request, "image", request.options.inputs, probabilities))
 
     def draw(path: Path, picture: Any, row: Any) -> None:
         from gpudl.train.report import draw_prediction
 
         draw_prediction(path, picture.original, picture.seen, row, data.classes, picture.path.name)
 
-    _draw(asked, pictures, probabilities, draw)
+    _draw(request, pictures, probabilities, draw)
 
 
-def _classify_texts(asked: Asked) -> None:
+def _classify_texts(request: Request) -> None:
     from gpudl.data.labelled_text import padded
 
-    texts = _texts(asked)
-    codes = padded(texts, asked.config.data.characters, max(map(len, texts)))
-    probabilities = _probabilities(asked, codes)
+    texts = _texts(request)
+    codes = padded(texts, request.config.data.characters, max(map(len, texts)))
+    probabilities = _probabilities(request, codes)
     shown = [text if len(text) <= SHOWN else text[: SHOWN - 1] + "…" for text in texts]
-    _introduce(asked)
-    print(_answers(asked, "text", [" ".join(text.split()) for text in shown], probabilities))
+    _introduce(request)
+    print(_answers(request, "text", [" ".join(text.split()) for text in shown], probabilities))
 
 
-def _reconstruct(asked: Asked) -> None:
+def _reconstruct(request: Request) -> None:
     import numpy as np
 
     from gpudl.train.tasks.reconstruction import reconstruct
 
-    pictures = _read(asked)
+    pictures = _read(request)
     seen = np.stack([picture.seen for picture in pictures])
-    found = reconstruct(asked.model, seen)
-    if found is None:
+    reconstructions = reconstruct(request.model, seen)
+    if reconstructions is None:
         raise CommandError(
-            f"{asked.config.model}: gives no images back, so it cannot be asked about one; "
-            + _instead(asked.task, asked.model, asked.run)
+            f"{request.config.model}: does not return images of the same size; "
+            + _instead(request.task, request.model, request.run)
         )
-    _introduce(asked, pictures)
-    errors = np.square(found - seen).mean(axis=(1, 2, 3))
-    names = asked.options.inputs
+    _introduce(request, pictures)
+    errors = np.square(reconstructions - seen).mean(axis=(1, 2, 3))
+    names = request.options.inputs
     rows = [(name, f"{error:.4f}") for name, error in zip(names, errors, strict=True)]
     print(table(("image", "mean squared error"), rows, right=(1,)))
 
-    def draw(path: Path, picture: Any, made: Any) -> None:
+    def draw(path: Path, picture: Any, reconstruction: Any) -> None:
         from gpudl.train.report import draw_grid
 
         names = ("as the model sees it", "reconstruction")
-        draw_grid(path, [picture.seen[None], made[None]], names, picture.path.name)
+        rows = [picture.seen[None], reconstruction[None]]
+        draw_grid(path, rows, names, picture.path.name)
 
-    _draw(asked, pictures, found, draw)
+    _draw(request, pictures, reconstructions, draw)
 
 
-def _continue(asked: Asked) -> None:
+def _continue(request: Request) -> None:
     from gpudl.train.text import continue_text
 
-    options, classes = asked.options, asked.config.data.classes
-    how = options.length, options.temperature, options.seed
-    texts = [continue_text(asked.model, classes, prompt, *how) for prompt in _texts(asked)]
-    _introduce(asked)
+    options, classes = request.options, request.config.data.classes
+    settings = options.length, options.temperature, options.seed
+    texts = [continue_text(request.model, classes, prompt, *settings) for prompt in _texts(request)]
+    _introduce(request)
     print("\n".join(texts))
 
 
-def _read(asked: Asked) -> list[Any]:
+def _read(request: Request) -> list[Any]:
     from gpudl.train.picture import read_picture
 
-    options = asked.options
-    return [read_picture(Path(image), asked.config, options.as_is) for image in options.inputs]
+    options = request.options
+    return [read_picture(Path(image), request.config, options.as_is) for image in options.inputs]
 
 
-def _texts(asked: Asked) -> list[str]:
-    """The texts; of the names of .txt files, what is in them. Raises CommandError for an empty
-    one, and for other files."""
+def _texts(request: Request) -> list[str]:
+    """The given texts, or the contents of .txt files. Raises CommandError for an empty text or
+    another file."""
     from gpudl.data.text import read_text
 
-    found = []
-    for text in asked.options.inputs:
+    texts = []
+    for text in request.options.inputs:
         if not text.endswith(".txt") and text and Path(text).exists():
             raise CommandError(
-                f"{text}: is no text, which {asked.config.model} reads; "
+                f"{text}: is not a text for {request.config.model}; "
                 "give the text itself or a .txt file"
             )
-        found.append(read_text(Path(text)).strip("\n") if text.endswith(".txt") else text)
-        if not found[-1]:
-            raise CommandError(f"predict: the text {text!r} is empty; give a character or more")
-    return found
+        texts.append(read_text(Path(text)).strip("\n") if text.endswith(".txt") else text)
+        if not texts[-1]:
+            raise CommandError(f"predict: the text {text!r} is empty; give at least one character")
+    return texts
 
 
-def _introduce(asked: Asked, pictures: Sequence[Any] = ()) -> None:
-    print(f"{asked.config.model} of {asked.run}, {asked.which}")
+def _introduce(request: Request, pictures: Sequence[Any] = ()) -> None:
+    print(f"{request.config.model} from {request.run}, {request.which}")
     for picture in pictures:
         for assumption in picture.assumptions:
             print(f"{picture.path}: {assumption}")
 
 
-def _probabilities(asked: Asked, batch: Any) -> Any:
-    """(N, classes) of a NumPy array as the model takes it."""
+def _probabilities(request: Request, batch: Any) -> Any:
+    """Probabilities (N, classes) for a batch of model inputs, a NumPy array."""
     from gpudl import Tensor, no_grad
     from gpudl.train.checkpoint import to_numpy
     from gpudl.train.metrics import softmax
 
-    device = next(asked.model.parameters()).device
+    device = next(request.model.parameters()).device
     with no_grad():
-        return softmax(to_numpy(asked.task.classify(asked.model, Tensor(batch, device=device))))
+        return softmax(to_numpy(request.task.classify(request.model, Tensor(batch, device=device))))
 
 
-def _answers(asked: Asked, kind: str, names: list[str], probabilities: Any) -> str:
-    classes = asked.config.data.classes
-    shown = min(asked.options.top, len(classes))
+def _answers(request: Request, kind: str, names: list[str], probabilities: Any) -> str:
+    classes = request.config.data.classes
+    shown = min(request.options.top, len(classes))
     rows = []
     for name, row in zip(names, probabilities, strict=True):
         best = (-row).argsort(kind="stable")[:shown]
         rows.append((name, *(f"{classes[number]} {row[number]:.4f}" for number in best)))
-    places = ("prediction", "second", "third", *(f"{number}th" for number in range(4, shown + 1)))
-    return table((kind, *places[:shown]), rows)
+    head = ("prediction", "second", "third", *(f"{number}th" for number in range(4, shown + 1)))
+    return table((kind, *head[:shown]), rows)
 
 
 def _draw(
-    asked: Asked, pictures: list[Any], results: Any, draw: Callable[[Path, Any, Any], None]
+    request: Request, pictures: list[Any], results: Any, draw: Callable[[Path, Any, Any], None]
 ) -> None:
     from gpudl.train import TrainingError
 
-    out = asked.options.out
-    folder = Path(out) if out else asked.run.folder / "predictions"
+    out = request.options.out
+    folder = Path(out) if out else request.run.folder / "predictions"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(
-            f"{folder}: is no folder for pictures ({error.strerror}); name another with --out"
+            f"{folder}: cannot be created ({error.strerror}); choose another folder with --out"
         ) from None
     taken: set[str] = set()
     try:

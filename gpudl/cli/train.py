@@ -9,12 +9,12 @@ examples:
   gpudl train --recipe char-lstm-shakespeare
   gpudl train --resume runs/lenet5-digits-1
 
-A classifier of texts (text_conv, text_rnn) takes a folder of .txt files, one a class, each line a
-text; of a single text, as tiny-shakespeare is, it tells pieces from forgeries.
+A text classifier (text_conv, text_rnn) takes a folder of .txt files, one file per class, one text
+per line; given a single text such as tiny-shakespeare, it learns to tell pieces from forgeries.
 
-Ctrl-C saves a checkpoint. --resume goes on from the last one as if training had never stopped; its
-settings are in RUN/config.json. gpudl models --recipes lists the recipes; options given beside
---recipe count before its own.
+Ctrl-C saves a checkpoint. --resume continues from the last one as if training had never stopped,
+with the settings in RUN/config.json. gpudl models --recipes lists the recipes; options given with
+--recipe override its own.
 """
 
 from __future__ import annotations
@@ -43,32 +43,37 @@ if TYPE_CHECKING:
     from gpudl.train import Job
     from gpudl.train.recipe import Recipe
 
-# Name, type, its name in the help, help; the fields of gpudl.train.Training.
+# Name, type, placeholder and help of the options that are fields of gpudl.train.Training.
 HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
-    ("epochs", int, "N", "passes over the data (default: the model's; digits 30, else 10)"),
-    ("batch-size", int, "N", "samples a step (default: 64)"),
+    (
+        "epochs",
+        int,
+        "N",
+        "passes over the data (default: the model's, else 30 for digits, 10 for others)",
+    ),
+    ("batch-size", int, "N", "samples per step (default: 64)"),
     ("optimizer", str, "NAME", "adam, adamw, sgd, rmsprop, adagrad (default: adam)"),
     (
         "lr",
         float,
         "X",
-        "learning rate (default: adam 0.002, sgd 0.05, else see config.json)",
+        "learning rate (default: adam 0.002, sgd 0.05, others see config.json)",
     ),
     ("momentum", float, "X", "of sgd (default: 0.9) and rmsprop (0)"),
-    ("weight-decay", float, "X", "pull of weights to 0 (default: 0)"),
+    ("weight-decay", float, "X", "weight decay (default: 0)"),
     ("schedule", str, "NAME", "cosine (after a warm-up; default), constant, step, sqrt, plateau"),
-    ("augment", str, "NAME", "shift, flip, shift+flip, none (default: shift, cifar-10 both)"),
-    ("shift", int, "N", "pixels that --augment shift moves an image by (default: 2)"),
-    ("clip", float, "X", "most that the norm of all gradients may be (default: of text 1)"),
+    ("augment", str, "NAME", "shift, flip, shift+flip, none (default: shift; cifar-10 shift+flip)"),
+    ("shift", int, "N", "most pixels that --augment shift moves an image by (default: 2)"),
+    ("clip", float, "X", "maximum norm of all gradients (default: 1 for text, else no limit)"),
     (
         "window",
         int,
         "N",
-        "characters in a sequence of a language model (default: 64), or at most in a text (80)",
+        "characters per sequence of a language model (default: 64), or most per text (80)",
     ),
     ("patience", int, "N", "stop after N epochs without a lower test loss"),
     ("seed", int, "N", "of all random numbers (default: 0)"),
-    ("blas-threads", int, "N", "of NumPy's products (default: 1)"),
+    ("blas-threads", int, "N", "threads of NumPy's products (default: 1)"),
 )
 RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
 
@@ -78,9 +83,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe", metavar="NAME|FILE", help="a full training by name, see gpudl models --recipes"
     )
-    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
+    parser.add_argument("--resume", metavar="RUN", help="continue a run that was stopped")
     parser.add_argument(
-        "--out", type=filled, metavar="RUN", help="folder of the run (default: the next in runs/)"
+        "--out", type=filled, metavar="RUN", help="folder of the run (default: a new one in runs/)"
     )
     add_data(parser, "the model's own")
     add_device(parser)
@@ -90,24 +95,24 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--tune",
         action="store_true",
         default=None,
-        help="measure the kernels that fit on a GPU first, and use the fastest",
+        help="on a GPU, measure the kernels that apply and use the fastest",
     )
     parser.add_argument(
         "--option",
         action="append",
         metavar="NAME=VALUE",
-        help="of the model's function, dropout=0.2 say; may be repeated",
+        help="option of the model, for example dropout=0.2; may be repeated",
     )
-    add_classes(parser, "of the data only these, by name or label (default: the model's, else all)")
+    add_classes(parser, "use only these classes, by name or label (default: the model's, else all)")
     parser.add_argument(
-        "--limit", type=positive, metavar="N", help="so many samples only, for trials"
+        "--limit", type=positive, metavar="N", help="use only N samples, for trials"
     )
     parser.add_argument(
         "--save-every",
         type=seconds,
         default=20.0,
         metavar="SECONDS",
-        help="between checkpoints within an epoch (default: 20)",
+        help="time between checkpoints within an epoch (default: 20)",
     )
 
 
@@ -126,7 +131,7 @@ def _train(job: Job) -> int:
         except StoppedError:
             job.close()
             print(
-                f"\nstopped after step {job.trainer.step}, all is saved; go on with: "
+                f"\nstopped after step {job.trainer.step} and saved; continue with: "
                 f"gpudl train --resume {job.run}"
             )
             return TERMINATED if signal.SIGTERM in signals else INTERRUPTED
@@ -158,13 +163,13 @@ def _started(options: argparse.Namespace) -> Job:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    """What is to be trained: the recipe's, or the model with nothing beside."""
+    """The recipe to train; for a model without a recipe, one with defaults only."""
     from gpudl.train.recipe import Recipe, read_recipe
 
     if options.recipe is not None:
         if options.model is not None:
             raise CommandError(
-                f"train: --recipe names its model; leave {options.model} or --recipe away"
+                f"train: --recipe names its own model; leave out {options.model} or --recipe"
             )
         return read_recipe(options.recipe)
     if options.model is None:
@@ -177,16 +182,16 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 def _options(texts: list[str]) -> dict[str, Any]:
     """NAME=VALUE texts as a dictionary; values are JSON, or else plain text."""
-    found = {}
+    options = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise CommandError(f"--option {text}: give NAME=VALUE, dropout=0.2 for example")
         try:
-            found[name] = json.loads(value)
+            options[name] = json.loads(value)
         except ValueError:
-            found[name] = value
-    return found
+            options[name] = value
+    return options
 
 
 def _resumed(options: argparse.Namespace) -> Job:
@@ -194,10 +199,10 @@ def _resumed(options: argparse.Namespace) -> Job:
 
     for name, value in vars(options).items():
         if value is not None and name not in RESUMABLE:
-            shown = "a model" if name == "model" else f"--{name.replace('_', '-')}"
+            shown = "the model" if name == "model" else f"--{name.replace('_', '-')}"
             raise CommandError(
-                f"train --resume goes on with the settings in {options.resume}/config.json; "
-                f"leave {shown} away, or train anew without --resume"
+                f"train --resume uses the settings in {options.resume}/config.json; "
+                f"leave out {shown}, or start a new training without --resume"
             )
     device = options.device and choose_device(options.device)
     return Job.resume(options.resume, device, options.data_dir, options.save_every)
@@ -205,25 +210,25 @@ def _resumed(options: argparse.Namespace) -> Job:
 
 @contextmanager
 def _stops_on_signals(request: Callable[[str], Any]) -> Iterator[set[int]]:
-    """Ctrl-C and SIGTERM ask for a stop between two steps; a second one stops at once.
+    """Ctrl-C and SIGTERM request a stop between two steps; a second one stops at once.
 
-    Gives the set of the signals that came.
+    Yields the set of signals received.
     """
-    came: set[int] = set()
+    received: set[int] = set()
 
     def handle(number: int, frame: Any) -> None:
-        if came:
+        if received:
             raise KeyboardInterrupt
-        came.add(number)
+        received.add(number)
         print("\nstopping after this step …", file=sys.stderr, flush=True)
         request(signal.Signals(number).name)
 
-    if threading.current_thread() is not threading.main_thread():  # only it may have handlers
-        yield came
+    if threading.current_thread() is not threading.main_thread():  # others cannot set handlers
+        yield received
         return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield came
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,7 +1,7 @@
-"""Show the models on real data: writes pages with pictures and tables.
+"""Train models on real data and write pages with pictures and tables.
 
 examples:
-  gpudl zoo                      lists the pages
+  gpudl zoo                      list the pages
   gpudl zoo lenet5 autoencoders
   gpudl zoo all --quick --out /tmp/zoo
 """
@@ -18,10 +18,14 @@ from gpudl.cli.table import table
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="names, or all")
     parser.add_argument(
-        "--quick", action="store_true", help="a few steps on little data, to see that it works"
+        "--quick", action="store_true", help="a few steps on little data, to test that it works"
     )
     parser.add_argument(
-        "--out", type=filled, default="docs/zoo", metavar="DIR", help="where to (default: docs/zoo)"
+        "--out",
+        type=filled,
+        default="docs/zoo",
+        metavar="DIR",
+        help="output folder (default: docs/zoo)",
     )
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="(default: 0)")
     add_device(parser)
@@ -38,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     names = zoo.names() if options.pages == ["all"] else options.pages
     for name in names:
-        zoo.info(name)  # a wrong name is refused before the first page takes its minutes
+        zoo.info(name)  # refuse a wrong name before spending minutes on the first page
     failed = 0
     for name in names:
         record = zoo.write(name, options.out, options.quick, options.seed, device)
@@ -51,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def verdict(check: dict[str, Any], quick: bool) -> str:
-    """A quick run trains too little for its claims to hold, so it judges none of them."""
+    """The verdict on a claim; none for a quick run, which trains too little for claims to hold."""
     if quick:
         return "not judged"
     return "holds" if check["holds"] else "FAILS"

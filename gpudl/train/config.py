@@ -26,7 +26,7 @@ class Training:
     and also a tenth in the first `warm_up` epochs (He et al. 2016, section 4.2, for 110 layers);
     sqrt: 1/√t in epochs; plateau: half after 3 epochs without a lower test loss. augment: random
     changes of training images. shift: by up to `shift` pixels; flip: left to right. clip: the
-    greatest norm of all gradients. window: characters per sequence of a language model. patience:
+    maximum norm of all gradients. window: characters per sequence of a language model. patience:
     epochs without a lower test loss after which training ends. blas_threads: of NumPy's matrix
     products, whose rounding depends on it. tune: measure kernels and use the fastest; the choices
     are kept in the checkpoint.

@@ -47,7 +47,7 @@ class Objective:
     """How a model is trained and evaluated on batches; a subclass defines what the batches are.
 
     unit: what is counted, in the plural. counts_right: whether there is an accuracy. clip: the
-    greatest norm of all gradients.
+    maximum norm of all gradients.
     """
 
     unit = "images"

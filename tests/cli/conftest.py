@@ -1,4 +1,4 @@
-"""Runs of the command line: in this process where that is enough, else in another one."""
+"""Fixtures that run the command line, in this process or in one of its own."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ class Result:
 
 @pytest.fixture
 def gpudl(capsys, monkeypatch, tmp_path):
-    """Calls a command in an empty folder; gives exit code, stdout and stderr."""
+    """Runs a command in an empty folder; returns exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GPUDL_DATA", raising=False)
 
@@ -32,7 +32,7 @@ def gpudl(capsys, monkeypatch, tmp_path):
 
 @pytest.fixture
 def spawn(tmp_path):
-    """Starts a command in a process of its own; ends what still runs after the test."""
+    """Starts a command in a process of its own, which is killed after the test if it still runs."""
     started = []
 
     def start(*words) -> subprocess.Popen:

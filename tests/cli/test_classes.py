@@ -1,4 +1,4 @@
-"""The commands with some classes of the data."""
+"""The commands with a selection of the data's classes."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 
-def test_the_commands_keep_to_the_classes(gpudl, blocks, tmp_path):
+def test_the_commands_use_only_the_selected_classes(gpudl, blocks, tmp_path):
     Image = pytest.importorskip("PIL.Image")
     words = ("train", "mlp", "--data", blocks, "--classes", "4,8", "--epochs", 3, "--out", "run")
     assert gpudl(*words).code == 0
@@ -16,14 +16,14 @@ def test_the_commands_keep_to_the_classes(gpudl, blocks, tmp_path):
     assert result.out.splitlines()[-1].startswith("test accuracy 1.0000 (8 of 8)")
     assert gpudl("train", "--resume", "run").code == 0
     refused = gpudl("train", "--resume", "run", "--classes", "1,2")
-    assert "leave --classes away" in refused.err
+    assert "leave out --classes" in refused.err
     with np.load(blocks) as arrays:
         which = np.flatnonzero(arrays["test_labels"] == 8)[0]
         Image.fromarray(arrays["test_images"][which]).save(tmp_path / "eight.png")
     row = gpudl("predict", "run", "eight.png").out.splitlines()[3].split()
     assert row[:2] == ["eight.png", "8"]
     assert row[3] == "4"
-    # Of other data the same names are taken.
+    # In other data the classes with the same names are used.
     assert "(8 of 8)" in gpudl("evaluate", "run", "--data", blocks).out
     images = np.zeros((8, 28, 28), np.uint8)
     np.savez(tmp_path / "two.npz", images=images, labels=np.arange(8) % 2)
@@ -33,14 +33,14 @@ def test_the_commands_keep_to_the_classes(gpudl, blocks, tmp_path):
     assert "',,' has an empty name" in gpudl("train", "mlp", "--classes", ",,").err
 
 
-def test_another_data_sets_classes_stand_for_the_models(gpudl, blocks, tmp_path):
+def test_classes_of_other_data_are_matched_to_the_models(gpudl, blocks, tmp_path):
     words = ("train", "mlp", "--data", blocks, "--classes", "4,8", "--epochs", 3, "--out", "run")
     assert gpudl(*words).code == 0
     with np.load(blocks) as arrays:
         images, labels = arrays["test_images"], arrays["test_labels"]
-    among = np.isin(labels, (4, 8))
-    named = {"classes": np.array(["eight", "four"]), "labels": (labels[among] == 4).astype(int)}
-    np.savez(tmp_path / "named.npz", images=images[among], **named)
+    selected = np.isin(labels, (4, 8))
+    named = {"classes": np.array(["eight", "four"]), "labels": (labels[selected] == 4).astype(int)}
+    np.savez(tmp_path / "named.npz", images=images[selected], **named)
     result = gpudl("evaluate", "run", "--data", "named.npz", "--classes", "four,eight")
     assert result.out.splitlines()[-1].startswith("test accuracy 1.0000 (2 of 2)")
     result = gpudl("evaluate", "run", "--data", "named.npz", "--classes", "four")

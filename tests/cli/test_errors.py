@@ -1,4 +1,4 @@
-"""Whatever is wrong: one sentence that says what to do, exit code 2, no traceback."""
+"""Every error: one sentence with a fix, exit code 2, no traceback."""
 
 import re
 
@@ -26,7 +26,7 @@ def refused(result, *parts):
         ("train LeNet-5", ["did you mean 'lenet5'"]),
         ("train Resnet-18", ["did you mean 'resnet18'"]),
         ("train lenet5 --optimizer SGD", ["did you mean sgd"]),
-        ("train lenet5 --data=", ["--data: '' is empty; give a value or leave it away"]),
+        ("train lenet5 --data=", ["--data: '' is empty; give a value or leave it out"]),
         ("train lenet5 --data-dir=", ["--data-dir: '' is empty"]),
         ("train lenet5 --out=", ["--out: '' is empty"]),
         ("evaluate run --data=", ["--data: '' is empty"]),
@@ -48,7 +48,7 @@ def refused(result, *parts):
         ("train lenet5 --option dropout=0.5", ["lenet5 has no such option", "num_classes"]),
         ("train lenet5 --option dropout", ["NAME=VALUE"]),
         ("train lenet5 --option num_class=9", ["did you mean num_classes"]),
-        ("train lenet5 --save-every nan", ["--save-every", "no number of seconds from 0 up"]),
+        ("train lenet5 --save-every nan", ["--save-every", "not a number of seconds from 0 up"]),
         ("train lenet5 --classes 1,,2", ["--classes", "an empty name"]),
         ("zoo lenet5 --seed -1", ["--seed: -1 is below 0"]),
         ("train lenet5 --device gpu", ["--device: 'gpu'", "cpu, emulator, cuda"]),
@@ -60,11 +60,11 @@ def refused(result, *parts):
         ("bench --device tpu", ["--device: 'tpu'"]),
     ],
 )
-def test_wrong_words(gpudl, words, parts):
+def test_wrong_arguments(gpudl, words, parts):
     refused(gpudl(*words.split()), *parts)
 
 
-def test_data_that_are_missing_or_damaged(gpudl, tmp_path):
+def test_missing_and_damaged_data(gpudl, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(gpudl("train", "lenet5", "--data", "./empty"), "has no images")
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04" + b"x" * 99)
@@ -82,7 +82,7 @@ def test_data_that_are_missing_or_damaged(gpudl, tmp_path):
     ],
 )
 def test_options_that_do_not_fit_the_data(gpudl, blocks, tmp_path, option, part):
-    """Refused before there is a run."""
+    """They are refused before a run is created."""
     refused(gpudl("train", "mlp", "--data", blocks, "--option", option), part)
     assert not (tmp_path / "runs").exists()
 
@@ -105,7 +105,7 @@ def test_data_of_another_kind(gpudl, blocks, tmp_path):
         refused(gpudl("train", model, "--data", "one.npz"), "has 1 class, expected two or more")
 
 
-def test_out_that_has_files(gpudl, blocks, trained, tmp_path):
+def test_out_with_files(gpudl, blocks, trained, tmp_path):
     before = sorted((path.name, path.stat().st_mtime_ns) for path in trained.iterdir())
     result = gpudl("train", "mlp", "--data", blocks, "--out", trained)
     refused(result, "already has files in it", "--resume", "--out")
@@ -116,8 +116,8 @@ def test_out_that_has_files(gpudl, blocks, trained, tmp_path):
 
 
 def test_resume_takes_its_settings_from_the_run(gpudl, trained):
-    refused(gpudl("train", "--resume", trained, "--lr", "0.1"), "leave --lr away")
-    refused(gpudl("train", "mlp", "--resume", trained), "leave a model away")
+    refused(gpudl("train", "--resume", trained, "--lr", "0.1"), "leave out --lr")
+    refused(gpudl("train", "mlp", "--resume", trained), "leave out the model")
 
 
 def test_a_damaged_checkpoint(gpudl, blocks, tmp_path):
@@ -136,7 +136,7 @@ def test_weights_of_another_model(gpudl, blocks, tmp_path):
     refused(gpudl("evaluate", "r"), "lenet5 cannot be built with")
 
 
-def test_images_that_are_none(gpudl, trained, tmp_path):
+def test_missing_and_damaged_images(gpudl, trained, tmp_path):
     refused(gpudl("predict", trained, "nothing.png"), r"nothing\.png: does not exist")
     refused(gpudl("predict", trained, tmp_path), "is a folder; give the path of an image file")
     (tmp_path / "text.png").write_text("hello")

@@ -1,4 +1,4 @@
-"""What helps, errors, recipes and documents tell a reader to type names what there is."""
+"""Commands quoted in help, errors, recipes and documents use names that exist."""
 
 import re
 from pathlib import Path
@@ -26,10 +26,10 @@ PLACEHOLDERS = {"NAME", "all"}
         ("gpudl zoo ", zoo.names()),
     ],
 )
-def test_what_is_told_to_type_exists(command, names):
-    found = set()
+def test_quoted_commands_use_existing_names(command, names):
+    words = set()
     for file in FILES:
-        found |= set(re.findall(rf"{command}([\w-]*\w)\b", file.read_text("utf-8")))
-    told = {name for name in found if not name.startswith("-")} - PLACEHOLDERS
-    assert told
-    assert told <= set(names)
+        words |= set(re.findall(rf"{command}([\w-]*\w)\b", file.read_text("utf-8")))
+    quoted = {word for word in words if not word.startswith("-")} - PLACEHOLDERS
+    assert quoted
+    assert quoted <= set(names)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGKILL: what is saved is enough to go on as if nothing had been."""
+"""Ctrl-C, SIGTERM and SIGKILL: training resumes from what was saved as if never stopped."""
 
 import csv
 import hashlib
@@ -22,13 +22,13 @@ def wait_for(process, path, seconds=60):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
-def test_a_stop_saves_and_says_how_to_go_on(spawn, blocks, tmp_path, number, code):
+def test_a_stop_saves_and_tells_how_to_continue(spawn, blocks, tmp_path, number, code):
     process = spawn("train", "mlp", "--data", blocks, "--out", "r", *LONG)
     wait_for(process, tmp_path / "r" / "history.csv")
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == code, out
-    assert "go on with: gpudl train --resume r" in out
+    assert "continue with: gpudl train --resume r" in out
     assert "Traceback" not in out
     assert (tmp_path / "r" / "checkpoint.safetensors").exists()
     assert not (tmp_path / "r" / "model.safetensors").exists()
@@ -39,7 +39,7 @@ def test_ctrl_c_before_training_starts(spawn, blocks):
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    # Python itself answers a Ctrl-C during its own start with SIGINT's default.
+    # While Python itself starts, SIGINT has its default effect.
     assert process.returncode in (130, -signal.SIGINT), out
 
 
@@ -62,8 +62,8 @@ def results(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["lenet5", "mlp"])
 def test_killed_at_random_moments_and_resumed_gives_the_same_bits(spawn, tmp_path, model):
-    """On the real digits. Each life of the process is a little longer than the one before, so that
-    the training comes to its end whatever the speed of the machine."""
+    """Trains on the real digits. Each process lives a little longer than the one before, so that
+    the training ends however slow the machine is."""
     options = ("--seed", 5, "--epochs", 4, "--save-every", 0.05)
     if model == "mlp":
         options += ("--option", "dropout=0.2")

@@ -1,4 +1,4 @@
-"""The commands with models that classify no images."""
+"""The commands with models other than image classifiers."""
 
 import json
 import re
@@ -21,6 +21,7 @@ def poet(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def painter(tmp_path_factory, blocks):
+    """The folder of a small autoencoder."""
     folder = tmp_path_factory.mktemp("painter") / "run"
     words = [
         "train",
@@ -36,7 +37,7 @@ def painter(tmp_path_factory, blocks):
     return folder
 
 
-def test_a_language_model_is_judged_and_goes_on_with_a_text(gpudl, poet):
+def test_a_language_model_is_evaluated_and_continues_a_text(gpudl, poet):
     result = gpudl("evaluate", poet)
     assert result.code == 0
     last = result.out.splitlines()[-1]
@@ -52,14 +53,14 @@ def test_a_language_model_is_judged_and_goes_on_with_a_text(gpudl, poet):
         (("",), "the text '' is empty"),
         (("a", "--temperature", -1), "temperature: -1.0; give 0 or more"),
         (("a", "--seed", -1), "argument --seed: -1 is below 0"),
-        ((poet,), "run: is no text, which char_gru reads; give the text itself or a .txt file"),
+        ((poet,), "run: is not a text for char_gru; give the text itself or a .txt file"),
     ):
         result = gpudl("predict", poet, *words)
         assert result.code == 2
         assert message in result.err
 
 
-def test_another_text_must_have_no_other_characters(gpudl, poet, tmp_path):
+def test_refuses_a_text_with_other_characters(gpudl, poet, tmp_path):
     (tmp_path / "other.txt").write_text("sunflower " * 200)
     result = gpudl("evaluate", poet, "--data", tmp_path / "other.txt")
     assert result.code == 2
@@ -69,7 +70,7 @@ def test_another_text_must_have_no_other_characters(gpudl, poet, tmp_path):
     assert float(result.out.splitlines()[-1].split()[2]) < 1
 
 
-def test_an_autoencoder_is_judged_and_shows_what_it_makes_of_an_image(gpudl, painter, tmp_path):
+def test_an_autoencoder_is_evaluated_and_reconstructs_an_image(gpudl, painter, tmp_path):
     Image = pytest.importorskip("PIL.Image")
     result = gpudl("evaluate", painter)
     assert result.code == 0
@@ -81,13 +82,13 @@ def test_an_autoencoder_is_judged_and_shows_what_it_makes_of_an_image(gpudl, pai
     assert (painter / "predictions/grey.png").exists()
 
 
-def test_a_gan_is_trained_but_answers_no_questions(gpudl, blocks, tmp_path):
+def test_a_gan_is_trained_but_makes_no_predictions(gpudl, blocks, tmp_path):
     result = gpudl("train", "dcgan", "--data", blocks, "--epochs", 1, "--limit", 8, "--out", "run")
     assert result.code == 0, result.err
     assert (tmp_path / "run/samples.png").exists()
     result = gpudl("predict", "run", "a.png")
     assert result.code == 2
-    assert result.err.endswith("cannot be asked about an image; see the pictures in run\n")
+    assert result.err.endswith("makes no predictions for an image; see the pictures in run\n")
 
 
 def test_recipes_are_listed_and_run(gpudl, blocks, tmp_path):
@@ -99,5 +100,5 @@ def test_recipes_are_listed_and_run(gpudl, blocks, tmp_path):
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert (config["training"]["epochs"], config["training"]["lr"]) == (1, 0.01)
     assert config["options"]["hidden"] == [9]
-    assert "leave mlp or --recipe away" in gpudl("train", "mlp", "--recipe", "mine.json").err
+    assert "leave out mlp or --recipe" in gpudl("train", "mlp", "--recipe", "mine.json").err
     assert "did you mean char-lstm-shakespeare" in gpudl("train", "--recipe", "char-lstm").err

@@ -1,4 +1,4 @@
-"""Short texts with labels: trained, judged, asked and refused."""
+"""Classifiers of short texts: training, evaluation, predictions, refusals."""
 
 import pytest
 
@@ -12,7 +12,7 @@ CPU = {"device": "cpu", "batch_size": 16}
 
 @pytest.fixture(autouse=True)
 def reader(monkeypatch):
-    """Registers `reader_here`, a small net of texts."""
+    """Registers `reader_here`, a small net for texts."""
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
 
     def reader_here(vocabulary: int = 65, num_classes: int = 2, channels=(16, 16)):
@@ -26,7 +26,7 @@ def reader(monkeypatch):
 
 @pytest.fixture
 def languages(tmp_path):
-    """A folder of two files whose lines are told apart by their letters."""
+    """A folder of two files whose lines differ in their letters."""
     folder = tmp_path / "languages"
     folder.mkdir()
     vowels = [f"{'aeiou'[i % 5] * (3 + i % 7)} {'oau'[i % 3]}" for i in range(60)]
@@ -59,7 +59,7 @@ def test_lines_of_two_files_are_told_apart(gpudl, languages, tmp_path):
     assert second.split()[2] == "others"
     for text, message in (
         ("xylophone", "has 'h', which is not among the"),
-        ("", "the text '' is empty; give a character or more"),
+        ("", "the text '' is empty; give at least one character"),
         ("missing.txt", "missing.txt: cannot be read"),
     ):
         result = gpudl("predict", "run", text)
@@ -69,10 +69,10 @@ def test_lines_of_two_files_are_told_apart(gpudl, languages, tmp_path):
 
 def test_pieces_of_a_text_are_told_from_forgeries(verse, tmp_path):
     settings = configure("reader_here", data=str(verse), limit=64, epochs=1, window=40, **CPU)
-    told = settings.config.data
-    assert told.classes == ("forged", "genuine")
-    assert set(told.characters) == set(verse.read_text())
-    assert settings.config.options["vocabulary"] == len(told.characters)
+    data = settings.config.data
+    assert data.classes == ("forged", "genuine")
+    assert set(data.characters) == set(verse.read_text())
+    assert settings.config.options["vocabulary"] == len(data.characters)
     assert settings.config.input_shape == (40,)
     with Job.start(settings, tmp_path / "run") as job:
         job.train()
@@ -106,7 +106,7 @@ def test_other_texts_are_read_with_the_characters_of_the_training(
         ({"classes": ("genuine", "fake")}, "has no class 'fake'; it has forged, genuine"),
     ],
 )
-def test_what_makes_no_sense_is_refused(verse, blocks, options, message):
+def test_refuses_invalid_settings(verse, blocks, options, message):
     options = {"data": str(verse), **options}
     options["data"] = str(blocks) if options["data"] == "blocks" else options["data"]
     with pytest.raises((TrainingError, DataError), match=message):
