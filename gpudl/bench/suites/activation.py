@@ -6,19 +6,18 @@ from collections.abc import Iterator
 
 from gpudl.bench.workload import Draw, Scale, Workload
 from gpudl.core.op import OPS
+from gpudl.ops.activation.base import Activation
+from gpudl.ops.loss.pairs_base import ElementLoss
 
-ACTIVATIONS = (
-    "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "softplus",
-    "hardtanh", "gaussian", "hard_threshold", "scaled_tanh", "mish",
-)  # fmt: skip
-LOSSES = ("mse_loss", "l1_loss", "huber_loss", "kl_div", "binary_cross_entropy_with_logits")
-QUICK = ("relu", "sigmoid", "gelu", "mse_loss")
+QUICK = ("relu", "sigmoid", "gelu", "mse_loss")  # one of each cost
 
 
 def workloads(scale: Scale) -> Iterator[Workload]:
     shape = (64, 256, 32, 32) if scale.gpu else (8, 64, 32, 32)
-    for name in ACTIVATIONS:
-        yield Workload(name, OPS[name].of(), (shape,), independent=0, quick=name in QUICK)
-    for name in LOSSES:
-        target = Draw(shape, "uniform")
-        yield Workload(name, OPS[name].of(), (shape, target), quick=name in QUICK)
+    between_0_and_1 = Draw(shape, "uniform")  # what every loss takes
+    for name, op in OPS.items():
+        if issubclass(op, Activation):
+            yield Workload(name, op.of(), (shape,), independent=0, quick=name in QUICK)
+        elif issubclass(op, ElementLoss):
+            inputs = (between_0_and_1, between_0_and_1)
+            yield Workload(name, op.of(), inputs, quick=name in QUICK)
