@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from inspect import signature
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
 from gpudl.models.registry import register
+from gpudl.nn import activation as layers
+
+
+def _without_options() -> Iterator[type[layers.Activation]]:
+    for name, kind in vars(layers).items():
+        if name in layers.__all__ and "dim" not in kind.options:
+            arguments = signature(kind).parameters.values()
+            if all(argument.default is not argument.empty for argument in arguments):
+                yield kind
+
 
 # Every activation of gpudl.nn that works element by element and needs no options.
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    kind.__name__.lower(): kind
-    for kind in (
-        *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU),
-        *(nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanh, nn.ScaledTanh, nn.Hardtanh),
-        *(nn.Softsign, nn.HardSign, nn.HardThreshold, nn.Softplus, nn.Gaussian),
-        *(nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink),
-    )
-}
+ACTIVATIONS = {kind.__name__.lower(): kind for kind in _without_options()}
 
 
 class MLP(nn.Module):

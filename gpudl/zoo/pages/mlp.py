@@ -19,6 +19,7 @@ SMALL, EPOCHS = (128, 64), 4  # of the comparisons
 DEPTHS, WIDTH = (0, 1, 2, 4, 8), 64
 GOOD, LEARNS = 0.98, 0.85
 PAPERS_ERROR = 3.05
+COLUMNS = 7  # of the figure of activations
 SHAPE = (1, 28, 28)
 
 Split = tuple[tuple[Any, Any], tuple[Any, Any]]
@@ -73,9 +74,9 @@ def _accuracy(page: Page, split: Split, hidden: Sequence[int], activation: str) 
 
 
 def _activations(page: Page, split: Split) -> None:
-    with page.axes(
-        "activations", "The activations: blue, and orange their derivatives", 4, 7, (11, 6)
-    ) as axes:
+    rows = -(-len(ACTIVATIONS) // COLUMNS)
+    title = "The activations: blue, and orange their derivatives"
+    with page.axes("activations", title, rows, COLUMNS, (11, 1.5 * rows)) as axes:
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, (name, kind) in zip(axes.flat, ACTIVATIONS.items(), strict=False):
