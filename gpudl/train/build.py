@@ -193,13 +193,7 @@ def make_optimizer(parameters: Any, training: Training, **changes: Any) -> Any:
     options: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
     if training.momentum is not None:
         options["momentum"] = training.momentum
-    kinds = {
-        "adam": optim.Adam,
-        "adamw": optim.AdamW,
-        "sgd": optim.SGD,
-        "rmsprop": optim.RMSprop,
-        "adagrad": optim.Adagrad,
-    }
+    kinds = {name.lower(): getattr(optim, name) for name in optim.__all__}
     return kinds[training.optimizer](parameters, **options | changes)
 
 
