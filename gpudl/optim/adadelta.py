@@ -30,7 +30,17 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "rho": rho,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "l1": l1,
+            },
+        )
 
     def states(self, group: Group) -> dict[str, float]:
         return {"square_avg": 0.0, "acc_delta": 0.0}

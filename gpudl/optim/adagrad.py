@@ -35,7 +35,19 @@ class Adagrad(Optimizer):
         l1: float = 0,
         eps_inside: bool = False,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "lr_decay": lr_decay,
+                "weight_decay": weight_decay,
+                "initial_accumulator_value": initial_accumulator_value,
+                "eps": eps,
+                "maximize": maximize,
+                "l1": l1,
+                "eps_inside": eps_inside,
+            },
+        )
 
     def states(self, group: Group) -> dict[str, float]:
         return {"sum": group["initial_accumulator_value"]}

@@ -40,7 +40,18 @@ class Adam(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+                "l1": l1,
+            },
+        )
 
     def states(self, group: Group) -> dict[str, float]:
         names = ["exp_avg", "exp_avg_sq"]

@@ -29,7 +29,17 @@ class Adamax(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "l1": l1,
+            },
+        )
 
     def states(self, group: Group) -> dict[str, float]:
         return {"exp_avg": 0.0, "exp_inf": 0.0}
@@ -77,7 +87,19 @@ class NAdam(_Means):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "momentum_decay": momentum_decay,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "maximize": maximize,
+                "l1": l1,
+            },
+        )
 
     def scalars(self, group: Group, step: int) -> dict[str, float]:
         return {"mu_product": _momenta(group["betas"][0], group["momentum_decay"], step)}
@@ -123,7 +145,18 @@ class RAdam(_Means):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "maximize": maximize,
+                "l1": l1,
+            },
+        )
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
         g, (beta1, beta2) = group, group["betas"]

@@ -32,7 +32,18 @@ class ASGD(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "lambd": lambd,
+                "alpha": alpha,
+                "t0": t0,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "l1": l1,
+            },
+        )
 
     def states(self, group: Group) -> dict[str, float]:
         return {"ax": 0.0}

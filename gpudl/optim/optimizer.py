@@ -14,10 +14,9 @@ from gpudl.core.op import Op, is_floating
 from gpudl.optim.arena import Arena
 
 Group = dict[str, Any]
-NO_OPTIONS = ("self", "params", "__class__")  # among a constructor's locals()
 
 
-class Update(NamedTuple):
+class Launch(NamedTuple):
     """One launch: the rule, and whose parameters of the arena it moves with which numbers."""
 
     rule: Op
@@ -28,7 +27,7 @@ class Update(NamedTuple):
 
 class Optimizer:
     """Base of all optimizers. A subclass says which state a parameter has, which operator updates
-    it and with which numbers (`states`, `update`, `hyper`); its constructor passes locals() on.
+    it and with which numbers (`states`, `update`, `hyper`), and passes its options on by name.
 
     params: tensors, or groups {"params": tensors, option: value}. A group's options are read at
     every step and may be changed. Parameters without a gradient, and their state, stay as they are.
@@ -44,10 +43,10 @@ class Optimizer:
     counts_steps: ClassVar[bool] = True  # does the state dictionary have "step"?
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        self.defaults = {k: v for k, v in defaults.items() if k not in NO_OPTIONS}
+        self.defaults = dict(defaults)
         self.param_groups: list[Group] = []
         self._arenas: list[list[Arena]] = []
-        self._updates: list[Update] = []
+        self._launches: list[Launch] = []
         given = [params] if isinstance(params, Tensor) else list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: got an empty list of parameters")
@@ -133,14 +132,14 @@ class Optimizer:
 
         To replay a captured graph of launch(), call this before each replay.
         """
-        self._updates = [
-            update
+        self._launches = [
+            launch
             for number, group in enumerate(self.param_groups)
             for arena in self._current_arenas(number)
-            for update in self._plan(group, arena)
+            for launch in self._plan(group, arena)
         ]
 
-    def _plan(self, group: Group, arena: Arena) -> Iterator[Update]:
+    def _plan(self, group: Group, arena: Arena) -> Iterator[Launch]:
         arena.want_states(self.states(group))
         together: dict[tuple[float, ...], list[int]] = {}
         for i in arena.active():
@@ -148,11 +147,11 @@ class Optimizer:
         rule = self.rule(group)
         for numbers, chosen in together.items():
             arena.count(chosen)
-            yield Update(rule, arena, chosen, arena.hyper(tuple(chosen), numbers))
+            yield Launch(rule, arena, chosen, arena.hyper(tuple(chosen), numbers))
 
     def launch(self) -> None:
         """The device's half of step(): one kernel for all parameters with the same numbers."""
-        for rule, arena, chosen, hyper in self._updates:
+        for rule, arena, chosen, hyper in self._launches:
             states = [arena.states.get(name) for name in rule.inputs[4:]]
             apply(rule, arena.values, arena.gradients, hyper, arena.mask(chosen), *states)
             arena.changed(chosen)

@@ -38,7 +38,20 @@ class RMSprop(Optimizer):
         l1: float = 0,
         eps_inside: bool = False,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "alpha": alpha,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "momentum": momentum,
+                "centered": centered,
+                "maximize": maximize,
+                "l1": l1,
+                "eps_inside": eps_inside,
+            },
+        )
 
     def states(self, group: Group) -> dict[str, float]:
         names = ["square_avg"]

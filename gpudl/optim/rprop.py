@@ -31,7 +31,10 @@ class Rprop(Optimizer):
         maximize: bool = False,
         l1: float = 0,
     ) -> None:
-        super().__init__(params, locals())
+        super().__init__(
+            params,
+            {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize, "l1": l1},
+        )
 
     def states(self, group: Group) -> dict[str, float]:
         return {"prev": 0.0, "step_size": group["lr"]}

@@ -211,13 +211,13 @@ def test_a_captured_launch_reads_new_numbers_where_it_read_the_old_ones(where):
         for number, p in enumerate(params):
             p.backward(Tensor(gradient(np.asarray(p), 0, number), device=where))
     b.advance()
-    graph = list(b._updates)
+    graph = list(b._launches)
     for step in range(3):
         a.param_groups[0]["lr"] = b.param_groups[0]["lr"] = 0.1 / (step + 1)
         a.step()
         if step:
             b.advance()
-        b._updates = graph
+        b._launches = graph
         b.launch()
     assert_same(captured, values(ours))
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import Case
-from gpudl.ops.optimizer.base import Update, decayed
+from gpudl.ops.optimizer.base import UpdateRule, decayed
 
 
-class AdamOp(Update):
+class AdamOp(UpdateRule):
     """exp_avg += gain·(g - exp_avg); exp_avg_sq = beta2·exp_avg_sq + rest2·g²;
     param = decay·param - step·exp_avg/(sqrt(exp_avg_sq)/root2 + eps).
 
@@ -67,7 +67,7 @@ class AdamOp(Update):
         yield from cls.grid([(False,), (True,)], hypers, (2, 3))
 
 
-class AdamaxOp(Update):
+class AdamaxOp(UpdateRule):
     """exp_avg += gain·(g - exp_avg); exp_inf = max(beta2·exp_inf, |g| + eps); param -=
     step·exp_avg/exp_inf. step = lr/(1 - beta1^t). Kingma and Ba 2015, algorithm 2."""
 
@@ -88,7 +88,7 @@ class AdamaxOp(Update):
         yield from cls.grid([(False,), (True,)], hypers, (2,))
 
 
-class Means(Update):
+class Means(UpdateRule):
     """exp_avg += gain·(g - exp_avg); exp_avg_sq = beta2·exp_avg_sq + rest2·g²."""
 
     inputs = ("param", "grad", "hyper", "active?", "exp_avg", "exp_avg_sq")

@@ -19,7 +19,7 @@ from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 CHUNK = 1 << 16  # elements that the NumPy form works on at a time: they stay in the cache
 
 
-class Update(Op):
+class UpdateRule(Op):
     """A rule param, state = f(param, gradient, state), elementwise."""
 
     outputs = ()

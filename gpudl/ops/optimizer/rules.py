@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import Case
-from gpudl.ops.optimizer.base import Update, decayed, root
+from gpudl.ops.optimizer.base import UpdateRule, decayed, root
 
 
-class SgdOp(Update):
+class SgdOp(UpdateRule):
     """buffer = momentum·buffer + keep·g (g itself at first); param -= lr·buffer, or without a
     buffer lr·g, or with nesterov lr·(g + momentum·buffer).
 
@@ -71,7 +71,7 @@ class SgdOp(Update):
         yield from cls.grid(fields, hypers, (0, 1))
 
 
-class AdagradOp(Update):
+class AdagradOp(UpdateRule):
     """sum += g²; param -= lr·g/(sqrt(sum) + eps), or with eps_inside lr·g/sqrt(sum + eps).
 
     Duchi, Hazan, Singer 2011.
@@ -94,7 +94,7 @@ class AdagradOp(Update):
         yield from cls.grid(fields, [(0.1, 0.02, 0.3, 1e-3), (0, 0, 0.3, 1e-10)], (1,))
 
 
-class RmspropOp(Update):
+class RmspropOp(UpdateRule):
     """square_avg = alpha·square_avg + rest·g²; step = g/(sqrt(square_avg) + eps); with a momentum
     buffer step = buffer = momentum·buffer + step; param -= lr·step. rest = 1 - alpha.
 
@@ -127,7 +127,7 @@ class RmspropOp(Update):
         yield from cls.grid(fields, hypers, (1, 2, 3))
 
 
-class AdadeltaOp(Update):
+class AdadeltaOp(UpdateRule):
     """square_avg = rho·square_avg + rest·g²; step = sqrt(acc_delta + eps)/sqrt(square_avg + eps)·g;
     acc_delta = rho·acc_delta + rest·step²; param -= lr·step. rest = 1 - rho. Zeiler 2012, algorithm
     1."""
@@ -149,7 +149,7 @@ class AdadeltaOp(Update):
         yield from cls.grid([(False,), (True,)], hypers, (2,))
 
 
-class RpropOp(Update):
+class RpropOp(UpdateRule):
     """step_size grows by etaplus where g has the sign of prev, shrinks by etaminus where it has the
     other (then g counts as 0), within [least, most]; param -= sign(g)·step_size; prev = g.
     Riedmiller and Braun 1993."""
@@ -173,7 +173,7 @@ class RpropOp(Update):
         yield from cls.grid([(False,), (True,)], hypers, (2,))
 
 
-class AsgdOp(Update):
+class AsgdOp(UpdateRule):
     """param = shrink·param - eta·g; ax, the average of param since it began, += mu·(param - ax).
     shrink = 1 - lambd·eta. Polyak and Juditsky 1992."""
 
