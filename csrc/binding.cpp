@@ -108,9 +108,9 @@ py::dict describe(const Launcher& launcher) {
   d["op"] = launcher.op;
   d["direction"] = launcher.direction;
   d["algorithm"] = launcher.algorithm;
-  d["parameters"] = parameters;
-  d["source"] = launcher.source;
+  d["file"] = launcher.file;
   d["line"] = launcher.line;
+  d["parameters"] = parameters;
   return d;
 }
 

@@ -62,7 +62,7 @@ bool add_launcher(const char* op, const char* direction, const char* algorithm, 
                          op,
                          direction,
                          algorithm,
-                         std::string(at == path.npos ? path : path.substr(at + ROOT.size())),
+                         std::string(at == path.npos ? path : path.substr(at)),
                          line});
   return true;
 }

@@ -51,7 +51,7 @@ struct Function {
 // Launches the kernels of one algorithm, forward or backward. Its name is <op>_<direction>_<algorithm>.
 struct Launcher : Function {
   std::string op, direction, algorithm;
-  std::string source;  // the file that exports it, as a path from csrc/
+  std::string file;  // that exports it: csrc/ops/…
   int line;
 };
 

@@ -79,10 +79,9 @@ class Ours:
         """The arrays in the kernel's memory order, so that no copy is timed."""
         if not isinstance(self.device, NativeDevice) or not self.op.kernels:
             return arrays
-        launcher = f"{self.op.name}_{direction}_{algorithm.partition(':')[0]}"
-        schema = self.device.module.schema
-        parameters = schema[launcher]["parameters"] if launcher in schema else ()
-        layouts = {p["name"]: p["layout"] for p in parameters}
+        name = f"{self.op.name}_{direction}_{algorithm.partition(':')[0]}"
+        launcher = self.device.launchers.get(name)
+        layouts = {p.name: p.layout for p in launcher.parameters} if launcher else {}
         return tuple(
             a
             if a is None or layouts.get(n) in (None, "any")

@@ -86,7 +86,7 @@ def _module(name: str) -> str:
 
     module: Any = modules.load(name)
     with_nvcc = f", nvcc {module.nvcc} for {module.archs}" if module.nvcc else ""
-    return f"{len(module.schema)} kernels, built with {module.compiler}{with_nvcc}"
+    return f"{len(modules.launchers(name))} kernels, built with {module.compiler}{with_nvcc}"
 
 
 def compilers() -> Iterator[Line]:

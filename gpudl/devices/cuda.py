@@ -18,7 +18,7 @@ class Cuda(NativeDevice):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.module = modules.load("cuda")
+        self.module, self.launchers = modules.load("cuda"), modules.launchers("cuda")
         try:
             import cupy
         except ImportError as error:

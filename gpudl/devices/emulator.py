@@ -16,7 +16,7 @@ class Emulator(NativeDevice):
 
     def __init__(self) -> None:
         super().__init__()
-        self.module = modules.load("emulator")
+        self.module, self.launchers = modules.load("emulator"), modules.launchers("emulator")
         self.module.set_schedule(int(os.environ.get("GPUDL_SCHEDULE", "0")))
 
     @cached_property

@@ -8,6 +8,8 @@ import sys
 from functools import cache
 from types import ModuleType
 
+from gpudl.core.launcher import Launcher, Parameter
+
 NAMES = ("emulator", "cuda")
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
@@ -44,6 +46,18 @@ def load(name: str) -> ModuleType:
         ) from error
     sys.modules[full_name] = module
     return module
+
+
+@cache
+def launchers(name: str) -> dict[str, Launcher]:
+    """The launchers of the module `name` by their names, `<op>_<direction>_<algorithm>`."""
+    module = load(name)
+    found = {}
+    for launcher, schema in module.schema.items():
+        parameters = tuple(Parameter(**p) for p in schema["parameters"])
+        run = getattr(module, launcher)
+        found[launcher] = Launcher(**{**schema, "parameters": parameters, "run": run})
+    return found
 
 
 def why_missing(name: str) -> str | None:

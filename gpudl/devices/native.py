@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.core.choice import Candidate, choices, median_seconds
+from gpudl.core.launcher import Launcher, Parameter
 from gpudl.core.layout import arrange, channels_first, channels_last, memory_order
 from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Array, Arrays, Needs, Op, Spec, Specs, is_floating
@@ -34,6 +35,7 @@ class NativeDevice(Device):
     copies = 0
     precision: ClassVar[str] = "highest"  # of float32 products, on all devices alike
     module: ModuleType
+    launchers: dict[str, Launcher]  # of the module, by name
 
     def __init__(self) -> None:
         self.allocate: Callable[[Spec], Array] = self.empty
@@ -102,8 +104,8 @@ class NativeDevice(Device):
 
     def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
         """The hand-written algorithms of the operator that this device has."""
-        schema = self.module.schema
-        return tuple(a for a in op.kernels if f"{op.name}_{direction}_{a}" in schema)
+        known = self.launchers
+        return tuple(a for a in op.kernels if f"{op.name}_{direction}_{a}" in known)
 
     def _plan(
         self,
@@ -123,7 +125,7 @@ class NativeDevice(Device):
                 chosen = Candidate.parse(algorithm)
             else:
                 chosen = self._choose(op, direction, specs, values, results)
-            plan = KernelCall(self.module, op, direction, chosen, specs)
+            plan = KernelCall(self.launchers, op, direction, chosen, specs)
             plans[key] = plan
         return plan
 
@@ -147,7 +149,7 @@ class NativeDevice(Device):
             return candidates[0]
 
         def seconds_of(candidate: Candidate) -> float:
-            call = KernelCall(self.module, op, direction, candidate, specs)
+            call = KernelCall(self.launchers, op, direction, candidate, specs)
             return median_seconds(lambda: call(self, values, results), self.synchronize)
 
         return choices.fastest(self.place, problem, candidates, seconds_of)
@@ -177,11 +179,11 @@ class NativeDevice(Device):
     def takes(self, op: Op, direction: str, algorithm: str, specs: Specs) -> bool:
         """Does the kernel take inputs of these dtypes, does the operator say that it supports them,
         and has this device what it needs?"""
-        launcher = self.module.schema[f"{op.name}_{direction}_{algorithm}"]
-        kinds = {p["name"]: p for p in launcher["parameters"]}
+        launcher = self.launchers[f"{op.name}_{direction}_{algorithm}"]
+        kinds = {p.name: p for p in launcher.parameters}
         for name, spec in zip(op.inputs, specs, strict=True):
             p = kinds.get(name)
-            if p and spec is not None and p["kind"] == "array" and p["dtype"] != spec.dtype.name:
+            if p and spec is not None and p.kind == "array" and p.dtype != spec.dtype.name:
                 return False
         return op.supports(algorithm, *specs) and op.fits(self.machine, algorithm, *specs)
 
@@ -235,7 +237,7 @@ class KernelCall:
 
     def __init__(
         self,
-        module: ModuleType,
+        launchers: dict[str, Launcher],
         op: Op,
         direction: str,
         chosen: Candidate,
@@ -243,17 +245,16 @@ class KernelCall:
     ) -> None:
         self.chosen = chosen
         self.name = f"{op.name}_{direction}_{chosen.algorithm}"
-        self.launch = getattr(module, self.name)
-        self.parameters = module.schema[self.name]["parameters"]
+        self.launcher = launchers[self.name]
         self.fixed = {**op.parameters(), "tile_shape": chosen.tile_shape}
         self.mutates = op.mutates
         self.workspace = op.workspace(direction, chosen.algorithm, *specs)
         # A gradient that the launcher works on (not Maybe) is made even where nobody needs it.
         self.scratch = {
-            p["name"]: Spec(spec.shape, spec.dtype, p["layout"])
+            p.name: Spec(spec.shape, spec.dtype, p.layout)
             for name, spec in zip(op.inputs, specs, strict=True)
-            for p in self.parameters
-            if p["name"] == f"d{name}" and spec is not None and not p["optional"]
+            for p in self.launcher.parameters
+            if p.name == f"d{name}" and spec is not None and not p.optional
         }
 
     def __call__(
@@ -263,49 +264,51 @@ class KernelCall:
         made: dict[str, Array] = {}
         arguments = []
         like: Array | None = None  # the array whose memory order all arguments of layout "any" take
-        for p in self.parameters:
-            name = p["name"]
+        for p in self.launcher.parameters:
+            name = p.name
             if name in results:
                 array = made[name] = self._result(device, results[name], p, like)
             elif name == "workspace":
                 array = device.allocate(Spec((self.workspace,), np.dtype(np.float32)))
             elif name in self.scratch:
                 array = device.allocate(self.scratch[name])
-            elif p["kind"] == "array":
+            elif p.kind == "array":
                 array = self._input(device, values.get(name), p, like)
             else:
                 array = self.fixed[name]
-            if p["layout"] == "any" and like is None:
+            if p.layout == "any" and like is None:
                 like = array
             arguments.append(array)
         device.prepare()
-        self.launch(*arguments)
+        self.launcher.run(*arguments)
         missing = results.keys() - made.keys()
         if missing:
             raise TypeError(f"{self.name}: the kernel writes no {', '.join(sorted(missing))}")
         return made
 
-    def _result(self, device: NativeDevice, spec: Spec, p: Any, like: Array | None) -> Array:
-        if p["layout"] == "any" and like is not None and like.shape == spec.shape:
+    def _result(self, device: NativeDevice, spec: Spec, p: Parameter, like: Array | None) -> Array:
+        if p.layout == "any" and like is not None and like.shape == spec.shape:
             order = memory_order(like)
             if order != tuple(range(len(order))):
                 base = device.allocate(Spec(tuple(spec.shape[a] for a in order), spec.dtype))
                 return base.transpose(np.argsort(order))
-        return device.allocate(Spec(spec.shape, spec.dtype, p["layout"]))
+        return device.allocate(Spec(spec.shape, spec.dtype, p.layout))
 
-    def _input(self, device: NativeDevice, array: Array | None, p: Any, like: Array | None) -> Any:
+    def _input(
+        self, device: NativeDevice, array: Array | None, p: Parameter, like: Array | None
+    ) -> Any:
         if array is None:
-            if not p["optional"]:
-                raise TypeError(f"{self.name}: {p['name']} is absent, but the kernel needs it")
+            if not p.optional:
+                raise TypeError(f"{self.name}: {p.name} is absent, but the kernel needs it")
             return None
         if isinstance(array, np.generic):  # NumPy makes them of arrays without axes
             array = np.asarray(array)
-        arranged = arrange(device.xp, array, p["layout"], like)
+        arranged = arrange(device.xp, array, p.layout, like)
         if arranged is not array:
-            if p["writable"]:
+            if p.writable:
                 raise ValueError(
-                    f"{self.name}: {p['name']} is changed in place, so it must lie in "
-                    f"{p['layout']} order already; pass a contiguous tensor"
+                    f"{self.name}: {p.name} is changed in place, so it must lie in "
+                    f"{p.layout} order already; pass a contiguous tensor"
                 )
             device.copies += 1
         return arranged

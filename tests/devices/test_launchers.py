@@ -24,9 +24,9 @@ def image(*shape, dtype=np.float32):
     return np.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
-def arguments(module, launcher, **named):
+def arguments(launcher, **named):
     """Named arguments in the positional order of the schema."""
-    return [named[p["name"]] for p in module.schema[launcher]["parameters"]]
+    return [named[p.name] for p in modules.launchers("emulator")[launcher].parameters]
 
 
 class TestSoftmax:
@@ -35,7 +35,7 @@ class TestSoftmax:
     name = "softmax_forward_rows"
 
     def call(self, module, x, y):
-        module.softmax_forward_rows(*arguments(module, self.name, x=x, y=y))
+        module.softmax_forward_rows(*arguments(self.name, x=x, y=y))
 
     def test_accepts_valid_arguments(self, module):
         y = np.full((2, 3), np.nan, np.float32)
@@ -109,7 +109,7 @@ class TestConv2d:
             "groups": 1,
             "activation": 0,
         }
-        getattr(module, self.name)(*arguments(module, self.name, **{**defaults, **changes}))
+        getattr(module, self.name)(*arguments(self.name, **{**defaults, **changes}))
 
     def test_accepts_valid_arguments(self, module):
         y = image(1, 3, 2, 2)
