@@ -1,4 +1,4 @@
-"""Arguments of convolutions as users write them: one int for all axes, or one for each."""
+"""Arguments of convolutions as users write them: one int for all axes, or one per axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Padding = str | int | Sequence[int | Sequence[int]]
 
 
 def each(op: str, name: str, value: Any, axes: int) -> Size:
-    """One number for each axis."""
+    """The value as one int per axis."""
     if isinstance(value, int):
         return (value,) * axes
     given = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else None
@@ -44,7 +44,7 @@ def windows(
 def paddings(
     op: str, padding: Any, axes: int, window: Size, stride: Size, dilation: Size
 ) -> tuple[Size, Size]:
-    """(zeros before x, how many more after it), one number for each axis."""
+    """(zeros before x, extra zeros after it), one number per axis."""
     none = (0,) * axes
     if isinstance(padding, int):
         return (padding,) * axes, none
@@ -56,7 +56,8 @@ def paddings(
         pairs = [(p, p) if isinstance(p, int) else tuple(p) for p in padding]
         if len(pairs) != axes or any(len(p) != 2 for p in pairs):
             raise ValueError(
-                f"{op}: padding is {padding!r}; with pairs (before, after) it needs {axes} entries"
+                f"{op}: padding is {padding!r}; it must have {axes} entries, each an int or a "
+                "pair (before, after)"
             )
         return tuple(b for b, _ in pairs), tuple(a - b for b, a in pairs)
     return each(op, "padding", padding, axes), none
@@ -64,7 +65,7 @@ def paddings(
 
 @lru_cache(maxsize=256)
 def _same(op: str, window: Size, stride: Size, dilation: Size) -> tuple[Size, Size]:
-    """With which the output is as large as x. Where the total is odd the larger part goes behind
+    """Padding that makes the output as large as x. If the total is odd, the extra zero goes after
     x, as in PyTorch."""
     if max(stride) != 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What convolution and transposed convolution share: parameters, sizes, and the definition."""
+"""Shared by convolution and transposed convolution: parameters, sizes, the NumPy definition."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gpudl.ops.matrix.cost import gemm_workspace
 Size = tuple[int, ...]  # one number for each spatial axis
 Triple = tuple[int, int, int]
 ACTIVATIONS = ("none", "relu")  # numbered as in csrc/ops/conv/conv_export.h
-FEW_CHANNELS = 16  # a group with fewer is better off without a matrix product
-MAX_COLUMNS = 1 << 24  # elements of the matrix of columns at a time, unless one image has more
-MOST_ROWS = 256  # of a tile, by which the last one may reach beyond the matrix
-LARGEST = 2**31 - 1  # kernels index within an image, and within the weights, by 32 bits
+FEW_CHANNELS = 16  # groups with fewer run faster without a matrix product
+MAX_COLUMNS = 1 << 24  # elements of the column buffer, unless one image needs more
+MOST_ROWS = 256  # of the largest tile: the last one may extend this far past the matrix
+LARGEST = 2**31 - 1  # kernels use 32-bit indices within an image and the weights
 SHAPES = {1: "(N, C, W)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
 WINDOWS = {1: "S", 2: "R, S", 3: "T, R, S"}
 
 
 class Geometry(NamedTuple):
-    """How windows lie over an image, along the axes (D, H, W); those it lacks have extent 1.
+    """Placement of windows over an image with axes (D, H, W); missing axes have extent 1.
 
-    Output o meets the elements o*stride - padding + tap*dilation of the image for all taps of the
-    window; before the image lie `padding` zeros, after it `padding + extra`.
+    Along an axis, output o reads the image at o*stride - padding + tap*dilation for every tap of
+    the window. There are `padding` zeros before the image and `padding + extra` after it.
     """
 
     stride: Triple
@@ -37,7 +37,7 @@ class Geometry(NamedTuple):
     extra: Triple
 
     def outputs(self, image: Size, window: Size) -> Size:
-        """How many positions windows of this extent have on an image."""
+        """Number of window positions along each axis."""
         return tuple(
             (size + 2 * padding + extra - dilation * (taps - 1) - 1) // stride + 1
             for size, taps, stride, padding, dilation, extra in zip(
@@ -53,7 +53,7 @@ def triple(size: Size, missing: int) -> Triple:
 class Windowed(Op):
     """Base of all convolutions: windows of weights over `axes` spatial axes.
 
-    extra: how many more zeros lie after x than before it, along each axis.
+    extra: along each axis, how many more zeros pad x at its end than at its start.
     """
 
     axes: ClassVar[int]
@@ -85,11 +85,13 @@ class Windowed(Op):
         for name, least in (("stride", 1), ("dilation", 1), ("padding", 0)):
             value = getattr(self, name)
             require(
-                len(value) == self.axes, self, name, f"is {value}; it needs {self.axes} numbers"
+                len(value) == self.axes, self, name, f"is {value}; it must have length {self.axes}"
             )
             require(min(value) >= least, self, name, f"is {value}; it must be at least {least}")
         after = tuple(p + e for p, e in zip(self.padding, self.extra, strict=True))
-        require(min(after) >= 0, self, "padding", f"is {after} after x; it must be at least 0")
+        require(
+            min(after) >= 0, self, "padding", f"is {after} at the end of x; it must be at least 0"
+        )
         require(self.groups >= 1, self, "groups", f"is {self.groups}; it must be at least 1")
 
     @cached_property
@@ -103,7 +105,7 @@ class Windowed(Op):
         )
 
     def parameters(self) -> dict[str, Any]:
-        """What kernels take: triples, since they know three axes only."""
+        """The kernels' arguments, as triples: kernels always have three spatial axes."""
         stride, padding, dilation, groups, _ = self.geometry
         return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
@@ -112,8 +114,8 @@ class Windowed(Op):
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in values)})"
 
     def check_arrays(self, x: Spec, weight: Spec, channels: int, filters: int) -> None:
-        """Ranks, and that x has as many channels as weight takes. channels: what weight and groups
-        ask of x; filters: the axis of weight that groups must divide."""
+        """Check the rank and channels of x, and the groups. channels: those that weight and groups
+        require of x; filters: the first extent of weight, which groups must divide."""
         rank = self.axes + 2
         require(
             len(x.shape) == rank, self, "x", f"has shape {x.shape}; it must be {SHAPES[self.axes]}"
@@ -122,14 +124,14 @@ class Windowed(Op):
             x.shape[1] == channels,
             self,
             "x",
-            f"has {x.shape[1]} channels, but weight {weight.shape} with groups={self.groups} takes "
+            f"has {x.shape[1]} channels; weight {weight.shape} with groups={self.groups} needs "
             f"{channels}",
         )
         require(
             filters % self.groups == 0,
             self,
             "weight",
-            f"has {filters} output channels, which groups={self.groups} does not divide",
+            f"has shape {weight.shape}; groups={self.groups} must divide its first axis",
         )
 
     def check_weight(self, weight: Spec, named: str) -> None:
@@ -141,7 +143,7 @@ class Windowed(Op):
         )
 
     def check_padded(self, argument: str, image: Size) -> None:
-        """Positions in the padded image are 32-bit numbers in the kernels."""
+        """Kernels index the padded image with 32-bit numbers."""
         padded = [
             size + 2 * padding + extra
             for size, padding, extra in zip(image[2:], self.padding, self.extra, strict=True)
@@ -164,20 +166,20 @@ class Windowed(Op):
     # ------------------------------------------------------------------ kernels
 
     def image_and_output(self, *specs: Any) -> tuple[Spec, Spec]:
-        """Of the convolution that the kernels compute: what its windows lie over, and what they
-        give. Transposed convolution has them swapped."""
+        """Image and output of the convolution that the kernels compute; transposed convolution
+        swaps them."""
         raise TypeError(f"{type(self).__name__} declares no image_and_output")
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
-        """Kernels index within an image, its columns, and the weights, by 32 bits."""
+        """Whether 32-bit indices suffice within an image, its columns and the weights."""
         weight: Spec = specs[1]
         image, output = self.image_and_output(*specs)
         of_one = [s.size // max(1, s.shape[0]) for s in (image, output)]
-        if "wgmma" in algorithm:  # TMA reads rows of channels that start at multiples of 16 bytes
+        if "wgmma" in algorithm:  # TMA needs rows of channels aligned to 16 bytes
             rows = math.gcd(image.shape[1], output.shape[1]) // self.groups % 8 == 0
             if not rows or (self.groups > 1 and not self.is_pointwise(*specs)):
                 return False
-        if "mma" in algorithm or algorithm.startswith("implicit"):  # rows are pixels of the batch,
+        if "mma" in algorithm or algorithm.startswith("implicit"):  # rows: all pixels of the batch
             of_one += [s.size // max(1, s.shape[1]) + MOST_ROWS for s in (image, output)]
         if algorithm == "im2col":
             of_one.append(self.columns_of_image(*specs))
@@ -191,8 +193,8 @@ class Windowed(Op):
         algorithms: tuple[str, ...],
         *specs: Any,
     ) -> tuple[str, ...]:
-        """On a GPU by predicted time, TF32 only if asked for. The emulator takes what is quickest
-        to emulate: with few channels in a group most of a matrix product's tile is empty."""
+        """On a GPU ranked by predicted time, TF32 last unless the precision allows it. The emulator
+        prefers "direct" for groups of few channels, where most of a matrix tile is padding."""
         if machine is None:
             k, c_group = specs[1].shape[:2]
             few = min(k // self.groups, c_group) < FEW_CHANNELS
@@ -211,18 +213,18 @@ class Windowed(Op):
         return predict.seconds(self, machine, direction, algorithm, specs)
 
     def is_pointwise(self, *specs: Any) -> bool:
-        """Does a window of one element meet every element of the image once?"""
+        """Whether windows of one element read every element of the image exactly once."""
         image, output = self.image_and_output(*specs)
         ones = (*specs[1].shape[2:], *self.stride)
         return max(ones) == 1 and max(self.padding) == 0 and image.shape[2:] == output.shape[2:]
 
     def columns_of_image(self, *specs: Any) -> int:
-        """Elements of the matrix of columns of one image."""
+        """Elements of one image's column matrix."""
         output = self.image_and_output(*specs)[1]
         return int(math.prod((*output.shape[2:], self.groups, *specs[1].shape[1:])))
 
     def forward_workspace(self, algorithm: str, *specs: Any) -> int:
-        """For the outputs of the convolution that the kernels compute."""
+        """Scratch for the outputs of the convolution that the kernels compute."""
         if algorithm == "direct":
             return 0
         if algorithm == "im2col":
@@ -233,7 +235,7 @@ class Windowed(Op):
         return gemm_workspace(pixels, filters, math.prod(weight.shape[1:]), self.groups)
 
     def data_workspace(self, algorithm: str, *specs: Any) -> int:
-        """For the gradient of its image."""
+        """Scratch for the gradient of its image."""
         if algorithm == "direct":
             return 0
         if algorithm == "im2col":
@@ -244,7 +246,8 @@ class Windowed(Op):
         return gemm_workspace(pixels, weight.shape[1], depth, self.groups)
 
     def weight_workspace(self, algorithm: str, *specs: Any) -> int:
-        """For the gradients of its weights and of a bias, which may lie along either."""
+        """Scratch for the gradients of its weights and of a bias along the output's channels, or
+        the image's in transposed convolution."""
         weight: Spec = specs[1]
         image, output = self.image_and_output(*specs)
         biases = max(
@@ -266,7 +269,7 @@ class Windowed(Op):
         return int(max(weight[1] * taps, filters * taps, pixels))
 
     def _columns(self, *specs: Any) -> tuple[int, int]:
-        """Elements of the columns that are held at a time, and of how many images they are."""
+        """(elements of the column buffer, images per chunk)"""
         images = self.image_and_output(*specs)[0].shape[0]
         each = self.columns_of_image(*specs)
         images = max(1, min(images, MAX_COLUMNS // max(1, each)))
@@ -274,8 +277,8 @@ class Windowed(Op):
 
 
 def gradient_splits(pixels: int, weights: int) -> int:
-    """Into how many parts the pixels of a weight gradient are cut, which are summed apart: enough
-    for all processors of a GPU (512 blocks of 256 sums), none smaller than 256 pixels."""
+    """Number of parts of the pixels that a weight gradient sums separately: enough to fill a GPU
+    (512 blocks of 256 sums), each of at least 256 pixels."""
     return max(1, min(-(-pixels // 256), 512 * 256 // weights, 4096))
 
 
@@ -283,23 +286,23 @@ def gradient_splits(pixels: int, weights: int) -> int:
 
 
 def volume(x: Array) -> Array:
-    """(N, C, W) and (N, C, H, W) with the axes they lack, of extent 1."""
+    """(N, C, W) or (N, C, H, W) as (N, C, D, H, W): missing axes get extent 1."""
     return x if x is None else x.reshape(*x.shape[:2], *[1] * (5 - x.ndim), *x.shape[2:])
 
 
 def flat(x: Array, axes: int) -> Array:
-    """And back."""
+    """The inverse of `volume`."""
     return x if x is None else x.reshape(*x.shape[:2], *x.shape[5 - axes :])
 
 
 def activate(xp: Any, activation: str, y: Array) -> None:
-    """In place."""
+    """Apply the activation in place."""
     if activation == "relu":
         xp.maximum(y, 0, out=y)
 
 
 def before_activation(xp: Any, activation: str, dy: Array, y: Array) -> Array:
-    """The gradient of what the activation was applied to."""
+    """The gradient of the activation's argument."""
     if activation == "relu":
         return xp.where(y <= 0, 0, dy).astype(dy.dtype, copy=False)
     return dy
@@ -309,7 +312,7 @@ def before_activation(xp: Any, activation: str, dy: Array, y: Array) -> Array:
 
 
 def wide(x: Array) -> Array:
-    """Half precision is summed in float32."""
+    """16-bit floats as float32, to sum in."""
     return x.astype(np.float32) if x.dtype.itemsize == 2 else x
 
 
@@ -324,7 +327,7 @@ def images_per_group(images: Array, groups: int) -> Array:
 
 
 def frame(op: Windowed, image: Size, outputs: Size, window: Size) -> tuple[Size, Any]:
-    """The shape of an image in zeros as far as windows reach, and where in it the image lies."""
+    """Shape of the image padded as far as windows reach, and the slices of the image in it."""
     sizes, places = [], []
     for axis, (size, count, taps) in enumerate(zip(image[2:], outputs, window, strict=True)):
         padding = op.padding[axis]
@@ -342,14 +345,15 @@ def framed(xp: Any, op: Windowed, image: Array, outputs: Size, window: Size) -> 
 
 
 def tap(op: Windowed, padded: Array, at: Size, outputs: Size) -> Array:
-    """What the window's element `at` meets in (N, groups, C/groups, …), for each output: a view."""
+    """View of the elements of `padded` (N, groups, C/groups, …) that tap `at` reads, per output."""
     places = zip(at, op.dilation, op.stride, outputs, strict=True)
     met = (..., *(slice(i * d, i * d + (n - 1) * s + 1, s) for i, d, s, n in places))
     return padded[met]
 
 
 def correlate(xp: Any, op: Windowed, image: Array, weight: Array, outputs: Size) -> Array:
-    """y[n,k,o] = sum over channels c of the group and taps of weight[k,c,tap] · image there."""
+    """y[n,k,o] = sum over the group's channels c and all taps of weight[k,c,tap] · image[n,c,i],
+    i = o*stride - padding + tap*dilation."""
     grouped = per_group(weight, op.groups)
     y = xp.zeros((len(image), *grouped.shape[:2], *outputs), image.dtype)
     padded = framed(xp, op, image, outputs, weight.shape[2:])

@@ -1,4 +1,4 @@
-"""Examples of convolutions, which all tests of their operators run on."""
+"""Test cases of the convolutions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpudl.ops.conv.base import Size
 
 
 class Example(NamedTuple):
-    """The sizes of a case. What is not given is as usual; `more`: fields of one operator alone."""
+    """The sizes of a case. None means the usual default; `more`: fields of one operator only."""
 
     x: Size
     weight: Size
@@ -33,7 +33,7 @@ class Example(NamedTuple):
         return cls.of(*fields, self.extra or none, *self.more)
 
     def make(self, outputs: int) -> Any:
-        """make(rng) of a Case: x, weight, bias (of so many outputs), and a residual if asked."""
+        """make(rng) of a Case: draws x, weight and, if used, a bias of `outputs` elements."""
 
         def make(rng: np.random.Generator) -> tuple[Any, ...]:
             shapes = [self.x, self.weight, (outputs,) if self.bias else None]
@@ -46,7 +46,7 @@ class Example(NamedTuple):
 
 
 def _dtype(name: str) -> Any:
-    """bfloat16 comes to NumPy with ml_dtypes."""
+    """ml_dtypes adds bfloat16 to NumPy."""
     if name != "bfloat16":
         return np.dtype(name)
     import ml_dtypes
@@ -171,8 +171,8 @@ IMAGE = np.array(
 
 
 def golden_images(cls: Any) -> Iterator[Case]:
-    """Figure 1.1 of Dumoulin and Visin, "A guide to convolution arithmetic for deep learning"; the
-    second one computed by hand."""
+    """Figure 1.1 of Dumoulin and Visin, "A guide to convolution arithmetic for deep learning"; with
+    stride 2 computed by hand."""
     expected = {
         ("golden", (1, 1), (0, 0)): [[12, 12, 17], [10, 17, 19], [9, 6, 14]],
         ("golden, stride 2", (2, 2), (1, 1)): [[6, 17, 3], [8, 17, 13], [6, 4, 4]],
@@ -191,8 +191,8 @@ def refused_images(cls: Any) -> Iterator[Case]:
         "dilated window too large": (
             Example(image, (2, 4, 3, 3), dilation=(1, 3)), r"dilation=\(1, 3\), larger than x"
         ),
-        "channels": (Example(image, (2, 3, 3, 3)), r"conv2d: x has 4 channels, but .* takes 3"),
-        "groups": (Example(image, (3, 2, 3, 3), groups=2), r"weight has 3 output channels, which"),
+        "channels": (Example(image, (2, 3, 3, 3)), r"conv2d: x has 4 channels; .* needs 3"),
+        "groups": (Example(image, (3, 2, 3, 3), groups=2), r"weight has .*; groups=2 must"),
         "residual": (
             Example(image, (2, 4, 3, 3), residual=(1, 2, 3, 4)),
             r"conv2d: residual has shape .*3, 4\); it must be the output's, \(1, 2, 3, 3\)",
@@ -260,7 +260,7 @@ TRANSPOSED3D = {
 
 
 def golden_transposed(cls: Any) -> Iterator[Case]:
-    """Two by two with stride 2: every element spreads the filter into a square of its own."""
+    """2x2 with stride 2: each element scales the filter into a square of its own."""
     x = np.array([[1, 2], [3, -1]], np.float32)[None, None]
     weight = np.array([[1, 10], [100, 1000]], np.float32)[None, None]
     bias = np.array([0.5], np.float32)
@@ -275,7 +275,7 @@ def golden_transposed(cls: Any) -> Iterator[Case]:
 def refused_transposed(cls: Any) -> Iterator[Case]:
     x = (1, 4, 5, 5)
     refused = {
-        "channels": (Example(x, (3, 2, 3, 3)), r"transpose2d: x has 4 channels, but .* takes 3"),
+        "channels": (Example(x, (3, 2, 3, 3)), r"transpose2d: x has 4 channels; .* needs 3"),
         "nothing left": (Example(x, (4, 2, 1, 1), padding=(3, 0)), r"padding is \(3, 0\); it"),
         "rank": (Example(x[1:], (4, 2, 3, 3)), r"x has shape \(4, 5, 5\)"),
     }  # fmt: skip

@@ -18,13 +18,12 @@ from gpudl.ops.conv.base import ACTIVATIONS, Size, Windowed
 
 class Convolution(Windowed):
     """y[n,k,p,q] = activation(sum over c, r, s of weight[k,c,r,s] · x[n,c',h,w] + bias[k] +
-    residual[n,k,p,q]), h = p*stride - padding + r*dilation, w likewise along the width, and zero
-    outside x.
+    residual[n,k,p,q]) with h = p*stride - padding + r*dilation, w likewise; x is 0 outside.
 
     With groups, output channel k belongs to group g = k // (K/groups) and c' = g*(C/groups) + c.
-    x: (N, C, H, W), weight: (K, C/groups, R, S), bias: (K), residual, y: (N, K, P, Q); in one
-    dimension the rows are missing, in three planes are added.
-    activation: one of ACTIVATIONS, applied as the sums leave the registers.
+    x: (N, C, H, W), weight: (K, C/groups, R, S), bias: (K), residual, y: (N, K, P, Q). conv1d has
+    no rows, conv3d has depth as well.
+    activation: one of ACTIVATIONS, applied before the sums are stored.
     """
 
     inputs = ("x", "weight", "bias?", "residual?")
@@ -60,7 +59,7 @@ class Convolution(Windowed):
             self,
             "weight",
             f"has a window of {weight.shape[2:]} with dilation={self.dilation}, larger than x "
-            f"{x.shape} with padding={self.padding}; pad more or take a smaller window",
+            f"{x.shape} with padding={self.padding}; pad more or use a smaller window",
         )
         y = Spec((x.shape[0], k, *outputs), x.dtype)
         require(
@@ -72,7 +71,7 @@ class Convolution(Windowed):
         return (y,)
 
     def output_size(self, x: Size, weight: Size) -> Size:
-        """The spatial extents of y for the shapes of x and weight."""
+        """Spatial extents of y, from the shapes of x and weight."""
         missing = (1,) * (3 - self.axes)
         outputs = self.geometry.outputs((*missing, *x[2:]), (*missing, *weight[2:]))
         return outputs[3 - self.axes :]
@@ -108,7 +107,7 @@ class Convolution(Windowed):
         y = None if self.activation == "none" else outputs[0]
         return self.saved_type(inputs[0], inputs[1], y, specs)
 
-    # ------------------------------------------------------------------ the faster NumPy form
+    # ------------------------------------------------------------------ faster NumPy form
 
     def forward_im2col(
         self, xp: Any, x: Any, weight: Any, bias: Any = None, residual: Any = None
@@ -240,8 +239,8 @@ def conv1d(
 ) -> Tensor:
     """Cross-correlation of sequences with a bank of filters.
 
-    input: (N, C, W) or (C, W), weight: (K, C/groups, S), bias: (K) -> (N, K, Q) or (K, Q). The
-    other arguments, sizes and errors are those of conv2d.
+    input: (N, C, W) or (C, W), weight: (K, C/groups, S), bias: (K) -> (N, K, Q) or (K, Q). Other
+    arguments, sizes and errors: see conv2d.
     """
     op = Conv1dOp.of(*windows("conv1d", 1, weight, stride, padding, dilation, groups), activation)
     return _conv(op, input, weight, bias, residual, scale)
@@ -264,14 +263,14 @@ def conv2d(
     """Cross-correlation of images with a bank of filters.
 
     input: (N, C, H, W) or (C, H, W), weight: (K, C/groups, R, S), bias: (K) -> (N, K, P, Q) or
-    (K, P, Q), P = (H + 2*padding - dilation*(R - 1) - 1)//stride + 1, Q likewise. One int stands
-    for all axes. padding may also be "valid" (none), "same" (P = H, Q = W; stride must be 1), or
-    hold a pair (before, after) instead of an axis's int: ((0, 1), 2).
+    (K, P, Q), P = (H + 2*padding - dilation*(R - 1) - 1)//stride + 1, Q likewise. One int applies
+    to all axes. padding may also be "valid" (none), "same" (P = H, Q = W; stride must be 1), or
+    give an axis a pair (before, after): ((0, 1), 2).
 
-    Beyond PyTorch, in the same pass over memory: activation(scale · convolution + bias + residual).
-    activation: "none" or "relu"; residual: of the output's shape; scale: (K),
-    for a folded batch normalisation. It is multiplied into the weights, which are fewer than the
-    outputs; all gradients follow.
+    Extensions to PyTorch, fused into the same pass over memory: activation(scale · convolution +
+    bias + residual), all differentiable. activation: "none" or "relu"; residual: of the output's
+    shape; scale: (K), such as a folded batch normalisation; it multiplies the weights, which are
+    fewer than the outputs.
     Raises ValueError if shapes do not fit or the window is larger than the padded input.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", chapter 2.
     """
@@ -296,7 +295,7 @@ def conv3d(
     """Cross-correlation of volumes with a bank of filters.
 
     input: (N, C, D, H, W) or (C, D, H, W), weight: (K, C/groups, T, R, S), bias: (K) ->
-    (N, K, O, P, Q) or (K, O, P, Q). The other arguments, sizes and errors are those of conv2d.
+    (N, K, O, P, Q) or (K, O, P, Q). Other arguments, sizes and errors: see conv2d.
     """
     op = Conv3dOp.of(*windows("conv3d", 3, weight, stride, padding, dilation, groups), activation)
     return _conv(op, input, weight, bias, residual, scale)
@@ -313,8 +312,8 @@ def _conv(
     if scale is not None:
         if scale.shape != weight.shape[:1]:
             raise ValueError(
-                f"{op.name}: scale has shape {tuple(scale.shape)}; weight {tuple(weight.shape)} "
-                f"needs {tuple(weight.shape[:1])}"
+                f"{op.name}: scale has shape {tuple(scale.shape)}; it must be "
+                f"{tuple(weight.shape[:1])} for weight {tuple(weight.shape)}"
             )
         weight = weight * scale.reshape(-1, *[1] * (op.axes + 1))
     single = input.ndim == op.axes + 1

@@ -1,4 +1,4 @@
-"""Blocks of an image as columns and back (im2col, col2im), and channels as pixels and back."""
+"""unfold and fold (im2col and col2im), pixel_shuffle and pixel_unshuffle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpudl.ops.pool.base import Ints, Size, each_axis
 
 
 class Blocks(Op):
-    """Blocks of an image (N, C, *size) as columns (N, C*R*S, P*Q), and sums of blocks."""
+    """Base of unfold and fold: images (N, C, *size), their blocks as columns (N, C*R*S, P*Q)."""
 
     size: Ints
     kernel_size: Ints
@@ -44,10 +44,16 @@ class Blocks(Op):
             value = getattr(self, name)
             require(min(value) >= least, self, name, f"is {value}; it must be at least {least}")
         fits = min(self.counts) > 0
-        require(fits, self, "kernel_size", f"is {self.kernel_size}, too large for {self.size}")
+        require(
+            fits,
+            self,
+            "kernel_size",
+            f"is {self.kernel_size} with dilation={self.dilation}, larger than an image of "
+            f"{self.size} with padding={self.padding}",
+        )
 
     def slices(self) -> Iterator[tuple[Any, ...]]:
-        """For each tap the elements of the padded image that it sees."""
+        """For each tap, the slices of the padded image that it reads."""
         for tap in np.ndindex(*self.kernel_size):
             yield (
                 ...,
@@ -60,7 +66,7 @@ class Blocks(Op):
             )
 
     def padded(self, lead: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[Any, ...]]:
-        """Shape of the padded image, and where the image lies in it."""
+        """Shape of the padded image, and the slices of the image in it."""
         pairs = list(zip(self.size, self.padding, strict=True))
         return (*lead, *(n + 2 * p for n, p in pairs)), (..., *(slice(p, p + n) for n, p in pairs))
 
@@ -83,7 +89,7 @@ class Blocks(Op):
 
 
 class UnfoldOp(Blocks):
-    """y[n, (c,r,s), (p,q)] = x[n, c, p*stride - padding + r*dilation, …], zero outside of x."""
+    """y[n, (c,r,s), (p,q)] = x[n, c, p*stride - padding + r*dilation, …], zero outside x."""
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         require_float(self, x=x)
@@ -119,7 +125,7 @@ class UnfoldOp(Blocks):
 
 
 class FoldOp(Blocks):
-    """y = the sum of blocks where they overlap: what UnfoldOp makes of an image, added up."""
+    """The adjoint of UnfoldOp: places the blocks in an image and sums them where they overlap."""
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         require_float(self, x=x)
@@ -157,7 +163,10 @@ class FoldOp(Blocks):
 def unfold(
     input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
 ) -> Tensor:
-    """Blocks of (N, C, H, W) as columns: (N, C*R*S, number of blocks). ValueError: none fits."""
+    """Sliding blocks as columns: (N, C, H, W) -> (N, C*R*S, number of blocks).
+
+    Raises ValueError if the kernel is larger than the padded input.
+    """
     numbers = (each_axis("unfold", n, v, 2) for n, v in
                [("kernel_size", kernel_size), ("stride", stride), ("padding", padding),
                 ("dilation", dilation)])  # fmt: skip
@@ -173,8 +182,11 @@ def fold(
     padding: Size = 0,
     stride: Size = 1,
 ) -> Tensor:
-    """Columns (N, C*R*S, number of blocks) as blocks of an image (N, C, *output_size), added up
-    where they overlap. ValueError: another number of blocks."""
+    """Columns (N, C*R*S, number of blocks) -> (N, C, *output_size): the blocks placed in an image
+    and summed where they overlap.
+
+    Raises ValueError if the number of blocks does not fit output_size.
+    """
     numbers = (each_axis("fold", n, v, 2) for n, v in
                [("output_size", output_size), ("kernel_size", kernel_size), ("stride", stride),
                 ("padding", padding), ("dilation", dilation)])  # fmt: skip
@@ -187,8 +199,10 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     block. Shi et al. 2016, arXiv:1609.05158, equation 4."""
     r, (*lead, channels, height, width) = upscale_factor, input.shape
     if r < 1 or channels % (r * r):
-        raise ValueError(f"pixel_shuffle: {channels} channels; upscale_factor {r} needs a multiple "
-                         f"of {r * r}")  # fmt: skip
+        raise ValueError(
+            f"pixel_shuffle: input has {channels} channels; upscale_factor {r} needs a multiple of "
+            f"{r * r}"
+        )
     blocks = input.reshape((-1, channels // (r * r), r, r, height, width))
     return blocks.permute(0, 1, 4, 2, 5, 3).reshape(
         (*lead, channels // (r * r), height * r, width * r)
@@ -200,8 +214,10 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """(…, C, H*r, W*r) -> (…, C*r*r, H, W): the inverse of pixel_shuffle."""
     r, (*lead, channels, height, width) = downscale_factor, input.shape
     if r < 1 or height % r or width % r:
-        raise ValueError(f"pixel_unshuffle: downscale_factor {r} must divide the height {height} "
-                         f"and the width {width}")  # fmt: skip
+        raise ValueError(
+            f"pixel_unshuffle: downscale_factor is {r}; it must divide the height {height} and "
+            f"the width {width}"
+        )
     blocks = input.reshape((-1, channels, height // r, r, width // r, r))
     return blocks.permute(0, 1, 3, 5, 2, 4).reshape(
         (*lead, channels * r * r, height // r, width // r)

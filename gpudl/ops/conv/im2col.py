@@ -1,22 +1,22 @@
-"""Convolution in NumPy as matrix products: the fast form on the CPU, for one to three axes.
+"""Convolution in NumPy as matrix products: the fast CPU form, for one to three axes.
 
-Window elements are copied into columns, (N, groups, C/groups * T * R * S, outputs), so that a
-convolution is one small product per image. Three things make it fast:
+Window elements are copied into columns, (N, groups, C/groups * T * R * S, outputs), which turns a
+convolution into one small product per image. Three things make it fast:
 
 - With stride 1 a column holds whole padded rows, not only the Q pixels of a row that give outputs:
-  it is one contiguous run of x, copied at once. The few surplus outputs of each row are dropped as
-  the bias is added, and in the weight gradient they meet zeros.
-- Images are taken in blocks whose columns stay in the cache, in memory that each thread keeps: the
-  C library returns blocks of megabytes to the system, and getting them back costs more than
-  filling them.
+  it is one contiguous run of x, copied at once. The few surplus outputs of each row are dropped
+  when the bias is added; in the weight gradient they are multiplied by zeros.
+- Images are processed in blocks whose columns stay in the cache, in a buffer that each thread
+  keeps: the C library returns blocks of megabytes to the system, and getting them back costs more
+  than filling them.
 - The data gradient shifts dy along the row before the product, which then sums over s itself: T * R
-  additions of its result instead of T * R * S. With a stride, the elements of x that leave the same
-  remainder meet the same taps: each remainder is such a gradient with stride 1.
+  additions of its result instead of T * R * S. With a stride, elements of x with the same remainder
+  use the same taps, so that each remainder is a gradient with stride 1.
 
-A window that covers the whole image, as in the first layer of a generator, is one product for all
+If the window covers the whole image, as in the first layer of a generator, one product serves all
 images.
 
-All arrays have three spatial axes here; `Geometry` says how windows lie over them.
+All arrays here have three spatial axes; `Geometry` places the windows.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from numpy.lib.stride_tricks import as_strided
 if TYPE_CHECKING:
     from gpudl.ops.conv.base import Geometry
 
-BLOCK_BYTES = 4 << 20  # of columns: about what a core's share of the last cache holds
+BLOCK_BYTES = 4 << 20  # of a block of columns: about a core's share of the last-level cache
 
 
 class _Kept(_local):
-    """Memory that a thread uses again and again."""
+    """A buffer that each thread reuses."""
 
     memory = np.empty(0, np.uint8)
 
@@ -56,7 +56,7 @@ def scratch(shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 class Columns:
-    """The columns of one x; `blocks` yields them for some images at a time."""
+    """The columns of x; `blocks` yields them for a few images at a time."""
 
     def __init__(self, g: Geometry, x: Any, weight: Any, outputs: tuple[int, ...]) -> None:
         n, c = x.shape[:2]
@@ -87,7 +87,7 @@ class Columns:
 
     @staticmethod
     def _framed(g: Geometry, x: Any, shape: tuple[int, ...], surplus: int) -> Any:
-        """x in its frame of zeros, with what surplus outputs read beyond its end."""
+        """x padded with zeros, plus the elements that surplus outputs read past its end."""
         if not surplus and shape == x.shape:
             return np.ascontiguousarray(x)
         buffer = np.zeros(math.prod(shape) + surplus, x.dtype)
@@ -98,22 +98,22 @@ class Columns:
         return buffer
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
-        """(images, their columns (images, groups, C/groups * T * R * S, rows * row)), one block
-        after the other in the same memory."""
+        """Yield (images, their columns (images, groups, C/groups * T * R * S, rows * row)); all
+        blocks share one buffer."""
         each = self.windows[:1].nbytes
         count = max(1, -(-self.images * each // BLOCK_BYTES))
         step = max(1, -(-self.images // count))
         for first in range(0, self.images, step):
             images = slice(first, min(first + step, self.images))
             columns = self.windows[images]
-            if not columns.flags.c_contiguous:  # a 1x1 window's columns are x
+            if not columns.flags.c_contiguous:  # those of a 1x1 window are x itself
                 columns = scratch(columns.shape, columns.dtype)
                 np.copyto(columns, self.windows[images])
             yield images, columns.reshape(len(columns), *self.shape)
 
 
 def covers(g: Geometry, image: tuple[int, ...], weight: Any, outputs: tuple[int, ...]) -> bool:
-    """Whether each image meets one window, as large as itself."""
+    """Whether there is a single window, as large as the image."""
     alone = g.groups == 1 and math.prod(outputs) == 1 and not any(g.padding)
     return alone and image[2:] == weight.shape[2:]
 
@@ -121,8 +121,8 @@ def covers(g: Geometry, image: tuple[int, ...], weight: Any, outputs: tuple[int,
 def forward(
     g: Geometry, x: Any, weight: Any, bias: Any, outputs: tuple[int, ...], finish: Any = None
 ) -> Any:
-    """y (N, K, O, P, Q). finish(y, images): what remains to be done to these images of y, called
-    while they are in the cache."""
+    """y (N, K, O, P, Q). finish(y, images) completes these images of y in place, while they are in
+    the cache."""
     if finish is None and covers(g, x.shape, weight, outputs):
         y = x.reshape(len(x), weight[0].size) @ weight.reshape(len(weight), -1).T
         return (y if bias is None else y + bias).reshape(*y.shape, *outputs)
@@ -160,15 +160,15 @@ def weight_gradient(g: Geometry, dy: Any, x: Any, weight: Any) -> Any:
 
 
 def bias_gradient(dy: Any) -> Any:
-    """Sums over pixels as a product with ones, which is faster than NumPy's sum of short axes."""
+    """Sum over pixels by a product with ones, which beats NumPy's sum over short axes."""
     n, k = dy.shape[:2]
     pixels = math.prod(dy.shape[2:])
     return (dy.reshape(n, k, pixels) @ np.ones(pixels, dy.dtype)).sum(0)
 
 
 class Remainder(NamedTuple):
-    """Along one axis, the elements first + i*stride of x. They meet the taps of one slice of the
-    window alone; tap number j of it lies start + j*step before the output's element i."""
+    """Along one axis, the elements first + i*stride of x and the only taps that read them. Tap j of
+    these reads element i for output i - start - j*step."""
 
     places: slice
     taps: slice
@@ -177,8 +177,8 @@ class Remainder(NamedTuple):
 
 
 def remainders(stride: int, padding: int, dilation: int, taps: int) -> Iterator[Remainder]:
-    """Those of an axis that meet any taps. Element a of x and tap t meet output
-    (a + padding - t*dilation) / stride, where that is whole."""
+    """The remainders of an axis that any tap reads. Tap t reads element a of x for output
+    (a + padding - t*dilation) / stride if that is an integer."""
     common = math.gcd(stride, dilation)
     for first in range(stride):
         for t in range(min(stride // common, taps)):
@@ -189,7 +189,7 @@ def remainders(stride: int, padding: int, dilation: int, taps: int) -> Iterator[
 
 
 def data_gradient(g: Geometry, dy: Any, weight: Any, shape: tuple[int, ...]) -> Any:
-    """dx of this shape."""
+    """dx, of the given shape (N, C, D, H, W)."""
     if covers(g, shape, weight, dy.shape[2:]):
         return (dy.reshape(dy.shape[:2]) @ weight.reshape(len(weight), -1)).reshape(shape)
     each = weight[0].size * g.groups * dy[0, 0].nbytes if len(dy) else 1
@@ -208,7 +208,7 @@ def data_gradient(g: Geometry, dy: Any, weight: Any, shape: tuple[int, ...]) -> 
 
 
 def overlap(start: int, count: int, size: int) -> tuple[slice, slice]:
-    """Where `count` elements, put at `start`, lie in `size`: there, and among themselves."""
+    """Target and source slices for `count` elements placed at `start` in an array of `size`."""
     low, high = max(start, 0), max(min(start + count, size), max(start, 0))
     return slice(low, high), slice(low - start, high - start)
 
@@ -226,7 +226,7 @@ def _shifted_rows(groups: int, part: tuple[Remainder, ...], dy: Any, weight: Any
     filters = filters.reshape(groups, t * r * c_group, k // groups * s)
     sums = np.matmul(filters, shifted.reshape(n, groups, k // groups * s, o * p * width))
     sums = sums.reshape(n, groups, t, r, c_group, o, p, width)
-    to = dx.reshape(n, groups, c_group, *dx.shape[2:])  # a view: an axis is only split
+    to = dx.reshape(n, groups, c_group, *dx.shape[2:])  # a view: reshape only splits an axis
     for i, j in np.ndindex(t, r):
         depth, from_depth = overlap(part[0].start + i * part[0].step, o, dx.shape[2])
         rows, from_rows = overlap(part[1].start + j * part[1].step, p, dx.shape[3])

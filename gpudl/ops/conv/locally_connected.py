@@ -14,15 +14,15 @@ from gpudl.core.public import public
 from gpudl.ops.pool.base import Ints, Size, batched, each_axis, unbatched
 
 MOST_ELEMENTS = (1 << 31) - 1
-MOST_TILES = 65535  # that a grid has along one axis
+MOST_TILES = 65535  # CUDA's limit on the y and z axes of a grid
 
 
 class LocallyConnected2dOp(Op):
-    """y[n,k,p,q] = bias[p,q,k] + sum over r, s, c of weight[p,q,r,s,c,k]·x[n,c,h,w], h =
-    p*stride - padding + r, w likewise along the width, and zero outside x.
+    """y[n,k,p,q] = bias[p,q,k] + sum over r, s, c of weight[p,q,r,s,c,k]·x[n,c,h,w] with
+    h = p*stride - padding + r, w likewise; x is 0 outside.
 
     x (N, C, H, W), weight (P, Q, R, S, C, K), bias (P, Q, K) -> y (N, K, P, Q): the layout of
-    Keras' LocallyConnected2D with channels last, its first axes unfolded.
+    Keras' LocallyConnected2D with channels last, its merged axes split.
     """
 
     inputs = ("x", "weight", "bias?")
@@ -43,18 +43,20 @@ class LocallyConnected2dOp(Op):
         p, q = self.output_size(x.shape)
         window = self.kernel_size
         fits = p > 0 and q > 0
-        require(fits, self, "kernel_size", f"is {window}, more than {x} with its padding")
+        message = f"is {window}, larger than x {x} with padding={self.padding}"
+        require(fits, self, "kernel_size", message)
         wanted = (p, q, *window, x.shape[1])
         fits = len(weight.shape) == 6 and weight.shape[:5] == wanted and weight.shape[5] > 0
-        require(fits, self, "weight", f"is {weight}; it must be {list(wanted)} and the outputs")
+        require(fits, self, "weight", f"is {weight}; its shape must be {list(wanted)}, then K")
         k = weight.shape[-1]
         fits = bias is None or bias.shape == (p, q, k)
-        require(fits, self, "bias", f"is {bias}; it must be {[p, q, k]}")
+        require(fits, self, "bias", f"is {bias}; its shape must be {[p, q, k]}")
         tiles = max(-(-window[0] * window[1] * x.shape[1] // 32), -(-k // 32))
-        require(tiles <= MOST_TILES, self, "weight", f"is {weight}, too large for one output")
+        require(tiles <= MOST_TILES, self, "weight", f"is {weight}; an output has too many weights")
         y = Spec((x.shape[0], k, p, q), x.dtype)
         for name, spec in (("x", x), ("weight", weight), ("y", y)):
-            require(spec.size <= MOST_ELEMENTS, self, name, f"is {spec}, over 2^31 - 1 elements")
+            fits = spec.size <= MOST_ELEMENTS
+            require(fits, self, name, f"is {spec}; it must have at most 2^31 - 1 elements")
         return (y,)
 
     def output_size(self, x_shape: Ints) -> Ints:
@@ -63,12 +65,12 @@ class LocallyConnected2dOp(Op):
         return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
 
     def padded(self, x: Array) -> Array:
-        """Channels last, with a border of zeros."""
+        """x as (N, H, W, C), padded with zeros."""
         rows, columns = ((p, p) for p in self.padding)
         return np.pad(x.transpose(0, 2, 3, 1), ((0, 0), rows, columns, (0, 0)))
 
     def taps(self, x_shape: Ints) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
-        """For each tap (r, s) the pixels of the padded x that it sees."""
+        """For each tap (r, s), the slices of the padded x that it reads."""
         counts = self.output_size(x_shape)
         for r, s in np.ndindex(*self.kernel_size):
             axes = zip((r, s), counts, self.stride, strict=True)
@@ -154,10 +156,10 @@ def locally_connected2d(
     stride: Size = 1,
     padding: Size = 0,
 ) -> Tensor:
-    """A convolution with weights of their own at each output position.
+    """A convolution with separate weights for each output position.
 
-    input (N, C, H, W), weight (P, Q, R, S, C, K), bias (P, Q, K) -> (N, K, P, Q), P = (H +
-    2*padding - R)//stride + 1. ValueError: a weight of another shape.
+    input (N, C, H, W), weight (P, Q, R, S, C, K), bias (P, Q, K) -> (N, K, P, Q),
+    P = (H + 2*padding - R)//stride + 1, Q likewise. Raises ValueError if shapes do not fit.
     """
     name = "locally_connected2d"
     if weight.ndim != 6:
@@ -180,7 +182,10 @@ def locally_connected1d(
     stride: Size = 1,
     padding: Size = 0,
 ) -> Tensor:
-    """The same along one axis: input (N, C, W), weight (Q, S, C, K), bias (Q, K) -> (N, K, Q)."""
+    """locally_connected2d of sequences.
+
+    input (N, C, W), weight (Q, S, C, K), bias (Q, K) -> (N, K, Q).
+    """
     name = "locally_connected1d"
     if weight.ndim != 4:
         raise ValueError(f"{name}: weight has shape {list(weight.shape)}; it must be (Q, S, C, K)")

@@ -1,14 +1,14 @@
-"""How long a convolution's kernels should take on a GPU, for ranking them before any is measured.
+"""Predicted times of a convolution's kernels on a GPU, to rank them before any is measured.
 
-Every algorithm is charged for what it computes, padding of its tiles included, and for the waves of
-blocks that this makes; for the arrays it must move; and for its launches. What is assumed, not
-counted, stands in DIRECT.
+A prediction counts an algorithm's operations (with the padding of its tiles and the idle
+multiprocessors of the last wave), the arrays it moves and its launches. DIRECT holds the only
+assumptions.
 
-Why there is no Winograd. F(2x2, 3x3) needs 16 products for 4 outputs instead of 36 (Lavin and Gray,
-"Fast Algorithms for Convolutional Neural Networks", CVPR 2016), and its error is no obstacle: on
+Why there is no Winograd: F(2x2, 3x3) needs 16 products for 4 outputs instead of 36 (Lavin and Gray,
+"Fast Algorithms for Convolutional Neural Networks", CVPR 2016), and its error is acceptable: on
 normal numbers, with 8 to 512 channels, it stayed below that of a sequential float32 loop. But its
-transformed tiles are 4 times as large as image and output and are written and read once, about
-9 (x + y) of traffic beside 1 (x + y). For float32 layers of ResNet, batch 32, on an H100 at 3 TB/s,
+transformed tiles are 4 times as large as image and output and are written and read once: traffic of
+about 9 (x + y) instead of (x + y). For float32 layers of ResNet, batch 32, on an H100 at 3 TB/s,
 with split TF32 at 102 TFLOP/s (a third of what mma.sync reaches), in microseconds:
 
     channels, size     64, 56x56    256, 14x14    512, 7x7 (8x8 in tiles)
@@ -16,8 +16,8 @@ with split TF32 at 102 TFLOP/s (a third of what mma.sync reaches), in microsecon
     Winograd, products        32            32            42
     Winograd, traffic        154            38            25
 
-It would gain less than a tenth, and in the last stage alone; fused into one kernel, it would need
-the registers and shared memory that the split products take.
+It would gain less than a tenth, and only in the last stage. Fused into one kernel, it would need
+the registers and shared memory that the split products use.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ TILES = {
     "implicit_mma_f16": (128, 128, 32),
     "implicit_wgmma_bf16": (128, 128, 64),
 }
-FEWEST = {"implicit_mma_tf32x3": cost.FEWEST["mma_tf32x3"]}  # summands that are split
-# The share of the CUDA cores' peak that the direct kernels are taken to reach, by the channels a
-# thread computes: of 8, each x that is loaded feeds 8 products, of 1 a single one.
+FEWEST = {"implicit_mma_tf32x3": cost.FEWEST["mma_tf32x3"]}  # shorter sums are not split
+# Assumed share of the CUDA cores' peak that the direct kernels reach, by channels per thread: with
+# 8 channels each loaded x feeds 8 products, with 1 only one.
 DIRECT = {1: 0.12, 4: 0.3, 8: 0.45}
 
 
 class Product(NamedTuple):
-    """m·n results of k summands, for each group. what: "forward", "data" or "weight"; channels: of
-    the summands of one tap, 0 if they are pixels; launches: of sweeps that share the results."""
+    """m·n sums of k terms per group. what: "forward", "data" or "weight"; channels: terms per
+    tap, 0 if the terms are pixels; launches: sweeps that share the results."""
 
     what: str
     m: int
@@ -60,13 +60,13 @@ class Product(NamedTuple):
 
 
 def products(op: Any, direction: str, specs: tuple[Any, ...]) -> Iterator[Product]:
-    """What one direction computes, as the kernels' convolution sees it."""
+    """The matrix products of one direction of the convolution that the kernels compute."""
     image, output = op.image_and_output(*specs)
     weight, groups = specs[1].shape, op.groups
     filters, depth = weight[0] // groups, math.prod(weight[1:])
     outputs, pixels = (s.size // max(1, s.shape[1]) for s in (output, image))
     sweeps = math.prod(op.stride)
-    # A sweep meets its part of the window; together they read the whole window once.
+    # Each sweep covers part of the window; together they cover it once.
     forward = Product("forward", outputs, filters, depth, groups, weight[1])
     taps = -(-math.prod(weight[2:]) // sweeps)
     data = Product("data", pixels, weight[1], taps * filters, groups, filters, sweeps)
@@ -102,13 +102,13 @@ def seconds(
 
 
 def _tiled(machine: Machine, algorithm: str, p: Product) -> float:
-    """Operations of all tiles, those of idle multiprocessors in the last wave included."""
+    """Operations of all tiles, including idle multiprocessors in the last wave."""
     large = min(p.m, p.n) > 64 and p.m * p.n * p.groups >= 64 * 128 * 128
     bm, bn, bk = TILES.get(algorithm, LARGE if large else SMALL)
     tiles = -(-p.m // bm) * -(-p.n // bn) * p.groups
     pieces = gemm_workspace(p.m, p.n, p.k, p.groups) // max(1, p.m * p.n * p.groups)
     k = -(-p.k // bk) * bk
-    if "wgmma" in algorithm and p.channels:  # every tap begins a stage
+    if "wgmma" in algorithm and p.channels:  # every tap starts a new stage
         k = p.k // p.channels * -(-p.channels // bk) * bk
     flops = 2 * bm * bn * tiles * k
     return flops * machine.waves(tiles * max(1, pieces))

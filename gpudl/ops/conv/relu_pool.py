@@ -1,4 +1,4 @@
-"""Convolution, ReLU and max pooling in one pass, for small nets."""
+"""Convolution, ReLU and max pooling fused into one pass, for small networks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gpudl.ops.conv.conv import Conv2dOp
 
 class ConvReluMaxPool2dOp(Windowed):
     """y[n,k,i,j] = relu(max over u, v of conv[n,k,i*pool_h+u,j*pool_w+v] + bias[k]), where conv is
-    the convolution of x with weight (Conv2dOp), and the windows (u, v) of extent `pool` lie side by
-    side; what does not fill one is left out.
+    the convolution of x with weight (Conv2dOp). The pooling windows (u, v) of extent `pool` do not
+    overlap; incomplete ones are dropped.
 
     x: (N, C, H, W), weight: (K, C/groups, R, S), bias: (K) -> y: (N, K, P//pool_h, Q//pool_w), and
-    argmax: which element of its window was the largest, u*pool_w + v.
+    argmax: the position u*pool_w + v of the maximum in its window.
     """
 
     axes = 2
@@ -48,7 +48,7 @@ class ConvReluMaxPool2dOp(Windowed):
         super().check_fields()
         most = 255  # argmax is one byte
         fits = len(self.pool) == 2 and min(self.pool) > 0 and self.pool[0] * self.pool[1] <= most
-        message = f"is {self.pool}; it needs two numbers, whose product is from 1 to {most}"
+        message = f"is {self.pool}; it must be two positive ints with a product of at most {most}"
         require(fits, self, "pool", message)
 
     def parameters(self) -> dict[str, Any]:
@@ -107,10 +107,10 @@ class ConvReluMaxPool2dOp(Windowed):
     def save(self, inputs: Any, outputs: Any, specs: Any, needs: Any = None) -> Any:
         return self.saved_type(*inputs[:2], *outputs, specs)
 
-    # ------------------------------------------------------------------ the faster NumPy form
+    # ------------------------------------------------------------------ faster NumPy form
 
     def forward_im2col(self, xp: Any, x: Any, weight: Any, bias: Any = None) -> tuple[Any, ...]:
-        """Bias and ReLU come after the pooling, on a fraction of the elements."""
+        """Bias and ReLU come after pooling, when fewer elements remain."""
         image, filters = base.volume(base.wide(x)), base.volume(base.wide(weight))
         outputs = self.geometry.outputs(image.shape[2:], filters.shape[2:])
         z = im2col.forward(self.geometry, image, filters, None, outputs)
@@ -161,7 +161,7 @@ class ConvReluMaxPool2dOp(Windowed):
         }  # fmt: skip
         for name, example in examples.items():
             yield Case(name, example.op(cls), example.make(example.weight[0]))
-        # Sums of neighbours: 1+2, 2-5 and so on; the largest of each pair, plus a half, cut at 0.
+        # Sums of neighbours: 3, -3, -5, -1, -4, -7. Maximum of each pair plus 0.5, then ReLU.
         x = np.array([[1, 2, -5, 0, -1, -3, -4]], np.float32)[None, None]
         pairs = np.ones((1, 1, 1, 2), np.float32)
         y = np.array([[3.5, 0, 0]], np.float32)[None, None]
@@ -190,7 +190,7 @@ def conv_relu_max_pool2d(
     """max_pool2d(relu(conv2d(input, weight, bias, …)), pool) in one pass over memory.
 
     input: (N, C, H, W), weight: (K, C/groups, R, S), bias: (K) -> (N, K, P//pool, Q//pool) with
-    conv2d's P and Q. Worth it in small nets, where the layers are mostly launches and traffic.
+    conv2d's P and Q. Faster in small networks, where launches and memory traffic dominate.
     """
     name = "conv_relu_max_pool2d"
     fields = windows(name, 2, weight, stride, padding, dilation, groups)

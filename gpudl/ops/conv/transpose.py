@@ -1,4 +1,4 @@
-"""Transposed convolution: the data gradient of a convolution, as an operator of its own."""
+"""Transposed convolution: the data gradient of a convolution, as an operator."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from gpudl.ops.conv.base import Size, Windowed
 
 
 class TransposedConvolution(Windowed):
-    """y[n,k,h,w] = bias[k] + sum over c, r, s, p, q with h = p*stride - padding + r*dilation, w
-    likewise, of weight[c,k',r,s] · x[n,c,p,q].
+    """y[n,k,h,w] = bias[k] + sum of weight[c,k',r,s] · x[n,c,p,q] over all c, r, s, p, q with
+    h = p*stride - padding + r*dilation, w likewise.
 
     With groups, input channel c belongs to group g = c // (C/groups) and k = g*(K/groups) + k'.
     x: (N, C, P, Q), weight: (C, K/groups, R, S), bias: (K) -> y: (N, K, H, W),
-    H = (P - 1)*stride - 2*padding - extra + dilation*(R - 1) + output_padding + 1; in one dimension
-    the rows are missing, in three planes are added.
-    Its sums are those of a convolution of y whose outputs are x: the kernels are shared, with the
-    roles of image and output swapped.
+    H = (P - 1)*stride - 2*padding - extra + dilation*(R - 1) + output_padding + 1. conv_transpose1d
+    has no rows, conv_transpose3d has depth as well.
+    The kernels are those of the convolution from y to x, with image and output swapped.
     """
 
     inputs = ("x", "weight", "bias?")
@@ -47,8 +46,8 @@ class TransposedConvolution(Windowed):
             fits,
             self,
             "output_padding",
-            f"is {value}; it must be smaller than stride={self.stride} or "
-            f"dilation={self.dilation}, and not negative",
+            f"is {value}; it must be at least 0 and smaller than stride={self.stride} or "
+            f"dilation={self.dilation}",
         )
 
     def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> tuple[Spec, ...]:
@@ -62,14 +61,14 @@ class TransposedConvolution(Windowed):
             min(outputs) > 0,
             self,
             "padding",
-            f"is {self.padding}; it leaves nothing of the output for x {x.shape} and weight "
-            f"{weight.shape}",
+            f"is {self.padding}; it crops the whole output for x {x.shape} and weight "
+            f"{weight.shape}; use less padding",
         )
         self.check_padded("x", (*x.shape[:2], *outputs))
         return (Spec((x.shape[0], k, *outputs), x.dtype),)
 
     def output_size(self, x: Size, weight: Size) -> Size:
-        """The spatial extents of y for the shapes of x and weight."""
+        """Spatial extents of y, from the shapes of x and weight."""
         fields = self.stride, self.padding, self.extra, self.dilation, self.output_padding
         return tuple(
             (p - 1) * stride - 2 * padding - extra + dilation * (taps - 1) + more + 1
@@ -99,7 +98,7 @@ class TransposedConvolution(Windowed):
             db = dy.sum((0, *range(2, dy.ndim))).astype(x.dtype)
         return dx, dw, db
 
-    # ------------------------------------------------------------------ the faster NumPy form
+    # ------------------------------------------------------------------ faster NumPy form
 
     def forward_im2col(self, xp: Any, x: Any, weight: Any, bias: Any = None) -> tuple[Any, ...]:
         dtype, outputs = x.dtype, self.output_size(x.shape, weight.shape)
@@ -208,10 +207,10 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: Number = 1,
 ) -> Tensor:
-    """Every element of a sequence spreads a filter, at places `stride` apart, which are added up.
+    """Transposed convolution of sequences.
 
-    input: (N, C, Q) or (C, Q), weight: (C, K/groups, S), bias: (K) -> (N, K, W) or (K, W). The
-    other arguments, sizes and errors are those of conv_transpose2d.
+    input: (N, C, Q) or (C, Q), weight: (C, K/groups, S), bias: (K) -> (N, K, W) or (K, W). Other
+    arguments, sizes and errors: see conv_transpose2d.
     """
     return _conv_transpose(
         ConvTranspose1dOp, input, weight, bias, stride, padding, output_padding, groups, dilation
@@ -229,13 +228,14 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Number = 1,
 ) -> Tensor:
-    """Every element of the input spreads a filter, at places `stride` apart, which are added up.
+    """Transposed convolution of images: each input element adds a scaled filter to the output, at
+    positions `stride` apart.
 
     input: (N, C, P, Q) or (C, P, Q), weight: (C, K/groups, R, S), bias: (K) -> (N, K, H, W) or
     (K, H, W), H = (P - 1)*stride - 2*padding + dilation*(R - 1) + output_padding + 1, W likewise.
-    padding is cut off the output; an axis's may be a pair (before, after). output_padding adds rows
-    at the end that a convolution with this stride would have left out; it must be smaller than
-    stride or dilation. Raises ValueError if shapes do not fit.
+    padding is cropped from the output; an axis may have a pair (before, after). output_padding
+    adds rows at the end that a convolution with this stride would not read; it must be smaller
+    than stride or dilation. Raises ValueError if shapes do not fit.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", chapter 4.
     """
     return _conv_transpose(
@@ -254,11 +254,10 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: Number = 1,
 ) -> Tensor:
-    """Every element of a volume spreads a filter, at places `stride` apart, which are added up.
+    """Transposed convolution of volumes.
 
     input: (N, C, O, P, Q) or (C, O, P, Q), weight: (C, K/groups, T, R, S), bias: (K) ->
-    (N, K, D, H, W) or (K, D, H, W). The other arguments, sizes and errors are those of
-    conv_transpose2d.
+    (N, K, D, H, W) or (K, D, H, W). Other arguments, sizes and errors: see conv_transpose2d.
     """
     return _conv_transpose(
         ConvTranspose3dOp, input, weight, bias, stride, padding, output_padding, groups, dilation
@@ -278,7 +277,7 @@ def _conv_transpose(
 ) -> Tensor:
     name, rank = op.name, op.axes
     if isinstance(padding, str):
-        raise ValueError(f"{name}: padding is {padding!r}; it must be an int, or one for each axis")
+        raise ValueError(f"{name}: padding is {padding!r}; it must be an int, or one per axis")
     fields = windows(name, rank, weight, stride, padding, dilation, groups)
     more = each(name, "output_padding", output_padding, rank)
     single = input.ndim == rank + 1

@@ -1,5 +1,5 @@
-"""Functions and layers of convolution: what they add to their operators, which are tested from
-their declarations."""
+"""Functions and layers of convolution, beyond what tests/ops/test_all.py derives from the
+declarations."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_other_functions_agree_with_pytorch(name, batched):
         np.testing.assert_allclose(ours.grad.numpy(), other.grad.numpy(), atol=1e-3, rtol=1e-4)
 
 
-def test_padding_may_differ_before_and_behind():
+def test_padding_may_differ_before_and_after():
     x, weight = tensors(bias=False)
     padded = functional.pad(x, (3, 0, 1, 2))
     same = conv2d(x, weight, padding=((1, 2), (3, 0)))
@@ -90,7 +90,7 @@ def test_padding_may_differ_before_and_behind():
     np.testing.assert_allclose(y.detach().numpy(), whole.detach().numpy()[:, :, 1:], atol=1e-6)
 
 
-def test_convolution_relu_and_pooling_in_one():
+def test_fused_convolution_relu_and_pooling():
     x, weight, bias = tensors((2, 4, 9, 8))
     fused = functional.conv_relu_max_pool2d(x, weight, bias, padding="same", pool=(2, 3))
     z = functional.relu(conv2d(x, weight, bias, padding="same"))
@@ -100,7 +100,7 @@ def test_convolution_relu_and_pooling_in_one():
 
 
 def test_batch_norm_folds_into_scale_and_bias():
-    """relu(bn(conv(x)) + residual) in one operator, with all its gradients."""
+    """relu(bn(conv(x)) + residual) as one operator, with all gradients."""
     x, weight = tensors(bias=False)
     rng = np.random.default_rng(1)
     make = lambda *s: Tensor(rng.standard_normal(s).astype(np.float32), requires_grad=True)  # noqa: E731
@@ -118,7 +118,7 @@ def test_batch_norm_folds_into_scale_and_bias():
         grads.append([t.grad.numpy() for t in inputs])
     for ours, other in zip(*grads, strict=True):
         np.testing.assert_allclose(ours, other, atol=1e-3, rtol=1e-4)
-    with pytest.raises(ValueError, match=r"conv2d: scale has shape \(5,\); .* needs \(6,\)"):
+    with pytest.raises(ValueError, match=r"conv2d: scale has shape \(5,\); it must be \(6,\)"):
         conv2d(x, weight, scale=make(5))
 
 
@@ -134,21 +134,21 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
-def test_layers_are_pytorchs(name):
+def test_layers_agree_with_pytorch(name):
     torch = pytest.importorskip("torch")
     positional, named, shape = LAYERS[name]
     theirs = getattr(torch.nn, name)(*positional, **named)
     ours = getattr(nn, name)(*positional, **named)
     assert repr(ours) == repr(theirs)
     largest = [float(layer.weight.detach().max()) for layer in (ours, theirs)]
-    assert 0.5 < largest[0] / largest[1] < 2  # the same range
+    assert 0.5 < largest[0] / largest[1] < 2  # initialised in the same range
     ours.load_state_dict({n: t.detach().numpy() for n, t in theirs.state_dict().items()})
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     y, expected = ours(Tensor(x)), theirs(torch.tensor(x))
     np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), atol=1e-5)
 
 
-def test_a_transposed_layer_reaches_the_size_asked_for():
+def test_a_transposed_layer_returns_the_requested_size():
     layer = nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1)
     x = Tensor(np.zeros((1, 2, 4, 5), np.float32))
     assert layer(x, output_size=(8, 9)).shape == (1, 3, 8, 9)
@@ -178,8 +178,8 @@ def test_without_bias():
         ({"stride": (0, 1)}, r"conv2d: stride is \(0, 1\)"),
         ({"groups": 0}, r"conv2d: groups is 0"),
         ({"padding": (0, -1)}, r"conv2d: padding is \(0, -1\)"),
-        ({"padding": ((0, -1), 1)}, r"conv2d: padding is \(-1, 1\) after x"),
-        ({"padding": ((0, 1),)}, r"with pairs \(before, after\) it needs 2 entries"),
+        ({"padding": ((0, -1), 1)}, r"conv2d: padding is \(-1, 1\) at the end of x"),
+        ({"padding": ((0, 1),)}, r"it must have 2 entries, each an int or a pair"),
         ({"padding": 2**30, "stride": 2**20}, r"conv2d: x and its padding extend over 2147483656"),
         ({"activation": "swish"}, r"conv2d: activation is 'swish'"),
         ({"dilation": 1.5}, "conv2d: dilation is 1.5"),
@@ -194,8 +194,8 @@ def test_refuses(arguments, error):
 
 @pytest.mark.parametrize("where", h.native_devices())
 @pytest.mark.parametrize("groups", [1, 2])
-def test_images_are_taken_in_parts_where_the_workspace_is_small(where, groups, monkeypatch):
-    """Five images, columns of two at a time."""
+def test_a_small_workspace_splits_the_batch(where, groups, monkeypatch):
+    """Five images, with columns for two at a time."""
     where = h.native(where)
     rng = np.random.default_rng(0)
     shapes = [(5, 4, 6, 5), (6, 4 // groups, 3, 3), (6,)]
@@ -207,7 +207,7 @@ def test_images_are_taken_in_parts_where_the_workspace_is_small(where, groups, m
     for images in (5, 2):
         monkeypatch.setattr(conv_base, "MAX_COLUMNS", images * 6 * 5 * 4 * 9)
         monkeypatch.setattr(conv_base, "gemm_workspace", lambda *extents: 0)
-        op = conv.Conv2dOp((1, 1), (1, 1), (1, 1), groups)  # new: it has planned nothing yet
+        op = conv.Conv2dOp((1, 1), (1, 1), (1, 1), groups)  # new, without cached plans
         with h.guarded(where):
             (y,) = where.forward(op, specs, arrays, "im2col")
             saved = op.save(arrays, (y,), specs)
@@ -226,7 +226,7 @@ GPU_CHOICES = {
 
 
 @pytest.mark.parametrize("name", GPU_CHOICES)
-def test_predicted_times_choose_on_a_gpu(name):
+def test_predicted_times_choose_the_kernel_on_a_gpu(name):
     (x, weight, groups), precision, chosen = GPU_CHOICES[name]
     op = conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), groups)
     specs = (*(h.Spec(s, np.dtype(np.float32)) for s in (x, weight)), None, None)
@@ -241,7 +241,7 @@ def test_predicted_times_choose_on_a_gpu(name):
     ("channels", "groups", "chosen"),
     [((1, 8), 1, "direct"), ((32, 32), 1, "im2col"), ((32, 32), 32, "direct")],
 )
-def test_few_channels_take_the_direct_kernel(where, channels, groups, chosen):
+def test_groups_of_few_channels_use_the_direct_kernel(where, channels, groups, chosen):
     c, k = channels
     op = conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), groups)
     shapes = [(1, c, 4, 4), (k, c // groups, 3, 3)]
@@ -253,7 +253,7 @@ def test_few_channels_take_the_direct_kernel(where, channels, groups, chosen):
 @pytest.mark.parametrize("where", h.native_devices())
 @pytest.mark.parametrize("channels", [8, 16])
 def test_short_sums_are_not_split(where, channels):
-    """Below 96 summands split products may err more than a float32 loop: docs/precision.md."""
+    """Below 96 terms split products may be less accurate than a float32 loop: docs/precision.md."""
     device, op = h.native(where), conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), 1)
     rng = np.random.default_rng(0)
     shapes = (1, channels, 6, 6), (12, channels, 3, 3)
