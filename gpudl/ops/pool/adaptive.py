@@ -1,7 +1,7 @@
 """Adaptive pooling as functions, with PyTorch's names and arguments.
 
-input is (N, C, ...) with one, two or three further axes, or (C, ...) without a batch. Where the
-output's sizes divide the input's, the windows are those of ordinary pooling, which then runs.
+The input is (N, C, ...) with one to three spatial axes, or (C, ...) without a batch. If the output
+sizes divide the input sizes, the windows are those of ordinary pooling, which is faster.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ AdaptiveSize = int | tuple[int | None, ...] | None
 def _adaptive(
     rank: int, function: str, input: Tensor, output_size: AdaptiveSize
 ) -> tuple[Tensor, bool, Ints, Ints | None]:
-    """The batched input, whether it had no batch, the sizes, and the windows if all are equal."""
+    """(batched input, whether it had no batch, output sizes, the window if all are equal)."""
     x, lacking = batched(function, input, rank)
     given = output_size if isinstance(output_size, tuple) else (output_size,) * rank
     given = given * rank if len(given) == 1 else given
     if len(given) != rank:
         raise ValueError(
-            f"{function}: output_size is {output_size}; it must be one number or {rank}"
+            f"{function}: output_size is {output_size}; it must be an int or {rank} ints"
         )
     sizes = tuple(n if s is None else int(s) for s, n in zip(given, x.shape[2:], strict=True))
     if min(sizes) < 1 or any(n % s or not n for n, s in zip(x.shape[2:], sizes, strict=True)):
@@ -41,10 +41,7 @@ def _adaptive(
 def adaptive_max_pool1d(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> Any:
-    """The largest of each of output_size windows: (N, C, W) -> (N, C, Q).
-
-    See adaptive_max_pool2d.
-    """
+    """Maximum over output_size windows: (N, C, W) -> (N, C, Q); see adaptive_max_pool2d."""
     return _adaptive_max_pool(1, input, output_size, return_indices)
 
 
@@ -52,10 +49,10 @@ def adaptive_max_pool1d(
 def adaptive_max_pool2d(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> Any:
-    """The largest element of each window, which are so large that P x Q of them cover the input.
+    """Maximum over P x Q windows that cover the input: (N, C, H, W) -> (N, C, P, Q).
 
-    (N, C, H, W) -> (N, C, P, Q), output_size = (P, Q); None stands for the input's own size. Window
-    p has the rows from floor(p*H/P) up to, without, ceil((p + 1)*H/P), and columns likewise.
+    output_size = (P, Q); None keeps the input's size. Window p covers the rows from floor(p*H/P) up
+    to but not including ceil((p + 1)*H/P), columns likewise. return_indices: as in max_pool2d.
     """
     return _adaptive_max_pool(2, input, output_size, return_indices)
 
@@ -64,7 +61,7 @@ def adaptive_max_pool2d(
 def adaptive_max_pool3d(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> Any:
-    """The largest of each of output_size windows: (N, C, D, H, W) -> (N, C, O, P, Q).
+    """Maximum over output_size windows: (N, C, D, H, W) -> (N, C, O, P, Q).
 
     See adaptive_max_pool2d.
     """
@@ -84,23 +81,22 @@ def _adaptive_max_pool(
 
 @public("functional")
 def adaptive_avg_pool1d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """The mean of each of output_size windows: (N, C, W) -> (N, C, Q).
-
-    See adaptive_avg_pool2d.
-    """
+    """Mean over output_size windows: (N, C, W) -> (N, C, Q); see adaptive_avg_pool2d."""
     return _adaptive_avg_pool(1, input, output_size)
 
 
 @public("functional")
 def adaptive_avg_pool2d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """The mean of each of output_size windows of (N, C, H, W), which adaptive_max_pool2d
-    describes; output_size 1 is the global average."""
+    """Mean over output_size windows: (N, C, H, W) -> (N, C, P, Q).
+
+    output_size=1 is the global average. Windows as in adaptive_max_pool2d.
+    """
     return _adaptive_avg_pool(2, input, output_size)
 
 
 @public("functional")
 def adaptive_avg_pool3d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """The mean of each of output_size windows: (N, C, D, H, W) -> (N, C, O, P, Q).
+    """Mean over output_size windows: (N, C, D, H, W) -> (N, C, O, P, Q).
 
     See adaptive_avg_pool2d.
     """

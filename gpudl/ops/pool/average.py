@@ -12,21 +12,21 @@ from gpudl.core.op import Array, Case, Spec, require
 from gpudl.ops.pool.base import Adaptive, Ints, Pool, Sliding
 from gpudl.ops.pool.cases import adaptive_cases, drawn, refused_cases, window_cases
 
-MANY_TAPS = 16  # from here on NumPy sums tiles faster than slices
+MANY_TAPS = 16  # from this many taps on, NumPy sums tiles faster than slices
 
 
 def outer(vectors: list[Array], dtype: Any) -> Array:
-    """The product of one number from each vector, for all combinations."""
+    """Outer product of all vectors."""
     return reduce(np.multiply.outer, vectors).astype(dtype)
 
 
 class AveragePool(Pool):
-    """y = the sum of each window's elements, padding being zero, over its divisor."""
+    """y = sum of each window's elements / its divisor; padding counts as zeros."""
 
     kernels = ("direct",)
 
     def divisor(self, xp: Any, x_shape: Ints, dtype: Any) -> Array:
-        """By window: how many elements it has."""
+        """Number of elements of each window."""
         axes = (self.reach(n, axis)[1] for axis, n in enumerate(x_shape[2:]))
         return xp.asarray(outer([inside.sum(axis=1) for inside in axes], dtype))
 
@@ -49,7 +49,7 @@ class AveragePool(Pool):
 
 
 class SlidingAverage(Sliding, AveragePool):
-    """What average and Lp pooling share: sums over windows without gaps."""
+    """Shared by average and Lp pooling: sums over windows without dilation."""
 
     def check_window(self, x: Spec) -> None:
         super().check_window(x)
@@ -57,7 +57,7 @@ class SlidingAverage(Sliding, AveragePool):
         require(fits, self, "dilation", f"is {self.dilation}; it must be 1")
 
     def window_sizes(self, x_shape: Ints, count_padding: bool) -> list[Array]:
-        """By axis and window: elements inside x, or inside x and its padding."""
+        """Per axis and window: the number of elements inside x, or inside x and its padding."""
         lengths = []
         for axis, size in enumerate(x_shape[2:]):
             padding = self.padding[axis]
@@ -68,7 +68,7 @@ class SlidingAverage(Sliding, AveragePool):
         return lengths
 
     def window_sums(self, x: Array) -> Array:
-        """The sum of each window; every tap is a strided slice, or all at once of large tiles."""
+        """Sum of each window: tap by tap over strided slices, or at once over large tiles."""
         if self.taps(x.shape) >= MANY_TAPS and self.tiles(x.shape):
             sizes = zip(x.shape[2:], self.kernel_size, strict=True)
             split = [part for n, k in sizes for part in (n // k, k)]
@@ -82,7 +82,7 @@ class SlidingAverage(Sliding, AveragePool):
         return total
 
     def spread(self, share: Array, x_shape: Ints) -> Array:
-        """Of each element the sum over its windows."""
+        """For each element of x, the sum of `share` over its windows."""
         dx = self.empty_gradient(x_shape, share.dtype)
         if dx is not None:
             for tap in self.tap_slices(x_shape):
@@ -96,8 +96,8 @@ class SlidingAverage(Sliding, AveragePool):
 
 
 class AvgPoolOp(SlidingAverage):
-    """Average pooling. The divisor is divisor_override if that is not 0; else the window's size
-    inside the padded input or, unless count_include_pad, inside the input."""
+    """Average pooling. The divisor is divisor_override if that is not 0, else the number of the
+    window's elements inside the padded input (count_include_pad) or inside the input."""
 
     cpu = ("strided",)
     count_include_pad: bool
@@ -109,7 +109,7 @@ class AvgPoolOp(SlidingAverage):
         return outer(self.window_sizes(x_shape, self.count_include_pad), dtype)
 
     def strided_divisor(self, x_shape: Ints, dtype: Any) -> Any:
-        """A single number where all windows lie inside x."""
+        """A single number if all windows lie inside x."""
         if self.frame(x_shape)[0] != x_shape:
             return self.divisor(np, x_shape, dtype)
         return self.divisor_override or self.taps(x_shape)
@@ -165,10 +165,10 @@ class AdaptiveAvgPoolOp(Adaptive, AveragePool):
 
 
 class LpPoolOp(SlidingAverage):
-    """y = (the sum of x^p over the window)^(1/p), p = norm_type; a sum of zero has no gradient.
+    """y = (sum of x^p over the window)^(1/p), p = norm_type; the gradient of a zero sum is 0.
 
-    As in PyTorch x is not taken absolute, and a window that hangs over the end, which ceil_mode
-    allows, stands for a full one: its sum counts by taps / elements.
+    As in PyTorch, x and not |x| is raised to p, and the sum of a window that extends past the end
+    (ceil_mode) is scaled up to a full window's, by taps / elements.
     """
 
     saves = ("x", "y")
@@ -178,13 +178,17 @@ class LpPoolOp(SlidingAverage):
     def check_window(self, x: Spec) -> None:
         super().check_window(x)
         fits = self.norm_type != 0 and np.isfinite(self.norm_type)
-        require(fits, self, "norm_type", f"is {self.norm_type}; it must be finite and not 0 "
-                "(max_pool is the limit of large ones)")  # fmt: skip
+        require(
+            fits,
+            self,
+            "norm_type",
+            f"is {self.norm_type}; it must be finite and not 0 (for infinity use max_pool)",
+        )
         fits = max(self.padding) == 0
         require(fits, self, "padding", f"is {self.padding}; it must be 0")
 
     def weight(self, x_shape: Ints, dtype: Any) -> Any:
-        """By window: taps / elements."""
+        """taps / elements of each window."""
         return self.taps(x_shape) / outer(self.window_sizes(x_shape, True), dtype)
 
     def power(self, x: Array, exponent: float) -> Array:
@@ -206,7 +210,7 @@ class LpPoolOp(SlidingAverage):
         return self.root(self.window_sums(self.power(x, self.norm_type)), x.shape)
 
     def share(self, dy: Array, y: Array, x_shape: Ints) -> Array:
-        """dy/dx is share * x^(p-1)."""
+        """dx = x^(p-1) · sum of share over the windows of x."""
         share = dy * self.power(y, 1 - self.norm_type) * self.weight(x_shape, dy.dtype)
         return np.where(y == 0, dy.dtype.type(0), share)
 

@@ -1,8 +1,8 @@
-"""What all pools share: the geometry of their windows, in shapes and in NumPy.
+"""Shared by all pools: the geometry of their windows, in shapes and in NumPy.
 
-x is (N, C, W), (N, C, H, W) or (N, C, D, H, W); windows lie over its last axes. Window p of an axis
-holds the positions `reach` lists: equally spaced ones in a sliding window, neighbours in an
-adaptive one. An element of a window is a tap; taps are numbered in row-major order.
+x is (N, C, W), (N, C, H, W) or (N, C, D, H, W); windows cover its last axes. `reach` lists the
+positions of every window along an axis: equally spaced in sliding windows, consecutive in adaptive
+ones. The elements of a window are its taps, numbered in row-major order.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gpudl.core.op import Array, Cost, Op, Spec, require, require_float
 Ints = tuple[int, ...]
 Size = int | tuple[int, ...]
 Slices = tuple[Any, ...]
-MOST_ELEMENTS = (1 << 31) - 1  # kernels number elements in 32 bits
-SPATIAL = 3  # axes that kernels have
+MOST_ELEMENTS = (1 << 31) - 1  # kernels index elements with 32-bit ints
+SPATIAL = 3  # spatial axes of the kernels
 
 
 class Pool(Op):
-    """y[n,c,p…] = something of window p… of x[n,c]."""
+    """Base of all pools: y[n,c,p…] = f(window p… of x[n,c])."""
 
     @property
     def rank(self) -> int:
@@ -36,15 +36,15 @@ class Pool(Op):
         raise TypeError
 
     def window_length(self, size: int, axis: int) -> int:
-        """Taps along an axis, at most."""
+        """Largest number of taps of a window along an axis."""
         raise TypeError
 
     def reach(self, size: int, axis: int) -> tuple[Array, Array]:
-        """Positions along an axis, (windows, taps), and which of them are elements of x."""
+        """(windows, taps) each: the positions along an axis, and which of them lie inside x."""
         raise TypeError
 
     def check_window(self, x: Spec) -> None:
-        """Refuse windows that do not fit x."""
+        """Raise ValueError for windows that do not fit x."""
 
     # ---------------------------------------------------------------- shapes
 
@@ -64,7 +64,8 @@ class Pool(Op):
         sizes = (self.outputs_along(n, axis) for axis, n in enumerate(x.shape[2:]))
         y = Spec((*x.shape[:2], *sizes), x.dtype)
         for name, spec in (("x", x), ("y", y)):
-            require(spec.size <= MOST_ELEMENTS, self, name, f"is {spec}, over 2^31 - 1 elements")
+            fits = spec.size <= MOST_ELEMENTS
+            require(fits, self, name, f"is {spec}; it must have at most 2^31 - 1 elements")
         return y
 
     def cost(self, x: Spec) -> Cost:
@@ -75,7 +76,7 @@ class Pool(Op):
     # ---------------------------------------------------------------- windows in NumPy
 
     def places(self, x_shape: Ints) -> Iterator[tuple[Slices, Array]]:
-        """For each tap: where every window has it, an index of x, and whether it has it."""
+        """For each tap: its index into x in every window, and whether the window has it."""
         axes = [self.reach(n, axis) for axis, n in enumerate(x_shape[2:])]
         for tap in np.ndindex(*self.window(x_shape)):
             at = [np.clip(a[:, t], 0, n - 1)
@@ -86,15 +87,15 @@ class Pool(Op):
             yield (slice(None), slice(None), *np.ix_(*at)), real
 
     def add_to_places(self, dx: Array, place: Slices, real: Array, value: Array) -> None:
-        """dx[place] += value where there is such an element; windows may overlap."""
+        """dx[place] += value where `real`; windows may overlap."""
         n, c = np.ix_(range(dx.shape[0]), range(dx.shape[1]))
         spread = (slice(None), slice(None), *(None,) * self.rank)
         np.add.at(dx, (n[spread], c[spread], *place[2:]), np.where(real, value, 0))
 
 
 class Sliding(Pool):
-    """Windows at equal distances: window p has the positions p*stride - padding + r*dilation, for
-    all taps r < kernel_size, of each axis."""
+    """Windows `stride` apart: along each axis, window p reads p*stride - padding + r*dilation for
+    all taps r < kernel_size."""
 
     kernel_size: Ints
     stride: Ints
@@ -107,22 +108,22 @@ class Sliding(Pool):
         return len(self.kernel_size)
 
     def parameters(self) -> dict[str, Any]:
-        """Kernels have three spatial axes; those that are lacking have one window of one tap."""
+        """Kernels have three spatial axes; missing ones get windows of one tap."""
         fields = super().parameters()
         for name, neutral in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             fields[name] = (neutral,) * (SPATIAL - self.rank) + fields[name]
         return fields
 
     def extent(self, axis: int) -> int:
-        """From a window's first element to its last."""
+        """Elements that a window spans, gaps included."""
         return (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
 
     def window_length(self, size: int, axis: int) -> int:
         return self.kernel_size[axis]
 
     def outputs_along(self, size: int, axis: int) -> int:
-        """With ceil_mode the last window may hang over the end, but must start inside the input or
-        the padding before it."""
+        """With ceil_mode the last window may extend past the end, but must start inside the input
+        or the padding before it."""
         padding, stride = self.padding[axis], self.stride[axis]
         reach = size + 2 * padding - self.extent(axis)
         if reach < 0 and not (self.ceil_mode and reach + stride > 0):
@@ -142,15 +143,18 @@ class Sliding(Pool):
             require(fits, self, name, f"is {value}; it must be at least {least} on each axis")
         half = tuple(size // 2 for size in self.kernel_size)
         fits = all(p <= h for p, h in zip(self.padding, half, strict=True))
-        require(fits, self, "padding", f"is {self.padding}; at most half of the kernel, {half}")
+        require(
+            fits, self, "padding", f"is {self.padding}; it must be at most {half}, half the kernel"
+        )
         spans = tuple(map(self.extent, range(self.rank)))
         fits = all(self.outputs_along(n, axis) > 0 for axis, n in enumerate(x.shape[2:]))
-        require(fits, self, "kernel_size", f"spans {spans}, more than {x} with its padding")
+        message = f"spans {spans}, larger than x {x} with padding={self.padding}"
+        require(fits, self, "kernel_size", message)
 
     # ---------------------------------------------------------------- fast forms in NumPy
 
     def frame(self, x_shape: Ints) -> tuple[Ints, Slices]:
-        """Shape of x with all that its windows reach, and where x lies in it."""
+        """Shape of x padded as far as its windows reach, and the slices of x in it."""
         sizes, places = [], []
         for axis, size in enumerate(x_shape[2:]):
             padding = self.padding[axis]
@@ -160,7 +164,7 @@ class Sliding(Pool):
         return (*x_shape[:2], *sizes), (..., *places)
 
     def tap_slices(self, x_shape: Ints) -> Iterator[Slices]:
-        """For each tap the elements of the frame that it sees, one a window."""
+        """For each tap, the slices of the padded x that it reads, one element per window."""
         steps = [
             [
                 slice(first, first + (count - 1) * stride + 1, stride)
@@ -173,7 +177,7 @@ class Sliding(Pool):
             yield (..., *(step[t] for step, t in zip(steps, tap, strict=True)))
 
     def framed(self, xp: Any, x: Array, value: float) -> Array:
-        """x with `value` round it as far as windows reach; x itself if they stay inside."""
+        """x padded with `value` as far as windows reach; x itself if they stay inside."""
         shape, inside = self.frame(x.shape)
         if shape == x.shape:
             return x
@@ -182,14 +186,14 @@ class Sliding(Pool):
         return frame
 
     def tiles(self, x_shape: Ints) -> bool:
-        """Does each element belong to one window?"""
+        """Whether each element belongs to exactly one window."""
         counts = [self.outputs_along(n, axis) for axis, n in enumerate(x_shape[2:])]
         covered = [n * k for n, k in zip(counts, self.kernel_size, strict=True)]
         return self.stride == self.kernel_size and covered == list(x_shape[2:])
 
     def empty_gradient(self, x_shape: Ints, dtype: Any) -> Array | None:
-        """Where windows do not overlap: an array that every tap writes once, or a zero one if some
-        elements belong to no window. None where they overlap or reach out."""
+        """An array for dx that the taps can write without adding: uninitialised if windows cover x,
+        else zero. None if windows overlap, are dilated or extend past x."""
         shape, _ = self.frame(x_shape)
         apart = all(s >= k for s, k in zip(self.stride, self.kernel_size, strict=True))
         if shape != x_shape or max(self.dilation) > 1 or not apart:
@@ -198,8 +202,8 @@ class Sliding(Pool):
 
 
 class Adaptive(Pool):
-    """As many windows as output_size says, which cover x: window p of an axis has the positions
-    from floor(p*size/outputs) up to, without, ceil((p + 1)*size/outputs)."""
+    """output_size windows that cover x: along an axis, window p reads from floor(p*size/outputs) up
+    to but not including ceil((p + 1)*size/outputs)."""
 
     output_size: Ints
 
@@ -229,14 +233,14 @@ class Adaptive(Pool):
 
 
 def each_axis(function: str, argument: str, value: Size, rank: int) -> Ints:
-    """One number an axis, from one for all or a tuple."""
+    """One int per axis, from one for all axes or a tuple."""
     if isinstance(value, int):
         return (value,) * rank
     numbers = tuple(map(int, value))
     if len(numbers) == 1:
         return numbers * rank
     if len(numbers) != rank:
-        raise ValueError(f"{function}: {argument} is {value}; it must be one number or {rank}")
+        raise ValueError(f"{function}: {argument} is {value}; it must be an int or {rank} ints")
     return numbers
 
 
@@ -254,7 +258,7 @@ def sliding_fields(
 
 
 def batched(function: str, input: Tensor, rank: int) -> tuple[Tensor, bool]:
-    """The input with a batch axis, and whether it had none."""
+    """The input with a batch axis, and whether that had to be added."""
     if input.ndim not in (rank + 1, rank + 2):
         raise ValueError(
             f"{function}: input has shape {list(input.shape)}; it must have {rank + 2} axes, or "

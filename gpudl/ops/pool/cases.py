@@ -1,4 +1,4 @@
-"""Examples that all pools are tested on."""
+"""Test cases shared by all pools."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Ints = tuple[int, ...]
 
 
 def drawn(*shape: int) -> Callable[[np.random.Generator], tuple[Array]]:
-    """A normal tensor of this shape as the input of a case."""
+    """make(rng) of a Case: one normal array of this shape."""
     return lambda rng: (rng.standard_normal(shape).astype(np.float32),)
 
 
 def window_cases() -> Iterator[tuple[str, Ints, tuple[Any, ...]]]:
-    """(name, shape of x, fields of Sliding) of cases that suit all kinds."""
+    """(name, shape of x, fields of Sliding), for every kind of pool."""
     one, none, two = (1, 1), (0, 0), (2, 2)
     yield "2x2", (2, 6, 8, 6), (two, two, none, one, False)
     yield "2x2 four channels, odd size", (3, 4, 5, 7), (two, two, none, one, False)
@@ -46,7 +46,7 @@ def adaptive_cases() -> Iterator[tuple[str, Ints, Ints]]:
 
 
 def refused_cases(cls: Any, more: tuple[Any, ...]) -> Iterator[Case]:
-    """Inputs that are refused; `more`: the fields beyond Sliding's."""
+    """Inputs that must be refused; `more`: the fields beyond Sliding's."""
     two, none, one = (2, 2), (0, 0), (1, 1)
     x = drawn(1, 1, 4, 4)
     fits = cls.of(two, two, none, one, False, *more)

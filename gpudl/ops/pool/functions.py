@@ -1,9 +1,7 @@
 """Pooling as functions, with PyTorch's names and arguments: max, average, Lp and unpooling.
 
-In all of them input is (N, C, …) with one, two or three further axes, or (C, …) without a batch. A
-window over n elements gives (n + 2*padding - dilation*(kernel - 1) - 1)//stride + 1 outputs,
-rounded up with ceil_mode; stride defaults to kernel_size. Numbers given once hold for all axes.
-ValueError: a window larger than the padded input, or padding over half a kernel.
+The input is (N, C, …) with one to three spatial axes, or (C, …) without a batch; one int applies to
+all axes.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from gpudl.ops.pool.unpool import MaxUnpoolOp
 
 
 def max_with_indices(function: str, op: Op, input: Tensor, rank: int, return_indices: bool) -> Any:
-    """What pools over windows of the largest return."""
+    """The result of a max pool: y, with indices if asked for."""
     x, lacking = batched(function, input, rank)
     y, argmax = apply(op, x)
     if not return_indices:
@@ -40,7 +38,7 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window: (N, C, W) -> (N, C, Q); see max_pool2d."""
+    """Maximum of each window: (N, C, W) -> (N, C, Q); see max_pool2d."""
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -54,10 +52,12 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window: (N, C, H, W) -> (N, C, P, Q).
+    """Maximum of each window: (N, C, H, W) -> (N, C, P, Q); the batch axis may be missing.
 
-    Padding never wins, the first of equals does, NaN passes. return_indices: also the winners'
-    places, flat in H*W, int64. Sizes and errors: see the module's text above.
+    P = (H + 2*padding - dilation*(kernel_size - 1) - 1)//stride + 1, rounded up with ceil_mode, Q
+    likewise; stride defaults to kernel_size. Padding never wins, the first of equal elements does,
+    NaN propagates. return_indices: also return the winners' positions, flat in H*W, int64.
+    Raises ValueError if a window is larger than the padded input or padding exceeds half of it.
     """
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
@@ -72,7 +72,7 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window: (N, C, D, H, W) -> (N, C, O, P, Q); see max_pool2d."""
+    """Maximum of each window: (N, C, D, H, W) -> (N, C, O, P, Q); see max_pool2d."""
     return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -100,7 +100,7 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window: (N, C, W) -> (N, C, Q); see avg_pool2d."""
+    """Mean of each window: (N, C, W) -> (N, C, Q); see avg_pool2d."""
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
@@ -114,10 +114,10 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window: (N, C, H, W) -> (N, C, P, Q), sizes as in max_pool2d.
+    """Mean of each window: (N, C, H, W) -> (N, C, P, Q), sizes as in max_pool2d.
 
-    Padding counts as zeros, or with count_include_pad=False not at all; divisor_override replaces
-    the number to divide by (not in avg_pool1d, as in PyTorch); ValueError if it is 0.
+    Padding counts as zeros, or is excluded with count_include_pad=False. divisor_override replaces
+    the divisor (not in avg_pool1d, as in PyTorch). Raises ValueError if it is 0.
     """
     return _avg_pool(
         2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
@@ -134,7 +134,7 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window: (N, C, D, H, W) -> (N, C, O, P, Q); see avg_pool2d."""
+    """Mean of each window: (N, C, D, H, W) -> (N, C, O, P, Q); see avg_pool2d."""
     return _avg_pool(
         3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
@@ -152,7 +152,9 @@ def _avg_pool(
 ) -> Tensor:
     function = f"avg_pool{rank}d"
     if divisor_override == 0:
-        raise ValueError(f"{function}: divisor_override is 0; pass None to divide by the count")
+        raise ValueError(
+            f"{function}: divisor_override is 0; pass None to divide by the window's size"
+        )
     fields = sliding_fields(function, rank, kernel_size, stride, padding, 1)
     op = AvgPoolOp.of(*fields, ceil_mode, count_include_pad, divisor_override or 0)
     x, lacking = batched(function, input, rank)
@@ -167,10 +169,7 @@ def lp_pool1d(
     stride: Size | None = None,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """The norm_type-th root of each window's sum of powers: (N, C, W) -> (N, C, Q).
-
-    See lp_pool2d.
-    """
+    """(Sum of x^p over each window)^(1/p): (N, C, W) -> (N, C, Q); see lp_pool2d."""
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -182,10 +181,10 @@ def lp_pool2d(
     stride: Size | None = None,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """(The sum of x^p over each window)^(1/p), p = norm_type: (N, C, H, W) -> (N, C, P, Q).
+    """(Sum of x^p over each window)^(1/p), p = norm_type: (N, C, H, W) -> (N, C, P, Q).
 
-    As in PyTorch x is not taken absolute: an odd p and a negative sum give NaN. Sums of zero have
-    no gradient. ValueError: norm_type 0 or infinite.
+    As in PyTorch, x and not |x| is raised to p: an odd p with a negative sum gives NaN. A sum of
+    zero has gradient 0. Raises ValueError if norm_type is 0 or infinite.
     """
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
@@ -198,10 +197,7 @@ def lp_pool3d(
     stride: Size | None = None,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """The norm_type-th root of each window's sum of powers: (N, C, D, H, W) -> (N, C, O, P, Q).
-
-    See lp_pool2d.
-    """
+    """(Sum of x^p over each window)^(1/p): (N, C, D, H, W) -> (N, C, O, P, Q); see lp_pool2d."""
     return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -227,7 +223,7 @@ def max_unpool1d(
     padding: Size = 0,
     output_size: tuple[int, ...] | None = None,
 ) -> Tensor:
-    """Undoes max_pool1d(..., return_indices=True): (N, C, Q) -> (N, C, W); see max_unpool2d."""
+    """Partial inverse of max_pool1d: (N, C, Q) -> (N, C, W); see max_unpool2d."""
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -240,10 +236,11 @@ def max_unpool2d(
     padding: Size = 0,
     output_size: tuple[int, ...] | None = None,
 ) -> Tensor:
-    """Undoes max_pool2d(..., return_indices=True), with zeros where elements were lost.
+    """Partial inverse of max_pool2d(..., return_indices=True): zeros replace the lost elements.
 
-    input, indices: (N, C, P, Q) -> (N, C, H, W), H = (P - 1)*stride - 2*padding + kernel unless
-    output_size says otherwise by less than a stride. Where an index comes twice the last one wins.
+    input, indices: (N, C, P, Q) -> (N, C, H, W), H = (P - 1)*stride - 2*padding + kernel_size, W
+    likewise; output_size may choose another size less than a stride away. If an index occurs twice,
+    the last one wins. Raises ValueError for any other output_size.
     """
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
@@ -257,10 +254,7 @@ def max_unpool3d(
     padding: Size = 0,
     output_size: tuple[int, ...] | None = None,
 ) -> Tensor:
-    """Undoes max_pool3d(..., return_indices=True): (N, C, O, P, Q) -> (N, C, D, H, W).
-
-    See max_unpool2d.
-    """
+    """Partial inverse of max_pool3d: (N, C, O, P, Q) -> (N, C, D, H, W); see max_unpool2d."""
     return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -284,7 +278,7 @@ def _max_unpool(
         size = each_axis(function, "output_size", tuple(output_size)[-rank:], rank)
         if any(abs(a - b) >= s for a, b, s in zip(size, usual, step, strict=True)):
             raise ValueError(
-                f"{function}: output_size is {size}; it must be less than one stride {step} away "
-                f"from {usual}"
+                f"{function}: output_size is {size}; it must differ from {usual} by less than the "
+                f"stride {step}"
             )
     return unbatched(apply(MaxUnpoolOp.of(size), x, at), lacking)

@@ -25,13 +25,13 @@ CUBIC = -0.75  # the parameter of Keys' cubic convolution, 1981, as PyTorch and 
 
 
 class InterpolateOp(Op):
-    """y[p, q] = the sum over taps (i, j) of weight(p, i)·weight(q, j)·x[i, j], the same in one and
-    three dimensions. Output p lies at p·scale (nearest, or with align_corners), else where pixels'
-    centres agree, at (p + 1/2)·scale - 1/2; taps are the elements round that place, of the border
-    where they lie outside.
+    """y[p, q] = sum over taps (i, j) of weight(p, i)·weight(q, j)·x[i, j]; likewise in one and
+    three dimensions.
 
-    method: nearest, nearest_exact (the element nearest to the centre), linear, cubic. size: of y's
-    spatial axes. scales: elements of x per element of y, one an axis.
+    Output p samples x at p·scale (nearest, or with align_corners), else at (p + 1/2)·scale - 1/2,
+    which aligns pixel edges. The taps are the elements around that position, clamped to the border.
+    method: nearest, nearest_exact (the element nearest to the centre), linear, cubic. size: spatial
+    extents of y. scales: elements of x per element of y, one per axis.
     """
 
     kernels = ("nearest", "nearest_exact", "linear", "linear_planes", "cubic")
@@ -48,10 +48,12 @@ class InterpolateOp(Op):
         require(0 not in x.shape[1:], self, "x", f"is {x}; only the batch may be empty")
         require(min(self.size) >= 1, self, "size", f"is {self.size}; it must be at least 1")
         fits = self.method in TAPS and (self.method != "cubic" or rank == 2)
-        require(fits, self, "method", f"is {self.method!r}; cubic is for images alone")
+        message = f"is {self.method!r}; it must be one of {tuple(TAPS)}, cubic only for images"
+        require(fits, self, "method", message)
         y = Spec((*x.shape[:2], *self.size), x.dtype)
         for name, spec in (("x", x), ("y", y)):
-            require(spec.size <= MOST_ELEMENTS, self, name, f"is {spec}, over 2^31 - 1 elements")
+            fits = spec.size <= MOST_ELEMENTS
+            require(fits, self, name, f"is {spec}; it must have at most 2^31 - 1 elements")
         return (y,)
 
     def supports(self, algorithm: str, x: Spec) -> bool:
@@ -64,8 +66,8 @@ class InterpolateOp(Op):
         return {**fields, **dict(zip(("scale_d", "scale_h", "scale_w"), scales, strict=True))}
 
     def taps(self, axis: int, extent: int, dtype: Any) -> list[tuple[Array, Array]]:
-        """For each tap: the element of x that each output has, and its weight."""
-        # The elements are chosen in float32 always, as by the kernels and PyTorch's nearest.
+        """For each tap: the element of x that each output reads, and its weight."""
+        # nearest picks elements in float32 for every dtype, like the kernels and PyTorch.
         real = np.float32 if TAPS[self.method] == 1 or dtype == np.float32 else np.float64
         p, scale = np.arange(self.size[axis]).astype(real), real(self.scales[axis])
         if TAPS[self.method] == 1:
@@ -104,7 +106,7 @@ class InterpolateOp(Op):
         return (dx,)
 
     def reduction(self, x: Spec) -> int:
-        """Of forward and backward; linear weights have the rounding errors of their positions."""
+        """For forward and backward; interpolation weights inherit the rounding of positions."""
         sizes = zip(self.size, x.shape[2:], strict=True)
         worst = math.prod(max(TAPS[self.method], 4 * -(-p // n)) for p, n in sizes)
         return worst * (max(x.shape[2:]) ** 2 if TAPS[self.method] > 1 else 1)
@@ -157,7 +159,7 @@ class InterpolateOp(Op):
 
 
 def cubic_weights(t: Array) -> list[Array]:
-    """Of the four elements round a place, t behind the second (Keys 1981, equation 4)."""
+    """Weights of the four elements around a position, t after the second (Keys 1981, eq. 4)."""
     a = t.dtype.type(CUBIC)
 
     def near(t: Array) -> Array:
@@ -174,7 +176,7 @@ def broadcast(vector: Array, axis: int, rank: int) -> Array:
 
 
 def gathered(values: Array, index: Array, axis: int, extent: int) -> Array:
-    """y[i] = the sum of the values whose index, which never falls, is i; along an axis."""
+    """y[i] = sum of the values with index i, along an axis; index must not decrease."""
     y = np.zeros((*values.shape[:axis], extent, *values.shape[axis + 1 :]), values.dtype)
     starts = np.flatnonzero(np.diff(index, prepend=-1))
     y[(slice(None),) * axis + (index[starts],)] = np.add.reduceat(values, starts, axis=axis)
@@ -182,7 +184,7 @@ def gathered(values: Array, index: Array, axis: int, extent: int) -> Array:
 
 
 def sizes_to_scales(x: Ints, y: Ints, corners: bool) -> tuple[float, ...]:
-    """Elements of x per element of y, so that the ends agree: the corners' centres or edges."""
+    """Elements of x per element of y that align the corners' centres (`corners`) or edges."""
     if corners:
         return tuple((n - 1) / (p - 1) if p > 1 else 0.0 for n, p in zip(x, y, strict=True))
     return tuple(n / p for n, p in zip(x, y, strict=True))
@@ -209,12 +211,12 @@ def interpolate(
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
 ) -> Tensor:
-    """The one to three spatial axes of (N, C, …) resampled to `size` or by `scale_factor`.
+    """Resample the one to three spatial axes of (N, C, …) to `size` or by `scale_factor`.
 
     mode: nearest, nearest-exact, linear (1-d), bilinear, bicubic (2-d), trilinear (3-d), area
-    (means of adaptive windows). align_corners: the centres of the corners agree, not their edges.
-    recompute_scale_factor: use the sizes' ratio rather than the factor given.
-    ValueError: neither or both of size and scale_factor; a mode for another number of axes.
+    (means of adaptive windows). align_corners: align the centres of the corners, not their edges.
+    recompute_scale_factor: use the ratio of the sizes instead of scale_factor.
+    Raises ValueError unless exactly one of size and scale_factor is given and mode fits the axes.
     """
     rank = input.ndim - 2
     if mode not in (*METHODS, "area") or rank not in RANKS.get(mode, (1, 2, 3)):
@@ -223,9 +225,9 @@ def interpolate(
             "nearest-exact, area, linear (1-d), bilinear, bicubic (2-d) or trilinear (3-d)"
         )
     if (size is None) == (scale_factor is None):
-        raise ValueError("interpolate: give either size or scale_factor")
+        raise ValueError("interpolate: give exactly one of size and scale_factor")
     if align_corners is not None and mode not in RANKS:
-        raise ValueError(f"interpolate: align_corners has no meaning for mode {mode!r}")
+        raise ValueError(f"interpolate: align_corners must be None for mode {mode!r}")
     spatial = tuple(input.shape[2:])
     sizes, factors = _sizes(spatial, size, scale_factor)
     if mode == "area":
@@ -240,12 +242,14 @@ def interpolate(
 def _sizes(
     spatial: Ints, size: int | tuple[int, ...] | None, factor: float | tuple[float, ...] | None
 ) -> tuple[Ints, tuple[float, ...] | None]:
-    """The output's spatial axes, and the factors where they were given."""
+    """The output's spatial extents, and the scale factors if given."""
     rank, given = len(spatial), factor if size is None else size
     each = (given,) * rank if isinstance(given, (int, float)) else tuple(given or ())
     if len(each) != rank:
         what = "scale_factor" if size is None else "size"
-        raise ValueError(f"interpolate: {what} is {given}; it must be one number or {rank}")
+        raise ValueError(
+            f"interpolate: {what} is {given}; it must be one number or a tuple of {rank}"
+        )
     if size is not None:
         return tuple(int(n) for n in each), None
     if min(each) <= 0:

@@ -12,14 +12,14 @@ from gpudl.core.op import Array, Case, Op, Spec
 from gpudl.ops.pool.base import Adaptive, Ints, Pool, Sliding
 from gpudl.ops.pool.cases import adaptive_cases, drawn, refused_cases, window_cases
 
-BYTE = 256  # taps whose numbers fit one byte
+BYTE = 256  # numbers that one byte can hold
 
 
 class MaxPool(Pool):
-    """y = the largest of each window. The first of equals wins; a NaN beats all, the last one of
-    several, as in PyTorch; padding never wins.
+    """y = maximum of each window. The first of equal elements wins; NaN beats everything (the last
+    of several, as in PyTorch); padding never wins.
 
-    argmax: the number of the winning tap, in one byte where windows have at most 256.
+    argmax: the number of the winning tap, as uint8 for windows of at most 256 taps, else int32.
     """
 
     outputs = ("y", "argmax")
@@ -62,8 +62,8 @@ class MaxPoolOp(Sliding, MaxPool):
     cpu = ("strided",)
 
     def forward_strided(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        """The maximum of contiguous copies of the taps. Tap numbers rise, so that the winner's is a
-        maximum too: of number * (did it beat all before?)."""
+        """Running maximum over contiguous copies of the taps. Tap numbers ascend, so argmax is a
+        running maximum too: of number * (tap beats all earlier ones)."""
         frame = self.framed(xp, x, -np.inf)
         taps = self.tap_slices(x.shape)
         y = frame[next(taps)].copy(order="C")
@@ -75,13 +75,13 @@ class MaxPoolOp(Sliding, MaxPool):
             won *= index.type(number)
             np.maximum(argmax, won, out=argmax)
             np.maximum(y, value, out=y)
-        # Not even an element that is -inf may lose against padding.
+        # The frame is -inf too; an element that is -inf must still beat it.
         special = np.isnan(y).any() or (frame is not x and np.isneginf(y).any())
         return self.forward(xp, x) if special else (y, argmax)
 
     def backward_strided(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Array, ...]:
-        """Without overlap each element is written once: dy with all bits where its tap won, with
-        none elsewhere."""
+        """Without overlap each element is written once: dy where its tap won, else 0, by masking
+        the bits of dy."""
         x_shape, dy = saved.specs[0].shape, dys[0]
         dx = self.empty_gradient(x_shape, dy.dtype)
         if dx is None:
@@ -95,15 +95,15 @@ class MaxPoolOp(Sliding, MaxPool):
         return (dx,)
 
     def overlapping_gradient(self, dy: Array, argmax: Array, x_shape: Ints) -> tuple[Array, ...]:
-        """Each dy is added at its winner: its window's first element plus the winning tap's way."""
+        """Add each dy at its winner: the window's first element plus the winning tap's offset."""
         shape, inside = self.frame(x_shape)
         number = np.arange(math.prod(shape[1:])).reshape(shape[1:])
         taps = [number[tap] for tap in self.tap_slices(x_shape)]
-        ways = np.array([tap.flat[0] for tap in taps])
+        offsets = np.array([tap.flat[0] for tap in taps])
         dx = np.empty(x_shape, dy.dtype)
         for n in range(len(dx)):
             frame = np.zeros(shape[1:], dy.dtype)
-            winners = taps[0] + ways[argmax[n]]
+            winners = taps[0] + offsets[argmax[n]]
             np.add.at(frame.reshape(-1), winners.reshape(-1), dy[n].reshape(-1))
             dx[n] = frame[inside]
         return (dx,)
@@ -157,7 +157,7 @@ class AdaptiveMaxPoolOp(Adaptive, MaxPool):
 class MaxPoolIndicesOp(Op):
     """PyTorch's indices of max pooling, flat in the spatial axes, from the winning taps' numbers.
 
-    pool: the operator that found argmax; x_size: the spatial axes of its x.
+    pool: the operator that computed argmax; x_size: the spatial extents of its x.
     """
 
     inputs = ("argmax",)

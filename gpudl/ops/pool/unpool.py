@@ -1,4 +1,4 @@
-"""The partial inverse of max pooling: values back at the places that `indices` name."""
+"""The partial inverse of max pooling: puts values back where `indices` say."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gpudl.ops.pool.base import MOST_ELEMENTS, Ints
 
 
 class MaxUnpoolOp(Op):
-    """y[n,c,indices[n,c,p…]] = x[n,c,p…], indices flat in the spatial axes, of output_size; y is
-    zero elsewhere. Where an index comes twice the last one in row-major order wins; the gradient
-    goes to each, as in PyTorch. Kernels leave out indices outside of y."""
+    """y[n,c,indices[n,c,p…]] = x[n,c,p…] and zero elsewhere, with indices flat in the spatial axes
+    of output_size. If an index occurs twice, the last one in row-major order wins, but all get the
+    gradient, as in PyTorch. Kernels ignore indices outside y."""
 
     inputs = ("x", "indices")
     saves = ("indices",)
@@ -29,18 +29,19 @@ class MaxUnpoolOp(Op):
         require(len(x.shape) == rank + 2, self, "x", f"is {x}; it must have {rank + 2} axes")
         require(0 not in x.shape[1:], self, "x", f"is {x}; only the batch may be empty")
         fits = indices.shape == x.shape and indices.dtype == np.int64
-        require(fits, self, "indices", f"is {indices}; it must be int64{list(x.shape)}, as x")
+        require(fits, self, "indices", f"is {indices}; it must be int64{list(x.shape)}, like x")
         fits = min(self.output_size) >= 1
         require(fits, self, "output_size", f"is {self.output_size}; it must be at least 1")
         y = Spec((*x.shape[:2], *self.output_size), x.dtype)
-        require(y.size <= MOST_ELEMENTS, self, "y", f"is {y}, over 2^31 - 1 elements")
+        fits = y.size <= MOST_ELEMENTS
+        require(fits, self, "y", f"is {y}; it must have at most 2^31 - 1 elements")
         return (y,)
 
     def parameters(self) -> dict[str, Any]:
         return {"output_size": (1,) * (3 - len(self.output_size)) + self.output_size}
 
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        """The last writer of each element."""
+        """Room for the number of each element's last writer."""
         return self.infer(*specs)[0].size if direction == "forward" else 0
 
     def planes(self, array: Array) -> Array:
@@ -52,8 +53,8 @@ class MaxUnpoolOp(Op):
         plane = math.prod(self.output_size)
         if indices.size and not 0 <= indices.min() <= indices.max() < plane:
             raise IndexError(
-                f"{self.name}: indices lie from {indices.min()} to {indices.max()}; "
-                f"output_size {self.output_size} takes 0 to {plane - 1}"
+                f"{self.name}: indices range from {indices.min()} to {indices.max()}; "
+                f"output_size {self.output_size} allows 0 to {plane - 1}"
             )
         flat = self.planes(y)
         flat[np.arange(len(flat))[:, None], self.planes(indices)] = self.planes(x)

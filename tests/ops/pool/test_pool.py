@@ -1,4 +1,4 @@
-"""What the pools' declarations leave out: PyTorch's indices, windows of padding alone, sizes."""
+"""Pools beyond what tests/ops/test_all.py derives from the declarations: indices, sizes, layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("special", [0.0, np.nan])
-def test_indices_are_pytorchs(settings, special):
+def test_indices_agree_with_pytorch(settings, special):
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).integers(-2, 2, (2, 3, 9, 8)).astype(np.float32)  # full of ties
     x[x == -2] = special
@@ -32,7 +32,7 @@ def test_indices_are_pytorchs(settings, special):
 
 
 @pytest.mark.parametrize("where", ["cpu", *native_devices()])
-def test_a_window_of_padding_alone_is_minus_infinity_without_a_gradient(where):
+def test_a_window_of_only_padding_is_minus_infinity_and_has_no_gradient(where):
     x = Tensor(np.ones((1, 2, 1, 3), np.float32), device=where, requires_grad=True)
     y = F.max_pool2d(x, 2, stride=1, padding=1, dilation=2)
     assert y.shape == (1, 2, 1, 3)
@@ -56,8 +56,8 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize(("name", "shape", "settings"), FUNCTIONS, ids=str)
-def test_functions_are_pytorchs(name, shape, settings):
-    """Unbatched and batched, indices and sizes that are left open."""
+def test_functions_agree_with_pytorch(name, shape, settings):
+    """Batched and unbatched inputs, indices, and sizes of None."""
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     ours = getattr(F, name)(Tensor(x), **settings)
@@ -83,8 +83,8 @@ def test_unpooling_undoes_pooling_and_the_last_of_equal_indices_wins(where):
         F.max_unpool2d(x, x, 2, output_size=(4, 4))
 
 
-def test_layers_are_pytorchs():
-    """Same names, same arguments in the same order, same outputs."""
+def test_layers_agree_with_pytorch():
+    """The same names, order of arguments and outputs."""
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(2).random((2, 3, 6, 7)).astype(np.float32)
     for name, arguments in [
@@ -99,8 +99,8 @@ def test_layers_are_pytorchs():
         assert_close(got.numpy(), want.numpy(), what=name)
 
 
-def test_shapes_are_pytorchs():
-    """Sizes, kernels, strides and paddings in all small combinations."""
+def test_shapes_agree_with_pytorch():
+    """All combinations of small sizes, kernels, strides and paddings."""
     torch = pytest.importorskip("torch")
     for size in range(1, 8):
         for kernel in range(1, 5):
