@@ -1,4 +1,4 @@
-"""Batch normalisation, fused with an addition and an activation."""
+"""Batch normalisation, optionally fused with an addition and an activation."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from gpudl.ops.norm import batch_numpy as chunked
 from gpudl.ops.shape.create import ones, zeros
 
 ACTIVATIONS = ("none", "relu", "relu6", "leaky_relu")
-RESIDENT_ROWS = 1792  # values of a channel that one block of threads holds in its registers
-PART_SIZE = 4096  # elements that a block of threads takes at once
-PARTS = 512  # such blocks, at most
-TILE = 128  # channels that one of them takes side by side
+RESIDENT_ROWS = 1792  # values of a channel that one block can hold in registers
+PART_SIZE = 4096  # elements that a block processes at once
+PARTS = 512  # most blocks per pass
+TILE = 128  # channels per block
 
 
 class BatchNormOp(Op):
     """y = activation((x - mean)·invstd·weight + bias + residual), invstd = 1/sqrt(var + eps), per
     channel (axis 1).
 
-    Ioffe and Szegedy 2015. training: mean and (biased) variance are the batch's, and the running
-    ones move towards them by `momentum`, the variance unbiased, or, `cumulative`, become the mean
-    over all batches, which `batches` counts; else the running ones are used. bits: mask holds a bit
-    an element, in channels-last order, that is set where the activation passed it on; backward then
-    reads mask and not y.
+    Ioffe and Szegedy 2015. training: normalise by the batch's mean and biased variance, and move
+    the running statistics towards the batch's mean and unbiased variance by `momentum`, or with
+    `cumulative` to the mean over all batches, counted in `batches`. Otherwise normalise by the
+    running statistics. bits: mask holds one bit per element in channels-last order, set where the
+    activation passed it; backward then reads mask instead of y.
     """
 
     inputs = ("x", "running_mean?", "running_var?", "weight?", "bias?", "residual?", "batches?")
@@ -106,7 +106,7 @@ class BatchNormOp(Op):
             self.training or running_mean is not None,
             self,
             "running_mean",
-            "is None; inference needs it (or pass training=True)",
+            "is None; inference needs it (or use training=True)",
         )
         require(
             not self.training or values_per_channel(x) > 1,
@@ -124,21 +124,23 @@ class BatchNormOp(Op):
             not (self.cumulative and self.training) or batches is not None,
             self,
             "batches",
-            "is None; the mean over all batches needs their count",
+            "is None; a cumulative mean needs the number of batches",
         )
         require(
             not self.bits or x.shape[1] % 8 == 0,
             self,
             "x",
-            f"is {x}; bits of the activation need channels that divide by 8",
+            f"is {x}; bits need a multiple of 8 channels",
         )
-        require(x.shape[1] < 2**31 // 8, self, "x", f"is {x}; it has too many channels")
+        require(
+            x.shape[1] < 2**31 // 8, self, "x", f"is {x}; it must have fewer than 2^28 channels"
+        )
 
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | {"activation": ACTIVATIONS.index(self.activation)}
 
     def save(self, inputs: Any, outputs: Any, specs: Any, needs: Any = None) -> Any:
-        """y is kept only where it masks the gradient, so that it may else be overwritten."""
+        """Keep y only if it masks the gradient, so that it may otherwise be overwritten."""
         kept = super().save(inputs, outputs, specs, needs)
         masked = self.activation != "none"
         return kept._replace(
@@ -169,7 +171,7 @@ class BatchNormOp(Op):
         return (y, mean, invstd, self.mask_of(xp, y))
 
     def activate(self, xp: Any, y: Any) -> Any:
-        """The activation's value, in place."""
+        """Apply the activation in place."""
         if self.activation == "leaky_relu":
             y *= xp.where(y < 0, y.dtype.type(self.slope), y.dtype.type(1))
         elif self.activation != "none":
@@ -179,7 +181,7 @@ class BatchNormOp(Op):
         return y
 
     def stopped(self, y: Any) -> Any:
-        """Where the activation did not pass its argument on, from its value."""
+        """Where the activation clipped its argument, given its value y."""
         return (y <= 0) | (y >= 6) if self.activation == "relu6" else y <= 0
 
     def mask_of(self, xp: Any, y: Any) -> Any:
@@ -204,13 +206,13 @@ class BatchNormOp(Op):
         return xp.where(self.stopped(y), self.dampened(dy), dy)
 
     def dampened(self, dy: Any) -> Any:
-        """What of the gradient comes back from where the activation did not pass."""
+        """The part of the gradient that passes back where the activation clipped."""
         return dy * dy.dtype.type(self.slope) if self.activation == "leaky_relu" else 0
 
     def update(
         self, running_mean: Any, running_var: Any, batches: Any, mean: Any, var: Any, n: int
     ) -> None:
-        """Moves the running statistics, in place."""
+        """Update the running statistics in place."""
         if batches is not None:
             batches += 1
         if running_mean is not None:
@@ -260,7 +262,7 @@ class BatchNormOp(Op):
         return ((3 if direction == "backward" else 2) + 2 * parts) * channels
 
     def cost(self, x: Spec, *others: Any) -> Cost:
-        """Bytes of the kernel that reads x once; another read where x does not fit."""
+        """Training reads x twice if a channel does not fit into registers."""
         reads = 2 if self.training and values_per_channel(x) > RESIDENT_ROWS else 1
         arrays = reads + 1 + (others[4] is not None)
         bits = x.size // 8 if self.bits else 0
@@ -285,7 +287,7 @@ class BatchNormOp(Op):
 
 
 def values_per_channel(x: Any) -> int:
-    """N, or N·H·W."""
+    """N times the spatial extents."""
     n: int = x.shape[0]
     for extent in x.shape[2:]:
         n *= extent
@@ -297,7 +299,7 @@ def all_but_channel(x: Any) -> tuple[int, ...]:
 
 
 def along(vector: Any, x: Any) -> Any:
-    """A value per channel, shaped to stand beside x."""
+    """A vector over channels, shaped to broadcast against x."""
     return vector.reshape((1, -1) + (1,) * (x.ndim - 2))
 
 
@@ -320,13 +322,13 @@ def batch_norm(
     activation.
 
     input: (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W); the vectors (C,); residual like
-    input. training: with the batch's own mean and biased variance; running_mean and running_var, if
-    given, are changed in place to (1 - momentum)·running + momentum·batch, with the unbiased
-    variance. Else with the running ones. num_batches_tracked: an int64 that training raises by one;
-    momentum=None weighs all those batches equally. activation: "none", "relu", "relu6" or
-    "leaky_relu" (slope 0.01). Ioffe and Szegedy 2015.
+    input. training: use the batch's mean and biased variance; running_mean and running_var, if
+    given, become (1 - momentum)·running + momentum·batch in place, with the unbiased variance.
+    Otherwise use the running statistics. num_batches_tracked: an int64 that training increments;
+    momentum=None averages the statistics over all these batches. activation: "none", "relu",
+    "relu6" or "leaky_relu" (slope 0.01). Ioffe and Szegedy 2015.
 
-    An empty batch is counted but leaves the running statistics as they are. Raises ValueError in
+    An empty batch is counted but does not change the running statistics. Raises ValueError in
     training if a channel has only one value, in inference without statistics, and for momentum=None
     without num_batches_tracked.
     """

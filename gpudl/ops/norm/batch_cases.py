@@ -1,4 +1,4 @@
-"""What batch normalisation is tested on."""
+"""Test cases of batch normalisation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cases(cls: Any) -> Iterator[Case]:
 
 
 def golden_cases(cls: Any) -> Iterator[Case]:
-    """Worked out by hand: columns 1, 3 and 0, 4 with means 2, 2 and variances 1, 4."""
+    """By hand: columns (1, 3) and (0, 4) have means 2, 2 and variances 1, 4."""
     x = np.array([[1, 0], [3, 4]], np.float32)
     zero, one, two, four = (np.full(2, v, np.float32) for v in (0, 1, 2, 4))
     y = np.array([[-1, -1], [3, 3]], np.float32)  # 2·(±1) + 1
@@ -56,7 +56,7 @@ def golden_cases(cls: Any) -> Iterator[Case]:
         train,
         golden=(y, two, 1 / np.array([1, 2], np.float32)),
     )
-    y = np.array([[0, 0], [0.75, 1.25]], np.float32)  # (x - 1.5)/2, negative ones cut off
+    y = np.array([[0, 0], [0.75, 1.25]], np.float32)  # max(0, (x - 1.5)/2)
 
     def infer(rng: Any) -> tuple[Any, ...]:
         return x, one + 0.5, four, None, None, None, None
@@ -72,8 +72,8 @@ def drawn(
     offset: float = 0.5,
     batches: int | None = None,
 ) -> Any:
-    """Inputs of a case: x, running_mean, running_var, weight, bias, residual (numbers 1-4 if
-    present), batches."""
+    """make(rng) of a Case: x, running_mean, running_var, weight, bias (these four only if their
+    numbers 1 to 4 are in `present`), residual, batches."""
 
     def make(rng: np.random.Generator) -> tuple[Any, ...]:
         c = shape[1]

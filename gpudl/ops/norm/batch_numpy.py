@@ -1,4 +1,4 @@
-"""The quick NumPy form of batch normalisation: in chunks that stay in the cache."""
+"""The fast NumPy form of batch normalisation, in chunks that stay in the cache."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from gpudl.core.layout import channels_first, channels_last, is_dense
 from gpudl.ops.elementwise.quick_numpy import quick
 
-CHUNK = 1 << 17  # elements worked on at a time: large next to the cost of a call
-SHORT = 256  # rows with fewer positions are worked on together
+CHUNK = 1 << 17  # elements per chunk: enough to amortise NumPy's calls
+SHORT = 256  # rows with fewer positions are processed together
 
-FAR = 4.0  # standard deviations of a channel's mean from 0, from which x is centred first
+FAR = 4.0  # if a channel's mean is more standard deviations away from 0, x is centred first
 
 Block = tuple[tuple[slice, ...], slice, Any]
 
 
 def forward(op: Any, *inputs: Any) -> tuple[Any, ...]:
-    """Two passes over x for the statistics, one more for y."""
+    """Two passes over x for the statistics and one for y."""
     x, running_mean, running_var, weight, bias, residual, batches = inputs
     rows = by_channel(x)
     if op.training:
@@ -60,13 +60,13 @@ def statistics(rows: Any, channels: int) -> tuple[Any, Any]:
 
 
 def backward(op: Any, dy: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
-    """A pass over x and dy for the sums, and one for dx."""
+    """One pass over x and dy for the sums, and one for dx."""
     x = saved.x
     rows, g = by_channel(x), by_channel(dy, like=x)
     y = None if saved.y is None else by_channel(saved.y, like=x)
-    passed = g if y is None else np.empty_like(rows)  # what the activation passed back
+    passed = g if y is None else np.empty_like(rows)  # the gradient before the activation
     mean, invstd = saved.mean, saved.invstd
-    # Most channels lie round 0: there the mean may as well be taken off the sum.
+    # Means near 0 can be subtracted from the sum instead, without cancellation.
     centred = bool((np.abs(mean * invstd) > FAR).any())
     center = beside(mean, rows)
     sum_g, sum_gx = np.zeros((2, x.shape[1]), x.dtype)
@@ -90,14 +90,14 @@ def backward(op: Any, dy: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
 def scaled(
     op: Any, rows: Any, g: Any, saved: Any, scale: Any, sum_g: Any, sum_gx: Any, out: Any
 ) -> Any:
-    """dx = scale·g, in training less its part along 1 and along x: scale·(sum_g + xhat·sum_gx)/n,
-    which is slope·(x - start) with one start for each channel. out may be g."""
+    """dx = scale·g, in training minus scale·(sum_g + xhat·sum_gx)/n, which equals slope·(x - start)
+    with one slope and start per channel. out may be g."""
     factor = beside(scale, rows)
     if not op.training:
         return np.multiply(g, factor, out=out)
     n = rows.size // len(scale)
     along_x, along_1 = scale * saved.invstd * sum_gx / n, scale * sum_g / n
-    least = np.abs(along_1) * along_1.dtype.type(1e-30)  # so that start stays finite
+    least = np.abs(along_1) * along_1.dtype.type(1e-30)  # keeps start finite
     along_x = np.where(np.abs(along_x) > least, along_x, least)
     start = saved.mean - np.divide(along_1, along_x, where=along_x != 0, out=np.zeros_like(scale))
     slope, start = beside(along_x, rows), beside(start, rows)
@@ -110,8 +110,8 @@ def scaled(
 
 
 def by_channel(x: Any, like: Any = None) -> Any:
-    """x as (N, C, positions), or as (positions, C) where it (or `like`) lies channels-last; a view
-    if it can be."""
+    """x as (N, C, positions), or as (positions, C) if it (or `like`) is stored channels-last; a
+    view if possible."""
     leader = x if like is None else like
     if x.ndim == 2:
         return x
@@ -122,7 +122,7 @@ def by_channel(x: Any, like: Any = None) -> Any:
 
 
 def back_to(rows: Any, x: Any) -> Any:
-    """What by_channel made of x, in x's shape again."""
+    """The inverse of by_channel: rows in the shape of x."""
     if x.ndim > 2 and rows.ndim == 2:
         last = [x.shape[axis] for axis in channels_last(x.ndim)]
         return rows.reshape(last).transpose(channels_first(x.ndim))
@@ -130,8 +130,8 @@ def back_to(rows: Any, x: Any) -> Any:
 
 
 def beside(vector: Any, rows: Any) -> Any:
-    """A value per channel, shaped to stand beside rows; repeated where rows are so short that
-    NumPy would spend its time on their beginnings."""
+    """A vector over channels, shaped to broadcast against rows. It is repeated over short rows,
+    where NumPy would spend most of its time starting inner loops."""
     if rows.ndim == 2:
         return vector
     length = rows.shape[2]
@@ -143,24 +143,24 @@ def beside(vector: Any, rows: Any) -> Any:
 
 
 def sums(rows: Any) -> Any:
-    """Of each channel."""
+    """The sum of each channel."""
     if rows.ndim == 2:
         return rows.sum(0)
-    if rows.dtype.itemsize < 4:  # BLAS knows no such numbers
+    if rows.dtype.itemsize < 4:  # BLAS has no 16-bit floats
         return rows.sum(2).sum(0)
     return np.matmul(rows, np.ones((rows.shape[2], 1), rows.dtype))[..., 0].sum(0)
 
 
 def products(a: Any, b: Any) -> Any:
-    """Sums per channel of a·b, without an array of the products."""
+    """The sum of a·b for each channel, without an array of the products."""
     if a.ndim == 2 or a.dtype.itemsize < 4:
         return np.einsum("nc,nc->c" if a.ndim == 2 else "ncl,ncl->c", a, b)
     return np.vecdot(a, b).sum(0)
 
 
 def blocks(rows: Any) -> Iterator[Block]:
-    """Where pieces of rows lie that stay in the cache, the channels that each has, as a slice of
-    what `beside` gives, and memory of a piece's shape."""
+    """Pieces of rows that stay in the cache: the piece's slices, its slice of channels (also of
+    what `beside` returns), and scratch memory of its shape."""
     count, channels = rows.shape[:2]
     positions = rows.shape[2] if rows.ndim == 3 else 1
     step = max(1, CHUNK // max(channels * positions, 1))

@@ -14,9 +14,9 @@ from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.ops.norm.batch import along, batch_norm, values_per_channel
 
-BLOCKS = 512  # of threads that share a pass, at most, unless there are more samples
-TILE = 128  # channels that one takes side by side
-PART_SIZE = 4096  # elements that it takes at once
+BLOCKS = 512  # most blocks per pass, unless there are more samples
+TILE = 128  # channels per block
+PART_SIZE = 4096  # elements that a block processes at once
 
 
 class GroupNormOp(Op):
@@ -47,7 +47,7 @@ class GroupNormOp(Op):
             channels % self.num_groups == 0,
             self,
             "x",
-            f"is {x}; its {channels} channels do not divide into {self.num_groups} groups",
+            f"is {x}; num_groups={self.num_groups} must divide its {channels} channels",
         )
         for name, spec in {"weight": weight, "bias": bias}.items():
             require(
@@ -57,8 +57,8 @@ class GroupNormOp(Op):
                 f"is {spec}; x has {channels} channels, so it must have shape ({channels},)",
             )
         values = samples * (channels // self.num_groups) * math.prod(x.shape[2:])
-        require(values != 1, self, "x", f"is {x}; a group of its only sample has only one value")
-        require(x.size < 2**31, self, "x", f"is {x}; at most 2^31 - 1 elements")
+        require(values != 1, self, "x", f"is {x}; a group must have more than one value")
+        require(x.size < 2**31, self, "x", f"is {x}; it must have at most 2^31 - 1 elements")
         groups = Spec((samples, self.num_groups), x.dtype)
         return (x, groups, groups)
 
@@ -132,8 +132,8 @@ class GroupNormOp(Op):
         y = np.array([[[-1.0], [1.0], [-1.0], [1.0]]], np.float32)
         golden = (y, np.full((1, 2), 2, np.float32), np.array([[1, 0.5]], np.float32))
         yield Case("by hand", cls.of(2, 1e-12), lambda rng: (x, None, None), golden=golden)
-        yield Case("groups", cls.of(3), drawn((2, 4, 3)), error="do not divide into 3 groups")
-        yield Case("one value", cls.of(4), drawn((1, 4, 1)), error="has only one value")
+        yield Case("groups", cls.of(3), drawn((2, 4, 3)), error="num_groups=3 must divide")
+        yield Case("one value", cls.of(4), drawn((1, 4, 1)), error="more than one value")
         yield Case("one value in two samples", cls.of(4, 1.0), drawn((2, 4, 1)))
         yield Case("rank", cls.of(1), drawn((2, 1, 1, 1, 1, 1)), error="x is float32")
 
@@ -150,7 +150,7 @@ def group_norm(
     num_groups groups of channels of each sample.
 
     input: (N, C) or (N, C, ...) with up to three more axes; weight and bias (C,). Wu and He 2018.
-    Raises ValueError if the channels do not divide into the groups, or if there is one sample whose
+    Raises ValueError if num_groups does not divide the channels, or for a single sample whose
     groups have one value each.
     """
     op = GroupNormOp.of(int(num_groups), float(eps))
@@ -171,8 +171,8 @@ def instance_norm(
     """Normalise each channel of each sample by its own mean and biased variance.
 
     input: (N, C, L), (N, C, H, W) or (N, C, D, H, W). running_mean and running_var, if given, are
-    moved in place towards the samples' mean statistics (the variance unbiased), and stand in for
-    them with use_input_stats=False. Ulyanov, Vedaldi and Lempitsky 2016.
+    moved in place towards the statistics averaged over samples (with the unbiased variance). With
+    use_input_stats=False they are used instead. Ulyanov, Vedaldi and Lempitsky 2016.
 
     Raises ValueError if a channel of a sample has only one value.
     """
@@ -189,7 +189,7 @@ def instance_norm(
 
 
 def _follow(input: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float) -> None:
-    """Moves the running statistics: each sample's channels as channels of their own."""
+    """Update the running statistics by a batch_norm whose channels are (sample, channel)."""
     samples, channels = input.shape[:2]
     one: Any = input.detach().reshape((1, samples * channels, *input.shape[2:]))
     mean, var = (s.detach().repeat(samples).clone() for s in (running_mean, running_var))

@@ -1,4 +1,4 @@
-"""Layer and RMS normalisation: over the last axes of each sample."""
+"""Layer and RMS normalisation over the last axes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 
-PARTS = 512  # blocks of threads that share the gradients of weight and bias, at most
+PARTS = 512  # most blocks that sum the gradients of weight and bias
 ROWS_PER_PART = 32
 
 
 class RowNorm(Op):
-    """What both share. normalized_shape: the extents of the last axes, as a field."""
+    """Shared by both. normalized_shape: the extents of the axes to normalise over."""
 
     kernels = ("rows",)
     normalized_shape: tuple[int, ...]
     eps: float = 1e-5
     vectors: ClassVar[tuple[str, ...]]  # inputs of shape normalized_shape
-    statistics: ClassVar[int]  # outputs of the leading axes' shape
+    statistics: ClassVar[int]  # number of outputs with the shape of the leading axes
 
     @property
     def columns(self) -> int:
@@ -34,7 +34,12 @@ class RowNorm(Op):
         return super().parameters() | {"columns": self.columns}
 
     def check_fields(self) -> None:
-        require(len(self.normalized_shape) > 0, self, "normalized_shape", "is empty; name an axis")
+        require(
+            len(self.normalized_shape) > 0,
+            self,
+            "normalized_shape",
+            "is empty; give the extent of at least one axis",
+        )
 
     def infer(self, x: Spec, *vectors: Any) -> tuple[Spec, ...]:
         named = dict(zip(self.vectors, vectors, strict=True))
@@ -53,14 +58,14 @@ class RowNorm(Op):
                 name,
                 f"is {spec}; it must have normalized_shape {list(self.normalized_shape)}",
             )
-        require(x.size < 2**31, self, "x", f"is {x}; at most 2^31 - 1 elements")
+        require(x.size < 2**31, self, "x", f"is {x}; it must have at most 2^31 - 1 elements")
         return (x, *[Spec(x.shape[:-last], x.dtype)] * self.statistics)
 
     def rows(self, x: Any) -> Any:
         return x.reshape(*x.shape[: x.ndim - len(self.normalized_shape)], self.columns)
 
     def sum_rows(self, g: Any) -> Any:
-        """Over all but the normalised axes."""
+        """The sum over all leading axes."""
         return g.reshape(-1, self.columns).sum(0).reshape(self.normalized_shape)
 
     def workspace(self, direction: str, algorithm: str, x: Spec, *vectors: Any) -> int:
@@ -208,8 +213,8 @@ def layer_norm(
 ) -> Tensor:
     """(x - mean)/sqrt(var + eps)·weight + bias, with mean and biased variance over the last axes.
 
-    normalized_shape: the extents of these axes, also the shape of weight and bias. Ba, Kiros and
-    Hinton 2016. Raises ValueError if input does not end in normalized_shape.
+    normalized_shape: the extents of these axes and the shape of weight and bias. Ba, Kiros and
+    Hinton 2016. Raises ValueError if input's shape does not end in normalized_shape.
     """
     op = LayerNormOp.of(shape_of(normalized_shape), float(eps))
     return apply(op, input, weight, bias)[0]  # type: ignore[no-any-return]
@@ -224,9 +229,9 @@ def rms_norm(
 ) -> Tensor:
     """x/sqrt(mean(x²) + eps)·weight, with the mean over the last axes.
 
-    normalized_shape: the extents of these axes, also the shape of weight. eps: by default the
-    dtype's machine epsilon. Zhang and Sennrich 2019. Raises ValueError if input does not end in
-    normalized_shape.
+    normalized_shape: the extents of these axes and the shape of weight. eps: by default the
+    dtype's machine epsilon. Zhang and Sennrich 2019. Raises ValueError if input's shape does not
+    end in normalized_shape.
     """
     if eps is None:
         eps = float(np.finfo(input.dtype).eps)

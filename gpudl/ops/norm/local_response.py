@@ -1,4 +1,4 @@
-"""Local response normalisation, and normalisation of vectors to length one."""
+"""Local response normalisation, and normalisation of vectors to unit length."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gpudl.ops.reduce.moments import norm
 
 
 class LocalResponseNormOp(Op):
-    """scale = k + alpha/size · Σ x² over the `size` channels from c - size//2 to c + (size-1)//2
-    that are there, y = x·scale^-beta. Krizhevsky, Sutskever and Hinton 2012."""
+    """y = x·scale^-beta, scale = k + alpha/size · Σ x² over the channels from c - size//2 to
+    c + (size-1)//2 that exist. Krizhevsky, Sutskever and Hinton 2012."""
 
     outputs = ("y", "scale")
     saves = ("x", "scale")
@@ -38,7 +38,7 @@ class LocalResponseNormOp(Op):
             "x",
             f"is {x}; it must be (N, C, ...) with one to three more axes",
         )
-        require(x.size < 2**31, self, "x", f"is {x}; at most 2^31 - 1 elements")
+        require(x.size < 2**31, self, "x", f"is {x}; it must have at most 2^31 - 1 elements")
         return (x, x)
 
     def window_sum(self, xp: Any, v: Any, below: int, above: int) -> Any:
@@ -112,7 +112,7 @@ def local_response_norm(
 
     input: (N, C, L), (N, C, H, W) or (N, C, D, H, W); channels beyond the first and last count as
     zeros. Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Convolutional Neural
-    Networks (2012), section 3.3 (whose alpha is alpha/size here, as in PyTorch).
+    Networks (2012), section 3.3; their alpha is alpha/size here, as in PyTorch.
     """
     op = LocalResponseNormOp.of(int(size), float(alpha), float(beta), float(k))
     return apply(op, input)[0]  # type: ignore[no-any-return]
@@ -120,6 +120,6 @@ def local_response_norm(
 
 @public("functional")
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """input / max(norm, eps), with the p-norm along axis dim."""
+    """input / max(‖input‖, eps), with the p-norm along axis dim."""
     length: Any = norm(input, p, dim, keepdim=True)
     return input / length.clamp(min=eps)  # type: ignore[no-any-return]

@@ -1,5 +1,5 @@
-"""What the generic tests of operators do not see of batch_norm: large means, memory order, running
-statistics."""
+"""batch_norm beyond what tests/ops/test_all.py derives from the declaration: large means, memory
+order, running statistics, empty batches."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def vectors(channels, device):
 
 @everywhere
 def test_variance_survives_a_mean_ten_thousand_times_larger(where):
-    """A sum of squares less the squared mean would lose all digits of it."""
+    """Mean of squares minus squared mean would lose all digits of the variance."""
     rng = np.random.default_rng(0)
     x = (1e4 + rng.standard_normal((64, 2, 5, 5))).astype(np.float32)
     mean, var = vectors(2, where)
@@ -45,7 +45,7 @@ def test_running_statistics_follow_pytorch_over_steps(where):
     np.testing.assert_allclose(np.asarray(var), layer.running_var.numpy(), rtol=1e-6)
 
 
-def test_channels_last_memory_on_the_cpu_gives_the_same():
+def test_channels_last_memory_gives_the_same_results_on_the_cpu():
     rng = np.random.default_rng(2)
     x = rng.standard_normal((3, 5, 4, 2)).astype(np.float32)
     last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
@@ -60,7 +60,7 @@ def test_channels_last_memory_on_the_cpu_gives_the_same():
 
 
 @everywhere
-def test_output_may_be_overwritten_where_backward_does_not_need_it(where):
+def test_output_may_be_overwritten_if_backward_does_not_read_it(where):
     x = Tensor(np.random.default_rng(3).standard_normal((6, 4)).astype(np.float32), device=where)
     x.requires_grad = True
     F.relu(F.batch_norm(x, None, None, training=True), inplace=True).backward(
@@ -73,7 +73,7 @@ def test_output_may_be_overwritten_where_backward_does_not_need_it(where):
 
 
 @everywhere
-def test_one_feature_axis(where):
+def test_one_spatial_axis(where):
     x = Tensor(np.random.default_rng(4).standard_normal((6, 4, 3)).astype(np.float32), device=where)
     y = F.batch_norm(x, None, None, training=True)
     flat = F.batch_norm(
@@ -90,14 +90,14 @@ def test_one_feature_axis(where):
 @pytest.mark.parametrize(
     ("name", "shape"), [("BatchNorm2d", (3, 8, 4, 2)), ("BatchNorm3d", (2, 5, 2, 3, 2))]
 )
-def test_fused_layer_is_the_sum_of_its_parts(where, name, shape):
-    """Activation and residual inside the kernel; 8 channels keep bits, 5 keep the output."""
+def test_fused_layer_equals_separate_layers(where, name, shape):
+    """Activation and residual inside the kernel; 8 channels save a bit mask, 5 save the output."""
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(5)
     arrays = [rng.standard_normal(shape).astype(np.float32) for _ in range(3)]
     fused = getattr(nn, name)(shape[1], momentum=None, activation="relu").to(where)
     theirs = getattr(torch.nn, name)(shape[1], momentum=None)
-    for _ in range(2):  # momentum=None weighs both batches equally
+    for _ in range(2):  # momentum=None averages over both batches
         x, shortcut = (Tensor(a, device=where, requires_grad=True) for a in arrays[:2])
         y = fused(x, shortcut)
         y.backward(Tensor(arrays[2], device=where))
@@ -113,8 +113,8 @@ def test_fused_layer_is_the_sum_of_its_parts(where, name, shape):
 
 
 @pytest.mark.parametrize("where", native_devices())
-def test_arrays_that_start_anywhere(where):
-    """16-byte accesses only where they are allowed."""
+def test_arrays_may_be_unaligned(where):
+    """Kernels use 16-byte accesses only on aligned arrays."""
     shape = (6, 8)
     values = np.random.default_rng(6).standard_normal(49).astype(np.float32)
     results = []
@@ -132,7 +132,7 @@ def test_arrays_that_start_anywhere(where):
 @everywhere
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2), (2, 3, 0), (0, 3, 2, 2)])
-def test_an_empty_batch_is_counted_but_changes_no_statistics(where, shape, training):
+def test_an_empty_batch_is_counted_but_does_not_change_the_statistics(where, shape, training):
     torch = pytest.importorskip("torch")
     name = f"BatchNorm{max(1, len(shape) - 2)}d"
     ours, theirs = getattr(nn, name)(3).to(where), getattr(torch.nn, name)(3)
@@ -160,7 +160,7 @@ def test_an_empty_batch_needs_no_running_statistics():
     )
 
 
-def test_more_channels_than_a_grid_counts_are_refused():
+def test_more_channels_than_a_grid_allows_are_refused():
     pytest.importorskip("gpudl._emulator")
     many = gpudl.zeros(1, 65536 * 128, 1, device="emulator")
     with pytest.raises(ValueError, match="x: has 8388608 channels; at most 8388480"):
