@@ -1,4 +1,4 @@
-"""How matrix products are cut up, and how long they should take; see csrc/prim/gemm/gemm.h."""
+"""How matrix products are split, and their predicted times; see csrc/prim/gemm/gemm.h."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from functools import lru_cache
 
 from gpudl.core.machine import H100, Machine
 
-TILE = 64  # rows and columns of the tiles that small products are cut into
-SHORTEST_PIECE = 128  # of k
+TILE = 64  # rows and columns of a small product's tile
+SHORTEST_PIECE = 128  # steps of k
 MOST_PIECES = 128
 
-# Overheads in steps of k that a multiprocessor computes of a tile (about 8 ns): filling the
-# pipeline of a block, starting the second kernel, moving one partial sum out and in again.
+# Overheads, in the time a multiprocessor takes for one step of k of a tile (about 8 ns): filling a
+# block's pipeline, launching the second kernel, writing and rereading one partial sum.
 START, SECOND_KERNEL, PARTIAL = 64, 300, 3e-4
 
-# (rows, columns, share of the ceiling that tiles of this shape reach)
+# (rows, columns, share of the machine's ceiling that such tiles reach)
 TILES = {
     "simt": ((32, 32, 0.45), (128, 128, 0.85)),
     "simt_large": ((128, 128, 0.85),),
@@ -22,17 +22,16 @@ TILES = {
     "mma": ((128, 128, 0.95), (64, 64, 0.7)),
     "split": ((128, 64, 0.8), (64, 64, 0.65)),
 }
-FEWEST = {"mma_bf16x6": 32, "mma_tf32x3": 96}  # shorter sums are computed as by simt
+FEWEST = {"mma_bf16x6": 32, "mma_tf32x3": 96}  # shorter sums are left to simt
 
 
 @lru_cache(maxsize=4096)
 def gemm_pieces(m: int, n: int, k: int, batch: int = 1) -> int:
-    """Into how many pieces k is cut, each multiplied by blocks of its own: as many as make the
-    product end first on an H100, by its waves of blocks. One where enough tiles cover the result.
+    """Number of pieces that k is split into, each with its own blocks: the one that finishes first
+    on an H100, counting waves of blocks. 1 if the result has enough tiles.
 
-    Stream-K (Osama et al. 2023), which cuts the tiles of the last wave only, would save less than
-    one wave of products that have several; those lose at most that share, and it needs blocks that
-    wait for each other.
+    Stream-K (Osama et al. 2023), which splits only the tiles of the last wave, would save less than
+    one wave of a product that has several, and it needs blocks that wait for each other.
     """
     tiles = batch * -(-m // TILE) * -(-n // TILE)
 
@@ -45,8 +44,8 @@ def gemm_pieces(m: int, n: int, k: int, batch: int = 1) -> int:
 
 
 def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = False) -> int:
-    """Float32 elements of scratch memory with which csrc/prim/gemm/gemm.h multiplies well: room for
-    the partial sums of all pieces, none where one piece is best."""
+    """Float32 elements of scratch memory that csrc/prim/gemm/gemm.h wants: room for the partial
+    sums of all pieces, none if one piece is best."""
     if m * n * batch == 0:
         return 0
     pieces = gemm_pieces(m, n, k, batch)
@@ -56,8 +55,8 @@ def gemm_workspace(m: int, n: int, k: int, batch: int = 1, sum_batches: bool = F
 
 
 def column_workspace(rows: int, columns: int) -> int:
-    """Float32 elements of scratch memory with which csrc/prim/column_sums.h sums columns well: no
-    more parts than fill an H100 four times, each of at least 128 rows."""
+    """Float32 elements of scratch memory that csrc/prim/column_sums.h wants: room for parts of at
+    least 128 rows, no more than fill an H100 four times."""
     blocks = 4 * H100.multiprocessors // max(1, -(-columns // 256))
     parts = min(rows // 128, blocks)
     return parts * columns if parts > 1 else 0
@@ -66,7 +65,7 @@ def column_workspace(rows: int, columns: int) -> int:
 def gemm_seconds(
     machine: Machine, algorithm: str, batch: int, m: int, n: int, k: int, itemsize: int
 ) -> float:
-    """Predicted time of one product: the multiprocessor that has the most tiles, or the memory."""
+    """Predicted seconds of one product, bound by the busiest multiprocessor or by memory."""
     if m * n * batch == 0:
         return machine.launch
     if k < FEWEST.get(algorithm, 0):

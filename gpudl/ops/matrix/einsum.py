@@ -1,4 +1,4 @@
-"""Sums of products in index notation, as permutations, reshapes and one batched matmul a pair."""
+"""einsum by permutations, reshapes and one batched matmul per pair of operands."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gpudl.core.public import public
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Sums of products in index notation: einsum("bij,bjk->bik", a, b) is a batched product.
 
-    A letter on the left only is summed over; one that repeats in an operand takes its diagonal;
-    "..." stands for further axes, which broadcast. Without "->" the result has the letters that
-    occur once, sorted. Extents of 1 broadcast. Operands are joined from the left.
+    Letters missing from the result are summed over; a letter repeated in an operand takes its
+    diagonal; "..." stands for any further axes. These and extents of 1 broadcast. Without "->" the
+    result has the letters that occur once, sorted. Operands are multiplied from left to right.
     Raises ValueError if the equation does not fit the operands.
     """
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
@@ -37,18 +37,18 @@ def einsum(equation: str, *operands: Any) -> Tensor:
 
 
 def parse(equation: str, ndims: Sequence[int]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result; those of "..." are capital Greek ones."""
+    """Letters of each operand and of the result; axes of "..." get capital Greek letters."""
     compact = equation.replace(" ", "")
     left, arrow, right = compact.partition("->")
     terms = left.split(",")
     if len(terms) != len(ndims):
-        raise ValueError(f"einsum: {equation!r} has {len(terms)} operands, {len(ndims)} were given")
+        raise ValueError(f"einsum: {equation!r} names {len(terms)} operands, not {len(ndims)}")
     if "." in compact.replace("...", "") or any(t.count("...") > 1 for t in (*terms, right)):
-        raise ValueError(f"einsum: {equation!r}: '...' may occur once in each operand")
+        raise ValueError(f"einsum: {equation!r}: '...' may occur only once per operand")
     if not all(
         c.isascii() and c.isalpha() for c in compact.translate(str.maketrans("", "", ".,->"))
     ):
-        raise ValueError(f"einsum: {equation!r} has other signs than letters , ... ->")
+        raise ValueError(f"einsum: {equation!r} may only contain letters, ',', '...' and '->'")
     hidden = [n - len(t.replace("...", "")) for t, n in zip(terms, ndims, strict=True)]
     for number, (term, extra) in enumerate(zip(terms, hidden, strict=True)):
         if extra < 0 or (extra and "..." not in term):
@@ -68,7 +68,9 @@ def parse(equation: str, ndims: Sequence[int]) -> tuple[list[str], str]:
         seen = "".join(terms)
         right = names + "".join(sorted(c for c in set(seen) - set(names) if seen.count(c) == 1))
     if len(set(right)) < len(right) or set(right) - set("".join(terms)):
-        raise ValueError(f"einsum: {equation!r}: the result's letters must occur on the left, once")
+        raise ValueError(
+            f"einsum: {equation!r}: letters of the result must be unique and occur on the left"
+        )
     return terms, right
 
 
@@ -88,7 +90,7 @@ def _extents(equation: str, terms: list[str], operands: Sequence[Tensor]) -> dic
 
 
 def _diagonals(x: Tensor, term: str) -> Tensor:
-    """Of letters that repeat keep the diagonal, on the first one's axis."""
+    """Replace the axes of each repeated letter by their diagonal, in place of the first."""
     seen = list(term)
     for letter in dict.fromkeys(term):
         while seen.count(letter) > 1:
@@ -96,7 +98,9 @@ def _diagonals(x: Tensor, term: str) -> Tensor:
             second = seen.index(letter, first + 1)
             n = x.shape[first]
             if x.shape[second] != n:
-                raise ValueError(f"einsum: {term!r} repeats {letter!r} over {list(x.shape)}")
+                raise ValueError(
+                    f"einsum: {term!r} repeats {letter!r} on unequal axes of {list(x.shape)}"
+                )
             seen.pop(second)
             x = x.movedim(second, first + 1)
             shape = x.shape
@@ -113,7 +117,7 @@ def _sum_out(x: Tensor, letters: str, keep: set[str]) -> tuple[Tensor, str]:
 def _pair(
     a: Tensor, a_letters: str, b: Tensor, b_letters: str, later: set[str], extents: dict[str, int]
 ) -> tuple[Tensor, str]:
-    """One product of two operands, summed over the letters of both that nothing later needs."""
+    """Multiply two operands and sum over their common letters that nothing later needs."""
     a, a_letters = _sum_out(a, a_letters, later | set(b_letters))
     b, b_letters = _sum_out(b, b_letters, later | set(a_letters))
     both = [c for c in a_letters if c in b_letters]
@@ -131,7 +135,7 @@ def _pair(
 def _as_matrices(
     x: Tensor, letters: str, groups: tuple[list[str], ...], extents: dict[str, int]
 ) -> Tensor:
-    """Axes ordered by groups, each group joined into one axis."""
+    """x with its axes in the order of groups, each group merged into one axis."""
     order = [letters.index(c) for group in groups for c in group]
     x = x.permute(order).expand([extents[c] for group in groups for c in group])
     shape = []

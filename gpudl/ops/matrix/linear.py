@@ -24,8 +24,8 @@ class LinearOp(Product):
     """y = activation(x · weightᵀ + bias).
 
     x: (…, inputs), weight: (outputs, inputs), bias: (outputs). activation: one of ACTIVATIONS,
-    applied as the product leaves the registers. bits: mask holds a bit an element that is set where
-    ReLU passed it, rows of whole bytes; backward then reads mask and not y.
+    applied before the product is stored. bits: mask holds one bit per element, set where ReLU
+    passed it, with rows padded to whole bytes; backward then reads mask instead of y.
     """
 
     inputs = ("x", "weight", "bias?")
@@ -41,24 +41,27 @@ class LinearOp(Product):
     def infer(self, x: Spec, weight: Spec, bias: Spec | None) -> tuple[Spec, ...]:
         require_float(self, x=x, weight=weight, bias=bias)
         known = self.activation in ACTIVATIONS
-        require(known, self, "activation", f"{self.activation!r} must be one of {ACTIVATIONS}")
-        require(len(weight.shape) == 2, self, "weight", f"{weight} must be (outputs, inputs)")
+        require(known, self, "activation", f"is {self.activation!r}; use one of {ACTIVATIONS}")
+        require(
+            len(weight.shape) == 2, self, "weight", f"is {weight}; it must be (outputs, inputs)"
+        )
         outputs, inputs = weight.shape
         require(
             len(x.shape) >= 1 and x.shape[-1] == inputs,
             self,
             "x",
-            f"{x} does not fit weight {weight}: its last axis must have {inputs} elements",
+            f"is {x}; its last axis must have {inputs} elements to fit weight {weight}",
         )
         if bias is not None:
-            require(bias.shape == (outputs,), self, "bias", f"{bias} must have shape [{outputs}]")
+            fits = bias.shape == (outputs,)
+            require(fits, self, "bias", f"is {bias}; it must have shape [{outputs}]")
         rows = self.extents(x, weight, bias)[1]
         mask = (rows, -(-outputs // 8)) if self.bits else (0, 0)
         return Spec((*x.shape[:-1], outputs), x.dtype), Spec(mask, np.dtype(np.uint8))
 
     def check_fields(self) -> None:
         fits = not self.bits or self.activation == "relu"
-        require(fits, self, "bits", f"are of ReLU; the activation is {self.activation!r}")
+        require(fits, self, "bits", f"needs activation 'relu', not {self.activation!r}")
 
     def extents(self, x: Spec, weight: Spec, bias: Spec | None) -> tuple[int, int, int, int]:
         rows = 1
@@ -80,7 +83,7 @@ class LinearOp(Product):
         return y, self._mask(xp, y)
 
     def _mask(self, xp: Any, y: Any) -> Array:
-        """A bit where ReLU passed its argument (NaN among them), the first column in the lowest."""
+        """One bit per element, set where ReLU passed it (NaN too); column 0 is the lowest bit."""
         if not self.bits:
             return xp.empty((0, 0), xp.uint8)
         outputs, rows = y.shape[-1], y.size // max(1, y.shape[-1])
@@ -106,7 +109,7 @@ class LinearOp(Product):
         return dx, dweight, dbias
 
     def _before_activation(self, xp: Any, dy: Any, y: Any, mask: Any) -> Array:
-        """The gradient of what the activation was applied to."""
+        """The gradient of the activation's argument."""
         if mask is not None:
             bits = mask[:, :, None] >> xp.arange(8, dtype=xp.uint8) & 1
             passed = bits.reshape(len(mask), 8 * mask.shape[1])[:, : dy.shape[-1]].reshape(dy.shape)
@@ -160,20 +163,22 @@ class LinearOp(Product):
         yield Case("rows for TMA", relu, draw((70, 36), (68, 36), (68,)))
         yield Case("long sums in pieces", relu, draw((520, 6), (10, 6), (10,)))
         yield from _bfloat16_cases()
-        fit = r"linear: x float32\[4, 20\] does not fit weight float32\[33, 21\]"
+        fit = r"linear: x is float32\[4, 20\]; .* 21 elements to fit weight float32\[33, 21\]"
         yield Case("inputs differ", plain, without_bias((4, 20), (33, 21)), error=fit)
         wrong_bias = draw((4, 21), (33, 21), (32,))
-        yield Case("bias", plain, wrong_bias, error=r"linear: bias float32\[32\] must have .*33")
+        yield Case("bias", plain, wrong_bias, error=r"linear: bias is float32\[32\]; it must .*33")
         yield Case("weight", plain, without_bias((4, 21), (21,)), error="linear: weight .*outputs")
         bits = cls.of("relu", True)
         yield Case("no rows, bits", bits, draw((0, 21), (33, 21), (33,)))
         unknown = cls.of("softplus")
-        yield Case("activation", unknown, draw((4, 21), (3, 21), (3,)), error="'softplus' must be")
+        yield Case(
+            "activation", unknown, draw((4, 21), (3, 21), (3,)), error="activation is 'softplus'"
+        )
 
 
 def _halves(rows: int, outputs: int, inputs: int, dtype: str = "float32", bias: bool = True) -> Any:
-    """Sums that lie half-way between whole numbers and that no algorithm rounds: rounding must not
-    decide which bits are set, nor a step of the gradient's check."""
+    """Inputs whose sums lie half-way between integers and are exact in every algorithm, so that
+    neither rounding nor a finite difference changes which bits are set."""
 
     def make(rng: np.random.Generator) -> tuple[Array | None, ...]:
         shapes = (rows, inputs), (outputs, inputs), (outputs,)
@@ -185,7 +190,7 @@ def _halves(rows: int, outputs: int, inputs: int, dtype: str = "float32", bias: 
 
 
 def _bit_cases() -> Iterator[Case]:
-    """Columns that fill bytes and those that do not, every tile shape, pieces of long sums."""
+    """Whole and partial bytes, every tile shape, long sums in pieces."""
     op = LinearOp.of("relu", True)
     sizes = [(9, 33, 21), (70, 68, 36), (130, 136, 24), (1, 7, 3), (5, 8, 777), (1100, 20, 4)]
     for size in sizes:
@@ -199,7 +204,7 @@ def _bfloat16_cases() -> Iterator[Case]:
     for activation in ACTIVATIONS:
         make = draw_bfloat16((9, 24), (40, 24), (40,))
         yield Case(f"bfloat16 {activation}", LinearOp.of(activation), make)
-    for inputs, outputs in [(21, 33), (24, 40)]:  # the second by TMA too
+    for inputs, outputs in [(21, 33), (24, 40)]:  # the second one fits TMA
         make = draw_float16((9, inputs), (outputs, inputs), (outputs,))
         yield Case(f"float16 relu {outputs}x{inputs}", LinearOp.of("relu"), make)
     make = draw_bfloat16((130, 21), (33, 21), (33,))
@@ -220,7 +225,7 @@ def linear(
     """activation(input · weightᵀ + bias).
 
     input: (…, inputs), weight: (outputs, inputs), bias: (outputs) -> (…, outputs). activation:
-    "none", "relu", "sigmoid" or "tanh", without a further pass through memory.
+    "none", "relu", "sigmoid" or "tanh", fused into the product.
     """
     bits = (
         activation == "relu"

@@ -21,14 +21,17 @@ PRECISIONS = ("highest", "high", "medium")
 
 @public("gpudl")
 def set_float32_matmul_precision(precision: str) -> None:
-    """How exactly GPUs multiply float32 matrices; takes effect on later calls.
+    """Set how precisely GPUs multiply float32 matrices in later calls.
 
     "highest" (default): at most the error of a float32 loop (docs/precision.md). "high": operands
-    rounded to TF32, 11 significant bits. "medium": to bfloat16, 8 bits. Sums are in float32
-    always, and cpu computes in float32.
+    rounded to TF32, 11 significant bits. "medium": rounded to bfloat16, 8 bits. Sums are always in
+    float32, and cpu always computes in float32. Raises ValueError for any other precision.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"set_float32_matmul_precision: {precision!r} must be one of {PRECISIONS}")
+        raise ValueError(
+            f"set_float32_matmul_precision: precision is {precision!r}; it must be one of "
+            f"{PRECISIONS}"
+        )
     NativeDevice.precision = precision
 
 
@@ -39,7 +42,7 @@ def get_float32_matmul_precision() -> str:
 
 
 class Product(Op):
-    """What operators made of matrix products share: the algorithms of csrc/prim/gemm/gemm.h."""
+    """Base of operators built on matrix products: the algorithms of csrc/prim/gemm/gemm.h."""
 
     kernels: ClassVar[tuple[str, ...]] = (
         "simt", "simt_large", "mma_bf16x6", "mma_tf32x3", "wgmma_tf32", "mma_tf32", "mma_bf16x1",
@@ -63,8 +66,8 @@ class Product(Op):
         algorithms: tuple[str, ...],
         *specs: Any,
     ) -> tuple[str, ...]:
-        """By predicted time, of those as precise as asked for; "medium" takes bfloat16 products of
-        float32, "high" TF32. The emulator takes what is quickest to emulate."""
+        """By predicted time among those precise enough: "high" allows TF32 products of float32,
+        "medium" bfloat16. The emulator keeps the declared order, the fastest to emulate first."""
         if machine is None:
             return algorithms
         wanted = {"highest": "float32", "high": "tf32", "medium": "bfloat16"}[precision]
@@ -77,7 +80,7 @@ class Product(Op):
         return tuple(sorted(algorithms, key=rank))
 
     def tile_shapes(self, direction: str, algorithm: str, *specs: Any) -> tuple[int, ...]:
-        """1 and 2: of simt the small one first, of mma the large one (gemm_mma.h)."""
+        """1 and 2 are small and large for simt, large and small for mma (gemm_mma.h)."""
         return (0, 1, 2) if algorithm == "simt" or algorithm.startswith("mma") else (0,)
 
     def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
@@ -87,7 +90,7 @@ class Product(Op):
         return sum(gemm_seconds(machine, algorithm, batch, *p, itemsize) for p in products)
 
     def supports(self, algorithm: str, *specs: Any) -> bool:
-        """TMA reads rows that start at multiples of 16 bytes."""
+        """TMA needs rows aligned to 16 bytes."""
         group = {"wgmma_bf16": 8, "wgmma_f16": 8, "wgmma_tf32": 4}.get(algorithm)
         if group is None:
             return True
@@ -105,11 +108,12 @@ class Product(Op):
 
 
 class MatmulOp(Product):
-    """y = op(a) · op(b) over stacks of matrices, op(x) = xᵀ if its field says so.
+    """y = a · b over stacks of matrices.
 
     a: (…, m, k), or (…, k, m) with transpose_a; b: (…, k, n), or (…, n, k) with transpose_b. The
-    leading axes are equal, or all ones (or absent) in one operand, which then serves all of the
-    other's. Operands of one axis are one row as stored; their row axis is missing from the result.
+    leading axes are equal, or all ones (or absent) in one operand, which is then reused for all
+    matrices of the other. An operand with one axis is a single row as stored; the result lacks that
+    axis.
     """
 
     inputs = ("a", "b")
@@ -120,14 +124,15 @@ class MatmulOp(Product):
     def infer(self, a: Spec, b: Spec) -> tuple[Spec, ...]:
         require_float(self, a=a, b=b)
         both = f"a {a} and b {b}"
-        require(len(a.shape) >= 1, self, "a", f"{a} has no axes; it must have at least one")
-        require(len(b.shape) >= 1, self, "b", f"{b} has no axes; it must have at least one")
-        require(len(a.shape) > 1 or not self.transpose_a, self, "a", "with one axis, transposed")
+        require(len(a.shape) >= 1, self, "a", f"is {a}; it must have at least one axis")
+        require(len(b.shape) >= 1, self, "b", f"is {b}; it must have at least one axis")
+        fits = len(a.shape) > 1 or not self.transpose_a
+        require(fits, self, "a", f"is {a}; transpose_a needs at least two axes")
         require(
             len(b.shape) > 1 or self.transpose_b,
             self,
             "b",
-            f"{b} is one row; a vector of k elements is multiplied with transpose_b",
+            f"is {b}, a single row; set transpose_b to multiply by a vector",
         )
         m, k = _matrix(a.shape, self.transpose_a)
         k_of_b, n = _matrix(b.shape, self.transpose_b)
@@ -137,7 +142,8 @@ class MatmulOp(Product):
             len(stacks) <= 1,
             self,
             "b",
-            f"has other leading axes than a: {both}; they must be equal, or all ones (use expand)",
+            f"and a have different leading axes: {both}; they must be equal or all ones (use "
+            "expand)",
         )
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         shape = batch + (m,) * (len(a.shape) > 1) + (n,) * (len(b.shape) > 1)
@@ -148,7 +154,7 @@ class MatmulOp(Product):
         n = _matrix(b.shape, self.transpose_b)[1]
         batch = max(_count(a), _count(b)) if _count(a) and _count(b) else 0
         if _count(b) == 1 and not self.transpose_a:
-            return 1, batch * m, n, k  # one product of all rows
+            return 1, batch * m, n, k  # one product over all rows
         return batch, m, n, k
 
     def forward(self, xp: Any, a: Any, b: Any) -> tuple[Any, ...]:
@@ -172,7 +178,7 @@ class MatmulOp(Product):
         return da, db
 
     def _stacks(self, a: Array, b: Array) -> tuple[Array, Array]:
-        """Both as (batch, rows, columns); one b for all of a makes one matrix of all a's rows."""
+        """Both as (batch, rows, columns); if a single b serves all of a, so does a single a."""
         a, b = wide(a), wide(b)
         a, b = (x.reshape(_count(x), *_matrix(x.shape, False)) for x in (a, b))
         if len(b) == 1 and not self.transpose_a:
@@ -208,14 +214,14 @@ def _matrix(shape: tuple[int, ...], transpose: bool) -> tuple[int, int]:
 
 
 def _strip(batch: tuple[int, ...]) -> tuple[int, ...]:
-    """Without leading ones."""
+    """The leading axes without ones at the front."""
     while batch and batch[0] == 1:
         batch = batch[1:]
     return batch
 
 
 def _count(x: Any) -> int:
-    """Matrices in a stack."""
+    """Number of matrices in a stack."""
     n = 1
     for extent in x.shape[:-2]:
         n *= extent
@@ -227,12 +233,12 @@ def _swap(x: Array, swap: bool) -> Array:
 
 
 def wide(x: Array) -> Array:
-    """bfloat16 and float16 are summed in float32."""
+    """16-bit floats as float32, to sum in."""
     return x.astype(np.float32) if x.dtype.itemsize == 2 else x
 
 
 def _gather(gradient: Array, stack: Array, spec: Spec) -> Array:
-    """The gradient of an operand, summed over the batches that it served."""
+    """The gradient of an operand, summed over the batches that reused it."""
     if len(stack) == 1 and len(gradient) != 1:
         gradient = gradient.sum(axis=0)
     return gradient.reshape(spec.shape).astype(spec.dtype, copy=False)
@@ -240,11 +246,11 @@ def _gather(gradient: Array, stack: Array, spec: Spec) -> Array:
 
 @public("gpudl", "Tensor", special=("__matmul__",))
 def matmul(input: Tensor, other: Any) -> Tensor:
-    """Matrix product as torch.matmul defines it.
+    """Matrix product, as in torch.matmul: (…, m, k) by (…, k, n) -> (…, m, n).
 
-    Two vectors give their inner product, (m, k) by (k, n) a matrix; more axes are stacks of
-    matrices, whose leading axes broadcast. A vector is a row on the left and a column on the right;
-    that axis is missing from the result. Raises ValueError where the inner extents differ.
+    Leading axes broadcast. A vector on the left is a row, one on the right a column, and the result
+    lacks that axis: two vectors give their inner product. Raises ValueError if the inner extents
+    differ.
     """
     if not isinstance(other, Tensor):
         other = Tensor(other, device=input.device)
@@ -252,22 +258,22 @@ def matmul(input: Tensor, other: Any) -> Tensor:
     stacks = {_strip(left), _strip(right)} - {()}
     if len(stacks) > 1:
         batch = np.broadcast_shapes(left, right)
-        tall: Any = input
-        wide: Any = other
-        input = tall.expand(*batch, *input.shape[-2:])
-        other = wide.expand(*batch, *other.shape[-2:])
+        a: Any = input
+        b: Any = other
+        input = a.expand(*batch, *input.shape[-2:])
+        other = b.expand(*batch, *other.shape[-2:])
     return apply(MatmulOp.of(False, other.ndim == 1), input, other)  # type: ignore[no-any-return]
 
 
 @public("Tensor")
 def __rmatmul__(self: Tensor, other: Any) -> Tensor:
-    """other · self, where other is an array."""
+    """other · self, for an array on the left."""
     return matmul(Tensor(other, device=self.device), self)
 
 
 @public("gpudl", "Tensor")
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
-    """(m, k) by (k, n): the matrix product of exactly two axes each."""
+    """Matrix product of exactly two axes each: (m, k) by (k, n) -> (m, n)."""
     for name, x in (("input", input), ("mat2", mat2)):
         if x.ndim != 2:
             raise ValueError(f"mm: {name} has shape {tuple(x.shape)}; it must have 2 axes")
@@ -276,12 +282,14 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
-    """(b, m, k) by (b, k, n): a matrix product for each of b."""
+    """Batched matrix product: (b, m, k) by (b, k, n) -> (b, m, n)."""
     for name, x in (("input", input), ("mat2", mat2)):
         if x.ndim != 3:
             raise ValueError(f"bmm: {name} has shape {tuple(x.shape)}; it must have 3 axes")
     if len(input) != len(mat2):
-        raise ValueError(f"bmm: mat2 has {len(mat2)} matrices, input {len(input)}")
+        raise ValueError(
+            f"bmm: mat2 has {len(mat2)} matrices; it must have {len(input)}, like input"
+        )
     return matmul(input, mat2)
 
 
@@ -289,12 +297,12 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 
 def draw(*shapes: tuple[int, ...]) -> Any:
-    """make(rng) of a Case: normal numbers in these shapes."""
+    """make(rng) of a Case: normal arrays of these shapes."""
     return lambda rng: tuple(rng.standard_normal(s).astype(np.float32) for s in shapes)
 
 
 def draw_bfloat16(*shapes: tuple[int, ...]) -> Any:
-    """The same in bfloat16, which ml_dtypes brings to NumPy."""
+    """`draw` in bfloat16, which ml_dtypes adds to NumPy."""
 
     def make(rng: np.random.Generator) -> tuple[Array, ...]:
         import ml_dtypes
@@ -305,7 +313,7 @@ def draw_bfloat16(*shapes: tuple[int, ...]) -> Any:
 
 
 def draw_float16(*shapes: tuple[int, ...]) -> Any:
-    """The same in float16."""
+    """`draw` in float16."""
     return lambda rng: tuple(rng.standard_normal(s).astype(np.float16) for s in shapes)
 
 
@@ -367,7 +375,7 @@ def _bfloat16_cases() -> Iterator[Case]:
 
 
 def _float16_cases() -> Iterator[Case]:
-    a = np.array([[1, 2**-14, 2**-24]], np.float16)  # a subnormal number too
+    a = np.array([[1, 2**-14, 2**-24]], np.float16)  # 2^-24 is subnormal
     b = np.array([[3, 1, 0], [1, 0, 4], [0, 2**-1, 8]], np.float16)
     y = np.array([[3 + 2**-14, 1 + 2**-25, 2**-12 + 2**-21]], np.float16)  # by hand, rounded once
     yield Case("float16 by hand", MatmulOp.of(False, False), lambda rng: (a, b), golden=(y,))
@@ -386,8 +394,8 @@ def _refused_cases() -> Iterator[Case]:
     op = MatmulOp.of(False, False)
     mismatch = r"matmul: b has 4 rows, but a has 3 columns: a float32\[2, 3\] and b float32\[4, 5\]"
     yield Case("inner extents differ", op, draw((2, 3), (4, 5)), error=mismatch)
-    yield Case("stacks differ", op, draw((2, 3, 4), (3, 4, 5)), error="matmul: b has other leading")
-    yield Case("a number", op, draw((), (4, 5)), error="matmul: a float32")
+    yield Case("stacks differ", op, draw((2, 3, 4), (3, 4, 5)), error="matmul: b and a have")
+    yield Case("a number", op, draw((), (4, 5)), error="matmul: a is float32")
     yield Case("integers", op, lambda rng: (np.ones((2, 2), int),) * 2, error="matmul: a is int64")
     two_dtypes = lambda rng: (np.ones((2, 2), np.float32), np.ones((2, 2)))  # noqa: E731
     yield Case("two dtypes", op, two_dtypes, error="matmul: b is float64, but a is float32")

@@ -1,4 +1,4 @@
-"""matmul, mm, bmm, linear: what the operators' declarations leave out."""
+"""matmul, mm, bmm and linear, beyond what tests/ops/test_all.py derives from the declarations."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_mm_and_bmm_refuse_other_shapes():
         gpudl.mm(matrix, stack)
     with pytest.raises(ValueError, match="bmm: input has shape"):
         gpudl.bmm(matrix, stack)
-    with pytest.raises(ValueError, match="bmm: mat2 has 1 matrices, input 2"):
+    with pytest.raises(ValueError, match="bmm: mat2 has 1 matrices; it must have 2"):
         gpudl.bmm(stack, stack[:1])
 
 
@@ -66,7 +66,7 @@ def test_linear_without_activation_does_not_keep_its_result():
     np.testing.assert_allclose(w.grad.numpy(), np.ones((3, 5)) @ x.numpy(), rtol=1e-5)
 
 
-def test_workspace_only_where_pieces_pay_off():
+def test_workspace_is_only_for_pieces_that_pay_off():
     assert gemm_workspace(1024, 1024, 4096) == 0  # enough tiles
     assert gemm_workspace(64, 64, 256) == 0  # too short
     assert gemm_workspace(10, 84, 4096) == gemm_pieces(10, 84, 4096) * 10 * 84 > 0
@@ -97,7 +97,7 @@ def test_linear_with_relu_passes_nan_and_keeps_bits_instead_of_y(where):
     np.testing.assert_array_equal(np.asarray(inputs[2].grad), passed.sum(0))
     y = functional.linear(*inputs, activation="relu")
     y *= 2
-    if where == "cpu":  # which needs y
+    if where == "cpu":  # backward reads y there
         with pytest.raises(RuntimeError, match="changed in place"):
             y.sum().backward()
     else:
@@ -105,7 +105,7 @@ def test_linear_with_relu_passes_nan_and_keeps_bits_instead_of_y(where):
 
 
 @pytest.mark.parametrize("bits", [False, True])
-def test_tma_takes_linear_where_rows_are_aligned(bits):
+def test_linear_uses_tma_only_for_aligned_rows(bits):
     half = np.dtype(np.float16)
     op = LinearOp.of("relu", bits)
     specs = [Spec(shape, half) for shape in ((16, 24), (40, 24), (40,))]

@@ -1,4 +1,4 @@
-"""How exactly matrix products are computed, in units of 2^-24·Σ|a||b| against float64."""
+"""Accuracy of matrix products: errors against float64 in units of 2^-24·Σ|a||b|."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from gpudl.ops.matrix.matmul import MatmulOp
 from tests.ops import harness as h
 
 native = pytest.mark.parametrize("where", h.native_devices())
-HIGHEST = ("simt", "simt_large", "mma_bf16x6", "mma_tf32x3")  # what float32 at "highest" may run
+HIGHEST = (
+    "simt",
+    "simt_large",
+    "mma_bf16x6",
+    "mma_tf32x3",
+)  # float32 at "highest" may choose these
 M, N = 64, 33
 
 
@@ -23,24 +28,24 @@ def product(where: str, algorithm: str, a, b):
     device = h.native(where)
     op = MatmulOp.of(False, False)
     if algorithm.partition(":")[0] not in device.algorithms(op, "forward"):
-        pytest.skip(f"this GPU does not have {algorithm}")  # by its compute capability
+        pytest.skip(f"this GPU does not have {algorithm}")  # it depends on compute capability
     placed = device.asarray(a), device.asarray(b)
     specs = Spec(a.shape, a.dtype), Spec(b.shape, b.dtype)
     return device.to_numpy(device.forward(op, specs, placed, algorithm)[0])
 
 
 def drawn(kind: str, k: int):
-    return operands(kind, k, M, N, span=90)  # badly scaled: beyond what can be split
+    return operands(kind, k, M, N, span=90)  # badly scaled: too wide a range to split
 
 
 @native
 @pytest.mark.parametrize("algorithm", HIGHEST)
 @pytest.mark.parametrize("kind", ["normal", "positive", "many sizes", "badly scaled"])
-def test_highest_errs_no_more_than_a_float32_loop(where, algorithm, kind):
+def test_highest_is_as_accurate_as_a_float32_loop(where, algorithm, kind):
     for k in (1, 2, 4, 16, 31, 32, 33, 64, 96, 129, 512, 2048):
         a, b = drawn(kind, k)
-        # On CUDA cores the emulator rounds products too (its compiler does not fuse), and so does
-        # its yardstick then. Split products are held to the fused loop everywhere.
+        # The emulator does not fuse multiply-adds, so its reference loop does not either. Split
+        # products are compared with the fused loop on every device.
         splits = k >= FEWEST.get(algorithm, k + 1) and kind != "badly scaled"
         largest, mean = units(product(where, algorithm, a, b), a, b)
         largest_of_loop, mean_of_loop = units(loop(a, b, where == "cuda" or splits), a, b)
@@ -63,7 +68,7 @@ def truncation():
 @pytest.mark.parametrize("algorithm", FEWEST)
 @pytest.mark.parametrize("kind", ["normal", "positive", "many sizes"])
 def test_splitting_holds_where_tensor_cores_truncate(truncation, algorithm, kind):
-    """As those of GPUs do; see csrc/platform/emulator/truncating_sum.h."""
+    """Tensor cores of GPUs do; see csrc/platform/emulator/truncating_sum.h."""
     for k in (32, 48, 96, 129, 512):
         a, b = drawn(kind, k)
         if k < FEWEST[algorithm]:
@@ -74,8 +79,8 @@ def test_splitting_holds_where_tensor_cores_truncate(truncation, algorithm, kind
         assert mean <= mean_of_loop, k
 
 
-def test_truncation_cuts_what_lies_below_the_largest_term(truncation):
-    """15·2^-25 + 1: a loop of float32 that meets the small terms first keeps their sum."""
+def test_truncation_drops_bits_far_below_the_largest_term(truncation):
+    """15·2^-25 + 1: a float32 loop that adds the small terms first keeps their sum."""
     a = np.full((1, 16), 2.0**-25, np.float32)
     a[:, 15] = 1
     b = np.ones((16, 1), np.float32)
@@ -86,7 +91,7 @@ def test_truncation_cuts_what_lies_below_the_largest_term(truncation):
 
 @native
 @pytest.mark.parametrize("algorithm", [*HIGHEST, "mma_tf32", "mma_bf16x1"])
-def test_infinities_and_nan_come_out_as_in_a_loop(where, algorithm):
+def test_infinities_and_nan_are_those_of_a_loop(where, algorithm):
     rng = np.random.default_rng(0)
     a = rng.standard_normal((20, 70)).astype(np.float32)
     b = rng.standard_normal((70, 30)).astype(np.float32)
@@ -103,8 +108,8 @@ def test_infinities_and_nan_come_out_as_in_a_loop(where, algorithm):
 
 @native
 @pytest.mark.parametrize("algorithm", HIGHEST)
-def test_extremes_are_not_lost_in_splitting(where, algorithm):
-    """The largest and the smallest normal numbers, whose parts would overflow or vanish."""
+def test_splitting_preserves_extreme_numbers(where, algorithm):
+    """The largest and smallest normal numbers, whose parts could overflow or underflow."""
     a = np.zeros((16, 64), np.float32)
     b = np.eye(64, 16, dtype=np.float32)
     top, bottom = np.finfo(np.float32).max, np.finfo(np.float32).tiny
@@ -114,8 +119,8 @@ def test_extremes_are_not_lost_in_splitting(where, algorithm):
 
 @native
 @pytest.mark.parametrize("algorithm", ["mma_bf16", "wgmma_bf16", "mma_f16", "wgmma_f16"])
-def test_products_of_halves_are_summed_in_float32_and_rounded_once(where, algorithm):
-    pytest.importorskip("ml_dtypes")  # brings bfloat16 to NumPy
+def test_16_bit_products_are_summed_in_float32_and_rounded_once(where, algorithm):
+    pytest.importorskip("ml_dtypes")  # adds bfloat16 to NumPy
     dtype, bits = ("float16", 11) if algorithm.endswith("_f16") else ("bfloat16", 8)
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(s).astype(dtype) for s in ((72, 200), (200, 136)))
@@ -126,14 +131,14 @@ def test_products_of_halves_are_summed_in_float32_and_rounded_once(where, algori
 
 
 @native
-def test_float16_is_converted_as_numpy_does(where):
-    """Numbers of all kinds, and products that round to each kind of them."""
+def test_float16_conversions_agree_with_numpy(where):
+    """All kinds of numbers, and products that round to each kind."""
     rng = np.random.default_rng(0)
     one = np.ones((1, 1), np.float16)
     everything = np.arange(0, 1 << 16, 11).astype(np.uint16).view(np.float16)[:, None]
     with np.errstate(all="ignore"):
         got = product(where, "mma_f16", everything, one)
-        np.testing.assert_array_equal(got, everything)  # any NaN counts as NaN
+        np.testing.assert_array_equal(got, everything)  # all NaNs count as equal
         a, b = (rng.integers(0, 1 << 16, n).astype(np.uint16).view(np.float16) for n in (250, 130))
         got = product(where, "mma_f16", a[:, None], b[None])
         want = (a.astype(np.float32)[:, None] * b.astype(np.float32)).astype(np.float16)
@@ -153,7 +158,7 @@ def test_every_tile_shape(where, algorithm, shape):
     np.testing.assert_allclose(got, want, rtol=2.0**-7, atol=1e-4 if dtype == "float32" else 0.1)
 
 
-def test_precision_is_highest_unless_asked():
+def test_precision_defaults_to_highest():
     assert gpudl.get_float32_matmul_precision() == "highest"
     op = MatmulOp.of(False, False)
     spec = Spec((512, 512), np.dtype(np.float32))
@@ -168,14 +173,14 @@ def test_precision_is_highest_unless_asked():
         assert first(H100) == "wgmma_tf32"
         gpudl.set_float32_matmul_precision("medium")
         assert first(H100) == "mma_bf16x1"
-        assert first(None) == "simt"  # the quickest to emulate
+        assert first(None) == "simt"  # the fastest to emulate
     finally:
         gpudl.set_float32_matmul_precision("highest")
-    with pytest.raises(ValueError, match="'low' must be one of"):
+    with pytest.raises(ValueError, match="precision is 'low'; it must be one of"):
         gpudl.set_float32_matmul_precision("low")
 
 
-def test_a_plan_is_made_anew_when_the_precision_changes():
+def test_changing_the_precision_makes_a_new_plan():
     if h.EMULATOR_MISSING:
         pytest.skip(h.EMULATOR_MISSING)
     where, op = h.native("emulator"), MatmulOp.of(False, False)
