@@ -1,8 +1,8 @@
 """Reads pickles without executing them.
 
 Loading a pickle runs the calls in it. This interpreter only builds numbers, strings, tuples, lists
-and dictionaries; it records the calls that a pickle requests and makes none. Functions that the
-caller does not list and instructions that are not listed here are refused by name.
+and dictionaries (a set becomes a list, a frozenset a tuple); it records the calls that a pickle
+requests and makes none. Instructions that are not listed here are refused by name.
 
 Source of the instructions: Python's module pickletools, which also reads their arguments.
 """
@@ -16,15 +16,22 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-EMPTY: dict[str, type] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+EMPTY: dict[str, type] = {
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_SET": list,
+    "EMPTY_TUPLE": tuple,
+}
 NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT")
 TEXTS = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
-BYTES = ("BINBYTES", "SHORT_BINBYTES")
+BYTES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
 STRINGS_OF_PYTHON_2 = ("BINSTRING", "SHORT_BINSTRING")
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-COLLECT = ("TUPLE", *TUPLES, "APPEND", "APPENDS", "SETITEM", "SETITEMS")
+COLLECT = (
+    "TUPLE", *TUPLES, "FROZENSET", "APPEND", "APPENDS", "ADDITEMS", "SETITEM", "SETITEMS",
+)  # fmt: skip
 MEMO = ("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET")
-CALLS = ("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "BINPERSID")
+CALLS = ("GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "BINPERSID")
 IGNORED = ("PROTO", "FRAME", "MARK", "STOP")
 LISTED = {
     *CONSTANTS, *EMPTY, *NUMBERS, *TEXTS, *BYTES, *STRINGS_OF_PYTHON_2, *COLLECT, *MEMO, *CALLS,
@@ -36,7 +43,7 @@ MARK = object()
 
 
 class RefusedError(ValueError):
-    """The pickle is damaged or holds something that the interpreter or its caller does not allow.
+    """The pickle is damaged or holds something that the interpreter or its caller refuses.
 
     The message is a noun phrase for what it holds.
     """
@@ -49,14 +56,18 @@ class Function:
     name: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
-    """A call requested by the pickle, with the state and items set on its result; never made."""
+    """A call requested by the pickle; never made.
+
+    state, items, elements: what the pickle sets on the result, as on an object, dict and list.
+    """
 
     function: Function
     arguments: tuple[Any, ...]
     state: Any = None
     items: dict[Any, Any] = field(default_factory=dict)
+    elements: list[Any] = field(default_factory=list)
 
 
 def _refuse_reference(name: Any) -> Any:
@@ -65,15 +76,16 @@ def _refuse_reference(name: Any) -> Any:
 
 def read(
     content: bytes | BinaryIO,
-    known: Container[str] = (),
+    known: Container[str] | None = (),
     reference: Callable[[Any], Any] = _refuse_reference,
 ) -> Any:
     """The value in a pickle, with a `Call` or `Function` in place of each call or function.
 
-    content: bytes, or a file, whose position is then the end of the pickle. known: the names that
-    the pickle may hold. reference: returns the value of an external object for its "persistent id".
-    Python 2 strings are returned as bytes.
-    Raises RefusedError for any other name, which the message states, and for damage.
+    content: bytes, or a file, whose position is then the end of the pickle. known: the functions
+    that the pickle may name, None for any. reference: returns the value of an external object for
+    its "persistent id". Python 2 strings are returned as bytes.
+    The values may be nested to any depth: repr(), == and hash() of them can run out of stack.
+    Raises RefusedError for any other function, which the message names, and for damage.
     """
     interpreter = _Interpreter(known, reference)
     try:
@@ -84,8 +96,16 @@ def read(
         return interpreter.pop(object)
     except RefusedError:
         raise
-    except (ValueError, OverflowError, MemoryError) as error:
+    except (ValueError, OverflowError, MemoryError, EOFError) as error:
         raise RefusedError(f"damaged bytes ({error})") from None
+
+
+def _is_key(value: Any) -> bool:
+    """Nested tuples are not keys: their hash takes unlimited stack or time."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(
+        part is None or isinstance(part, (str, bytes, int, float, Call, Function)) for part in parts
+    )
 
 
 def _steps(file: BinaryIO) -> Iterator[tuple[str, Any]]:
@@ -115,7 +135,7 @@ def _line(file: BinaryIO) -> str:
 class _Interpreter:
     """Keeps a stack and a memo, as Python's unpickler does."""
 
-    def __init__(self, known: Container[str], reference: Callable[[Any], Any]) -> None:
+    def __init__(self, known: Container[str] | None, reference: Callable[[Any], Any]) -> None:
         self.known, self.reference = known, reference
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -163,13 +183,17 @@ class _Interpreter:
 
     def collect(self, name: str) -> None:
         """Builds tuples, lists and dictionaries from values on the stack."""
-        if name == "TUPLE":
+        if name in ("TUPLE", "FROZENSET"):
             self.stack.append(tuple(self.pop_to_mark()))
         elif name in TUPLES:
             self.stack.append(tuple([self.pop(object) for _ in range(TUPLES[name])][::-1]))
-        elif name in ("APPEND", "APPENDS"):
-            values = self.pop_to_mark() if name == "APPENDS" else [self.pop(object)]
-            self.stack.append(target := self.pop(list))
+        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+            values = [self.pop(object)] if name == "APPEND" else self.pop_to_mark()
+            self.stack.append(target := self.pop(object))
+            if isinstance(target, Call):
+                target = target.elements
+            if not isinstance(target, list):
+                raise RefusedError("an instruction with wrong operands")
             target.extend(values)
         elif name == "SETITEMS":
             self.set_items(self.pop_to_mark())
@@ -182,15 +206,20 @@ class _Interpreter:
             target = target.items
         if not isinstance(target, dict):
             raise RefusedError("an instruction with wrong operands")
-        if len(values) % 2 or not all(isinstance(k, (str, bytes, int)) for k in values[::2]):
-            raise RefusedError("a dictionary whose keys are not strings or numbers")
+        if len(values) % 2 or not all(map(_is_key, values[::2])):
+            raise RefusedError("a dictionary whose keys are not strings, numbers or tuples of them")
         target.update(zip(values[::2], values[1::2], strict=True))
 
     def call(self, name: str, argument: Any) -> None:
         """Records a function, a call of it or the state of its result; makes no call."""
-        if name == "REDUCE":
-            arguments, function = self.pop(tuple), self.pop(Function)
-            self.stack.append(Call(function, arguments))
+        if name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
+            options = self.pop(dict) if name == "NEWOBJ_EX" else {}
+            arguments, function = self.pop(tuple), self.pop(object)
+            if isinstance(function, Call):  # a function that another call returns
+                function = Function(f"{function.function.name}()")
+            if not isinstance(function, Function):
+                raise RefusedError("an instruction with wrong operands")
+            self.stack.append(Call(function, (*arguments, *options.values())))
         elif name == "BUILD":
             state = self.pop(object)
             self.stack.append(call := self.pop(Call))
@@ -202,6 +231,6 @@ class _Interpreter:
                 last, module = self.pop(str), self.pop(str)
                 argument = f"{module} {last}"
             function = ".".join(argument.split(" "))
-            if function not in self.known:
+            if self.known is not None and function not in self.known:
                 raise RefusedError(f"the function {function}")
             self.stack.append(Function(function))

@@ -9,6 +9,7 @@ storage.
 from __future__ import annotations
 
 import os
+import reprlib
 import struct
 import zipfile
 from typing import Any, BinaryIO, NamedTuple, Protocol
@@ -23,7 +24,9 @@ Array = np.ndarray[Any, Any]
 REBUILD = "torch._utils._rebuild_tensor"
 REBUILD_V2 = "torch._utils._rebuild_tensor_v2"
 REBUILD_PARAMETER = "torch._utils._rebuild_parameter"
-ORDERED_DICT = "collections.OrderedDict"
+REBUILD_PARAMETER_WITH_STATE = "torch._utils._rebuild_parameter_with_state"
+REBUILD_FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
+ORDERED_DICT, DEFAULT_DICT = "collections.OrderedDict", "collections.defaultdict"
 SIZE = "torch.Size"
 STORAGES = {
     "torch.DoubleStorage": "float64",
@@ -39,8 +42,6 @@ STORAGES = {
     "torch.ComplexFloatStorage": "complex64",
     "torch.ComplexDoubleStorage": "complex128",
 }
-DTYPES = {f"torch.{name}" for name in STORAGES.values()}
-KNOWN = {REBUILD, REBUILD_V2, REBUILD_PARAMETER, ORDERED_DICT, SIZE, *STORAGES, *DTYPES}
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # in files before version 1.6
 
@@ -70,7 +71,7 @@ def open_torch_file(file: BinaryIO) -> TorchFile:
     file.seek(0)
     try:
         return _Archive(file) if start == b"PK" else _OldFile(file)
-    except (zipfile.BadZipFile, struct.error, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, EOFError) as error:
         raise RefusedError(f"a damaged archive ({error})") from None
 
 
@@ -86,7 +87,7 @@ class _Archive:
         self.root = pickles[0].removesuffix("data.pkl")
         has_order = self.root + "byteorder" in self.archive.namelist()
         self.big_endian = has_order and self._entry("byteorder") == b"big"
-        self.value = read(self._entry("data.pkl"), KNOWN, _storage)
+        self.value = read(self._entry("data.pkl"), None, _storage)
 
     def _entry(self, name: str) -> bytes:
         try:
@@ -94,7 +95,7 @@ class _Archive:
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > self.size:
                 raise RefusedError(f"a compressed entry {name}, which PyTorch never writes")
             return self.archive.read(entry)
-        except (KeyError, RuntimeError, OSError, zipfile.BadZipFile) as error:
+        except (KeyError, RuntimeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise RefusedError(f"a damaged entry {name} ({error})") from None
 
     def content(self, storage: Storage) -> Array:
@@ -111,13 +112,14 @@ class _OldFile:
         system = read(file)
         self.big_endian = isinstance(system, dict) and system.get("little_endian") is False
         self.widths: dict[str, int] = {}
-        self.value = read(file, KNOWN, self._reference)
+        self.value = read(file, None, self._reference)
         self.spans = self._find_storages(read(file))
 
-    def _reference(self, name: Any) -> Storage:
-        storage = _storage(name)
-        self.widths[storage.key] = storage.dtype.itemsize
-        return storage
+    def _reference(self, name: Any) -> Storage | Function:
+        value = _storage(name)
+        if isinstance(value, Storage):
+            self.widths[value.key] = value.dtype.itemsize
+        return value
 
     def _find_storages(self, keys: Any) -> dict[str, tuple[int, int]]:
         """The position of each storage in the file and its size, in bytes."""
@@ -140,8 +142,14 @@ class _OldFile:
         return _elements(self.file.read(size), storage, self.big_endian)
 
 
-def _storage(name: Any) -> Storage:
-    """The storage for a persistent id, ("storage", type, key, device, count[, view])."""
+def _storage(name: Any) -> Storage | Function:
+    """The storage for a persistent id, ("storage", type, key, device, count[, view]).
+
+    Before version 1.6 also ("module", class, file, source) for the class of a module.
+    """
+    is_class = isinstance(name, tuple) and len(name) == 4 and name[0] == "module"
+    if is_class and isinstance(name[1], Function):
+        return name[1]
     if not isinstance(name, tuple) or len(name) not in (5, 6) or _text(name[0]) != "storage":
         raise RefusedError("a reference to something other than a storage")
     kind, key, count = name[1], name[2], name[4]
@@ -165,7 +173,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bytes):  # saved by Python 2
         return value.decode("utf-8", "replace")
     if not isinstance(value, str):
-        raise RefusedError(f"{value!r} in place of a name")
+        raise RefusedError(f"{reprlib.repr(value)} in place of a name")
     return value
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpudl.interop.pickles import Call, RefusedError
+from gpudl.interop.pickles import Call, Function, RefusedError
 from gpudl.interop.torch_file import (
+    DEFAULT_DICT,
     ORDERED_DICT,
     REBUILD,
+    REBUILD_FROM_TYPE,
     REBUILD_PARAMETER,
+    REBUILD_PARAMETER_WITH_STATE,
     REBUILD_V2,
     SIZE,
     Array,
@@ -24,8 +30,10 @@ from gpudl.interop.torch_file import (
 )
 
 PREFIX = "module."  # added to each name by DataParallel and DistributedDataParallel
+COMPILED = "_orig_mod"  # the part of a name that torch.compile adds for each compiled module
 TIMES, MORE = 16, 1 << 26  # tensors share memory; together at most TIMES the file plus MORE bytes
 AXES, MOST = 32, 1 << 40  # of a tensor: axes, elements
+LISTED = 20  # names in a message
 
 
 def load_torch_state(
@@ -40,8 +48,9 @@ def load_torch_state(
     >>> net.load_state_dict(load_torch_state("resnet50.pth"))
 
     Nothing in the file is executed. A checkpoint such as {"state_dict": …, "epoch": …} is accepted
-    if only one entry holds tensors by name; otherwise pass the entry's name as `key`. The prefix
-    "module." of DataParallel is removed if all names have it.
+    if only one entry holds tensors by name; otherwise pass the entry's name as `key`. Its other
+    entries may hold anything. The prefix "module." of DataParallel is removed if all names have it,
+    "_orig_mod" of torch.compile everywhere.
     rename: new names for parts of names between dots: {"fc": "linear"} turns "fc.weight" into
     "linear.weight".
     bfloat16 needs the package ml_dtypes. Every array is a copy, even if tensors share memory.
@@ -77,23 +86,32 @@ def _safetensors(path: Path, key: str | None) -> dict[str, Array]:
 
 
 def _renamed(state: dict[str, Array], rename: Mapping[str, str]) -> dict[str, Array]:
-    prefix = PREFIX if all(name.startswith(PREFIX) for name in state) else ""
-    renamed = {}
-    for name, array in state.items():
-        parts = name.removeprefix(prefix).split(".")
-        renamed[".".join(rename.get(part, part) for part in parts)] = array
-    if len(renamed) < len(state):
+    names = [".".join(part for part in name.split(".") if part != COMPILED) for name in state]
+    while names and all(name.startswith(PREFIX) for name in names):
+        names = [name.removeprefix(PREFIX) for name in names]
+    names = [".".join(rename.get(part, part) for part in name.split(".")) for name in names]
+    if len(set(names)) < len(names):
         raise ValueError(f"load_torch_state: rename={dict(rename)} gives two tensors the same name")
-    return renamed
+    return dict(zip(names, state.values(), strict=True))
+
+
+TENSORS = (REBUILD, REBUILD_V2, REBUILD_PARAMETER, REBUILD_PARAMETER_WITH_STATE, REBUILD_FROM_TYPE)
+WRAPPERS = 3  # around a tensor, such as a parameter with attributes
 
 
 class _Plan(NamedTuple):
-    """A tensor as the file describes it: a strided view of a storage, counted in elements."""
+    """A tensor as the file describes it: a strided view of a storage, counted in elements.
+
+    conjugated, negated: PyTorch computes the conjugate and the negative of a view on first use
+    only, and saves the view with these marks.
+    """
 
     storage: Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    conjugated: bool
+    negated: bool
 
 
 def _tensors(file: TorchFile, key: str | None) -> dict[str, Array]:
@@ -115,10 +133,11 @@ def _weights(value: Any, key: str | None) -> dict[str, Call]:
     """The dictionary of tensors in a file: its value, or the only entry that is one."""
     entries = _entries(value)
     if entries is None:
-        raise RefusedError("no dictionary of tensors")
+        what = f", but a call of {value.function.name}" if isinstance(value, Call) else ""
+        raise RefusedError(f"no dictionary of tensors{what}")
     if key is not None:
         if key not in entries:
-            raise RefusedError(f"no entry {key!r}, but {', '.join(map(repr, entries))}")
+            raise RefusedError(f"no entry {key!r}, but {_listed(entries)}")
         return _weights(entries[key], None)
     others = [name for name, value in entries.items() if not _is_tensor(value)]
     if not others:
@@ -128,14 +147,24 @@ def _weights(value: Any, key: str | None) -> dict[str, Call]:
     if len(weights) == 1:
         return next(iter(weights.values()))
     if weights:
-        raise RefusedError(f"several sets of weights; give one of {', '.join(weights)} as key")
-    raise RefusedError(f"{others[0]!r}, which is not a tensor")
+        raise RefusedError(f"several sets of weights; give one of {_listed(weights)} as key")
+    raise RefusedError(f"{reprlib.repr(others[0])}, which is {_kind(entries[others[0]])}")
+
+
+def _kind(value: Any) -> str:
+    is_call = isinstance(value, Call)
+    return f"a call of {value.function.name}, not a tensor" if is_call else "not a tensor"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(reprlib.repr, itertools.islice(names, LISTED)))
 
 
 def _entries(value: Any) -> dict[str, Any] | None:
     """The entries of a dict or OrderedDict with string keys, None for anything else."""
-    if isinstance(value, Call) and value.function.name == ORDERED_DICT and not value.arguments:
-        value = value.items
+    if isinstance(value, Call) and value.function.name in (ORDERED_DICT, DEFAULT_DICT):
+        pairs = value.arguments[0] if value.arguments else []  # as Python 2 saved an OrderedDict
+        value = {**_pairs(pairs), **value.items}
     if not isinstance(value, dict):
         return None
     named: Mapping[Any, Any] = {
@@ -145,29 +174,58 @@ def _entries(value: Any) -> dict[str, Any] | None:
     return dict(named) if all(isinstance(name, str) for name in named) else None
 
 
+def _pairs(value: Any) -> dict[Any, Any]:
+    pairs = value if isinstance(value, list) else []
+    if not all(
+        isinstance(p, list) and len(p) == 2 and isinstance(p[0], str | bytes) for p in pairs
+    ):
+        return {}
+    return dict(pairs)
+
+
 def _is_tensor(value: Any) -> bool:
-    kinds = (REBUILD, REBUILD_V2, REBUILD_PARAMETER)
-    return isinstance(value, Call) and value.function.name in kinds
+    return isinstance(value, Call) and value.function.name in TENSORS
 
 
-def _plan(name: str, call: Call) -> _Plan:
+def _unwrapped(call: Any) -> Any:
+    """The call that builds the tensor inside a parameter, a subclass or one with attributes."""
+    for _ in range(WRAPPERS):
+        name, arguments = call.function.name, call.arguments
+        if name in (REBUILD_PARAMETER, REBUILD_PARAMETER_WITH_STATE) and arguments:
+            call = arguments[0]
+        elif name == REBUILD_FROM_TYPE and len(arguments) > 2:
+            function, _, inner = arguments[:3]
+            if not isinstance(function, Function) or not isinstance(inner, tuple):
+                return None
+            call = Call(function, inner)
+        if not isinstance(call, Call):
+            return None
+    return call
+
+
+def _plan(name: str, tensor: Call) -> _Plan:
     """Checks everything that the file says about a tensor."""
-    if call.function.name == REBUILD_PARAMETER and call.arguments:
-        call = call.arguments[0]
-    if not _is_tensor(call) or len(call.arguments) < 4:
-        raise RefusedError(f"the tensor {name!r} in an unknown form")
+    short = reprlib.repr(name)
+    unknown = RefusedError(f"the tensor {short} in an unknown form")
+    call = _unwrapped(tensor)
+    if call is None or call.function.name not in (REBUILD, REBUILD_V2) or len(call.arguments) < 4:
+        raise unknown
     storage, offset, shape, strides = call.arguments[:4]
     shape, strides = _sizes(shape), _sizes(strides)
     if not isinstance(storage, Storage) or type(offset) is not int or offset < 0:
-        raise RefusedError(f"the tensor {name!r} in an unknown form")
+        raise unknown
     if shape is None or strides is None or len(shape) != len(strides) or len(shape) > AXES:
-        raise RefusedError(f"the tensor {name!r} in an unknown form")
+        raise unknown
     if math.prod(max(n, 1) for n in shape) > MOST:
-        raise RefusedError(f"the tensor {name!r} of shape {shape}")
+        raise RefusedError(f"the tensor {short} of shape {shape}")
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if 0 not in shape and last >= storage.extent:
-        raise RefusedError(f"the tensor {name!r}, which extends beyond its storage")
-    return _Plan(storage, offset, shape, strides)
+        raise RefusedError(f"the tensor {short}, which extends beyond its storage")
+    marks = call.arguments[6] if len(call.arguments) > 6 else None
+    if not isinstance(marks, (dict, NoneType)) or not set(marks or ()) <= {"conj", "neg"}:
+        raise unknown
+    conjugated, negated = (bool((marks or {}).get(mark)) for mark in ("conj", "neg"))
+    return _Plan(storage, offset, shape, strides, conjugated, negated)
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
@@ -188,4 +246,6 @@ def _view_copy(elements: Array, plan: _Plan) -> Array:
     view = np.lib.stride_tricks.as_strided(
         elements[plan.offset :], plan.shape, strides, writeable=False
     )
-    return np.array(view, order="C")
+    if plan.conjugated:
+        view = np.conjugate(view)
+    return np.array(np.negative(view) if plan.negated else view, order="C")

@@ -57,6 +57,7 @@ class _InstanceNorm(Module):
     bias: Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
+    may_lack = ("num_batches_tracked",)
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,8 @@ class Module:
     `__init__` (after `super().__init__()`) and defines `forward`."""
 
     training: bool
+    # Buffers that weights saved before the buffers existed may lack; they then keep their values.
+    may_lack: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         for name in ("_parameters", "_buffers", "_modules", "_hooks", "_pre_hooks"):
@@ -254,14 +256,15 @@ class Module:
         """All parameters and persistent buffers by dotted name, with PyTorch's layouts. The
         tensors share the module's memory; a tied parameter appears under each of its names."""
         state: dict[str, Tensor] = {}
-        for name, tensor in self._state(prefix):
+        for name, tensor, _ in self._state(prefix):
             state[name] = tensor.detach()
         return state
 
-    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor, bool]]:
+        """The name and tensor of each entry of state_dict(), and whether each file must have it."""
         for name, value in (*self._parameters.items(), *self._buffers.items()):
             if value is not None and name not in self._transient:
-                yield prefix + name, value
+                yield prefix + name, value, name not in self.may_lack
         for name, module in self._modules.items():
             if module is not None:
                 yield from module._state(f"{prefix}{name}.")
@@ -269,11 +272,14 @@ class Module:
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> LoadResult:
         """Copy values (Tensors or arrays) into the parameters and buffers, in place.
 
-        Everything is checked before anything is changed. Raises KeyError for missing or unexpected
-        names if `strict`, ValueError for wrong shapes.
+        Everything is checked before anything is changed. Weights of batch normalization may lack
+        `num_batches_tracked`, as PyTorch's did before version 0.4.1.
+        Raises KeyError for missing or unexpected names if `strict`, ValueError for wrong shapes.
         """
-        own = dict(self._state())
-        missing = [name for name in own if name not in state_dict]
+        own = {name: tensor for name, tensor, _ in self._state()}
+        missing = [
+            name for name, _, required in self._state() if required and name not in state_dict
+        ]
         unexpected = [name for name in state_dict if name not in own]
         if strict and (missing or unexpected):
             raise KeyError(

@@ -31,6 +31,7 @@ class _BatchNorm(Module):
     bias: Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
+    may_lack = ("num_batches_tracked",)
     num_batches_tracked: Tensor | None
 
     def __init__(

@@ -86,3 +86,17 @@ def test_normalize_agrees_with_pytorch(device):
         (y_ * y_ * y_).sum().backward()
         np.testing.assert_allclose(np.asarray(y), y_.detach().numpy(), atol=1e-6)
         np.testing.assert_allclose(np.asarray(a.grad), b.grad.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm1d(4), nn.InstanceNorm1d(4, track_running_stats=True)]
+)
+def test_weights_published_before_batches_were_counted_load(layer):
+    state = {n: t for n, t in layer.state_dict().items() if n != "num_batches_tracked"}
+    net = nn.Sequential(layer, nn.Sequential(layer))
+    saved = {f"{at}.{name}": t + 2 for name, t in state.items() for at in ("0", "1.0")}
+    result = net.load_state_dict(saved)
+    assert result.missing_keys == []
+    np.testing.assert_array_equal(layer.running_mean.numpy(), np.full(4, 2))
+    with pytest.raises(KeyError, match=r"missing keys \[.*'1.0.running_mean'"):
+        net.load_state_dict({})
