@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Around the names of OpenBLAS's functions, in NumPy's wheels and in distributions.
+# Prefixes and suffixes of OpenBLAS's function names in NumPy's wheels and in distributions.
 PREFIXES = ("scipy_openblas", "openblas")
 SUFFIXES = ("64_", "_64", "")
 
@@ -28,7 +28,7 @@ class Blas(NamedTuple):
 
 @cache
 def find() -> Blas | None:
-    """The library that this process has loaded; None if its threads cannot be set."""
+    """The library loaded by this process; None if its number of threads cannot be set."""
     _load()
     for path in _loaded("openblas") or _loaded("libblas", "libflexiblas"):
         for prefix in PREFIXES:
@@ -50,7 +50,7 @@ def find() -> Blas | None:
 
 
 def threads() -> int | None:
-    """The most threads that a product uses; None if unknown."""
+    """The maximum number of threads per product; None if unknown."""
     blas = find()
     return int(blas.get()) if blas else None
 
@@ -72,7 +72,7 @@ def describe() -> str:
 
 
 def _load() -> None:
-    """Computes a product, because some builds of NumPy load the library only then."""
+    """Computes a product: some builds of NumPy load the library only then."""
     one = np.ones((2, 2), np.float32)
     np.matmul(one, one)
 

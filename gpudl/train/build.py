@@ -35,16 +35,16 @@ from gpudl.train.errors import TrainingError
 WARM_UP = 0.1  # share of all steps
 STEP_EPOCHS, STEP_FACTOR = 1 / 3, 0.1
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.5
-SPLIT_SEED = 0  # of the held-out part; the same in all runs, so that accuracies are comparable
+SPLIT_SEED = 0  # selects the held-out part; the same in all runs, so accuracies are comparable
 EVALUATION_BATCH = 256
 MOST_THREADS = 8  # each may hold two batches
-# What a model's function may raise for wrong options.
+# Exceptions that a model's function may raise for wrong options.
 BUILDING = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 IMAGE_AXES = 3  # (C, H, W)
 
 
 def is_image_set(name: str) -> bool:
-    """Whether this is the name of a known data set of images."""
+    """Whether this is the name of a known image data set."""
     try:
         return len(known_data(name).shape) == IMAGE_AXES
     except DataError:
@@ -60,7 +60,7 @@ def load_images(data: Data, info: models.Info) -> Split:
     except NoImagesError:
         raise TrainingError(
             f"{name}: has no images to train {info.name} on; "
-            f"give {info.dataset} or another data set of images"
+            f"give {info.dataset} or another image data set"
         ) from None
     split = limited(of_classes(split, data), data)
     for part, kind in ((split.train, "training"), (split.test, "test")):
@@ -87,8 +87,8 @@ def limited(split: Split, data: Data) -> Split:
 
 
 def offer_shape(info: models.Info, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The options for images (C, H, W). Raises TrainingError if the model takes another number of
-    channels."""
+    """The options for images (C, H, W). Raises TrainingError if the model needs a different number
+    of channels."""
     channels, height, _ = shape
     known = inspect.signature(info.build).parameters
     if "in_channels" not in known and channels != info.input_shape[0]:
@@ -131,8 +131,8 @@ def build_model(
 
 
 def rebuild_model(settings: Config) -> Any:
-    """The model of a run, with new weights. Raises TrainingError if this version of gpudl cannot
-    build it."""
+    """The model of a run, with newly initialised weights. Raises TrainingError if this version of
+    gpudl cannot build it."""
     try:
         return models.create(settings.model, **settings.options)
     except BUILDING as error:
@@ -158,7 +158,7 @@ def train_loader(part: Dataset, data: Data, training: Training, device: str) -> 
 def plain_loader(
     part: Dataset, data: Data, device: str, batch_size: int = EVALUATION_BATCH
 ) -> Loader:
-    """The images in order, normalized as in training."""
+    """The images in their order, normalized as in training."""
     transform = _transform(part, data)
     return Loader(part, batch_size, num_workers=_threads(part), transform=transform, device=device)
 
@@ -189,7 +189,7 @@ def statistics(part: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def make_optimizer(parameters: Any, training: Training, **changes: Any) -> Any:
-    """The optimizer of a training. changes: options that replace those of the training."""
+    """The optimizer that `training` describes. changes: options that override its own."""
     options: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
     if training.momentum is not None:
         options["momentum"] = training.momentum
@@ -198,8 +198,8 @@ def make_optimizer(parameters: Any, training: Training, **changes: Any) -> Any:
 
 
 def make_schedules(optimizer: Any, training: Training, steps: int) -> list[Schedule]:
-    """The callbacks that change the learning rate, one for each optimizer of a stepper. steps: of
-    all epochs together."""
+    """The callbacks that change the learning rate, one for each optimizer of a stepper. steps: the
+    total over all epochs."""
     parts = getattr(optimizer, "parts", {"": optimizer}).values()
     schedules = (_schedule(part, training, steps) for part in parts)
     return [schedule for schedule in schedules if schedule is not None]

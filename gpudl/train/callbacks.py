@@ -41,9 +41,9 @@ class History(Callback):
 class Checkpoint(Callback):
     """Saves the trainer's state after each epoch and, within an epoch, every `seconds`.
 
-    It must come after the callbacks whose state it saves. The times of saving do not affect the
-    results. Weights that are not finite are never saved: after a DivergedError the last good file
-    remains.
+    It must come after the callbacks whose state it saves. Saving more or less often does not change
+    the results. Weights that are not finite are never saved: after a DivergedError the last good
+    file remains.
     """
 
     def __init__(self, path: Path, seconds: float = 20.0) -> None:
@@ -68,9 +68,9 @@ class Checkpoint(Callback):
 
 
 class Schedule(Callback):
-    """Advances a schedule of gpudl.optim after every optimizer step or after every epoch.
+    """Advances a schedule of gpudl.optim after every optimizer step or every epoch.
 
-    metric: the column of the history that is passed to it (for schedules that wait for a plateau).
+    metric: the column of the history passed to the schedule, for those that detect a plateau.
     """
 
     def __init__(self, schedule: Any, every: str = "step", metric: str | None = None) -> None:
@@ -128,7 +128,7 @@ class EarlyStopping(Callback):
 
 
 class StopRequest(Callback):
-    """Ends training between two steps after `request` was called, for example by a signal handler.
+    """Ends training between two steps once `request` is called, for example by a signal handler.
 
     Saves the state with `checkpoint`, then raises StoppedError.
     """

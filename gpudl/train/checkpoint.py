@@ -62,7 +62,7 @@ def save_weights(path: Path, weights: Mapping[str, Any]) -> None:
 
     # ascontiguousarray would add an axis to a scalar, such as batch norm's counter.
     arrays = {name: np.asarray(to_numpy(value), order="C") for name, value in weights.items()}
-    # A single entry of metadata: the order of several, and so the bits of the file, would vary.
+    # Only one metadata entry: the order of several, and with it the file's bytes, would vary.
     write_bytes(path, save(arrays, {"format": "pt"}))
 
 
@@ -89,7 +89,7 @@ def to_numpy(value: Any) -> np.ndarray[Any, Any]:
 
 
 def _pack(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
-    """`value` as JSON can represent it; its arrays are added to `arrays` under their paths."""
+    """`value` in a form that JSON can hold; its arrays are added to `arrays` under their paths."""
     if isinstance(value, Mapping):
         entries = [(key, _pack(item, f"{path}.{key}", arrays)) for key, item in value.items()]
         if all(isinstance(key, str) for key in value):

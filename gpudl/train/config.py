@@ -1,4 +1,4 @@
-"""The complete, repeatable configuration of a training: model, data and hyper-parameters."""
+"""The complete, repeatable configuration of a training run: model, data and hyper-parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from gpudl.train.errors import TrainingError
 
 OPTIMIZERS = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3, "adagrad": 1e-2}
-MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}  # of the optimizers that have it
+MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}  # defaults of the optimizers that have momentum
 SCHEDULES = ("cosine", "constant", "step", "sqrt", "plateau")
 AUGMENTATIONS = ("shift", "flip", "shift+flip", "none")
 EPOCHS = {"digits": 30}  # the small set needs more passes
@@ -22,14 +22,14 @@ class Training:
     """Hyper-parameters, all of which affect the resulting bits.
 
     schedule: of the learning rate. cosine: a linear warm-up over a tenth of the steps, then down to
-    0; step: a tenth after each epoch in `milestones`, by default after each third of the epochs,
-    and also a tenth in the first `warm_up` epochs (He et al. 2016, section 4.2, for 110 layers);
-    sqrt: 1/√t in epochs; plateau: half after 3 epochs without a lower test loss. augment: random
-    changes of training images. shift: by up to `shift` pixels; flip: left to right. clip: the
-    maximum norm of all gradients. window: characters per sequence of a language model. patience:
-    epochs without a lower test loss after which training ends. blas_threads: of NumPy's matrix
-    products, whose rounding depends on it. tune: measure kernels and use the fastest; the choices
-    are kept in the checkpoint.
+    0; step: divided by 10 after each epoch in `milestones`, by default after each third of the
+    epochs, and also in the first `warm_up` epochs (He et al. 2016, section 4.2, for 110 layers);
+    sqrt: proportional to 1/√epoch; plateau: halved after 3 epochs without a lower test loss.
+    augment: random changes to training images. shift: by up to `shift` pixels; flip: left to right.
+    clip: the maximum norm of all gradients together. window: characters per sequence of a language
+    model. patience: end training after this many epochs without a lower test loss. blas_threads:
+    threads for NumPy's matrix products, whose rounding depends on their number. tune: measure
+    kernels and use the fastest; the choices are saved in the checkpoint.
     """
 
     epochs: int = DEFAULT_EPOCHS
@@ -57,8 +57,8 @@ class Data:
 
     limit: the most samples in each of the training and test parts. only: the classes to use, by
     label or name; () for all. sizes: samples (training, test). classes: the names of the model's
-    labels; for a language model, its characters. characters: of labelled texts. extent: the share
-    of the frame filled by light ink on dark paper; None for other images.
+    labels; for a language model, its characters. characters: those of labelled texts. extent: the
+    share of the frame filled by light ink on dark paper; None for other images.
     """
 
     name: str
@@ -93,7 +93,8 @@ class Config:
 
 
 def from_dict(values: dict[str, Any], origin: str) -> Config:
-    """The Config of an `as_dict`. Raises TrainingError, which names `origin`, for anything else."""
+    """The inverse of `Config.as_dict`. Raises a TrainingError that names `origin` for other
+    values."""
     try:
         data = _make(Data, values["data"])
         training = _make(Training, values["training"])
@@ -111,7 +112,7 @@ def default_training(
 ) -> Training:
     """The hyper-parameters for a data set, with defaults where `given` has None.
 
-    defaults: for example the model's; those of its optimizer are ignored if another one is given.
+    defaults: for example the model's. Those of its optimizer are ignored if `given` has another.
     Raises TrainingError for invalid values.
     """
     given = {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The errors of training. Each message is one sentence with a fix."""
+"""Training errors. Each message is one sentence and includes the fix."""
 
 from __future__ import annotations
 

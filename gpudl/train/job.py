@@ -1,4 +1,4 @@
-"""A training from its settings to its pictures: what `gpudl train` does, also from Python."""
+"""A training run from its settings to its pictures: `gpudl train` as a Python class."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Job:
 
     @classmethod
     def start(cls, prepared: Prepared, out: Folder | None = None, save_every: float = 20.0) -> Job:
-        """A new training in the folder `out`, or in the next free one under runs/."""
+        """A new training run in the folder `out`, or in the next free one under runs/."""
         run = Run.create(out, prepared.config)
         job = cls(run, prepared.config, prepared.split, save_every)
         job.checkpoint.save(job.trainer)
@@ -75,8 +75,8 @@ class Job:
         data_dir: str | None = None,
         save_every: float = 20.0,
     ) -> Job:
-        """The training of a run, continued from its last checkpoint. device, data_dir: replace
-        those of the run."""
+        """A run, continued from its last checkpoint. device, data_dir: replace those of the
+        run."""
         run = Run.open(folder)
         settings = run.config()
         settings = replace(
@@ -88,7 +88,7 @@ class Job:
         run.lock()
         try:
             job = cls(run, settings, split, save_every)
-            if run.checkpoint.exists():  # otherwise it stopped before the first one: start over
+            if run.checkpoint.exists():  # otherwise it stopped before the first save: start over
                 job._load(load_state(run.checkpoint))
         except BaseException:
             run.unlock()
@@ -146,7 +146,7 @@ class Job:
         try:
             if pictures:
                 self._draw(result)
-        except TrainingError as error:  # without Matplotlib the training is still complete
+        except TrainingError as error:  # training is complete even without Matplotlib
             say(f"no pictures: {error}")
         return result
 
@@ -177,8 +177,8 @@ class Job:
 
 
 def trained_model(run: Run, settings: Config, device: str) -> tuple[Any, str]:
-    """The model of a run with its final weights or else those of the last checkpoint, and a
-    description of which."""
+    """The model of a run with its final weights, or else those of the last checkpoint, and a
+    description of those weights."""
     model = build.rebuild_model(settings)
     if run.weights.exists():
         weights, which = load_weights(run.weights), "final weights"

@@ -26,13 +26,16 @@ def softmax(logits: Floats) -> Floats:
 
 
 def class_logits(outputs: Any) -> Any:
-    """Logits (N, classes) unchanged. Scores (N, 1), above 0 for the second of two classes, become
-    the logits (0, score) of both, whose softmax is σ(-score) and σ(score)."""
+    """Logits (N, classes) of a model's outputs.
+
+    Scores (N, 1), above 0 for the second of two classes, become the logits (0, score), whose
+    softmax is (σ(-score), σ(score)). Other outputs are returned unchanged.
+    """
     return cat([zeros_like(outputs), outputs], 1) if outputs.shape[1] == 1 else outputs
 
 
 def accuracy(logits: Floats, labels: Integers) -> float:
-    """Share of the rows whose largest logit is the label's; NaN without rows."""
+    """Share of rows whose largest logit is the label's; NaN without rows."""
     return float(np.mean(logits.argmax(axis=1) == labels)) if len(labels) else float("nan")
 
 
@@ -92,8 +95,8 @@ def evaluate(
     """Run `model` in evaluation mode over batches of (images, labels), then restore its mode.
 
     loss: called as loss(logits, labels). between: called before each batch; an exception in it ends
-    the evaluation. classify: returns the logits of images; by default the model does. Raises
-    ValueError without batches.
+    the evaluation. classify: maps images to logits; by default the model itself. Raises ValueError
+    without batches.
     """
     classify = classify or model
     was_training = model.training

@@ -23,10 +23,11 @@ def nothing() -> None:
 
 
 class Measured(NamedTuple):
-    """The measurements of a batch. loss: a mean, a scalar Tensor. size: how many it is a mean of.
+    """The measurements of a batch. loss: a mean, as a scalar Tensor. size: the number of items
+    averaged.
 
-    correct: how many of them were right, None if there is no right and wrong. others: further means
-    by name, scalar Tensors.
+    correct: the number of correct items; None if the task has no right and wrong. others: further
+    means by name, as scalar Tensors.
     """
 
     loss: Any
@@ -37,7 +38,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """A model's means over a data set: the loss, and others by name."""
+    """A model's mean loss over a data set, and other means by name."""
 
     loss: float
     others: dict[str, float] = field(default_factory=dict)
@@ -46,8 +47,8 @@ class Scores:
 class Objective:
     """How a model is trained and evaluated on batches; a subclass defines what the batches are.
 
-    unit: what is counted, in the plural. counts_right: whether there is an accuracy. clip: the
-    maximum norm of all gradients.
+    unit: the items counted, in the plural. counts_right: whether there is an accuracy. clip: the
+    maximum norm of all gradients together.
     """
 
     unit = "images"
@@ -81,8 +82,8 @@ class Supervised(Objective):
     """Batches are (images, labels); the model returns logits (N, classes), or scores (N, 1) for the
     second of two classes: see `class_logits`.
 
-    In training, a model with auxiliary heads returns (logits, *auxiliary_logits); the losses of the
-    auxiliary heads count 0.3 each (Szegedy et al. 2015, section 5).
+    In training, a model with auxiliary heads returns (logits, *auxiliary_logits); each auxiliary
+    loss is weighted by 0.3 (Szegedy et al. 2015, section 5).
     """
 
     counts_right = True
@@ -112,8 +113,8 @@ class Supervised(Objective):
 def evaluation_mode(model: Any) -> Iterator[None]:
     """Turns off gradients and sets evaluation mode; restores the model's mode afterwards.
 
-    Random numbers are the same every time: a model whose loss draws some (a VAE's code) gets the
-    same result during training and later, and the random state of the training does not change.
+    Random numbers are the same every time, so a model whose loss draws some (a VAE's code) gets the
+    same result during training and later. The random state of training does not change.
     """
     was_training = model.training
     model.eval()

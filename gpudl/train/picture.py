@@ -1,4 +1,4 @@
-"""Prepares an image file for a trained model, and lists the assumptions made."""
+"""Prepares an image file for a trained model and lists the assumptions made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Picture:
 
 
 def read_picture(path: Path, config: Config, as_is: bool = False) -> Picture:
-    """An image file in the size and channels that the model of `config` takes.
+    """An image file, converted to the size and channels of the model's input.
 
     If the model was trained on light ink on dark paper, such as digits, an image of another size is
     adapted to that: light paper becomes dark, and the ink is cropped, centred and scaled as in
@@ -130,7 +130,7 @@ def _paper(grey: Pixels) -> float:
 
 
 def _isolated(grey: Pixels, extent: float) -> tuple[Pixels, list[str]]:
-    """The ink alone, light on black, on a square of which it fills `extent`; the changes made."""
+    """The ink alone, light on black, filling `extent` of a square; and the changes made."""
     notes = []
     paper = _paper(grey)
     if paper > 127:
@@ -162,7 +162,7 @@ def _filled(pixels: Pixels, ratio: float) -> Pixels:
 
 
 def _resized(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.float32]:
-    """Float32 in [0, 1]. When it shrinks, Pillow's bilinear filter averages the pixels merged."""
+    """float32 in [0, 1]. When shrinking, Pillow's bilinear filter averages the merged pixels."""
     from PIL import Image
 
     image = Image.fromarray(pixels)

@@ -1,4 +1,4 @@
-"""Completes and checks the settings of a training, and loads its data."""
+"""Completes and checks the settings of a training run, and loads its data."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def configure(
     options: dict[str, Any] | None = None,
     **training: Any,
 ) -> Prepared:
-    """The configuration of a training, with defaults where `training` has None, and its data.
+    """The configuration of a training run and its data; defaults replace None in `training`.
 
-    classes: the classes of the data to use, by label or name; () for the model's own.
+    classes: the classes of the data to use, by label or name; () for the model's default.
     options: arguments of the model's function. training: fields of `gpudl.train.Training`. Raises
     TrainingError or DataError if something is unknown, out of range or missing.
     """
@@ -58,7 +58,7 @@ def configure(
     source = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
     split = task.load(source, info, settings)
     source = replace(source, sizes=(len(split.train), len(split.test)), **task.describe(split))
-    with meta:  # the weights are created when the training starts
+    with meta:  # the weights are created when training starts
         net, all_options = build.build_model(info, task.offers(info, split, source), options)
     complete = Config(
         model=info.name,
@@ -107,7 +107,7 @@ def _shape(split: Split) -> tuple[int, ...]:
 
 
 def _absolute(data: str) -> str:
-    """The name of a data set unchanged, or a path made valid in every working directory."""
+    """The name of a data set, unchanged, or an absolute path."""
     path = Path(data).expanduser()
     is_file = path.suffix in (".npz", ".txt")
     is_path = os.sep in data or is_file or (path.is_dir() and not _is_known(data))

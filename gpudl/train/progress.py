@@ -1,4 +1,4 @@
-"""The output of a training: a progress bar in a terminal, and a table with a row per epoch."""
+"""The output of a training run: a progress bar in a terminal, and a table with a row per epoch."""
 
 from __future__ import annotations
 

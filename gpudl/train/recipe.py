@@ -1,6 +1,6 @@
-"""Recipes: full trainings as files, with the expected and the measured results.
+"""Recipes: files that describe full training runs, with expected and measured results.
 
-`gpudl train --recipe NAME` reads gpudl/models/recipes/NAME.json, or a file of the user's own.
+`gpudl train --recipe NAME` reads gpudl/models/recipes/NAME.json or the user's own file.
 """
 
 from __future__ import annotations

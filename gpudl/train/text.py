@@ -23,9 +23,9 @@ def continue_text(
 ) -> str:
     """The prompt and `length` more characters, each drawn from the model's prediction.
 
-    classes: the characters that the model knows. temperature: divides the logits; 0 takes the most
-    likely character. The same seed gives the same text. Raises ValueError for an empty prompt or
-    unknown characters.
+    classes: the characters known to the model. temperature: divides the logits; 0 takes the most
+    likely character. The same seed gives the same text. Raises ValueError for an empty prompt, a
+    negative temperature or unknown characters.
     """
     if not prompt:
         raise ValueError("continue_text: prompt: is empty; give at least one character")

@@ -21,8 +21,8 @@ READ_EVERY = 20  # steps on a GPU between reads of the loss: each read waits for
 
 @dataclass
 class Totals:
-    """Sums over the batches of the current epoch. images: or whatever the objective counts.
-    seconds: of training, without evaluation."""
+    """Sums over the batches of the current epoch. images: the number of images, or of whatever the
+    objective counts. seconds: training time without evaluation."""
 
     loss: float = 0.0
     correct: int = 0
@@ -34,8 +34,8 @@ class Totals:
 @dataclass(frozen=True)
 class Row:
     """One epoch of a history. Losses are means over all images; images per second and seconds
-    exclude evaluation. Accuracies are NaN if not counted. others: further means by name; those on
-    the test part have names that begin with test_."""
+    exclude evaluation. Accuracies are NaN if not counted. others: further means by name, with the
+    prefix test_ for those on the test part."""
 
     epoch: int
     step: int
@@ -66,7 +66,7 @@ class Row:
 
 
 class Callback:
-    """Hooks that are called during a training; a subclass overrides the ones it needs.
+    """Hooks called during training; a subclass overrides the ones it needs.
 
     `state_dict` returns any state to be checkpointed. A callback may set `trainer.stop_reason`,
     which makes the current epoch the last one.
@@ -129,9 +129,9 @@ class Trainer:
     def fit(self, epochs: int) -> list[Row]:
         """Train until `epochs` epochs are complete, including those before a resumption.
 
-        Raises DivergedError if the loss is no longer a finite number. Exceptions of callbacks are
-        passed on; the state is then that of the last complete step, and the loader's position is
-        after its batch.
+        Raises DivergedError if the loss is no longer a finite number. Exceptions raised by
+        callbacks propagate; the state is then that of the last complete step, and the loader's
+        position is after its batch.
         """
         if self.step == 0:
             self.train.set_epoch(self.epoch)
@@ -256,8 +256,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken. Model, data and callbacks must be the same as
-        then."""
+        """Continue from where `state_dict` was taken, with the same model, data and callbacks."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.train.load_state_dict(state["loader"])

@@ -1,4 +1,4 @@
-"""Transfer learning: reuses on one task what a net has learned on another.
+"""Transfer learning: reuses the features that a net has learned for another task.
 
 Source: Yosinski, Clune, Bengio and Lipson, How transferable are features in deep neural networks?,
 NIPS 2014; smaller steps in lower layers: Howard and Ruder, ACL 2018, section 3.2.

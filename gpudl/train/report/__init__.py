@@ -1,4 +1,4 @@
-"""Pictures of a training: curves, filters, confusion matrix, misread images, predictions.
+"""Pictures of a training run: curves, filters, confusion matrix, misread images, predictions.
 
 Matplotlib is imported only when a picture is drawn.
 """

@@ -17,8 +17,8 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def first_filters(model: Any, input_shape: tuple[int, ...]) -> Floats | None:
-    """Weights (K, C, R, S) of the first layer: of a convolution, or of a linear layer in the shape
-    of the input.
+    """Weights (K, C, R, S) of the first layer, a convolution or a linear layer (reshaped to the
+    input).
 
     None if the first layer is neither, or the input is not an image (C, H, W).
     """

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gpudl.train.report.figure import BLUE, GREEN, GREY, RED, Cell, bare, cells, figure, top_of
 
 MOST = 48  # mistakes shown
-BARS = 10  # classes shown of a prediction
+BARS = 10  # classes shown per prediction
 Images = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
 

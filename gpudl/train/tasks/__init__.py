@@ -1,4 +1,4 @@
-"""The tasks that models are trained for. Each model names its task where it is registered."""
+"""The tasks that models are trained for. Each model is registered with the name of its task."""
 
 from __future__ import annotations
 

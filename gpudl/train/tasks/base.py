@@ -30,8 +30,8 @@ class Answer(Enum):
 
 @dataclass(frozen=True)
 class Finished:
-    """A trained model and its results. data: the name of the data set of `result`, which need not
-    be that of the training."""
+    """A trained model and its results. data: the name of the data set of `result`, which may differ
+    from the one trained on."""
 
     run: Run
     config: Config
@@ -131,8 +131,11 @@ class Task:
         return class_logits(model(inputs))
 
     def elsewhere(self, data: Data, name: str, classes: tuple[str, ...] = ()) -> Data:
-        """The settings for loading another data set than that of the training: with the requested
-        classes, by default those with the model's names if it was trained on some classes only."""
+        """The settings for loading a data set other than the one trained on.
+
+        classes: those to use; by default the model's classes if it was trained on only some of
+        them, otherwise all.
+        """
         return replace(data, name=name, only=classes or (data.classes if data.only else ()))
 
     def summary(self, result: Any) -> str:

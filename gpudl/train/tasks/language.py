@@ -29,7 +29,7 @@ from gpudl.train.objective import (
 from gpudl.train.tasks.base import Answer, Finished, Task
 from gpudl.train.text import continue_text
 
-STREAMS = 32  # parts of the test text that are read in parallel
+STREAMS = 32  # parts of the test text read in parallel
 SAMPLE_CHARACTERS, SAMPLE_SEED, SAMPLE_TEMPERATURE = 1000, 0, 0.8
 
 
@@ -145,7 +145,7 @@ class Language(Task):
         return Loader(Streams(part, streams), streams, device=device)
 
     def fitted(self, config: Config, split: Split, name: str) -> Split:
-        """The text in the character codes of the training."""
+        """The text, encoded with the character codes used in training."""
         classes = config.data.classes
         if unknown := sorted(set(split.test.classes) - set(classes)):
             raise TrainingError(

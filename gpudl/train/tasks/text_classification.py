@@ -1,7 +1,7 @@
 """Classification of short texts; the loss is the cross entropy.
 
-The texts are the lines of the .txt files in a folder, one file per class. For a single text, such
-as Tiny Shakespeare, the task is to tell pieces of it from forgeries.
+The texts are the lines of the .txt files in a folder, one file per class. With a single text, such
+as Tiny Shakespeare, the task is to tell genuine pieces of it from forgeries.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class TextClassification(Classification):
         return Loader(split.test, batch_size, device=device)
 
     def fitted(self, config: Config, split: Split, name: str) -> Split:
-        """The texts in the character codes of the training."""
+        """The texts, encoded with the character codes used in training."""
         data = config.data
         if split.test.classes != data.classes:
             raise TrainingError(
@@ -86,7 +86,7 @@ class TextClassification(Classification):
             )
         if unknown := sorted(set(split.test.characters) - set(data.characters)):
             raise TrainingError(
-                f"--data {name}: has {unknown[0]!r}, which is not in the texts of the training; "
+                f"--data {name}: has {unknown[0]!r}, which is not in the training texts; "
                 "give texts without it"
             )
         numbers = encode("".join(split.test.characters), data.characters)
