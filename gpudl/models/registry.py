@@ -35,7 +35,7 @@ class Info(NamedTuple):
     classes: tuple[int | str, ...] = ()
 
     def summary(self, **options: Any) -> Summary:
-        """Parameters, and multiply-adds of one sample, computed on the meta device."""
+        """Parameters and multiply-adds for one sample, computed on the meta device."""
         with meta:
             dtype = np.int64 if self.task in OF_CODES else np.float32
             return summary(self.build(**options), (1, *self.input_shape), dtype)

@@ -115,7 +115,7 @@ class Autoencoder(Coder):
         pairs = list(pairwise(sizes))
         if not pairs:
             raise ValueError(
-                f"sizes is {tuple(sizes)}; it must have the input's width and the code's"
+                f"sizes is {tuple(sizes)}; it must have at least the widths of input and code"
             )
         hidden = [activation] * (len(pairs) - 1)
         linears = [nn.Linear(wide, narrow) for wide, narrow in pairs]

@@ -21,7 +21,7 @@ class StackedAutoencoder(Autoencoder):
     """An Autoencoder with greedy layer-wise training.
 
     steps_a_layer: training steps for each layer and its counterpart in the decoder, on the codes of
-    the layer below; after the last layer the whole net trains.
+    the layer below. After the last layer the whole net is trained.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class StackedAutoencoder(Autoencoder):
 
 
 class LayerByLayer:
-    """Trains single layers, then all; see StackedAutoencoder."""
+    """Trains one layer at a time, then all together; see StackedAutoencoder."""
 
     def __init__(self, net: StackedAutoencoder, make_optimizer: Callable[..., Any]) -> None:
         self.net = net

@@ -42,7 +42,7 @@ class CharConv(nn.Module):
         self.reach = 2**layers - 1
 
     def forward(self, codes: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if state is None:  # code 0, the line break, precedes a text
+        if state is None:  # a text starts after code 0, the line break
             state = full((len(codes), self.reach), 0, dtype=codes.dtype, device=codes.device)
         seen = cat([state, codes], 1)
         x = self.embedding(seen).transpose(1, 2)

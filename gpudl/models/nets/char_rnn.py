@@ -1,7 +1,7 @@
-"""Language models by character: recurrent layers between a table of characters and a linear
-layer. Elman, Finding Structure in Time, Cognitive Science 14 (1990); Hochreiter and Schmidhuber,
-Long Short-Term Memory, Neural Computation 9 (1997); Cho et al., EMNLP 2014; as Karpathy trained
-them on Shakespeare (char-rnn, 2015)."""
+"""Character-level language models: recurrent layers between an embedding and a linear layer, as in
+Karpathy's char-rnn (2015). Elman, Finding Structure in Time, Cognitive Science 14 (1990);
+Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9 (1997); Cho et al., EMNLP
+2014."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ CHARACTERS, WINDOW = 65, 64
 
 
 class CharRNN(nn.Module):
-    """(N, T) int64 codes -> (N, T, vocabulary) logits of the next character, and the state behind
-    the last one.
+    """(N, T) int64 codes -> (N, T, vocabulary) logits of the next character, and the final state.
 
     cell: "rnn", "lstm" or "gru". embedding: features of a character.
     """
@@ -62,7 +61,7 @@ def char_rnn(
     embedding: int = 64,
     dropout: float = 0.0,
 ) -> CharRNN:
-    """Elman's recurrent net as a language model by character"""
+    """Elman's recurrent net as a character-level language model"""
     return CharRNN(vocabulary, "rnn", hidden, layers, embedding, dropout)
 
 
@@ -81,7 +80,7 @@ def char_lstm(
     embedding: int = 64,
     dropout: float = 0.0,
 ) -> CharRNN:
-    """A long short-term memory as a language model by character"""
+    """A long short-term memory as a character-level language model"""
     return CharRNN(vocabulary, "lstm", hidden, layers, embedding, dropout)
 
 
@@ -100,5 +99,5 @@ def char_gru(
     embedding: int = 64,
     dropout: float = 0.0,
 ) -> CharRNN:
-    """Gated recurrent units as a language model by character"""
+    """Gated recurrent units as a character-level language model"""
     return CharRNN(vocabulary, "gru", hidden, layers, embedding, dropout)

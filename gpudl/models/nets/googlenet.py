@@ -1,8 +1,8 @@
 """GoogLeNet: Szegedy et al., Going Deeper with Convolutions, CVPR 2015.
 
 An Inception module applies filters of several sizes in parallel and concatenates the results; 1x1
-convolutions before the large filters keep it cheap. `googlenet` is torchvision's form, with batch
-normalisation and torchvision's names; `googlenet_paper` is the published one.
+convolutions before the large filters keep it cheap. `googlenet` is torchvision's variant, with
+batch normalisation and torchvision's names; `googlenet_paper` is the published one.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Conv(nn.Module):
 class Inception(nn.Module):
     """(N, in_channels, H, W) -> (N, widths.total, H, W): figure 2b.
 
-    batch_norm: torchvision's form, whose third branch has 3x3 filters instead of the paper's 5x5.
+    batch_norm: torchvision's variant, whose third branch has 3x3 filters instead of 5x5.
     """
 
     def __init__(self, in_channels: int, widths: Widths, batch_norm: bool = True) -> None:
@@ -129,8 +129,8 @@ class GoogLeNet(nn.Module):
     """(N, in_channels, 224, 224) -> (N, num_classes) logits; in training, with aux_logits,
     GoogLeNetOutputs.
 
-    batch_norm: torchvision's form; without it the paper's, with biases, local response
-    normalisation and 5x5 filters. The paper's heads need 224x224; the rest takes any size.
+    batch_norm: torchvision's variant; without it the paper's net, with biases, local response
+    normalisation and 5x5 filters. The auxiliary heads need 224x224; the rest takes any size.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class GoogLeNet(nn.Module):
             self.add_module(f"inception{name}", Inception(width, widths, batch_norm))
             width = widths.total
         self.maxpool3 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        last = 2 if batch_norm else 3  # windows before module 5a, torchvision's and the paper's
+        last = 2 if batch_norm else 3  # window of the last pooling: torchvision's, the paper's
         self.maxpool4 = nn.MaxPool2d(last, stride=2, ceil_mode=True)
         for name, module in (("aux1", "4a"), ("aux2", "4d")):
             head = InceptionAux(WIDTHS[module].total, num_classes, batch_norm, dropout_aux)

@@ -75,7 +75,7 @@ def check_rule(rule: str) -> None:
 
 
 class HebbianNet(nn.Module):
-    """(N, …) -> (N, units): linear neurons that learn by a rule from images minus the mean image.
+    """(N, …) -> (N, units): linear neurons that learn from images minus the mean image.
 
     mean: running mean of all `count` training inputs so far; both are buffers.
     """

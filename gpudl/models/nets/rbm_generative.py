@@ -24,10 +24,10 @@ STEPS = 200  # Gibbs steps from the chains to a sample
 class GenerativeRBM(nn.RBM):
     """A machine whose visible units are the pixels of images in [0, 1].
 
-    Binary units get them rounded to bits, Gaussian ones divided by their standard deviation.
-    k: Gibbs steps per gradient. persistent: the steps continue `chains` persistent chains;
-    otherwise they start from the data. The first batch sets the biases of the visible units, the
-    initial chains and the standard deviation.
+    Binary units receive pixels rounded to 0 or 1; Gaussian units, pixels divided by their standard
+    deviation. k: Gibbs steps per gradient. persistent: the steps continue `chains` persistent
+    chains; otherwise they start from the data. The first batch sets the biases of the visible
+    units, the initial chains and the standard deviation.
     """
 
     chain: Tensor

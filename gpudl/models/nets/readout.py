@@ -20,9 +20,9 @@ from gpudl.ops.shape.create import zeros
 class Readout(nn.Module):
     """(N, …) -> (N, num_classes) logits from `features`.
 
-    A subclass defines `features(images)`, (N, …) -> (N, width), without gradient, and
-    `teach(image, number)`, which learns from one image, the number-th of training (from 0); it
-    creates `readout`, the linear layer. patterns: number of images that teach the features.
+    A subclass creates `readout`, the linear layer, and defines `features(images)`, (N, …) ->
+    (N, width), without gradient, and `teach(image, number)`, which learns from training image
+    `number` (from 0). patterns: number of images that teach the features.
     """
 
     readout: nn.Linear
@@ -48,7 +48,7 @@ class Readout(nn.Module):
 
     @no_grad()
     def learn(self, images: Tensor) -> int:
-        """Teach the features with those images still due to them; returns their number."""
+        """Teach the features until they have seen `patterns` images; returns the number used."""
         first = int(self.seen.item())
         taught = min(len(images), max(self.patterns - first, 0))
         for i in range(taught):

@@ -132,8 +132,8 @@ class Residual(nn.Module):
     """Base of both kinds of residual nets: hints for loading weights of other implementations."""
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> LoadResult:
-        """As Module.load_state_dict. If keys are missing or unexpected, the error suggests the
-        shortcut option and the renaming that fit."""
+        """As Module.load_state_dict. If keys are missing or unexpected, the error suggests a
+        matching shortcut option and renaming."""
         try:
             return super().load_state_dict(state_dict, strict)
         except KeyError as error:
@@ -273,7 +273,7 @@ def _imagenet(depth: int) -> Callable[..., ResNet]:
 
 
 def _cifar(depth: int) -> Callable[..., CifarResNet]:
-    """Register resnet<depth> for CIFAR-10. Its full training: recipes/resnet20-cifar10.json."""
+    """Register resnet<depth> for CIFAR-10. The full training runs are in recipes/."""
 
     def build(
         num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False

@@ -32,10 +32,10 @@ STARTS = ("uniform", "orthogonal", "identity")
 class ElmanNet(nn.Module):
     """h[t] = tanh(W_ih x[t] + W_hh h[t-1] + b), y[t] = V h[t] + c.
 
-    weight: (hidden, inputs + hidden + 1), the columns W_ih, W_hh and b in one matrix, to which the
-    three rules below differentiate. start: initial W_hh, "uniform" in ±1/√hidden, "orthogonal"
-    (Saxe, McClelland, Ganguli 2014) or "identity" (Le, Jaitly, Hinton 2015), the last two times
-    `gain`.
+    weight: (hidden, inputs + hidden + 1), the columns W_ih, W_hh and b in one matrix; the three
+    rules below compute the gradient with respect to it. start: initial W_hh, "uniform" in
+    ±1/√hidden, "orthogonal" (Saxe, McClelland, Ganguli 2014) or "identity" (Le, Jaitly, Hinton
+    2015); the last two are scaled by `gain`.
     """
 
     weight: Parameter

@@ -34,7 +34,7 @@ def gram(features: Tensor) -> Tensor:
 
 
 class _AllSeen(Exception):  # noqa: N818 (not an error)
-    """All requested layers have run. Later ones are skipped; they may not accept the image size."""
+    """All requested layers have run. Later ones are skipped, as they may not take this size."""
 
 
 def activations(net: nn.Module, x: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
