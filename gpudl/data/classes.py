@@ -1,4 +1,4 @@
-"""Selected classes of a data set as a data set of their own."""
+"""Selected classes of a data set as a new data set."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ class Dataset:
     """Base class of data sets. Subclasses define `__len__` and `batch`, or `__len__` and `sample`.
 
     classes: names of the labels 0, 1, …; empty if they have none.
-    characters: of labelled texts, the character of each code.
+    characters: for labelled texts, the character of each code.
     mean, std: per channel, of images scaled to [0, 1]; None if unknown.
-    from_files: samples are read from disk on demand, which several threads do faster than one.
+    from_files: samples are read from disk on demand, so several threads are faster than one.
     """
 
     classes: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class ArrayDataset(Dataset):
     def __init__(self, *arrays: npt.ArrayLike) -> None:
         self.arrays = tuple(np.asarray(array) for array in arrays)
         if not self.arrays or any(array.ndim == 0 for array in self.arrays):
-            raise ValueError("ArrayDataset: arrays: expected one or more of 1 or more axes")
+            raise ValueError("ArrayDataset: arrays: expected one or more, none of them a scalar")
         lengths = {len(array) for array in self.arrays}
         if len(lengths) > 1:
             shapes = ", ".join(str(array.shape) for array in self.arrays)
@@ -101,7 +101,7 @@ class ArrayDataset(Dataset):
 class ImageDataset(ArrayDataset):
     """Labelled images in memory.
 
-    images: (N, C, H, W) uint8, or float32 in [0, 1]. uint8 is kept; convert each batch instead.
+    images: (N, C, H, W) uint8, or float32 in [0, 1]. uint8 is kept, to be converted batch by batch.
     labels: (N,) integers, 0 <= label < len(classes), stored as int64.
     Raises ValueError for wrong shapes, dtypes or labels.
     """
@@ -202,7 +202,7 @@ def random_split(
     total = len(dataset)
     sizes = [int(length) for length in lengths]
     if any(length < 0 for length in lengths):
-        raise ValueError(f"random_split: lengths: {list(lengths)}, expected none below 0")
+        raise ValueError(f"random_split: lengths: {list(lengths)}, expected 0 or more each")
     if sum(sizes) != total or any(isinstance(length, float) for length in lengths):
         if abs(sum(lengths) - 1) > 1e-6:
             raise ValueError(

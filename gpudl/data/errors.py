@@ -1,4 +1,4 @@
-"""The errors of reading data."""
+"""Errors raised while reading data."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ class NoImagesError(DataError):
 
 
 def damaged(path: str | os.PathLike[str], wrong: str, fix: str | None = None) -> DataError:
-    """A DataError for the file at `path`: what is wrong, then how to fix it."""
+    """A DataError for the file at `path`. wrong: the problem. fix: how to solve it."""
     fix = fix or "delete it and fetch it again"
     return DataError(f"{os.fspath(path)}: {wrong}; {fix}")

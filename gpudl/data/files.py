@@ -69,7 +69,7 @@ class DataFile:
         return self._stream.read(count)
 
     def rest(self, limit: int) -> bytes:
-        """Everything that follows. Raises DataError if that is more than `limit` bytes."""
+        """All remaining bytes. Raises DataError if they are more than `limit`."""
         chunks, total = [], 0
         while chunk := self._stream.read(CHUNK):
             total += len(chunk)
@@ -88,8 +88,8 @@ class DataFile:
 def opened(path: Path) -> Iterator[DataFile]:
     """Opens a data file; read errors inside the block become a DataError that names it.
 
-    Files whose names end in .gz must hold gzip data and others must not; a DataError tells how to
-    rename them.
+    Files whose names end in .gz must hold gzip data, and others must not; otherwise a DataError
+    says how to rename the file.
     """
     size = regular_size(path)
     try:

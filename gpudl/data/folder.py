@@ -114,7 +114,7 @@ def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indice
     if unknown := sorted(set(subfolders) - set(classes)):
         raise DataError(
             f"{root}: has the class {unknown[0]}, which the training part lacks; "
-            "both need the same classes"
+            "give both the same classes"
         )
     paths, labels = [], []
     for label, name in enumerate(classes):

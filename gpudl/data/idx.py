@@ -24,9 +24,9 @@ LIMIT = 1 << 31  # bytes of values
 def read_idx(path: Path, ndim: int, limit: int = LIMIT) -> npt.NDArray[Any]:
     """The array in an IDX file, plain or gzip (.gz), in native byte order.
 
-    ndim: the number of dimensions it must have. Raises DataError if the file is missing, damaged,
-    truncated, too long, in another format or of another dimension, or if its header claims more
-    than `limit` bytes or more than the file can hold.
+    ndim: the expected number of dimensions. Raises DataError if the file is missing, damaged,
+    truncated, too long or in another format, if it has another number of dimensions, or if its
+    header claims more than `limit` bytes or more than the file can hold.
     """
     with opened(path) as file:
         magic = file.read(4, "the IDX magic number")

@@ -68,7 +68,7 @@ def forgeries(
     longest: int = LONGEST,
     seed: int = 0,
 ) -> LabelledTexts:
-    """`count` texts of SHORTEST to `longest` characters, by turns forged and pieces of `part`.
+    """`count` texts of SHORTEST to `longest` characters, alternately forged and genuine pieces.
 
     A forgery begins with characters of `part` and continues as a Markov chain of order CONTEXT
     (Shannon, A Mathematical Theory of Communication, 1948, section 3): its last characters are

@@ -22,7 +22,7 @@ def read_pickle(path: Path, data: bytes) -> dict[bytes, Any]:
     """The dictionary of strings (bytes), numbers, lists and uint8 arrays in a Python 2 pickle.
 
     data: the content of the file `path`. Raises DataError for anything else, in particular for
-    whatever would run code if it were loaded with Python's own module.
+    pickles that would run code when loaded with Python's own module.
     """
     try:
         result = read(data, (RECONSTRUCT, NDARRAY, DTYPE))
@@ -34,7 +34,7 @@ def read_pickle(path: Path, data: bytes) -> dict[bytes, Any]:
 
 
 def _array(value: Any) -> Any:
-    """The uint8 array that a recorded call describes; other values as they are."""
+    """The uint8 array that a recorded call describes; other values unchanged."""
     if isinstance(value, Function):
         raise RefusedError("an object other than an array")
     if not isinstance(value, Call):

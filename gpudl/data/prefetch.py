@@ -1,4 +1,4 @@
-"""Background threads that work ahead of their consumer, in order and by a bounded amount."""
+"""Background threads that prepare results ahead of their consumer, in order and within a bound."""
 
 from __future__ import annotations
 
