@@ -1,6 +1,6 @@
-"""What the models show on real data: one page of text, tables and pictures per system.
+"""What the models do on real data: one page of text, tables and pictures per system.
 
-Each module of gpudl/zoo/pages holds one page; a new page is a new module and edits nothing else.
+Each module of gpudl/zoo/pages holds one page. To add a page, add a module; edit nothing else.
 
 >>> from gpudl import zoo
 >>> zoo.write("lenet5", out="docs/zoo")

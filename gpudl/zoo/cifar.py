@@ -1,4 +1,4 @@
-"""How pages train small nets on CIFAR-10."""
+"""Training of small nets on CIFAR-10 for the pages."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def standardized(data: Arrays) -> Arrays:
 def train(
     page: Page, net: Any, data: Arrays, epochs: int, lr: float = 0.03, judge: bool = True
 ) -> list[Any]:
-    """As small nets are trained for few epochs on these pages: by SGD with momentum, the learning
-    rate rising, then falling along a cosine; images mirrored at random. (Moving them as well pays
-    only where a net sees them more often.) judge: after each epoch, by the test images."""
+    """Train a small net for a few epochs: SGD with momentum, linear warm-up and cosine decay,
+    random mirroring. (Random shifts help only in longer runs.) judge: evaluate on the test images
+    after each epoch."""
     net.to(page.device)
     return page.fit(
         net,
@@ -46,14 +46,13 @@ def train(
 
 @gpudl.no_grad()
 def probabilities(net: Any, images: Array, device: str) -> Array:
-    """Of each class, (N, classes), as the net says of images (N, C, H, W)."""
+    """The net's class probabilities (N, classes) for images (N, C, H, W)."""
     logits = net.eval()(gpudl.tensor(np.ascontiguousarray(images), device=device))
     return softmax(logits, 1).to("cpu").numpy()
 
 
 def accuracies(net: Any, images: Array, labels: Array, device: str) -> tuple[float, float]:
-    """Of the images as they are, and of the mean of what the net says to them and to their mirror
-    images."""
+    """Accuracies on the images alone, and with predictions averaged over image and mirror image."""
     plain = both = 0
     for start in range(0, len(images), 250):
         batch, right = images[start : start + 250], labels[start : start + 250]

@@ -1,4 +1,4 @@
-"""What the pages on language models share: training on tiny Shakespeare, and samples."""
+"""Shared by the pages on language models: training on Tiny Shakespeare, and samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEMPERATURE = 0.8
 
 
 def shakespeare(page: Page, window: int = WINDOW) -> Split:
-    """The two parts in windows; of a quick page, a few."""
+    """Both parts in windows; only a few windows for a quick page."""
     split = load(NAME)
     parts: list[Any] = [part.windows(window) for part in split]  # type: ignore[attr-defined]
     if page.quick:
@@ -28,8 +28,8 @@ def shakespeare(page: Page, window: int = WINDOW) -> Split:
 
 
 def train_on_text(page: Page, model: Any, split: Split, epochs: int, lr: float) -> list[Row]:
-    """The history of a language model's training: Adam, warm-up and half a cosine, gradients
-    clipped."""
+    """Train a language model with Adam, warm-up, cosine decay and clipped gradients; returns the
+    history."""
     model.to(page.device)
     epochs = page.pick(epochs, 1)
     loader = Loader(split.train, BATCH, shuffle=True, seed=page.seed, device=page.device)
@@ -42,7 +42,7 @@ def train_on_text(page: Page, model: Any, split: Split, epochs: int, lr: float) 
 
 
 def show_sample(page: Page, model: Any, split: Split, name: str, length: int = 400) -> None:
-    """A text that the model writes, from "ROMEO:" on."""
+    """Text that the model writes after "ROMEO:"."""
     classes = split.train.classes
     text = continue_text(model, classes, "ROMEO:\n", page.pick(length, 20), TEMPERATURE, page.seed)
     page.text(f"What {name} writes after `ROMEO:` (temperature {TEMPERATURE}):")

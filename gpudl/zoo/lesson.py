@@ -1,4 +1,4 @@
-"""What the lessons share: small nets, and a training loop that judges after every pass."""
+"""Shared by the lessons: small nets, and a training loop that evaluates after every epoch."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ BACKGROUND = -MEAN / DEVIATION
 
 
 def standardised(images: Array) -> Array:
-    """With MNIST's mean and deviation taken off."""
+    """Images normalised with MNIST's mean and standard deviation."""
     return ((images - MEAN) / DEVIATION).astype(np.float32)
 
 
 def perceptron(widths: Sequence[int], dropout: float = 0.0, pixels: float = 0.0) -> nn.Sequential:
-    """Layers of these widths, from pixels to classes, with ReLU between them. dropout, pixels: the
-    shares of hidden units and of pixels that training leaves out."""
+    """Linear layers of these widths, from pixels to classes, with ReLU between them. dropout,
+    pixels: the dropout rates of hidden units and of pixels."""
     layers: list[nn.Module] = [nn.Flatten(), *([nn.Dropout(pixels)] if pixels else [])]
     *hidden, last = pairwise(widths)
     for width, following in hidden:
@@ -48,9 +48,8 @@ def learn(
     optimizer: Any,
     change: Change | None = None,
 ) -> dict[str, Array]:
-    """Loss and share of errors on each split of `judged`, (epochs + 1, 2): before the first pass
-    over `train` and after each. The net is on the page's device. change: what is done to the images
-    of a batch."""
+    """Loss and error rate on each split of `judged`, (epochs + 1, 2): before the first epoch and
+    after each. The net is on the page's device. change: augments the images of a batch."""
     rng = np.random.default_rng(page.seed)
     curves = {name: [judge(page, net, split)] for name, split in judged.items()}
     for _ in range(page.pick(epochs, 1)):
@@ -68,7 +67,7 @@ def learn(
 
 
 def judge(page: Page, net: nn.Module, split: Split) -> tuple[float, float]:
-    """Loss and share of errors, without dropout."""
+    """Loss and error rate, without dropout."""
     net.eval()
     with no_grad():
         logits = net(place(page, split[0]))

@@ -1,4 +1,4 @@
-"""A page of the zoo: what a function adds to it, and what it may use to train and to draw."""
+"""A page of the zoo: methods that add to it, and helpers for training and drawing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ V = TypeVar("V")
 Function = Callable[["Page"], None]
 
 QUICK_TRAIN, QUICK_TEST, QUICK_STEPS = 256, 128, 2
-MOST_BYTES = 150_000  # of a picture
+MOST_BYTES = 150_000  # per picture
 
 
 class Info(NamedTuple):
-    """A page that can be written. minutes: of one core, that a full run is planned to take."""
+    """A page that can be written. minutes: the planned time of a full run on one core."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Info(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A number that a paper reports, and ours."""
+    """A number reported in a paper, and ours."""
 
     what: str
     paper: str
@@ -44,7 +44,7 @@ class Published(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A claim of a page, whether it held, and what was measured."""
+    """A claim made by a page, whether it holds, and what was measured."""
 
     claim: str
     holds: bool
@@ -55,8 +55,8 @@ PAGES: dict[str, Info] = {}
 
 
 def page(title: str, minutes: float) -> Callable[[Function], Function]:
-    """Decorator: the function writes a page. Its name, with dashes, is the page's; its docstring is
-    the first paragraph."""
+    """Decorator for a function that writes a page. The function's name, with dashes, becomes the
+    page's; its docstring becomes the first paragraph."""
 
     def mark(function: Function) -> Function:
         name = function.__name__.replace("_", "-")
@@ -72,10 +72,10 @@ def find(function: Function) -> Info:
 
 
 class Page:
-    """What a page's function is given: where its text, tables and pictures go, and data.
+    """Passed to a page's function: it collects text, tables and pictures, and loads data.
 
-    quick: few steps on little data, for tests; claims are then written down but not judged. folder:
-    where pictures are put.
+    quick: few steps on little data, for tests; claims are then recorded but not judged. folder:
+    where the pictures are written.
     """
 
     def __init__(
@@ -88,14 +88,15 @@ class Page:
         self.published: list[Published] = []
         self.data: dict[str, tuple[int, int]] = {}  # name: images used (for training, testing)
 
-    # ------------------------------------------------------------------ what is written
+    # ------------------------------------------------------------------ contents
 
     def text(self, markdown: str) -> None:
         """A paragraph."""
         self.parts.append(markdown.strip())
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
-        """Cells are texts, whole numbers or fractions; a cell that is not finite is refused."""
+        """Add a table. Cells are strings, integers or floats. Raises TrainingError for NaN or
+        infinity."""
         texts = [[self._cell(value) for value in row] for row in rows]
         numeric = [
             all(isinstance(row[i], (int, float, np.number)) for row in rows) and bool(rows)
@@ -106,18 +107,18 @@ class Page:
         self.parts.append("\n".join([*([f"*{caption}*", ""] if caption else []), *lines]))
 
     def check(self, claim: str, holds: bool | np.bool_, measured: str) -> None:
-        """A claim of this page, and what was measured. One that does not hold fails a full run."""
+        """Add a claim and its measurement. A claim that does not hold fails a full run."""
         self.checks.append(Check(claim, bool(holds), measured))
 
     def beside(self, what: str, paper: Any, ours: Any, source: str) -> None:
-        """A number of a paper beside ours. source: paper and place, "He et al. 2016, table 6" say.
+        """Add a paper's number beside ours. source: for example "He et al. 2016, table 6".
 
-        Where ours was measured otherwise (less training, a smaller net), `what` says so.
+        `what` mentions any difference in how ours was measured (less training, a smaller net).
         """
         self.published.append(Published(what, self._cell(paper), self._cell(ours), source))
 
     def image(self, name: str, pixels: Array, caption: str) -> None:
-        """A picture of pixels as they are: (H, W) or (H, W, 3), uint8 or fractions in [0, 1]."""
+        """Add a picture of these pixels: (H, W) or (H, W, 3), uint8 or floats in [0, 1]."""
         from PIL import Image
 
         if pixels.dtype != np.uint8:
@@ -131,7 +132,7 @@ class Page:
     def axes(
         self, name: str, caption: str, rows: int = 1, columns: int = 1, size: Any = None
     ) -> Iterator[Any]:
-        """Matplotlib axes to draw on; at the end of the `with` block they are put on the page.
+        """Matplotlib axes to draw on; the end of the `with` block adds them to the page.
 
         One axes, or an array (rows, columns) of them. size: (width, height) in inches.
         """
@@ -150,10 +151,10 @@ class Page:
         vmin: float | None = None,
         vmax: float | None = None,
     ) -> Array:
-        """Images (N, H, W) or (N, C, H, W) side by side, as pixels for `image`.
+        """Images (N, H, W) or (N, C, H, W) tiled into one, as pixels for `image`.
 
-        Each is stretched to its own range unless vmin and vmax say what is black and white.
-        scale: pixels a side for each of theirs.
+        Each is stretched to its own range unless vmin and vmax give the values of black and white.
+        scale: enlarge each pixel to scale x scale.
         """
         images = np.asarray(images, np.float32)
         images = images[:, None] if images.ndim == 3 else images
@@ -170,10 +171,10 @@ class Page:
             canvas[top : top + height, left : left + width] = tile.transpose(1, 2, 0)
         return canvas[:, :, 0] if channels == 1 else canvas
 
-    # ------------------------------------------------------------------ what it may use
+    # ------------------------------------------------------------------ helpers
 
     def pick(self, full: V, quick: V) -> V:
-        """A setting of the full run, or of a quick one."""
+        """`full` in a full run, `quick` in a quick one."""
         return quick if self.quick else full
 
     def tensor(self, array: Any, dtype: Any = None) -> Tensor:
@@ -182,14 +183,14 @@ class Page:
 
     @property
     def widest(self) -> npt.DTypeLike:
-        """The floats of the highest precision there: kernels take float32 alone."""
+        """The widest float type of the device: kernels support only float32."""
         return np.float64 if self.device == "cpu" else np.float32
 
     def load(self, name: str, train: int | None = None, test: int | None = None) -> Arrays:
         """x_train, y_train, x_test, y_test of a data set: images (N, C, H, W) float32 in [0, 1],
         labels int64.
 
-        train, test: the first so many of a fixed shuffle instead of all.
+        train, test: use only this many, chosen by a fixed shuffle.
         """
         from gpudl.data.shuffle import permutation
 
@@ -230,11 +231,11 @@ class Page:
         transform: Any = None,
         schedule: Callable[[int], Callable[[int], float]] | None = None,
     ) -> list[Any]:
-        """Train a classifier and return its history, a `gpudl.train.Row` an epoch.
+        """Train a classifier and return its history, one `gpudl.train.Row` per epoch.
 
         train, test: inputs and labels. transform: changes the training batches, see
-        `gpudl.data.transforms`. schedule: given the number of all steps, the factor of
-        the learning rate as a function of the step (`gpudl.train.build.WarmCosine`).
+        `gpudl.data.transforms`. schedule: called with the total number of steps; returns the
+        learning-rate factor as a function of the step (`gpudl.train.build.WarmCosine`).
         A quick run takes 2 steps.
         """
         from gpudl.data import ArrayDataset, Loader
@@ -257,7 +258,7 @@ class Page:
         trainer = Trainer(model, optimizer, loss or cross_entropy, loader, judged, callbacks)
         return trainer.fit(epochs)
 
-    # ------------------------------------------------------------------ inside
+    # ------------------------------------------------------------------ private
 
     def _cell(self, value: Any) -> str:
         if isinstance(value, (float, np.floating)):

@@ -1,4 +1,4 @@
-"""What pages say of the longer trainings that come as recipes."""
+"""The table of longer training runs, which are available as recipes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from gpudl.zoo.page import Page
 
 
 def recipe_table(page: Page, *names: str) -> None:
-    """The recipes' passes, what they should reach, and what has been measured of them."""
+    """Add a table of recipes: epochs, expected and measured results."""
     rows = []
     for name in names:
         recipe = read_recipe(name)
         passes, measured = recipe.training["epochs"], recipe.measured or "not yet"
         rows.append((f"`{name}`", passes, recipe.expect, measured))
-    caption = "Longer trainings; the numbers above are not theirs"
-    page.table(("`gpudl train --recipe`", "passes", "should reach", "measured"), rows, caption)
+    caption = "Longer training runs; the results above are not from these"
+    page.table(("`gpudl train --recipe`", "epochs", "expected", "measured"), rows, caption)

@@ -1,5 +1,5 @@
-"""What pages of models without labels share: batches, training by the model's own loss, and the
-principal components that codes are compared with."""
+"""Shared by the pages on unsupervised models: batches, training on the model's own loss, and
+principal components as a baseline for codes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gpudl.zoo.page import QUICK_STEPS, Array, Page
 def batches(
     page: Page, images: Array, labels: Array, batch_size: int, epochs: int
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
-    """(share of all steps that is done, images, labels), in an order that the page's seed draws
-    anew for each epoch; QUICK_STEPS batches in a quick run. An incomplete last batch is left out.
+    """(fraction of steps done, images, labels), reshuffled each epoch by the page's seed;
+    QUICK_STEPS batches in a quick run. An incomplete last batch is dropped.
     """
     loader = Loader(
         ArrayDataset(images, labels), batch_size, shuffle=True, drop_last=True, seed=page.seed,
@@ -45,13 +45,13 @@ def train(
     batch_size: int = 128,
     loss: Callable[[Tensor], Tensor] | None = None,
 ) -> list[float]:
-    """Adam on model.loss(images), with a learning rate that falls to 0 in a straight line. Gives
-    the mean loss of each whole epoch."""
+    """Adam on model.loss(images), with a learning rate that decays linearly to 0. Returns the mean
+    loss of each full epoch."""
     labels = np.zeros(len(images), np.int64)
     optimizer = optim.Adam(model.parameters(), lr=lr)
     model.train()
     means: list[float] = []
-    losses: list[Tensor] = []  # of an epoch; read at its end, since a GPU waits for who reads
+    losses: list[Tensor] = []  # of one epoch; read only at its end, because reading waits for a GPU
     for done, x, _ in batches(page, images, labels, batch_size, epochs):
         optimizer.param_groups[0]["lr"] = lr * (1 - done)
         optimizer.zero_grad()
@@ -68,14 +68,14 @@ def train(
 
 @gpudl.no_grad()
 def mapped(page: Page, function: Any, values: Array, batch_size: int = 500) -> Array:
-    """function(Tensor) of all rows, a batch at a time, as one NumPy array."""
+    """function(Tensor) applied to all rows, batch by batch, as one NumPy array."""
     parts = (values[i : i + batch_size] for i in range(0, len(values), batch_size))
     found = [function(gpudl.tensor(part, device=page.device)).cpu().numpy() for part in parts]
     return np.concatenate(found)
 
 
 class Principal:
-    """Principal components: the best linear code of a width, and a decoder for it."""
+    """Principal components: the best linear code of a given width, and its decoder."""
 
     def __init__(self, x: Array, width: int) -> None:
         self.mean = x.mean(0)

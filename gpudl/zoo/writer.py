@@ -1,4 +1,4 @@
-"""Runs the function of a page and writes what it made: Markdown, pictures, JSON."""
+"""Runs a page's function and writes the results: Markdown, pictures, JSON."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ INDEX = "README.md"
 def write(
     name: str, out: Path | str, quick: bool = False, seed: int = 0, device: str = "cpu"
 ) -> dict[str, Any]:
-    """Write a page into the folder `out`; what is known of the run, as kept in its JSON file.
+    """Write a page to the folder `out`; returns the record of the run, as stored in its JSON file.
 
     Raises TrainingError for an unknown page.
     """
     found, folder = info(name), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    blas.set_threads(1)  # the number of threads decides the last bits of products
+    blas.set_threads(1)  # the rounding of products depends on the number of threads
     random.manual_seed(seed)
     page = Page(found, folder, quick, seed, device)
     wall, busy = time.perf_counter(), time.process_time()
@@ -51,7 +51,7 @@ def write(
 
 
 def write_index(out: Path | str) -> None:
-    """The list of all pages in a folder, with what each claims and measured."""
+    """Write the index of all pages in a folder, with their claims and measurements."""
     claims, numbers = [], []
     for file in sorted(Path(out).glob("*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
@@ -64,13 +64,13 @@ def write_index(out: Path | str) -> None:
             numbers.append((link, number["what"], number["paper"], ours, number["source"]))
     parts = [
         "# The zoo",
-        "What each system shows on real data. Each page is written by `make zoo-NAME`; its\n"
-        "numbers and pictures come from the run that is named at its end.",
-        _table(("page", "shows", "measured"), claims),
+        "What each system achieves on real data. Each page is written by `make zoo-NAME`; its\n"
+        "numbers and pictures come from the run named at its end.",
+        _table(("page", "claim", "measured"), claims),
     ]
     if numbers:
         parts += [
-            "## Beside the papers",
+            "## Compared with the papers",
             _table(("page", "", "published", "here", "source"), numbers),
         ]
     missing = [name for name in names() if not (Path(out) / f"{name}.json").exists()]
@@ -84,14 +84,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _measured(check: dict[str, Any], quick: bool) -> str:
-    """What the index says of a claim; one that does not hold is marked."""
+    """A claim's measurement for the index; claims that do not hold are marked."""
     if quick or check["holds"]:
         return _marked(check["measured"], quick)
     return f"**does not hold**: {check['measured']}"
 
 
 def _marked(number: str, quick: bool) -> str:
-    return f"{number} (a quick run: means nothing)" if quick else number
+    return f"{number} (quick run, not meaningful)" if quick else number
 
 
 def _markdown(found: Info, page: Page, record: dict[str, Any]) -> str:
@@ -103,17 +103,17 @@ def _markdown(found: Info, page: Page, record: dict[str, Any]) -> str:
         rows = [(_verdict(check, page.quick), check.claim, check.measured) for check in page.checks]
         parts.append(_table(("holds", "claim", "measured"), rows))
     data = ", ".join(
-        f"{name} ({train:,} to learn from, {test:,} to judge by)"
+        f"{name} ({train:,} for training, {test:,} for testing)"
         for name, (train, test) in page.data.items()
     )
     facts = [
         f"Written by `gpudl zoo {found.name}{' --quick' if page.quick else ''} --seed {page.seed}`",
         f"data: {data or 'none'}",
         f"device: {record['device']}",
-        f"{record['processor_seconds']:,} s of one core",
+        f"{record['processor_seconds']:,} s on one core",
     ]
     if page.quick:
-        facts.append("a quick run on little data: its numbers mean nothing")
+        facts.append("a quick run on little data: its numbers are not meaningful")
     return "\n\n".join([*parts, "---", "; ".join(facts) + "."]) + "\n"
 
 
@@ -126,4 +126,4 @@ def _verdict(check: Check, quick: bool) -> str:
 def _describe(device: str) -> str:
     if device != "cpu":
         return device
-    return f"cpu, {processor()}, NumPy's products with {blas.describe()}, 1 thread"
+    return f"cpu, {processor()}, matrix products by {blas.describe()}, 1 thread"

@@ -1,4 +1,4 @@
-"""The pages, one module each. A new page is a new module here and edits nothing else."""
+"""The pages, one module each. To add a page, add a module here; edit nothing else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gpudl.zoo.page import PAGES, Info
 
 
 def names() -> list[str]:
-    """All pages."""
+    """The names of all pages."""
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         import_module(module.name)
     return sorted(PAGES)
 
 
 def info(name: str) -> Info:
-    """Raises TrainingError that suggests the nearest name."""
+    """The page with this name. Raises a TrainingError that suggests the nearest name."""
     known = names()
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)

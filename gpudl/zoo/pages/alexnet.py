@@ -1,4 +1,4 @@
-"""AlexNet on CIFAR-10, whole and without some of its layers."""
+"""AlexNet on CIFAR-10, complete and with layers removed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gpudl.data import info
 from gpudl.zoo.cifar import accuracies, probabilities, standardized, train
 from gpudl.zoo.page import Array, Arrays, Page, page
 
-# Without which layers: top-1 error of the validation images of ImageNet in per cent (Zeiler and
-# Fergus 2014, table 3).
+# Top-1 error on ImageNet's validation images in per cent, by removed layers (Zeiler and Fergus
+# 2014, table 3).
 CUTS: dict[tuple[str, ...], float] = {
     (): 40.5,
     ("fc7",): 40.0,
@@ -24,11 +24,11 @@ CUTS: dict[tuple[str, ...], float] = {
 }
 PUBLISHED = {"alexnet_2012": 60_965_224, "alexnet": 61_100_840}
 EPOCHS = 3
-SHOWN, LIKELIEST = 8, 5  # images, and classes of each
+SHOWN, LIKELIEST = 8, 5  # images, and classes shown for each
 
 
 class Row(NamedTuple):
-    """A net without some layers: parameters of the paper's net and of the small one, accuracy of
+    """A net with layers removed: parameters of the paper's net and of the small one, accuracy of
     the small one, top-1 error of the paper's."""
 
     name: str
@@ -40,9 +40,9 @@ class Row(NamedTuple):
 
 @page("AlexNet", minutes=31)
 def alexnet(page: Page) -> None:
-    """AlexNet won the ImageNet contest of 2012 and began the use of deep nets for vision
-    (Krizhevsky, Sutskever and Hinton, NIPS 2012). Its small form here has the same five
-    convolutions and three linear layers, for images of 32x32, and no normalisation."""
+    """AlexNet won the 2012 ImageNet challenge and established deep nets in computer vision
+    (Krizhevsky, Sutskever and Hinton, NIPS 2012). The small version on this page has the same five
+    convolutions and three linear layers, for 32x32 images, without normalisation."""
     data = standardized(page.cifar10())
     net = whole(page, data)
     page.image(
@@ -60,8 +60,8 @@ def alexnet(page: Page) -> None:
 
 
 def trained(page: Page, data: Arrays, without: tuple[str, ...] = ()) -> tuple[Any, list[Any]]:
-    """A small net and its history. All start from the same seed and see the same images in the same
-    order."""
+    """A small net and its history. All nets start from the same seed and see the same images in the
+    same order."""
     gpudl.manual_seed(page.seed)
     net = models.create("alexnet_small", without=without)
     return net, train(page, net, data, EPOCHS, judge=False)
@@ -70,9 +70,9 @@ def trained(page: Page, data: Arrays, without: tuple[str, ...] = ()) -> tuple[An
 def whole(page: Page, data: Arrays) -> Any:
     net, history = trained(page, data)
     page.text(
-        f"Trained for {len(history)} epochs on {len(data[0]):,} images by SGD with momentum, the "
-        "learning rate rising, then falling along a cosine; images mirrored at random. Loss and "
-        "accuracy are those of each batch before the step that it causes:"
+        f"Trained for {len(history)} epochs on {len(data[0]):,} images by SGD with momentum, "
+        "linear warm-up and cosine decay; images are mirrored at random. Loss and accuracy of each "
+        "batch are measured before its step:"
     )
     page.table(
         ("epoch", "training loss", "training accuracy"),
@@ -80,21 +80,21 @@ def whole(page: Page, data: Arrays) -> Any:
     )
     plain, both = accuracies(net, data[2], data[3], page.device)
     page.text(
-        f"Of {len(data[2]):,} test images it knows {plain:.2%}; {both:.2%} if it is also shown "
-        "their mirror images and its answers are averaged, as the paper does with ten views."
+        f"On {len(data[2]):,} test images its accuracy is {plain:.2%}, or {both:.2%} with "
+        "predictions averaged over each image and its mirror image (the paper averages ten views)."
     )
-    page.check("test accuracy above 75 %, mirror images averaged", both > 0.75, f"{both:.2%}")
+    page.check("test accuracy above 75 %, averaged with mirror images", both > 0.75, f"{both:.2%}")
     return net
 
 
 def answers(page: Page, net: Any, data: Arrays) -> None:
-    """Images and the classes that the net thinks likeliest: the paper's figure 4."""
+    """Images and the classes that the net ranks highest, as in the paper's figure 4."""
     images, labels = data[2][:SHOWN], data[3][:SHOWN]
     classes = info("cifar-10").classes
     likely = probabilities(net, images, page.device)
     caption = (
-        f"{SHOWN} test images and the {LIKELIEST} classes that the net thinks likeliest, as in "
-        "figure 4 of the paper; the right one is dark."
+        f"{SHOWN} test images and the {LIKELIEST} classes that the net ranks highest, as in "
+        "figure 4 of the paper; the correct class is dark."
     )
     with page.axes("answers", caption, 2, SHOWN, size=(1.25 * SHOWN, 2.6)) as axes:
         for image, label, chances, (above, below) in zip(
@@ -108,7 +108,7 @@ def answers(page: Page, net: Any, data: Arrays) -> None:
 
 
 def bars(axes: Any, chances: Array, classes: tuple[str, ...], label: int) -> None:
-    """The likeliest classes, the likeliest above; names stand in the bars."""
+    """Bars for the likeliest classes, the likeliest on top, with the names inside."""
     best = np.argsort(-chances, kind="stable")[:LIKELIEST]
     colors = ["#444444" if one == label else "#bbbbbb" for one in best]
     axes.barh(range(LIKELIEST), chances[best], color=colors, height=0.3)
@@ -119,46 +119,47 @@ def bars(axes: Any, chances: Array, classes: tuple[str, ...], label: int) -> Non
 
 
 def ablations(page: Page, net: Any, data: Arrays) -> None:
-    """The table of nets without some layers, and what it says."""
+    """The table of nets with layers removed, and its summary."""
     rows = []
     for cut, published in CUTS.items():
         small = trained(page, data, cut)[0] if cut else net
         accuracy = accuracies(small, data[2], data[3], page.device)[0]
         parameters = models.info("alexnet_2012").summary(without=cut).parameters
         own = models.info("alexnet_small").summary(without=cut).parameters
-        name = f"without {', '.join(cut)}" if cut else "whole"
+        name = f"without {', '.join(cut)}" if cut else "complete"
         rows.append(Row(name, parameters, own, accuracy, published))
     page.text(
-        "What are the layers worth? The nets of this table were trained as the whole one was: from "
-        "the same seed, on the same images in the same order, with the rate that suits the whole."
+        "How much does each layer contribute? The nets in this table were trained like the "
+        "complete one: from the same seed, on the same images in the same order, with the same "
+        "learning rate."
     )
     page.table(
         (
             "net", "parameters, paper's net", "parameters, small net",
-            "test accuracy, small net, %", "of the paper's net on ImageNet, %",
+            "test accuracy, small net, %", "ImageNet accuracy, paper's net, %",
         ),
         [
             (*row[:3], f"{100 * row.accuracy:.2f}", f"{100 - row.published:.1f}") for row in rows
         ],
-        caption="Right column: first guesses of the validation images, Zeiler and Fergus, ECCV "
+        caption="Right column: top-1 accuracy on the validation images, Zeiler and Fergus, ECCV "
         "2014, table 3.",
     )  # fmt: skip
     least = min(rows, key=lambda row: row.accuracy)
     page.text(
-        f"{told(rows, len(data[2]))} In the paper the net without all four layers is by far the "
-        f"worst; of the small nets it is the one {least.name}."
+        f"{summary(rows, len(data[2]))} In the paper the net without all four layers is by far the "
+        f"worst; among the small nets, the worst is the one {least.name}."
     )
     saved = rows[0].parameters - rows[1].parameters
     page.check("fc7 holds 16 million of the paper's parameters", 16e6 < saved < 17e6, f"{saved:,}")
 
 
-def told(rows: list[Row], images: int) -> str:
-    """What the accuracies say, in words: which differ by more than chance makes them."""
+def summary(rows: list[Row], images: int) -> str:
+    """Which accuracies differ by more than chance, in words."""
     first, *others = rows
     noise = 2 * math.sqrt(2 * first.accuracy * (1 - first.accuracy) / images)
     sentences = [
-        f"On {images:,} images two nets as good as each other differ by up to {100 * noise:.1f} "
-        "points (two standard deviations; the choice of seed adds to that)."
+        f"On {images:,} images two equally good nets differ by up to {100 * noise:.1f} points (two "
+        "standard deviations; the choice of seed adds to that)."
     ]
     for row in others:
         change = row.accuracy - first.accuracy

@@ -1,4 +1,4 @@
-"""One fully convolutional net over images of two sizes, and over a row of digits."""
+"""One fully convolutional net for images of two sizes, and for a row of digits."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ BATCH, STEPS, LR = 64, 600, 3e-3
 
 @page("Images of any size", minutes=2)
 def any_size(page: Page) -> None:
-    """A net of convolutions alone takes images of any height and width: Matan, Burges, LeCun and
+    """A fully convolutional net accepts images of any height and width: Matan, Burges, LeCun and
     Denker, NIPS 1991; Long, Shelhamer and Darrell, CVPR 2015."""
     sets = (page.mnist(12000, 2000), page.usps())
     net = FullyConvolutional(width=16).to(page.device)
     steps = page.pick(STEPS, 2)
     page.text(
-        "One net learns the digits of MNIST, 28×28, and of USPS, 16×16, as they are: its scores at "
-        "every place are averaged over the image, whatever its size. Batches of the two sizes take "
-        f"turns, {steps} of each."
+        "One net learns the digits of MNIST (28×28) and USPS (16×16) at their original sizes: it "
+        "averages its scores over all positions of an image. Training alternates between batches "
+        f"of the two sizes, {steps} of each."
     )
     untrained = _accuracies(page, net, sets)
     _train(page, net, sets, steps)
@@ -62,13 +62,13 @@ def _accuracies(page: Page, net: Any, sets: Any) -> list[float]:
 
 
 def _row(page: Page, net: Any, digits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> None:
-    """Digits side by side in one image, and what the net sees where."""
+    """Digits side by side in one image, and the net's prediction at each position."""
     row = np.concatenate(list(digits), 2)[None]  # (1, 1, 28, 168)
     with no_grad():
         scores = net.scores(Tensor(row, device=page.device)).numpy()[0].mean(1)
     caption = (
-        f"One image of {row.shape[2]}×{row.shape[3]} with {len(digits)} digits, in one pass: "
-        "below it the probability of each digit at every fourth column"
+        f"One {row.shape[2]}×{row.shape[3]} image of {len(digits)} digits, read in one pass. "
+        "Below: the probability of each digit at every fourth column"
     )
     with page.axes("row", caption, 2, 1, size=(6, 2.8)) as (top, bottom):
         top.imshow(row[0, 0], cmap="gray")
@@ -80,5 +80,5 @@ def _row(page: Page, net: Any, digits: npt.NDArray[Any], labels: npt.NDArray[np.
         bottom.grid(False)
     tiles = scores.reshape(10, len(digits), -1).mean(2)  # over the columns of each digit
     right = int((tiles.argmax(0) == labels).sum())
-    claim = "most digits of the row are read, each from the mean over its columns"
+    claim = "most digits in the row are read correctly, each from the mean over its columns"
     page.check(claim, right > len(digits) / 2, f"{right} of {len(digits)}")

@@ -1,4 +1,4 @@
-"""A deep Boltzmann machine on MNIST: samples, mean-field reconstructions, a bound of the
+"""A deep Boltzmann machine on MNIST: samples, mean-field reconstructions, a bound on the
 likelihood."""
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from gpudl.models.nets.rbm import falling
 from gpudl.zoo.page import Page, page
 
 HIDDEN = (500, 500)
-FIELD = 5  # steps of mean field in training
+FIELD = 5  # mean-field steps in training
 JUDGED = 1000  # test digits for the bound
 
 
 @page("Deep Boltzmann machine", minutes=5)
 def dbm(page: Page) -> None:
-    """Two layers of hidden units over the visible ones, all undirected (Salakhutdinov and Hinton,
-    AISTATS 2009): what a unit of the first layer believes depends on the image below and on the
-    layer above at once. The data's side of the gradient comes from mean field, the model's from
-    persistent Markov chains. Digits of MNIST are rounded to bits at 1/2."""
+    """Two layers of hidden units above the visible ones, undirected throughout (Salakhutdinov and
+    Hinton, AISTATS 2009): the state of a unit in the first layer depends both on the image below
+    and on the layer above. The data term of the gradient comes from mean field, the model term
+    from persistent Markov chains. MNIST's digits are rounded to 0 or 1."""
     x_train, _, x_test, _ = page.mnist()
     train, test = (_bits(page, x) for x in (x_train, x_test))
     net = DBM(784, page.pick(HIDDEN, (30, 30)), device=page.device)
@@ -36,17 +36,17 @@ def dbm(page: Page) -> None:
     rows = [("greedy", greedy[0] + greedy[1], *first), ("joint, then", joint, *last)]
     head = ("training", "epochs", "log Z", "bound, nats", "reconstruction error")
     caption = (
-        f"784-{net.hidden[0]}-{net.hidden[1]}; bound of the mean log-likelihood of {JUDGED:,} test "
-        "digits, log Z by annealed importance sampling; mean squared error a pixel of mean-field "
-        "reconstructions"
+        f"784-{net.hidden[0]}-{net.hidden[1]}; bound on the mean log-likelihood of {JUDGED:,} test "
+        "digits, with log Z from annealed importance sampling; mean squared error per pixel of "
+        "mean-field reconstructions"
     )
     page.table(head, rows, caption)
     page.text(
         "The paper's net of 500 and 1000 units, trained for much longer on digits sampled from the "
-        "grey values, reaches a bound of -84.62 nats; with rounded digits numbers compare only "
-        "roughly."
+        "grey values, reaches a bound of -84.62 nats. Our digits are rounded, so the numbers are "
+        "only roughly comparable."
     )
-    what = "bound of the mean test log-likelihood in nats"
+    what = "bound on the mean test log-likelihood in nats"
     page.beside(f"{what}, 500 and 1000 units (ours: 500 and 500, {joint} epochs, rounded digits)",
                 -84.62, last[1], "Salakhutdinov and Hinton, AISTATS 2009, section 4.1")  # fmt: skip
     _draw(page, net, test)
@@ -66,7 +66,7 @@ def _sgd(groups: Any) -> Any:
 
 
 def _train(net: DBM, data: Any, epochs: int) -> None:
-    """Jointly: mean field against persistent chains."""
+    """Train both layers jointly, with mean field and persistent chains."""
     optimizer = optim.SGD(net.parameters(), lr=0.02, momentum=0.5)
     for v in falling(optimizer, data, epochs, batch_size=100):
         net.fill_gradients(v, FIELD)
@@ -75,7 +75,7 @@ def _train(net: DBM, data: Any, epochs: int) -> None:
 
 
 def _judge(page: Page, net: DBM, train: Any, test: Any) -> tuple[float, float, float]:
-    """log Z, the mean bound of test digits, the error of their reconstructions."""
+    """log Z, the mean bound on the test digits, and the error of their reconstructions."""
     mu1, mu2 = net.mean_field(train[:2000], 10)
     base = partition.base_rates(net.as_rbm(), mu1)
     others = partition.base_rates(net.as_rbm(), gpudl.cat([train[:2000], mu2], 1))
@@ -90,7 +90,7 @@ def _judge(page: Page, net: DBM, train: Any, test: Any) -> tuple[float, float, f
 def _draw(page: Page, net: DBM, test: Any) -> None:
     steps = page.pick(500, 2)
     drawn = net.sample(60, steps).cpu().numpy().reshape(-1, 28, 28)
-    caption = f"Samples: {steps} steps of Gibbs sampling from the persistent chains, means shown"
+    caption = f"Samples (means): {steps} Gibbs steps from the persistent chains"
     page.image("samples", page.grid(drawn, 15, vmin=0, vmax=1), caption)
     digits = test[:15]
     tiles = gpudl.cat([digits, net(digits).detach()], 0).cpu().numpy().reshape(-1, 28, 28)
@@ -99,7 +99,7 @@ def _draw(page: Page, net: DBM, test: Any) -> None:
 
 
 def _field(page: Page, net: DBM, test: Any) -> None:
-    """How the bound rises with the steps of mean field."""
+    """How the bound rises with the number of mean-field steps."""
     v = test[:200]
     start = gpudl.full((len(v), net.hidden[1]), 0.5, device=page.device)
     bounds = []
@@ -108,9 +108,9 @@ def _field(page: Page, net: DBM, test: Any) -> None:
         mu1, mu2 = net.mean_field(v, 1, mu2)
         bounds.append(net.bound(v, mu1, mu2).mean().item())
     gaps = np.array(bounds[-1]) - bounds
-    with page.axes("mean-field", "Mean field: what the bound still lacks", size=(4.5, 3)) as axes:
+    with page.axes("mean-field", "Mean field: the remaining gap", size=(4.5, 3)) as axes:
         axes.semilogy(range(1, len(gaps)), np.maximum(gaps[:-1], 1e-4))
         axes.set(xlabel="steps", ylabel="bound after 20 steps − bound, nats")
     rising = bool((np.diff(bounds) > -1e-3).all())
     measured = f"{bounds[-1] - bounds[0]:.2f} nats from the first step to the twentieth"
-    page.check("no step of mean field lowers the bound", rising, measured)
+    page.check("no mean-field step lowers the bound", rising, measured)

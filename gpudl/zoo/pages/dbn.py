@@ -1,4 +1,4 @@
-"""Deep belief networks on MNIST: features, digits made, digits read, codes."""
+"""Deep belief networks on MNIST: features, generation, classification, codes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gpudl.zoo.page import Page, page
 
 HIDDEN = (500, 500, 2000)
 CODE = 30
-SHOWN = 8  # queries of the retrieval
-FOUND = 10  # nearest images of each
+SHOWN = 8  # queries shown in the retrieval picture
+FOUND = 10  # nearest images per query
 
 
 @page("Deep belief network", minutes=6)
 def dbn(page: Page) -> None:
-    """Restricted Boltzmann machines trained one on top of the other, each on what the one below
-    makes of the images (Hinton, Osindero and Teh, Neural Computation 18, 2006). The net has layers
-    of 500, 500 and 2000 units; the top machine also sees ten class units. As a generative model it
-    draws digits of a class that is asked for; as a network for recognition, fine-tuned by
-    backpropagation, it reads them; a small top layer gives codes."""
+    """Restricted Boltzmann machines trained one on top of the other, each on the features of the
+    one below (Hinton, Osindero and Teh, Neural Computation 18, 2006). The net has layers of 500,
+    500 and 2000 units; the top machine also has ten class units. As a generative model it draws
+    digits of a given class; as a recognition network, fine-tuned by backpropagation, it classifies
+    them; a small top layer gives codes."""
     x_train, y_train, x_test, y_test = page.mnist()
     images, labels = _on(page, x_train.reshape(len(x_train), -1)), _on(page, y_train)
     test = _on(page, x_test.reshape(len(x_test), -1))
@@ -35,10 +35,10 @@ def dbn(page: Page) -> None:
     pretrain(net, images, labels, _sgd, epochs, chains=100)
     greedy = net.judge(test, _on(page, y_test))["accuracy"].item()
     page.text(
-        f"The machines were trained for {epochs[0]}, {epochs[1]} and {epochs[2]} epochs, the lower "
-        "ones by CD-1, the top one with the class units and 100 persistent chains. Labels have "
-        "been used in the top machine alone, and nowhere to lower an error; its exact "
-        f"p(class | features) reads {1 - greedy:.2%} of the test digits wrongly."
+        f"The machines are trained for {epochs[0]}, {epochs[1]} and {epochs[2]} epochs, the lower "
+        "ones by CD-1, the top one with the class units and 100 persistent chains. Only the top "
+        "machine sees labels, and it is not trained to classify. Its exact p(class | features) "
+        f"misclassifies {1 - greedy:.2%} of the test digits."
     )
     drawn = _draw(page, net)
     codes = _train_codes(page, net, images)
@@ -46,7 +46,7 @@ def dbn(page: Page) -> None:
     page.table(
         ("784-500-500-2000, test error", "%"),
         [
-            ("greedy, class units of the top machine", 100 * (1 - greedy)),
+            ("greedy training, class units of the top machine", 100 * (1 - greedy)),
             ("fine-tuned by backpropagation", 100 * error),
             ("Hinton, Osindero and Teh 2006: up-down algorithm", 1.25),
         ],
@@ -74,35 +74,35 @@ def _sgd(groups: Any) -> Any:
 
 
 def _draw(page: Page, net: DBN) -> Any:
-    """Ten digits of each class, one class a row."""
+    """Ten digits of each class, one class per row."""
     steps = page.pick(500, 3)
     labels = gpudl.arange(100, device=page.device) // 10
     drawn = net.generate(labels, steps).cpu().numpy().reshape(-1, 28, 28)
     caption = (
-        f"Digits that the net draws: {steps} steps of Gibbs sampling in the top machine from noise "
-        "with the class unit of the row held, then downwards"
+        f"Digits drawn by the net: {steps} Gibbs steps in the top machine from noise, with the "
+        "row's class unit clamped, then sampling downwards"
     )
     page.image("generated", page.grid(drawn, vmin=0, vmax=1), caption)
     return drawn
 
 
 def _judge_drawn(page: Page, net: DBN, drawn: Any) -> None:
-    """Whether the fine-tuned net reads what the generative one was asked to draw."""
+    """Whether the fine-tuned net recognises the digits drawn by the generative one."""
     with no_grad():
         read = net(_on(page, drawn)).argmax(1).cpu().numpy()
     right = (read == np.arange(100) // 10).mean()
-    page.text(f"Of the 100 digits drawn above, the fine-tuned net reads {right:.0%} as asked for.")
-    page.check("most digits drawn are read as asked for", right > 0.8, f"{right:.0%}")
+    page.text(f"The fine-tuned net recognises {right:.0%} of the 100 digits drawn above.")
+    page.check("more than 80 % of the drawn digits are recognised", right > 0.8, f"{right:.0%}")
 
 
 def _fine_tune(page: Page, net: DBN, train: Any, test: Any) -> float:
-    """The test error at the end."""
+    """Fine-tune the net by backpropagation; returns the final test error."""
     optimizer = optim.Adam(net.parameters(), lr=1e-3)
     history = page.fit(
         net, train, test,
         epochs=12, batch_size=100, optimizer=optimizer, schedule=WarmCosine,
     )  # fmt: skip
-    caption = "Fine-tuning: errors after each epoch"
+    caption = "Fine-tuning: error after each epoch"
     with page.axes("fine-tuning", caption, size=(4.5, 3)) as axes:
         epochs = [row.epoch for row in history]
         for label, rates in (
@@ -119,7 +119,7 @@ def _fine_tune(page: Page, net: DBN, train: Any, test: Any) -> float:
 
 
 def _train_codes(page: Page, net: DBN, images: Any) -> DBN:
-    """A net without classes, on the lower layers of the other one as greedy training left them."""
+    """A net without classes, on top of the greedily trained lower layers of the other one."""
     widths = [layer.hidden_features for layer in net.layers]
     codes = DBN(784, (*widths, CODE), 0, device=page.device)
     codes.layers.load_state_dict(net.layers.state_dict())
@@ -129,7 +129,7 @@ def _train_codes(page: Page, net: DBN, images: Any) -> DBN:
 
 
 def _compare_codes(page: Page, net: DBN, data: Any, pictures: Any, labels: Any) -> None:
-    """Clusters and neighbours of the test images by their codes, and by principal components."""
+    """Clusters and neighbours of the test images, by codes and by principal components."""
     from sklearn.metrics import normalized_mutual_info_score
 
     images, test = data
@@ -143,14 +143,14 @@ def _compare_codes(page: Page, net: DBN, data: Any, pictures: Any, labels: Any) 
         hits = (labels[near] == labels[:, None]).mean()
         nmi = normalized_mutual_info_score(labels, clusters)
         rows.append((name, CODE, nmi, _purity(clusters, labels), hits))
-    head = ("code", "width", "NMI", "purity", f"same class among the {FOUND} nearest")
+    head = ("code", "width", "NMI", "purity", f"same class among {FOUND} nearest")
     caption = (
-        "k-means with 10 clusters and nearest neighbours among the test images; no labels used"
+        "k-means with 10 clusters, and nearest neighbours among the test images; no labels used"
     )
     page.table(head, rows, caption)
     ours, pca = rows
     nearer = max(rows, key=lambda row: row[4])[0]
-    page.text(f"More neighbours of the same class are found by: {nearer}.")
+    page.text(f"More neighbours have the same class with {nearer}.")
     measured = f"NMI {ours[2]:.3f} and {pca[2]:.3f}"
     page.check("codes cluster better than principal components", ours[2] > pca[2], measured)
     order = [np.flatnonzero(labels == digit)[:1] for digit in range(SHOWN)]
@@ -162,7 +162,7 @@ def _compare_codes(page: Page, net: DBN, data: Any, pictures: Any, labels: Any) 
 
 
 def _pca(images: Any, test: Any) -> Any:
-    """The largest principal components of the training images, of the test images."""
+    """The test images in the largest principal components of the training images."""
     x, y = images.cpu().numpy().astype(float), test.cpu().numpy()
     mean = x.mean(0)
     values, vectors = np.linalg.eigh((x - mean).T @ (x - mean))
@@ -176,19 +176,19 @@ def _clusters(page: Page, code: Any) -> Any:
 
 
 def _purity(clusters: Any, labels: Any) -> float:
-    """The share of images whose class is the most frequent one of their cluster."""
+    """The share of images whose class is the most frequent in their cluster."""
     counts = np.zeros((clusters.max() + 1, labels.max() + 1), int)
     np.add.at(counts, (clusters, labels), 1)
     return float(counts.max(1).sum() / len(labels))
 
 
 def _nearest(code: Any) -> Any:
-    """(N, FOUND) nearest others by Euclidean distance, the nearest first."""
+    """(N, FOUND) nearest other images by Euclidean distance, nearest first."""
     squares = (code**2).sum(1)
     found = []
     for start in range(0, len(code), 1000):
         part = code[start : start + 1000]
-        distance = squares - 2 * part @ code.T  # and the part's own squares, the same in a row
+        distance = squares - 2 * part @ code.T  # without the part's own squares, constant per row
         distance[np.arange(len(part)), np.arange(start, start + len(part))] = np.inf
         some = np.argpartition(distance, FOUND, 1)[:, :FOUND]
         by = np.take_along_axis(distance, some, 1).argsort(1, kind="stable")

@@ -1,4 +1,4 @@
-"""Ensembles: the average of several nets against its members."""
+"""Ensembles: the average of several nets compared with its members."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MEMBERS, EPOCHS = 6, 5
 
 @page("Ensembles", minutes=2)
 def ensembles(page: Page) -> None:
-    """Nets that start from different weights and see the data in different order make different
-    mistakes. Their votes (Hansen and Salamon, IEEE PAMI 1990) or the mean of their probabilities
-    make fewer than any of them. The loss of the mean is at most the mean of their losses, by
-    Jensen's inequality; that the errors fall too is what is measured here, on articles of
-    clothing."""
+    """Nets that start from different weights and see the data in a different order make different
+    mistakes. A majority vote (Hansen and Salamon, IEEE PAMI 1990) or the mean of their
+    probabilities makes fewer mistakes than any single net. By Jensen's inequality the loss of the
+    mean is at most the mean of the losses; this page measures whether the error falls too, on
+    Fashion-MNIST."""
     x, y, x_test, y_test = page.fashion_mnist(train=10_000)
     members = []
     for number in range(page.pick(MEMBERS, 2)):
         order = permutation(len(x), page.seed, number)
-        net = models.create("lenet5").to(page.device)  # goes on in the stream of random numbers
+        net = models.create("lenet5").to(page.device)  # each from the next random numbers
         page.fit(
             net, (x[order], y[order]), epochs=EPOCHS, optimizer=Adam(net.parameters(), lr=2e-3)
         )
@@ -37,8 +37,8 @@ def ensembles(page: Page) -> None:
     _compare(page, logits, growing[-1], y_test)
     _draw(page, logits, growing, y_test)
     page.text(
-        "Why it works: where one member is wrong, another gives the same wrong answer in "
-        f"{_share_of_common_mistakes(logits, y_test):.0%} of the cases; in the others the average "
+        "Why it works: when one member is wrong, another gives the same wrong answer in "
+        f"{_share_of_common_mistakes(logits, y_test):.0%} of the cases; in the rest the average "
         "can be right."
     )
 
@@ -51,18 +51,18 @@ def _compare(page: Page, logits: list[Array], mean: Array, labels: Array) -> Non
         ("worst member", min(accuracies), max(losses)),
         ("mean of the members", np.mean(accuracies), np.mean(losses)),
         ("best member", max(accuracies), min(losses)),
-        ("most votes", _accuracy(votes, labels), "-"),
-        ("mean of the probabilities", _accuracy(mean, labels), _loss(mean, labels)),
+        ("majority vote", _accuracy(votes, labels), "-"),
+        ("mean probabilities", _accuracy(mean, labels), _loss(mean, labels)),
     ]
     page.table(
         ("net", "test accuracy", "test loss"),
         rows,
-        caption=f"{len(logits)} LeNet-5 that learned from the same images of Fashion-MNIST, "
-        f"{EPOCHS} passes each; loss in nats.",
+        caption=f"{len(logits)} LeNet-5 nets trained on the same Fashion-MNIST images for {EPOCHS} "
+        "epochs each; loss in nats.",
     )
     together, best = _accuracy(mean, labels), max(accuracies)
     page.check(
-        "the ensemble is right more often than its best member",
+        "the ensemble is more accurate than its best member",
         together > best,
         f"{together:.2%} against {best:.2%}",
     )
@@ -75,9 +75,9 @@ def _compare(page: Page, logits: list[Array], mean: Array, labels: Array) -> Non
 
 def _draw(page: Page, logits: list[Array], growing: list[Array], labels: Array) -> None:
     counts = range(1, len(growing) + 1)
-    with page.axes("size", "Test accuracy by the number of members.", size=(5, 3.2)) as axes:
+    with page.axes("size", "Test accuracy by number of members.", size=(5, 3.2)) as axes:
         axes.plot(counts, [_accuracy(one, labels) for one in logits], "o", label="each member")
-        axes.plot(counts, [_accuracy(one, labels) for one in growing], label="the first so many")
+        axes.plot(counts, [_accuracy(one, labels) for one in growing], label="ensemble")
         axes.set_xlabel("member; number of members")
         axes.set_ylabel("test accuracy")
         axes.legend()

@@ -1,4 +1,4 @@
-"""The first networks: three kinds of digits through two hidden units; neurons without a teacher."""
+"""The first networks: three digits through two hidden units; unsupervised neurons."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gpudl.zoo.page import Page, page
 DIGITS = (0, 1, 4)
 COMPONENTS = 6
 BATCH = 20
-TOO_LONG, ASKED = 1000, 20  # Hebb's neuron is stopped when long; asked so often, in updates
+TOO_LONG, CHECKED = 1000, 20  # Hebb's neuron stops at this length, checked every 20 updates
 
 
 @page("First nets", minutes=1)
 def first_nets(page: Page) -> None:
-    """Networks whose every weight can be seen. One of 64-2-3 units tells three digits of 8x8
-    pixels apart. Then neurons that only look: Hebb's rule (The Organization of Behavior, 1949),
-    Oja's (A simplified neuron model as a principal component analyzer, 1982) and Sanger's (Optimal
+    """Networks small enough to show every weight. A 64-2-3 net classifies three digits of 8x8
+    pixels. The unsupervised neurons follow Hebb's rule (The Organization of Behavior, 1949), Oja's
+    (A simplified neuron model as a principal component analyzer, 1982) and Sanger's (Optimal
     unsupervised learning in a single-layer linear feedforward neural network, 1989)."""
     x, y, x_test, y_test = page.usps()
     x, x_test = _shrink(x), _shrink(x_test)
@@ -48,14 +48,14 @@ def _three_digits(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
     rows = page.fit(net, train, test, epochs=20, batch_size=32, optimizer=optimizer)
     found, names = rows[-1].test_accuracy, ", ".join(map(str, DIGITS))
     page.text(
-        f"The digits {names} of USPS, shrunk to 8x8: {len(train[0]):,} to learn from and "
-        f"{len(test[0]):,} to judge by. Test accuracy {found:.2%} with "
+        f"The digits {names} of USPS, shrunk to 8x8: {len(train[0]):,} for training and "
+        f"{len(test[0]):,} for testing. Test accuracy {found:.2%} with "
         f"{sum(p.numel() for p in net.parameters())} weights."
     )
-    page.check("two hidden units read three digits, 97 % or more", found >= 0.97, f"{found:.2%}")
+    page.check("two hidden units classify 97 % or more", found >= 0.97, f"{found:.2%}")
     samples = np.concatenate([test[0][test[1] == kind][:4, 0] for kind in range(3)])
     page.image("digits", page.grid(samples, columns=12, scale=6, vmin=-1, vmax=1),
-               "Four digits of each kind, as the network sees them")  # fmt: skip
+               "Four digits of each class, as the network sees them")  # fmt: skip
     hidden, output = net.layers[1].weight.detach().numpy(), net.layers[3].weight.detach().numpy()
     limit = float(np.abs(hidden).max())
     page.image(
@@ -72,7 +72,7 @@ def _three_digits(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
 
 
 def _plane(page: Page, net: Any, test: tuple[Any, Any]) -> None:
-    """Where the hidden units put the test digits, and what the outputs say of each place."""
+    """The test digits in the plane of the hidden units, and the predicted class at each point."""
     with no_grad():
         seen = net.layers[1](net.layers[0](page.tensor(test[0])))
         codes = net.layers[2](seen).numpy()
@@ -111,13 +111,13 @@ def _components(page: Page, x: Any) -> None:
 
 
 def _learn(page: Page, cells: LinearNeurons, rule: str, points: Tensor) -> Any:
-    """The first neuron's weights after each update, (updates, inputs); Hebb's stop when long."""
+    """The first neuron's weights after each update, (updates, inputs); Hebb's rule stops early."""
     steps = page.pick(4000, 20)
     chosen = np.random.default_rng(page.seed).integers(0, len(points), (steps, BATCH))
     order = page.tensor(chosen)
     course = []
     for step in range(steps):
-        if rule == "hebb" and step % ASKED == 0 and cells.weight.norm().item() > TOO_LONG:
+        if rule == "hebb" and step % CHECKED == 0 and cells.weight.norm().item() > TOO_LONG:
             break
         cells.learn(points[order[step]], 0.01 / (1 + step / 500), rule)
         course.append(cells.weight[0].clone())
@@ -125,7 +125,7 @@ def _learn(page: Page, cells: LinearNeurons, rule: str, points: Tensor) -> Any:
 
 
 def _course(page: Page, course: dict[str, Any]) -> None:
-    caption = "Hebb's and Oja's neuron, from the same start: length, and cosine with the component"
+    caption = "Hebb's and Oja's neurons from the same start: length, and cosine with component 1"
     with page.axes("course", caption, 1, 2) as axes:
         for rule in ("hebb", "oja"):
             lengths, cosines = course[rule]
@@ -140,17 +140,17 @@ def _compare(page: Page, oja: Any, sanger: Any, components: Any) -> None:
     signs = np.sign((sanger * components[:COMPONENTS]).sum(1, keepdims=True))
     both = np.concatenate([components[:COMPONENTS], signs * sanger]).reshape(-1, 8, 8)
     page.image("components", page.grid(both, columns=COMPONENTS, scale=8),
-               "Above the principal components, below what Sanger's rule found")  # fmt: skip
+               "Top: principal components; bottom: the weights found by Sanger's rule")  # fmt: skip
     lengths = np.linalg.norm(sanger, axis=1)
     cosines = np.abs((sanger * components[:COMPONENTS]).sum(1)) / lengths
     rows = [(k + 1, float(lengths[k]), float(cosines[k])) for k in range(COMPONENTS)]
     page.table(
         ("neuron", "length", "cosine with its principal component"),
         rows,
-        caption="Sanger's rule after the same updates",
+        caption="Sanger's rule after the same number of updates",
     )
     alone = abs(float(oja @ components[0])) / float(np.linalg.norm(oja))
-    page.check("Oja's neuron is the first component", alone > 0.999, f"cosine {alone:.5f}")
+    page.check("Oja's neuron finds the first component", alone > 0.999, f"cosine {alone:.5f}")
     least = float(cosines[:3].min())
-    page.check("Sanger's first three are the first three, cosines above 0.98", least > 0.98,
-               f"{least:.4f} at least")  # fmt: skip
+    page.check("Sanger's neurons find the first three, cosines above 0.98", least > 0.98,
+               f"at least {least:.4f}")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page of the adversarial nets."""
+"""The page on generative adversarial nets."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from gpudl.zoo.page import Array, Page, page
 from gpudl.zoo.unsupervised import batches, mapped
 
 CONFIDENT = 0.9  # probability of a class above which an image counts as a digit
-DRAWN = 1000  # images of each kind that are judged
+DRAWN = 1000  # images of each kind to evaluate
 EPOCHS = 4
-SIDE = 16  # of the images that are translated: those of USPS are so
+SIDE = 16  # of the translated images, as in USPS
 
 
 @page("Generative adversarial nets", minutes=18)
 def gan(page: Page) -> None:
-    """A generator draws digits, a discriminator tells them from real ones: DCGAN (Radford, Metz and
-    Chintala, ICLR 2016), with labels (Mirza and Osindero 2014), and CycleGAN (Zhu, Park, Isola and
-    Efros, ICCV 2017), which translates between two kinds of images without pairs. Nets are narrower
-    than in the papers. Who judges is LeNet-5, which learned real digits."""
+    """A generator draws digits, a discriminator distinguishes them from real ones: DCGAN (Radford,
+    Metz and Chintala, ICLR 2016), with labels (Mirza and Osindero 2014), and CycleGAN (Zhu, Park,
+    Isola and Efros, ICCV 2017), which translates between two kinds of images without pairs. The
+    nets are narrower than in the papers. A LeNet-5 trained on real digits judges the results."""
     x, y, x_test, y_test = page.mnist()
     judge = LeNet5().to(page.device)
     accuracy = learn(page, judge, (2 * x - 1, y), (2 * x_test - 1, y_test), epochs=3)
     page.text(
-        f"MNIST at 28x28. LeNet-5, which judges, reads {accuracy:.2%} of the {len(x_test):,} test "
-        "images right."
+        f"MNIST at 28x28. The LeNet-5 that judges has an accuracy of {accuracy:.2%} on the "
+        f"{len(x_test):,} test images."
     )
     rows = [judged("test images", page, judge, x_test[:DRAWN])]
     rows.append(judged("noise", page, judge, gpudl.rand(DRAWN, 1, 28, 28).numpy()))
@@ -47,19 +47,19 @@ def gan(page: Page) -> None:
     answers = mapped(page, lambda k: conditional.sample(len(k), k), asked)
     rows.append(judged("conditional DCGAN", page, judge, answers))
     page.text(
-        f"Both nets are trained for {EPOCHS} passes over the training digits, in batches of 64; "
-        "the learning rates fall to a fifth of their start in a straight line."
+        f"Both nets are trained for {EPOCHS} epochs on the training digits, in batches of 64; the "
+        "learning rates decay linearly to a fifth of their initial values."
     )
     page.table(
-        (f"{DRAWN:,} images", "read with confidence", "rarest digit", "most frequent digit"), rows,
-        caption=f"Confidence: a digit has a probability above {CONFIDENT}. Digits: their shares as "
-        "they are read",
+        (f"{DRAWN:,} images", "confident", "rarest digit", "most frequent digit"), rows,
+        caption=f"Confident: LeNet-5 gives one digit a probability above {CONFIDENT}. Rarest, most "
+        "frequent: share of the images, as classified",
     )  # fmt: skip
     claims(page, rows, (read(page, judge, answers).argmax(1) == asked).mean())
-    page.image("samples", page.grid(drawn[:60], 12, 2, 0, 1), "Images that DCGAN draws")
+    page.image("samples", page.grid(drawn[:60], 12, 2, 0, 1), "Images drawn by DCGAN")
     page.image(
         "conditional", page.grid(answers[:50], 10, 2, 0, 1),
-        "Images of the conditional DCGAN, asked for 0 to 9 in turn",
+        "Images drawn by the conditional DCGAN for the labels 0 to 9 in turn",
     )  # fmt: skip
     course(page, {"DCGAN": courses, "conditional DCGAN": more})
     translation(page, (small(x), y), (small(x_test[:DRAWN]), y_test[:DRAWN]))
@@ -71,40 +71,39 @@ def gan(page: Page) -> None:
 def play(
     page: Page, build: Callable[[], adversarial.GAN], x: Array, y: Array
 ) -> tuple[adversarial.GAN, list[float]]:
-    """The registered model, trained for EPOCHS with a learning rate that falls to a fifth in a
-    straight line; of each twentieth of the steps, the share of images that the discriminator told
-    right."""
+    """The registered model, trained for EPOCHS with a learning rate that decays linearly to a
+    fifth, and the discriminator's accuracy in each twentieth of the steps."""
     net = build().to(page.device)
     lr = models.info(build.__name__).training["lr"]
     game = net.make_stepper(partial(optim.Adam, lr=lr))
     groups = [optimizer.param_groups[0] for optimizer in game.optimizers.values()]
     rates = [group["lr"] for group in groups]
-    told: list[gpudl.Tensor] = []
+    accuracies: list[gpudl.Tensor] = []
     net.train()
     for done, images, labels in batches(page, x, y, 64, EPOCHS):
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * (1 - 0.8 * done)
-        told.append(game.step(images, labels)["right"])
-    right = gpudl.stack(told).cpu().numpy()
+        accuracies.append(game.step(images, labels)["right"])
+    right = gpudl.stack(accuracies).cpu().numpy()
     return net.eval(), [float(part.mean()) for part in np.array_split(right, min(20, len(right)))]
 
 
 def course(page: Page, courses: dict[str, list[float]]) -> None:
-    """Whether the game stays open."""
-    caption = "Share of images that the discriminator tells right: 0.5 is guessing, at 1 it has won"
+    """Whether neither net wins."""
+    caption = "The discriminator's accuracy: at 0.5 it guesses, at 1 it has won"
     with page.axes("game", caption, size=(4.5, 2.8)) as axes:
         for name, shares in courses.items():
             axes.plot(np.linspace(0, 1, len(shares)), shares, label=name)
         axes.set(xlabel="share of the training", ylim=(0.5, 1))
         axes.legend()
     most = max(max(shares) for shares in courses.values())
-    page.check("neither discriminator wins the game", most < 0.95, f"{most:.1%} right at most")
+    page.check("neither discriminator wins the game", most < 0.95, f"accuracy at most {most:.1%}")
 
 
 def learn(
     page: Page, net: nn.Module, train: tuple[Array, Array], test: Any, epochs: int = 2
 ) -> float:
-    """Test accuracy of a trained classifier."""
+    """Train a classifier; returns its test accuracy."""
     page.fit(
         net, train, test, epochs=epochs, batch_size=64,
         optimizer=optim.Adam(net.parameters(), lr=2e-3), schedule=WarmCosine,
@@ -120,8 +119,8 @@ def read(page: Page, judge: nn.Module, images: Array) -> Array:
 def judged(
     name: str, page: Page, judge: nn.Module, images: Array
 ) -> tuple[str, float, float, float]:
-    """Of images in [0, 1]: the share read with confidence; smallest and largest share of a
-    digit."""
+    """A table row for images in [0, 1]: the share classified with confidence, and the smallest and
+    largest share of any digit."""
     p = read(page, judge, 2 * images - 1)
     shares = np.bincount(p.argmax(1), minlength=10) / len(p)
     return name, float((p.max(1) > CONFIDENT).mean()), float(shares.min()), float(shares.max())
@@ -130,24 +129,24 @@ def judged(
 def claims(page: Page, rows: list[tuple[str, float, float, float]], right: float) -> None:
     test, noise, free, conditional = rows
     page.check(
-        "DCGAN's images are read with confidence, 60 % of them or more", free[1] >= 0.6,
-        f"{free[1]:.1%} of them, {test[1]:.1%} of test images, {noise[1]:.1%} of noise",
+        "60 % or more of DCGAN's images are classified with confidence", free[1] >= 0.6,
+        f"{free[1]:.1%}; test images {test[1]:.1%}, noise {noise[1]:.1%}",
     )  # fmt: skip
     page.check(
-        "DCGAN draws every digit, each in 2 % of its images or more", free[2] >= 0.02,
+        "DCGAN draws every digit in 2 % or more of its images", free[2] >= 0.02,
         f"shares from {free[2]:.1%} to {free[3]:.1%}",
     )  # fmt: skip
     page.check(
-        "the conditional DCGAN draws the digit that is asked for, 85 times in 100 or more",
-        right >= 0.85, f"{right:.1%}, {conditional[1]:.1%} read with confidence",
+        "the conditional DCGAN draws the requested digit in 85 % of cases or more",
+        right >= 0.85, f"{right:.1%}, {conditional[1]:.1%} with confidence",
     )  # fmt: skip
 
 
-# ---------------------------------------------------------------- from one kind to the other
+# ---------------------------------------------------------------- translation
 
 
 def translation(page: Page, train: tuple[Array, Array], test: tuple[Array, Array]) -> None:
-    """White MNIST digits on black, and USPS digits printed black on white."""
+    """Translates between white MNIST digits on black and black USPS digits on white."""
     (x, y), (a_test, y_test) = train, test
     u, v, u_test, v_test = page.usps()
     v_test = v_test[:DRAWN]
@@ -162,44 +161,44 @@ def translation(page: Page, train: tuple[Array, Array], test: tuple[Array, Array
     plain, translated = (share(page, reader_b, part, y_test) for part in (a_test, to_b))
     back, forth = (share(page, reader_a, part, v_test) for part in (b_test, to_a))
     page.table(
-        ("reader learned", "digits of its own kind", "of the other, as they are", "translated"),
+        ("classifier trained on", "same kind", "other kind", "other kind, translated"),
         [
             ("USPS, black on white", own_b, plain, translated),
             ("MNIST, white on black", own_a, back, forth),
         ],
-        caption=f"Share of test digits read right by small LeNets, at {SIDE}x{SIDE}",
+        caption=f"Test accuracy of small LeNets, at {SIDE}x{SIDE}",
     )  # fmt: skip
     page.check(
-        "MNIST digits are read better by a reader of USPS once translated",
+        "translation helps a USPS classifier read MNIST digits",
         translated > plain + 0.2,
         f"{plain:.1%} before, {translated:.1%} after",
     )  # fmt: skip
     page.check(
-        "and USPS digits by a reader of MNIST", forth > back + 0.2,
+        "and an MNIST classifier read USPS digits", forth > back + 0.2,
         f"{back:.1%} before, {forth:.1%} after",
     )  # fmt: skip
     rows = [a_test[:12], to_b[:12], again[:12], b_test[:12], to_a[:12]]
     page.image(
         "translated", page.grid(np.concatenate(rows), 12, 3, -1, 1),
-        "MNIST; translated to USPS on paper; and back; USPS on paper; translated to MNIST",
+        "MNIST; translated to USPS, black on white; and back; USPS; translated to MNIST",
     )  # fmt: skip
 
 
 def small(images: Array) -> Array:
-    """The inner 20x20 pixels, where MNIST's digits stand, as SIDE x SIDE in [-1, 1]."""
+    """The inner 20x20 pixels, which contain MNIST's digits, as SIDE x SIDE in [-1, 1]."""
     inner = np.ascontiguousarray(images[:, :, 4:24, 4:24])
     return 2 * resize(inner, (SIDE, SIDE)).astype(np.float32) - 1
 
 
 def cycle(page: Page, a: Array, b: Array) -> cyclegan.CycleGAN:
-    """A small CycleGAN, trained on unpaired images. No identity loss: black is white there."""
+    """A small CycleGAN, trained on unpaired images. No identity loss: black and white swap."""
     to_b, to_a = (cyclegan.Translator(1, 1, 8, 2, 1, 3) for _ in range(2))
     judge_a, judge_b = (cyclegan.PatchDiscriminator(1, 16, 2) for _ in range(2))
     net = cyclegan.CycleGAN(to_b, to_a, judge_a, judge_b, identity=0.0).to(page.device)
     game = net.make_stepper(partial(optim.Adam, lr=1e-3), page.seed)
     count = min(len(a), len(b))
     other = np.random.default_rng(page.seed).permutation(len(b))[:count]
-    pairs = np.concatenate([a[:count], b[other]], 1)  # one of each, not of the same digit
+    pairs = np.concatenate([a[:count], b[other]], 1)  # one of each, with unrelated digits
     for done, both, _ in batches(page, pairs, np.zeros(count, np.int64), 32, epochs=1):
         for optimizer in game.optimizers.values():
             optimizer.param_groups[0]["lr"] = 1e-3 * min(1.0, 2 * (1 - done))

@@ -1,4 +1,4 @@
-"""GoogLeNet: the published sizes, what its 1x1 filters save, and a small one on CIFAR-10."""
+"""GoogLeNet: the published sizes, the savings of 1x1 filters, and a small net on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ SHOWN, IMAGE = 8, 4  # maps of each branch, of one test image
 
 @page("GoogLeNet", minutes=4)
 def googlenet(page: Page) -> None:
-    """An Inception module looks at its input through filters of 1x1, 3x3 and 5x5 and through a
-    pooling, and puts the results side by side. Filters of 1x1 before the large ones keep it cheap,
-    and two heads inside the net help its lower layers to learn (Szegedy et al., CVPR 2015)."""
+    """An Inception module applies 1x1, 3x3 and 5x5 filters and pooling to its input in parallel and
+    concatenates the results. 1x1 filters before the large ones keep it cheap, and two auxiliary
+    heads help the lower layers to learn (Szegedy et al., CVPR 2015)."""
     sizes(page)
     modules(page)
     data = page.cifar10(train=page.pick(10_000, 128), test=page.pick(2_000, 64))
@@ -44,7 +44,7 @@ def googlenet(page: Page) -> None:
     history = train(page, net, standardized(data), epochs=2, lr=0.05)
     parameters = sum(parameter.numel() for parameter in net.parameters())
     page.text(
-        f"A small one ({parameters:,} parameters: modules 3a, 3b, 4a, 4e and 5b, each with a "
+        f"A small GoogLeNet ({parameters:,} parameters: modules 3a, 3b, 4a, 4e and 5b, each with a "
         f"quarter of the filters) on {len(data[0]):,} images of CIFAR-10, mirrored at random:"
     )
     page.table(
@@ -62,7 +62,7 @@ def sizes(page: Page) -> None:
     rows = []
     for (name, heads), wanted in PUBLISHED.items():
         found = models.info(name).summary(aux_logits=heads)
-        kind = "as published" if name == "googlenet_paper" else "with batch norm, as torchvision"
+        kind = "as published" if name == "googlenet_paper" else "with batch norm, as in torchvision"
         text = f"{kind}, {'two heads' if heads else 'no heads'}"
         rows.append((text, found.parameters, found.multiply_adds / 1e9))
         page.check(
@@ -70,12 +70,12 @@ def sizes(page: Page) -> None:
         )
         if (name, heads) == ("googlenet_paper", False):
             adds = found.multiply_adds / 1e9
-            page.beside("10⁹ multiply-adds an image", 1.5, adds, f"{SOURCE}, section 1")
-    page.table(("net", "parameters", "10⁹ multiply-adds an image"), rows)
+            page.beside("10⁹ multiply-adds per image", 1.5, adds, f"{SOURCE}, section 1")
+    page.table(("net", "parameters", "10⁹ multiply-adds per image"), rows)
 
 
 def modules(page: Page) -> None:
-    """Weights of each module as it is, and as it were without its 1x1 filters before the others."""
+    """The weights of each module with and without the 1x1 filters before the others."""
     rows: list[Any] = []
     inputs = 192
     for name, w in WIDTHS.items():
@@ -84,7 +84,7 @@ def modules(page: Page) -> None:
         rows.append((name, inputs, w.total, cheap, naive, naive / cheap))
         inputs = w.total
     page.table(
-        ("module", "channels in", "out", "weights", "without reduction", "times as many"),
+        ("module", "channels in", "out", "weights", "without reduction", "ratio"),
         rows,
         caption="The nine Inception modules of the paper. Without reduction the 3x3 and 5x5 "
         "filters see all channels of the input.",
@@ -93,20 +93,20 @@ def modules(page: Page) -> None:
 
 
 def weights(inputs: int, w: Widths) -> tuple[int, int, int, int]:
-    """Of the four branches of a module, each with the 1x1 filters before or after it."""
+    """Weights of a module's four branches, including the 1x1 filters before or after each."""
     threes = w.reduce3 * (inputs + 9 * w.threes)
     fives = w.reduce5 * (inputs + 25 * w.fives)
     return inputs * w.ones, threes, fives, inputs * w.pool
 
 
 def shares(page: Page) -> None:
-    """What the branches cost, and what they give."""
+    """Each branch's share of the weights and of the output maps."""
     inputs = (192, *(w.total for w in WIDTHS.values()))
     cost = np.array([weights(n, w) for n, w in zip(inputs, WIDTHS.values(), strict=False)], float)
     given = np.array([(w.ones, w.threes, w.fives, w.pool) for w in WIDTHS.values()], float)
     caption = (
-        "Shares of the four branches of each module. Left: of its weights, the 1x1 filters before "
-        "a branch included. Right: of its maps."
+        "Each branch's share of a module's weights (left, including the 1x1 filters before the "
+        "branch) and of its output maps (right)."
     )
     with page.axes("branches", caption, 1, 2, size=(9, 2.8)) as axes:
         for panel, parts, name in zip(axes, (cost, given), ("weights", "maps"), strict=True):
@@ -121,7 +121,7 @@ def shares(page: Page) -> None:
 
 
 def branches(page: Page, net: Any, image: Array, name: str) -> None:
-    """What the branches of the first module make of an image."""
+    """Output maps of the first module's branches for an image."""
     first = next(i for i, layer in enumerate(net.features) if isinstance(layer, Inception))
     with gpudl.no_grad():
         seen = net.eval().features[:first](gpudl.tensor(image, device=page.device))
@@ -132,14 +132,14 @@ def branches(page: Page, net: Any, image: Array, name: str) -> None:
     page.image(
         "maps",
         page.grid(np.concatenate(rows), SHOWN, 3),
-        f"What the first module makes of a test image ({name}): {SHOWN} maps of each branch, those "
-        f"with the largest means. Rows from above: {', '.join(BRANCHES)} (the third has 3x3 "
+        f"The first module's output for a test image ({name}): the {SHOWN} maps of each branch "
+        f"with the largest means. Rows from the top: {', '.join(BRANCHES)} (the third has 3x3 "
         "filters in this net, as in torchvision).",
     )
 
 
 def shapes(page: Page, images: Array, labels: Array) -> None:
-    """Both nets on two photos of 224x224: what comes out, and a step of descent."""
+    """Both nets on two 224x224 photos: output shapes, and one step of gradient descent."""
     images = resize(images, page.pick(224, 64))
     rows = []
     for name in page.pick(("googlenet", "googlenet_paper"), ("googlenet",)):
@@ -151,7 +151,7 @@ def shapes(page: Page, images: Array, labels: Array) -> None:
         after, _ = loss_of(page, net, images, labels)
         rows.append((name, str(tuple(outputs.logits.shape)), before.item(), after.item()))
         page.check(
-            f"{name}: logits of the net and both heads, finite",
+            f"{name}: the logits of the net and both heads are finite",
             all(
                 one.shape == (2, CLASSES) and np.isfinite(one.detach().to("cpu").numpy()).all()
                 for one in outputs
@@ -159,20 +159,20 @@ def shapes(page: Page, images: Array, labels: Array) -> None:
             " ".join(str(tuple(one.shape)) for one in outputs),
         )
         page.check(
-            f"{name}: a step of descent lowers the loss",
+            f"{name}: a step of gradient descent lowers the loss",
             after.item() < before.item(),
             f"{before.item():.3f} to {after.item():.3f}",
         )
     guess = (1 + 2 * HEAD_WEIGHT) * math.log(CLASSES)
     page.text(
-        f"The loss of the net, with that of each head times {HEAD_WEIGHT}. One that guesses has "
+        f"The loss of the net plus {HEAD_WEIGHT} times that of each head. Guessing costs "
         f"{1 + 2 * HEAD_WEIGHT:.1f} ln {CLASSES:,} = {guess:.2f}:"
     )
-    page.table(("net", "logits", "loss before training", "after a step"), rows)
+    page.table(("net", "logits", "loss before training", "after one step"), rows)
 
 
 def loss_of(page: Page, net: Any, images: Array, labels: Array) -> tuple[Tensor, GoogLeNetOutputs]:
-    """The loss of training, heads included, in training mode."""
+    """The training loss, including the heads, in training mode."""
     outputs: GoogLeNetOutputs = net.train()(Tensor(images, device=page.device))
     wanted = Tensor(labels, device=page.device)
     main, *heads = (F.cross_entropy(one, wanted) for one in outputs)

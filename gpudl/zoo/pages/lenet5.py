@@ -1,4 +1,4 @@
-"""LeNet-5, today's form and the original, on MNIST."""
+"""LeNet-5 on MNIST: the modern form and the original."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ J = 1.0
 def lenet5(page: Page) -> None:
     """The convolutional network that read cheques: LeCun, Bottou, Bengio and Haffner,
     Gradient-Based Learning Applied to Document Recognition, Proceedings of the IEEE 86 (1998).
-    Once in today's form, with max pooling, ReLU and a softmax, and once as it was printed: a table
-    says which maps see which, subsampling has trained coefficients, units squash with
-    1.7159 tanh(2x/3), and the answer is the nearest of ten drawn digits."""
+    This page has its modern form, with max pooling, ReLU and softmax, and the published one: a
+    table connects the maps, subsampling has trained coefficients, the activation is
+    1.7159 tanh(2x/3), and the output is the nearest of ten drawn digits."""
     x, y, x_test, y_test = page.mnist()
     train, test = (_scale(x), y), (_scale(x_test), y_test)
     today, original = LeNet5().to(page.device), LeNet5Of1998().to(page.device)
@@ -64,8 +64,8 @@ def _counts(page: Page, original: LeNet5Of1998) -> None:
         if count:
             rows.append((name.upper(), PUBLISHED[name], count))
     total = sum(p.numel() for p in original.parameters())
-    rows.append(("all", sum(PUBLISHED.values()), total))
-    page.table(("layer", "published", "ours"), rows, caption="Trainable parameters of 1998")
+    rows.append(("total", sum(PUBLISHED.values()), total))
+    page.table(("layer", "published", "ours"), rows, caption="Trainable parameters of the original")
     page.beside("trainable parameters of the original", sum(PUBLISHED.values()), total,
                 "LeCun et al. 1998, section II.B")  # fmt: skip
     page.check("the original has 60,000 trainable parameters", total == 60_000, f"{total:,}")
@@ -73,26 +73,26 @@ def _counts(page: Page, original: LeNet5Of1998) -> None:
 
 def _results(page: Page, sizes: list[int], today: float, original: float) -> None:
     page.table(
-        ("net", "training images", "passes", "test error"),
+        ("net", "training images", "epochs", "test error"),
         [
-            (f"today's, {sizes[0]:,} parameters", "shifted by up to 2 pixels", PASSES_TODAY,
+            (f"modern, {sizes[0]:,} parameters", "shifted by up to 2 pixels", PASSES_TODAY,
              f"{1 - today:.2%}"),
             (f"original, {sizes[1]:,} parameters", "as they are", PASSES, f"{1 - original:.2%}"),
         ],
         caption="MNIST, 10,000 test images" if not page.quick else "MNIST",
     )  # fmt: skip
     section = "LeCun et al. 1998, section III.B"
-    page.beside(f"original, test error in % after 20 passes; ours after {PASSES}, by Adam",
+    page.beside(f"original, test error in % after 20 epochs; ours after {PASSES}, with Adam",
                 PAPERS_ERROR, 100 * (1 - original), section)  # fmt: skip
-    page.beside("original with distorted images, test error in %; ours: today's form, shifted",
+    page.beside("original with distorted images, test error in %; ours: modern form, shifted",
                 DISTORTED_ERROR, 100 * (1 - today), section)  # fmt: skip
-    page.check("today's form reads 99.0 % or more", today >= 0.99, f"{today:.2%}")
-    page.check("the original reads 98.8 % or more", original >= 0.988, f"{original:.2%}")
+    page.check("accuracy of the modern form 99.0 % or more", today >= 0.99, f"{today:.2%}")
+    page.check("accuracy of the original 98.8 % or more", original >= 0.988, f"{original:.2%}")
 
 
 def _curves(page: Page, today: list[Any], original: list[Any]) -> None:
-    with page.axes("curves", "Test error after each pass over the training images") as axes:
-        for rows, label in ((today, "today's form"), (original, "original of 1998")):
+    with page.axes("curves", "Test error after each epoch") as axes:
+        for rows, label in ((today, "modern form"), (original, "original of 1998")):
             epochs, errors = zip(*((r.epoch, 1 - r.test_accuracy) for r in rows), strict=True)
             axes.plot(epochs, [100 * e for e in errors], "o-", label=label)
         axes.set(xlabel="epoch", ylabel="test error, %", yscale="log")
@@ -104,7 +104,7 @@ def _filters(page: Page, today: Any, original: LeNet5Of1998) -> None:
     page.image(
         "filters",
         page.grid(np.concatenate(first)[:, 0], columns=6, scale=10),
-        "The six 5x5 filters of the first layer: above of today's form, below of the original",
+        "The six 5x5 filters of the first layer: the modern form (top) and the original (bottom)",
     )
 
 
@@ -114,7 +114,7 @@ def _first_of_each(images: Any, labels: Any) -> Any:
 
 
 def _codes(page: Page, original: LeNet5Of1998, images: Any, labels: Any) -> None:
-    """What F6 says of ten digits, above the pictures that it was taught to say."""
+    """The output of F6 for ten digits, below its target pictures."""
     chosen = _first_of_each(images, labels)
     said: list[Any] = []
     handle = original.squash.register_forward_hook(lambda _, __, output: said.append(output))
@@ -126,13 +126,13 @@ def _codes(page: Page, original: LeNet5Of1998, images: Any, labels: Any) -> None
     page.image(
         "codes",
         page.grid(pictures, columns=10, scale=5, vmin=-1.2, vmax=1.2),
-        "Above the codes of the ten digits, 7x12 pixels, fixed; below the 84 units of F6 when they "
-        "see a digit of each class",
+        "Top: the fixed codes of the ten digits, 7x12 pixels. Bottom: the 84 units of F6 for one "
+        "digit of each class",
     )
 
 
 def _maps(page: Page, original: LeNet5Of1998, images: Any, labels: Any) -> None:
-    """The maps of the convolutional layers when the network sees a digit."""
+    """The maps of the convolutional layers for one digit."""
     hidden = tensor(_first_of_each(images, labels)[3:4], device=page.device)
     pictures = [hidden.numpy()[0, 0]]
     with no_grad():
@@ -150,5 +150,5 @@ def _maps(page: Page, original: LeNet5Of1998, images: Any, labels: Any) -> None:
     page.image(
         "maps",
         page.grid(np.stack(enlarged), columns=15, scale=2),
-        "A digit, then the maps of C1 (6), S2 (6), C3 (16) and S4 (16), each enlarged to one size",
+        "A digit, then the maps of C1 (6), S2 (6), C3 (16) and S4 (16), enlarged to the same size",
     )

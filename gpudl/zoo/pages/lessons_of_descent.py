@@ -1,4 +1,4 @@
-"""Lessons of how gradients flow: saddles, batch normalisation, initialisation, input scale."""
+"""Lessons about gradients: saddle points, batch normalisation, initialisation, input scaling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpudl.ops.loss.cross_entropy import cross_entropy
 from gpudl.zoo.lesson import ERROR, LOSS, Split, learn, percent, perceptron, place
 from gpudl.zoo.page import Array, Page
 
-# Saddles: rate, steps, and deviations of the first weights of the linear net.
+# Saddle points: learning rate, steps, and standard deviations of the linear net's initial weights.
 RATE, STEPS, STARTS = 0.4, 800, (1e-8, 1e-4, 1e-2, 1e-1)
 DEEP, RATES, NORMALISED_PASSES = 5, (0.01, 0.1, 1.0), 5
 LAYERS, WIDTH, INIT_PASSES = 8, 64, 4
@@ -24,50 +24,51 @@ FILLS: dict[str, Callable[[Any], Any]] = {
     "He": init.kaiming_normal_,
     "deviation 0.5": lambda w: init.normal_(w, 0, 0.5),
 }
-SCALES = (0.001, 0.01, 0.1)  # rates of the lesson on inputs
+SCALES = (0.001, 0.01, 0.1)  # learning rates of the lesson on inputs
 INPUT_PASSES = 3
 
 
 def saddles(page: Page, images: Array, labels: Array) -> None:
     page.text(
-        "## Saddles\n\nThe smallest net of two layers is y = b·a·x. For x = y = 1 its loss "
-        "(1 - ab)²/2 has no minimum at a = b = 0, where the gradient vanishes all the same, but a "
-        "saddle: its second derivatives have the eigenvalues 1 and -1. Descent that starts near it "
-        "comes to a halt before it finds the way down. In the linear net 196-32-10 on digits of "
-        "14x14 pixels, with weights that start small, it does so again for each component of the "
-        "classes that it learns: the loss falls in steps (Saxe, McClelland and Ganguli 2014, "
-        "arXiv:1312.6120)."
+        "## Saddle points\n\nThe smallest two-layer net is y = b·a·x. For x = y = 1 its loss is "
+        "(1 - ab)²/2. At a = b = 0 the gradient vanishes, but this is not a minimum: the Hessian "
+        "has the eigenvalues 1 and -1, so it is a saddle point. Gradient descent that starts "
+        "nearby stalls before it finds the way down. A linear 196-32-10 net on 14x14 digits, with "
+        "small initial weights, stalls again before each component of the classes that it learns, "
+        "so the loss falls in steps (Saxe, McClelland and Ganguli 2014, arXiv:1312.6120)."
     )
     curves = {start: linear_net(page, images, labels, start) for start in STARTS}
-    with page.axes("saddles", "Left: descent from near the saddle of (1 - ab)²/2. Right: the loss "
-                   "of a linear net on digits, by the deviation of its first weights",
+    with page.axes("saddles", "Left: descent from near the saddle point of (1 - ab)²/2. Right: the "
+                   "loss of a linear net on digits, by the standard deviation of its initial "
+                   "weights",
                    1, 2) as axes:  # fmt: skip
         _landscape(page, axes[0])
         for start, (losses, _) in curves.items():
             axes[1].plot(losses, label=f"{start:g}")
         axes[1].set(xlabel="steps", ylabel="squared error / 2")
-        axes[1].legend(title="first weights")
+        axes[1].legend(title="initial weights")
     rows = []
     for start, (losses, slopes) in curves.items():
         half = int((losses < (losses[0] + losses[-1]) / 2).argmax())
         rows.append((f"{start:g}", float(slopes[0]), float(slopes.max()), half,
                      pauses(slopes)))  # fmt: skip
     page.table(
-        ("first weights", "gradient at the start", "largest gradient", "steps to half the fall",
-         "times it slowed down on the way"),
-        rows, caption=f"Descent with rate {RATE} from ever nearer to the saddle",
+        ("initial weights", "initial gradient", "largest gradient", "steps to half the decrease",
+         "later slowdowns"),
+        rows, caption=f"Descent with learning rate {RATE}, started ever farther from the saddle",
     )  # fmt: skip
     (_, at_first, largest, long, often), (*_, short, _) = rows[0], rows[-1]
-    page.check("near the saddle the gradient is below 1 % of its largest", at_first < largest / 100,
+    page.check("near the saddle point the gradient is below 1 % of its maximum",
+    at_first < largest / 100,
                f"{at_first:.2g} of {largest:.2g}")  # fmt: skip
-    page.check("weights that start small stay on the plateau twice as long", long > 2 * short,
+    page.check("small initial weights stay on the plateau twice as long", long > 2 * short,
                f"{long} steps against {short}")  # fmt: skip
-    page.check("further saddles lie on the way: it slows down and goes on several times",
+    page.check("it passes further saddle points: descent slows down again four times or more",
                often >= 4, f"{often} times")  # fmt: skip
 
 
 def _landscape(page: Page, axis: Any) -> None:
-    """Contours, and paths from beside the saddle."""
+    """Contours, and paths that start near the saddle point."""
     a, b = np.meshgrid(np.linspace(-1.6, 1.6, 81), np.linspace(-1.6, 1.6, 81))
     axis.contourf(a, b, (1 - a * b) ** 2 / 2, 20, cmap="Blues_r")
     for start in ((-1.4, 1.38), (-1.0, 0.9), (1.2, -1.21), (0.6, -0.64), (0.02, 0.01)):
@@ -83,7 +84,7 @@ def _landscape(page: Page, axis: Any) -> None:
 
 
 def linear_net(page: Page, images: Array, labels: Array, start: float) -> tuple[Array, Array]:
-    """Loss and size of the gradient at each step of descent on all images at once."""
+    """Loss and gradient norm at each step of full-batch gradient descent."""
     small = images.reshape(len(images), 14, 2, 14, 2).mean((2, 4)).reshape(len(images), 196)
     x = place(page, (small - small.mean(0)).astype(np.float32))
     y = place(page, (np.eye(10)[labels] - 0.1).astype(np.float32))
@@ -105,7 +106,7 @@ def linear_net(page: Page, images: Array, labels: Array, start: float) -> tuple[
 
 
 def pauses(slopes: Array) -> int:
-    """How often the gradient fell by a fifth and then grew by a quarter."""
+    """How often the gradient falls by a fifth and then grows by a quarter."""
     count, falling, high, low = 0, False, 0.0, 0.0
     for slope in map(float, slopes):
         high, low = max(high, slope), min(low, slope)
@@ -118,10 +119,10 @@ def pauses(slopes: Array) -> int:
 
 def batch_norm(page: Page, part: Split, test: Split) -> None:
     page.text(
-        f"## Batch normalisation\n\n{DEEP} layers of 100 sigmoids, with and without batch "
-        "normalisation before each (Ioffe and Szegedy 2015, section 4.1, has three), by "
-        "stochastic descent with momentum 0.9 at three rates. Without it the gradient fades from "
-        "layer to layer."
+        f"## Batch normalisation\n\n{DEEP} layers of 100 sigmoid units, with and without batch "
+        "normalisation before each activation (Ioffe and Szegedy 2015, section 4.1, use three "
+        "layers), trained by SGD with momentum 0.9 at three learning rates. Without it the "
+        "gradient fades from layer to layer."
     )
 
     def build(normalised: bool) -> nn.Sequential:
@@ -139,28 +140,28 @@ def batch_norm(page: Page, part: Split, test: Split) -> None:
             curve = learn(page, net, part, {"test": test}, NORMALISED_PASSES, optimizer)
             found[normalised, rate] = curve["test"]
     page.table(
-        ("rate", "test errors without", "test errors with batch norm"),
+        ("learning rate", "test errors without batch norm", "with batch norm"),
         [(f"{rate}", *(percent(found[kind, rate][-1, ERROR]) for kind in (False, True)))
          for rate in RATES],
-        caption=f"After {NORMALISED_PASSES} passes over {len(part[0]):,} digits",
+        caption=f"After {NORMALISED_PASSES} epochs on {len(part[0]):,} digits",
     )  # fmt: skip
-    with page.axes("batch-norm", "Test loss with (full) and without batch norm (dashed)") as axes:
+    with page.axes("batch-norm", "Test loss with (solid) and without batch norm (dashed)") as axes:
         for i, rate in enumerate(RATES):
-            axes.plot(found[True, rate][:, LOSS], color=f"C{i}", label=f"rate {rate}")
+            axes.plot(found[True, rate][:, LOSS], color=f"C{i}", label=f"learning rate {rate}")
             axes.plot(found[False, rate][:, LOSS], "--", color=f"C{i}")
-        axes.set(xlabel="passes", ylabel="test loss, nats", ylim=(0, 3.5))
+        axes.set(xlabel="epochs", ylabel="test loss, nats", ylim=(0, 3.5))
         axes.legend()
     plain, normal = (min(found[kind, r][-1, ERROR] for r in RATES) for kind in (False, True))
-    page.check("at its best rate the net with batch norm errs less than half as often",
+    page.check("at the best learning rate batch norm more than halves the test error",
                normal < plain / 2, f"{normal:.1%} against {plain:.1%}")  # fmt: skip
 
 
 def initialisation(page: Page, part: Split, test: Split) -> None:
     page.text(
-        f"## Initialisation\n\n{LAYERS} layers of {WIDTH} ReLU units. A layer multiplies what "
-        "passes through it by the deviation of its weights times the root of half the number of "
-        "its inputs; only where that is 1, as He et al. 2015 (arXiv:1502.01852, equation 10) "
-        "choose it, do signals and gradients neither die nor explode."
+        f"## Initialisation\n\n{LAYERS} layers of {WIDTH} ReLU units. Each layer scales its signal "
+        "by the standard deviation of its weights times the square root of half its number of "
+        "inputs. Only if this factor is 1, as in He et al. 2015 (arXiv:1502.01852, equation 10), "
+        "do signals and gradients neither vanish nor explode."
     )
     rows, sizes = [], {}
     for name, fill in FILLS.items():
@@ -172,20 +173,20 @@ def initialisation(page: Page, part: Split, test: Split) -> None:
         curve = learn(page, net, part, {"test": test}, INIT_PASSES, optimizer)["test"]
         rows.append((name, float(signals[0]), float(signals[-1]), float(gradients[0]),
                      percent(curve[-1, ERROR])))  # fmt: skip
-    page.table(("weights", "first layer's signals", "last hidden layer's", "gradient at the first",
-                f"test errors after {INIT_PASSES} passes"), rows)  # fmt: skip
+    page.table(("weights", "signal, first layer", "signal, last hidden layer",
+                "gradient, first layer", f"test error, {INIT_PASSES} epochs"), rows)  # fmt: skip
     _draw_flow(page, sizes)
     errors = {row[0]: float(str(row[4]).rstrip("%")) for row in rows}
     ratio = sizes["He"][0][-1] / sizes["He"][0][0]
-    page.check(f"He's weights keep the signals' size through {LAYERS} layers",
+    page.check(f"He initialisation preserves the signal through {LAYERS} layers",
                0.2 < ratio < 5, f"last over first: {ratio:.2f}")  # fmt: skip
-    page.check("with them the net learns; with zeros or small ones it does not",
+    page.check("with it the net learns; with zero or small weights it does not",
                errors["He"] < 20 and min(errors["zero"], errors["deviation 0.01"]) > 70,
                ", ".join(f"{name}: {value} %" for name, value in errors.items()))  # fmt: skip
 
 
 def _start(net: nn.Sequential, fill: Callable[[Any], Any]) -> None:
-    """Weights by `fill`, biases 0."""
+    """Fill the weights with `fill` and set the biases to 0."""
     for layer in net:
         if isinstance(layer, nn.Linear):
             fill(layer.weight)
@@ -194,20 +195,20 @@ def _start(net: nn.Sequential, fill: Callable[[Any], Any]) -> None:
 
 
 def _draw_flow(page: Page, sizes: dict[str, tuple[Array, Array]]) -> None:
-    with page.axes("initialisation", "Deviation of the signals (left) and of the weights' "
-                   "gradients (right) in each layer, before training", 1, 2) as axes:  # fmt: skip
+    with page.axes("initialisation", "Standard deviation of the signals (left) and of the weight "
+                   "gradients (right) by layer, before training", 1, 2) as axes:  # fmt: skip
         for name, pair in sizes.items():
             for axis, values in zip(axes, pair, strict=True):
                 axis.plot(np.arange(1, len(values) + 1), np.maximum(values, 1e-20), ".-",
                           label=name)  # fmt: skip
         for axis, of in zip(axes, ("signals", "gradients"), strict=True):
-            label = f"deviation of the {of}"
+            label = f"std. deviation of the {of}"
             axis.set(yscale="log", ylim=(1e-20, 1e8), xlabel="layer", ylabel=label)
         axes[0].legend()
 
 
 def flow(page: Page, net: nn.Sequential, split: Split) -> tuple[Array, Array]:
-    """Deviations of what leaves each hidden layer, and of the gradients of all weights."""
+    """Standard deviations of each hidden layer's output, and of the gradients of all weights."""
     value, signals = place(page, split[0]), []
     for layer in net:
         value = layer(value)
@@ -222,11 +223,11 @@ def flow(page: Page, net: nn.Sequential, split: Split) -> tuple[Array, Array]:
 
 def inputs(page: Page, part: Split, test: Split) -> None:
     page.text(
-        "## The scale of the inputs\n\nThe same digits as bytes, as fractions, and with each "
-        "pixel's mean taken off and the deviation of all made 1. Pixels that are all positive have "
-        "one direction along which the loss is far more curved than along the others: the rate "
-        "must be small for its sake, and the others wait. LeCun, Bottou, Orr and Müller 1998, "
-        "Efficient BackProp, section 4.3."
+        "## Input scaling\n\nThe same digits as bytes, as fractions, and normalised: each pixel's "
+        "mean subtracted, then all divided by their standard deviation. If all pixels are "
+        "positive, the loss is far more curved along one direction than along the others. That "
+        "direction limits the learning rate, and progress along the others is slow. LeCun, Bottou, "
+        "Orr and Müller 1998, Efficient BackProp, section 4.3."
     )
     middle, deviation = part[0].mean(0), part[0].std()
     kinds: dict[str, Callable[[Array], Array]] = {
@@ -242,19 +243,19 @@ def inputs(page: Page, part: Split, test: Split) -> None:
         curves[name] = min(found, key=lambda curve: float(curve[-1, ERROR]))
         rows.append((name, curvature(x), *(percent(curve[-1, ERROR]) for curve in found)))
     page.table(
-        ("pixels", "largest over mean curvature", *(f"test errors, rate {r}" for r in SCALES)),
+        ("pixels", "largest / mean curvature", *(f"test errors, rate {r}" for r in SCALES)),
         rows,
-        caption=f"After {INPUT_PASSES} passes over {len(part[0]):,} digits; one hidden layer of 64",
+        caption=f"After {INPUT_PASSES} epochs on {len(part[0]):,} digits; one hidden layer of 64",
     )  # fmt: skip
-    with page.axes("inputs", "Share of test errors at the best rate of each") as axes:
+    with page.axes("inputs", "Test error at the best learning rate for each") as axes:
         for name, curve in curves.items():
             axes.plot(curve[:, ERROR], ".-", label=name)
-        axes.set(xlabel="passes", ylabel="share of test errors", ylim=(0, 1))
+        axes.set(xlabel="epochs", ylabel="test error", ylim=(0, 1))
         axes.legend()
     bytes_, fractions, normal = (float(curve[-1, ERROR]) for curve in curves.values())
-    page.check("normalised inputs are learnt best", normal < min(bytes_, fractions),
+    page.check("normalised inputs give the lowest error", normal < min(bytes_, fractions),
                f"{normal:.1%} against {fractions:.1%} and {bytes_:.1%}")  # fmt: skip
-    page.check("and their curvature is the most even", rows[2][1] < rows[1][1] / 2,
+    page.check("and less than half the spread of curvature", rows[2][1] < rows[1][1] / 2,
                f"{rows[2][1]:.0f} against {rows[1][1]:.0f}")  # fmt: skip
 
 
@@ -265,8 +266,8 @@ def _with_rate(page: Page, part: Split, test: Split, rate: float) -> Array:
 
 
 def curvature(images: Array) -> float:
-    """Of a linear layer's squared error: the largest eigenvalue of the inputs' second moments over
-    the mean of all."""
+    """Largest over mean curvature of a linear layer's squared error: the eigenvalues of the inputs'
+    second moments."""
     flat = images.reshape(len(images), -1).astype(np.float64)
     moments = flat.T @ flat / len(flat)
     return float(np.linalg.eigvalsh(moments)[-1] / np.trace(moments) * len(moments))

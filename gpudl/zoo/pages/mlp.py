@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons of any depth and activation, on MNIST."""
+"""Multi-layer perceptrons of several depths and activations, on MNIST."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gpudl.train.build import WarmCosine
 from gpudl.zoo.page import Page, page
 
 HIDDEN, DROPOUT = (512, 256), 0.2
-SMALL, EPOCHS = (128, 64), 4  # of the comparisons
+SMALL, EPOCHS = (128, 64), 4  # for the comparisons
 DEPTHS, WIDTH = (0, 1, 2, 4, 8), 64
 GOOD, LEARNS = 0.98, 0.85
 PAPERS_ERROR = 3.05
-COLUMNS = 7  # of the figure of activations
+COLUMNS = 7  # in the figure of activations
 SHAPE = (1, 28, 28)
 
 Split = tuple[tuple[Any, Any], tuple[Any, Any]]
@@ -29,17 +29,16 @@ Split = tuple[tuple[Any, Any], tuple[Any, Any]]
 def mlp(page: Page) -> None:
     """Fully connected layers with a nonlinearity between them, trained by backpropagation:
     Rumelhart, Hinton and Williams, Learning representations by back-propagating errors, Nature 323
-    (1986). One such network on all of MNIST; then, on a part of it, every activation and several
-    depths."""
+    (1986). One network is trained on all of MNIST; every activation and several depths are then
+    compared on a part of it."""
     x, y, x_test, y_test = page.mnist()
     _best(page, ((_scale(x), y), (_scale(x_test), y_test)))
     x, y, x_test, y_test = x[:10_000], y[:10_000], x_test[:5_000], y_test[:5_000]
     part = (_scale(x), y), (_scale(x_test), y_test)
     page.text(
-        f"What follows compares small networks on {len(x):,} digits to learn from and "
-        f"{len(x_test):,} to judge by, each after {EPOCHS} passes of Adam at a rate that falls "
-        "from 0.001 along a cosine. The standard error of an accuracy of 90 % is "
-        f"{100 * (0.9 * 0.1 / len(x_test)) ** 0.5:.1f} points."
+        f"The rest compares small networks on {len(x):,} training and {len(x_test):,} test digits, "
+        f"each after {EPOCHS} epochs of Adam with cosine decay from 0.001. The standard error of "
+        f"an accuracy of 90 % is {100 * (0.9 * 0.1 / len(x_test)) ** 0.5:.1f} points."
     )
     _activations(page, part)
     _depths(page, part)
@@ -58,12 +57,12 @@ def _best(page: Page, split: Split) -> None:
     found = rows[-1].test_accuracy
     parameters = sum(p.numel() for p in net.parameters())
     page.table(
-        ("hidden units", "parameters", "dropout", "passes", "MNIST test accuracy"),
+        ("hidden units", "parameters", "dropout", "epochs", "MNIST test accuracy"),
         [(" + ".join(map(str, HIDDEN)), parameters, str(DROPOUT), len(rows), f"{found:.2%}")],
     )
     page.beside("784-300-100-10, MNIST test error in %; ours: 784-512-256-10 with dropout",
                 PAPERS_ERROR, 100 * (1 - found), "LeCun et al. 1998, section III.C")  # fmt: skip
-    page.check(f"MNIST at {GOOD:.0%} or more", found >= GOOD, f"{found:.2%}")
+    page.check(f"MNIST accuracy {GOOD:.0%} or more", found >= GOOD, f"{found:.2%}")
 
 
 def _accuracy(page: Page, split: Split, hidden: Sequence[int], activation: str) -> float:
@@ -75,7 +74,7 @@ def _accuracy(page: Page, split: Split, hidden: Sequence[int], activation: str) 
 
 def _activations(page: Page, split: Split) -> None:
     rows = -(-len(ACTIVATIONS) // COLUMNS)
-    title = "The activations: blue, and orange their derivatives"
+    title = "The activations (blue) and their derivatives (orange)"
     with page.axes("activations", title, rows, COLUMNS, (11, 1.5 * rows)) as axes:
         for axis in axes.flat:
             axis.set_axis_off()
@@ -91,8 +90,8 @@ def _activations(page: Page, split: Split) -> None:
         caption=f"Test accuracy with {SMALL[0]} and {SMALL[1]} hidden units, best first",
     )
     worst, least = ranked[-1]
-    page.check(f"every activation learns, past {LEARNS:.0%}", least > LEARNS,
-               f"{worst} is the last with {least:.2%}")  # fmt: skip
+    page.check(f"every activation reaches {LEARNS:.0%}", least > LEARNS,
+               f"{worst} is the lowest, with {least:.2%}")  # fmt: skip
 
 
 def _draw(page: Page, axis: Any, name: str, activation: Any) -> None:
@@ -119,13 +118,13 @@ def _depths(page: Page, split: Split) -> None:
     page.table(
         ("hidden layers", *kinds),
         [(depth, *(f"{value:.2%}" for value in found)) for depth, *found in rows],
-        caption=f"Test accuracy by depth, layers of {WIDTH} units. Without a hidden layer the "
-        "activation plays no part: what differs there is the start",
+        caption=f"Test accuracy by depth, for layers of {WIDTH} units. Without hidden layers the "
+        "activation is not used; only the initial weights differ",
     )
     page.check("one hidden layer beats none", rows[1][1] > rows[0][1],
                f"{rows[1][1]:.2%} against {rows[0][1]:.2%}")  # fmt: skip
     page.check(
-        f"{DEPTHS[-1]} layers of sigmoids learn worse than as many of ReLU",
+        f"{DEPTHS[-1]} sigmoid layers are less accurate than as many ReLU layers",
         rows[-1][3] < rows[-1][1] - 0.05,
         f"{rows[-1][3]:.2%} against {rows[-1][1]:.2%}",
     )
@@ -133,10 +132,10 @@ def _depths(page: Page, split: Split) -> None:
     page.table(
         ("activation", "gradient of the first layer"),
         list(zip(kinds, shares, strict=True)),
-        caption="Length of the first layer's gradient, as a share of the last's, with "
-        f"{DEPTHS[-1]} hidden layers before training",
+        caption="Norm of the first layer's gradient relative to the last layer's, with "
+        f"{DEPTHS[-1]} hidden layers, before training",
     )
-    page.check("through sigmoids the gradient vanishes, to less than 0.001", shares[2] < 1e-3,
+    page.check("the gradient vanishes through sigmoids, to less than 0.001", shares[2] < 1e-3,
                f"{shares[2]:.1e}, against {shares[0]:.1e} through ReLU")  # fmt: skip
 
 

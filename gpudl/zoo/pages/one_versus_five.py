@@ -1,4 +1,4 @@
-"""Ones against fives: a network grown layer by layer, then trained as a whole."""
+"""Ones against fives: a network trained layer by layer, then fine-tuned."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Pair = tuple[Tensor, Tensor]  # images and signs
 ONE, FIVE = 1, 5
 GOOD = 0.98
 EPOCHS, BATCH, DECAY = 15, 32, 3e-3
-HIDDEN = (1, 3)  # places of the hidden layers in net.layers, each with its tanh behind it
+HIDDEN = (1, 3)  # indices of the hidden layers in net.layers; a tanh follows each
 
 
 @page("One versus five", minutes=1)
 def one_versus_five(page: Page) -> None:
-    """A network of 256-6-2-1 tanh units tells ones from fives (the deep-learning example of
-    Abu-Mostafa, Magdon-Ismail and Lin, Learning From Data, e-chapter 7, 2012). Greedy: each layer
-    is trained with a throw-away output on what the layers before it say, and then stays; at the
-    end all of them are tuned together."""
+    """A 256-6-2-1 network of tanh units distinguishes ones from fives (the deep-learning example of
+    Abu-Mostafa, Magdon-Ismail and Lin, Learning From Data, e-chapter 7, 2012). In greedy training,
+    each layer is trained on the outputs of the layers before it, with a temporary output layer,
+    and then frozen; at the end all layers are fine-tuned together."""
     x, y, x_test, y_test = page.usps()
     train, test = _pairs(page, x, y), _pairs(page, x_test, y_test)
-    page.text(f"{len(train[0]):,} digits to learn from, {len(test[0]):,} to judge by; "
-              f"{EPOCHS} passes for each layer and for the whole.")  # fmt: skip
+    page.text(f"{len(train[0]):,} digits for training, {len(test[0]):,} for testing; "
+              f"{EPOCHS} epochs for each layer and for fine-tuning.")  # fmt: skip
     whole = network().to(page.device)
     _train(page, whole, whole.parameters(), *train)
     results = [("all layers at once", *_errors(whole, train, test))]
@@ -46,8 +46,8 @@ def one_versus_five(page: Page) -> None:
     page.image(
         "features",
         page.grid(np.concatenate(features), columns=6, scale=5),
-        "Weights of the six units of the first layer after fine-tuning, white where ink excites; "
-        "above those that began by predicting the label, below the input",
+        "Weights of the six units of the first layer after fine-tuning, white where ink excites. "
+        "Top: initially trained to predict the label; bottom: the input",
     )
     page.table(
         ("training", "error, training digits", "error, test digits"),
@@ -56,11 +56,11 @@ def one_versus_five(page: Page) -> None:
     count = sum(p.numel() for p in whole.parameters())
     page.check("1,559 parameters", count == 1559, f"{count:,}")
     final = 1 - results[2][2]
-    page.check(f"greedy and fine-tuned: {GOOD:.0%} or more", final >= GOOD, f"{final:.2%}")
+    page.check(f"greedy and fine-tuned: accuracy {GOOD:.0%} or more", final >= GOOD, f"{final:.2%}")
 
 
 def _pairs(page: Page, images: Any, labels: Any) -> Pair:
-    """Ones and fives in [-1, 1], and -1 for a one, 1 for a five, (N, 1)."""
+    """Ones and fives with pixels in [-1, 1], and signs (N, 1): -1 for a one, 1 for a five."""
     chosen = np.isin(labels, (ONE, FIVE))
     signs = np.where(labels[chosen] == FIVE, 1, -1)[:, None]
     return page.tensor(2 * images[chosen] - 1), page.tensor(signs, np.float32)
@@ -69,8 +69,8 @@ def _pairs(page: Page, images: Any, labels: Any) -> Pair:
 def _grow(page: Page, net: Any, x: Tensor, signs: Tensor, target: str) -> None:
     """Train the hidden layers one after the other, then the output layer.
 
-    target: "label" gives each new layer an output unit of its own for the labels, "input" a layer
-    that has to bring back what the new layer was given: an autoencoder.
+    target: "label" trains each new layer with a temporary output unit for the label; "input" trains
+    it as an autoencoder of its own input.
     """
     for place in HIDDEN:
         with no_grad():
@@ -103,7 +103,7 @@ def _train(
 
 
 def _errors(net: Any, train: Pair, test: Pair) -> tuple[float, float]:
-    """The shares of digits on the wrong side of 0."""
+    """Error rates on the training and test digits: the score has the wrong sign."""
     found = []
     with no_grad():
         for images, signs in (train, test):
@@ -117,14 +117,14 @@ def _draw(page: Page, net: Any, test: Pair) -> None:
     page.image(
         "second",
         page.grid((second @ first).reshape(2, 16, 16), columns=2, scale=8),
-        "What the two units of the second layer see through the first, its tanh left away",
+        "The weights of the second layer's two units, projected to the pixels (ignoring the tanh)",
     )
     codes, signs = test[0], test[1].numpy()[:, 0]
     with no_grad():
         for layer in list(net.layers)[:-1]:
             codes = layer(codes)
     weight, bias = (p.detach().numpy() for p in net.layers[-1].parameters())
-    with page.axes("plane", "The test digits in the plane of the second layer, and the border") \
+    with page.axes("plane", "The test digits in the plane of the second layer, and the boundary") \
             as axes:  # fmt: skip
         for sign, name in ((-1, "ones"), (1, "fives")):
             axes.plot(*codes.numpy()[signs == sign].T, ".", markersize=4, label=name)

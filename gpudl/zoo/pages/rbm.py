@@ -14,17 +14,17 @@ from gpudl.models.nets.rbm import fit, in_batches, parameter_groups
 from gpudl.zoo.page import Page, page
 
 HIDDEN = 500
-SHOWN = 10  # digits that are completed
+SHOWN = 10  # digits to complete
 
 
 @page("Restricted Boltzmann machine", minutes=3)
 def rbm(page: Page) -> None:
-    """A layer of hidden units over a layer of visible ones, with an energy that makes all units of
-    a layer independent given the other (Smolensky 1986). Trained by contrastive divergence (Hinton
-    2002) and with persistent chains (Tieleman 2008) on the digits of MNIST, rounded to bits at 1/2,
-    it is judged by the log-likelihood of the test digits, with the partition function from annealed
-    importance sampling (Salakhutdinov and Murray 2008). It draws digits and completes half hidden
-    ones."""
+    """A layer of hidden units above a layer of visible ones, with an energy that makes the units of
+    each layer independent given the other (Smolensky 1986). It is trained by contrastive divergence
+    (Hinton 2002) and with persistent chains (Tieleman 2008) on MNIST's digits, rounded to 0 or 1,
+    and evaluated by the log-likelihood of the test digits, with the partition function estimated by
+    annealed importance sampling (Salakhutdinov and Murray 2008). It draws digits and completes
+    half-hidden ones."""
     x_train, _, x_test, _ = page.mnist()
     train, test = (_on(page, x.reshape(len(x), -1) > 0.5) for x in (x_train, x_test))
     results = {}
@@ -34,11 +34,11 @@ def rbm(page: Page) -> None:
     _likelihoods(page, {name: judged for name, (_, judged, _) in results.items()})
     machine, _, last = results["persistent, 1 step"]
     filters = machine.weight.detach().cpu().numpy()[:100].reshape(-1, 28, 28)
-    caption = "What hidden units look for: the weights of 100 of them, persistent chains"
+    caption = "Features: the weights of 100 hidden units, trained with persistent chains"
     page.image("filters", page.grid(filters, 20), caption)
     _samples(page, machine, last)
     _completions(page, machine, test)
-    page.text("Label units and Gaussian units have a page of their own, `rbm-units`.")
+    page.text("The page `rbm-units` covers label units and Gaussian units.")
 
 
 def _on(page: Page, array: Any) -> Any:
@@ -46,7 +46,8 @@ def _on(page: Page, array: Any) -> Any:
 
 
 def _train(page: Page, data: Any, chains: int) -> tuple[nn.RBM, Any]:
-    """A machine that starts with the biases of the pixels' means, and where its chains ended."""
+    """Train a machine whose visible biases start from the pixel means; returns it and the final
+    state of its chains."""
     machine = nn.RBM(784, page.pick(HIDDEN, 30), device=page.device)
     with no_grad():
         machine.visible_bias.copy_(partition.base_rates(machine, data))
@@ -59,8 +60,8 @@ def _train(page: Page, data: Any, chains: int) -> tuple[nn.RBM, Any]:
 
 
 def _judge(page: Page, machine: nn.RBM, train: Any, test: Any) -> tuple[Any, ...]:
-    """log Z with its bounds; mean log-likelihoods of training and test digits; the latter's
-    log-pseudo-likelihood from 20 pixels of 1000 digits."""
+    """log Z with its bounds; mean log-likelihoods of training and test digits;
+    log-pseudo-likelihood of 1000 test digits from 20 pixels each."""
     betas = page.pick(2000, 10)
     hidden = machine(train[:5000]).detach()
     rates = [partition.base_rates(machine, units) for units in (train, hidden)]
@@ -81,15 +82,15 @@ def _likelihoods(page: Page, judged: dict[str, tuple[Any, ...]]) -> None:
         spread = f"{low:.1f} to {high}" if low > -np.inf else f"below {high}"
         rows.append((name, estimate.log_z, spread, train, test, pseudo))
     page.table(
-        ("training", "log Z", "± 3 standard errors", "train, nats", "test, nats", "pseudo, nats"),
+        ("method", "log Z", "± 3 standard errors", "train, nats", "test, nats", "pseudo, nats"),
         rows,
-        f"{HIDDEN} hidden units, {page.pick(5, 1)} epochs; mean log-likelihood of a digit, and "
-        "log-pseudo-likelihood",
+        f"{HIDDEN} hidden units, {page.pick(5, 1)} epochs; mean log-likelihood and "
+        "log-pseudo-likelihood per digit",
     )
     page.text(
-        "Salakhutdinov and Murray 2008 measured, with 500 hidden units on digits sampled from the "
-        "grey values instead of rounded (so the numbers compare only roughly): -125.53 nats for "
-        "CD-1, -105.50 for CD-3, -86.34 for CD-25."
+        "Salakhutdinov and Murray 2008 report, for 500 hidden units, -125.53 nats for CD-1, "
+        "-105.50 for CD-3 and -86.34 for CD-25. Their digits were sampled from the grey values, "
+        "not rounded, so the numbers are only roughly comparable."
     )
     cd, persistent = (test for _, _, test, _ in judged.values())
     source = "Salakhutdinov and Murray, ICML 2008, estimates by AIS"
@@ -102,20 +103,20 @@ def _likelihoods(page: Page, judged: dict[str, tuple[Any, ...]]) -> None:
     page.check("test log-likelihood above -95 nats", persistent > -95, f"{persistent:.1f} nats")
 
 
-# ---------------------------------------------------------------------- digits that it makes
+# ---------------------------------------------------------------------- samples
 
 
 def _samples(page: Page, machine: nn.RBM, chains: Any) -> None:
     steps = page.pick(200, 2)
     v = machine.gibbs(chains[:60], steps)
     mean = machine.sample_visible(machine.sample_hidden(v)[1])[0]
-    caption = f"Samples: {steps} steps of Gibbs sampling from the persistent chains, means shown"
+    caption = f"Samples (means): {steps} Gibbs steps from the persistent chains"
     drawn = mean.cpu().numpy().reshape(-1, 28, 28)
     page.image("samples", page.grid(drawn, 15, vmin=0, vmax=1), caption)
 
 
 def _completions(page: Page, machine: nn.RBM, test: Any) -> None:
-    """Test digits, the same without their lower halves, and three ways to go on."""
+    """Test digits, their upper halves, and three completions."""
     known = gpudl.arange(784, device=page.device) < 392
     digits = test[:SHOWN]
     noise = gpudl.rand(*digits.shape, device=page.device).round()
@@ -128,9 +129,9 @@ def _completions(page: Page, machine: nn.RBM, test: Any) -> None:
         "completions",
         page.grid(tiles, SHOWN, scale=1, vmin=0, vmax=1),
         "Test digits, their upper halves, and three completions by Gibbs sampling from noise with "
-        "the upper half held",
+        "the upper half fixed",
     )
     wrong = (rows[2] - digits).abs()[:, 392:].mean().item()
     guess = (test.mean(0) - digits).abs()[:, 392:].mean().item()
-    measured = f"{wrong:.3f} and {guess:.3f} a pixel"
-    page.check("completions are nearer the truth than the mean digit is", wrong < guess, measured)
+    measured = f"{wrong:.3f} and {guess:.3f} per pixel"
+    page.check("completions are closer to the truth than the mean digit", wrong < guess, measured)

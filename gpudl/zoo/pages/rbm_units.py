@@ -19,10 +19,10 @@ HIDDEN = 500
 
 @page("Restricted Boltzmann machine: label units, Gaussian units", minutes=3)
 def rbm_units(page: Page) -> None:
-    """The machine of the page `rbm` with other visible units. With ten more, of which the one of
-    the class is on, it models images and labels together, and as only ten states are possible
-    there, gives p(label) of an image exactly (Larochelle and Bengio, ICML 2008). Gaussian units
-    take real values (Welling, Rosen-Zvi and Hinton, NIPS 2004)."""
+    """The machine of the page `rbm` with other visible units. With ten one-hot label units it
+    models images and labels jointly; as there are only ten labels, it gives p(label | image)
+    exactly (Larochelle and Bengio, ICML 2008). Gaussian units take real values (Welling, Rosen-Zvi
+    and Hinton, NIPS 2004)."""
     x_train, y_train, x_test, y_test = page.mnist()
     _classes(page, (x_train, y_train), (x_test, y_test))
     _grey(page)
@@ -33,7 +33,7 @@ def _on(page: Page, array: Any) -> Any:
 
 
 def _classes(page: Page, train: Any, test: Any) -> None:
-    """Generative training of the joint machine, then discriminative training from there."""
+    """Generative training of the joint machine, then discriminative fine-tuning."""
     machine = ClassificationRBM(784, 10, page.pick(HIDDEN, 30), device=page.device)
     x, y = (gpudl.tensor(part, device=page.device) for part in train)
     joint = machine.join(x, y)
@@ -49,7 +49,7 @@ def _classes(page: Page, train: Any, test: Any) -> None:
     )  # fmt: skip
     error = 1 - history[-1].test_accuracy
     page.table(
-        ("training of the machine with label units", "test error in %", "in the paper"),
+        ("training with label units", "test error in %", "in the paper"),
         [
             ("generative, CD-1 of images and labels", 100 * generative, "3.39"),
             (
@@ -58,13 +58,13 @@ def _classes(page: Page, train: Any, test: Any) -> None:
                 "1.81",
             ),
         ],
-        f"{HIDDEN} hidden units; those of the paper (Larochelle and Bengio 2008, table 1), their "
-        "number and rates, were chosen on validation data",
+        f"{HIDDEN} hidden units; the paper (Larochelle and Bengio 2008, table 1) chose their "
+        "number and the learning rates on validation data",
     )
     source = "Larochelle and Bengio, ICML 2008, table 1"
     what = "generative: MNIST test error in % (ours: 4 epochs)"
     page.beside(what, 3.39, 100 * generative, source)
-    what = "discriminative: MNIST test error in % (ours: begun at the generative one, 8 epochs)"
+    what = "discriminative: MNIST test error in % (ours: started from the generative one, 8 epochs)"
     page.beside(what, 1.81, 100 * error, source)
     page.check("classification error below 2.5 %", error < 0.025, f"{error:.2%}")
 
@@ -73,7 +73,7 @@ def _classes(page: Page, train: Any, test: Any) -> None:
 
 
 def _grey(page: Page) -> None:
-    """Gaussian visible units, on grey digits without their mean."""
+    """Gaussian visible units on grey digits, with the mean subtracted."""
     x, _, y, _ = page.usps()
     mean, std = x.mean(0), x.std()
     train, test = (_on(page, ((part - mean) / std).reshape(len(part), -1)) for part in (x, y))
@@ -89,7 +89,7 @@ def _grey(page: Page) -> None:
     weights = machine.weight.detach().cpu().numpy()[:40]
     rows = [weights.reshape(-1, 16, 16), drawn.reshape(-1, 16, 16)]
     tiles = np.concatenate([part / np.abs(part).max() for part in rows])
-    caption = "Gaussian visible units on USPS: weights of hidden units, and means that are sampled"
+    caption = "Gaussian visible units on USPS: weights of hidden units, and sampled means"
     page.image("gaussian", page.grid(tiles, 20, scale=2), caption)
     page.check(
         "Gaussian units: training raises the log-likelihood of grey test digits",
@@ -99,6 +99,6 @@ def _grey(page: Page) -> None:
 
 
 def _density(machine: nn.RBM, data: Any, betas: int) -> float:
-    """The mean logarithm of the density of data."""
+    """The mean log density of data."""
     log_z = partition.annealed_log_partition(machine, betas, 50).log_z
     return float(partition.log_likelihood(machine, data, log_z).mean().item())

@@ -1,4 +1,4 @@
-"""ResNet: the published sizes, its shortcuts, and the first steps of ResNet-20 on CIFAR-10."""
+"""ResNet: the published sizes, shortcuts, and the first steps of ResNet-20 on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PUBLISHED = {
 }
 CIFAR = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 RECIPES = ("resnet20-cifar10", "resnet56-cifar10", "resnet110-cifar10")
-DEEP, BATCH = (20, 56, 110), 32  # plain against residual: layers; images
+DEEP, BATCH = (20, 56, 110), 32  # layers and images for the comparison of plain and residual nets
 
 
 @page("ResNet", minutes=4)
 def resnet(page: Page) -> None:
-    """A block of a residual net adds what it computes to what it was given. It can be the identity
-    at no cost, and gradients have a way past it, so that nets of a hundred layers and more learn
-    (He, Zhang, Ren and Sun, CVPR 2016)."""
+    """A residual block adds its output to its input. It can represent the identity at no cost, and
+    gradients can bypass it, so nets with a hundred layers and more can be trained (He, Zhang, Ren
+    and Sun, CVPR 2016)."""
     sizes(page)
     shortcuts(page)
     data = standardized(page.cifar10(train=page.pick(5_000, 128), test=page.pick(1_000, 64)))
@@ -57,7 +57,7 @@ def sizes(page: Page) -> None:
                 f"{found.parameters:,}",
             )
     page.table(
-        ("net", "images", "parameters", "10⁹ multiply-adds an image"),
+        ("net", "images", "parameters", "10⁹ multiply-adds per image"),
         rows,
         caption="The nets of the paper, for ImageNet and for CIFAR-10.",
     )
@@ -70,15 +70,15 @@ def shortcuts(page: Page) -> None:
             found = models.info(f"resnet{depth}").summary(shortcut=option)
             rows.append((f"resnet{depth}", option, found.parameters, found.multiply_adds / 1e9))
     page.text(
-        "Where a stage changes the size of the images, the shortcut must change it too: option A "
-        "takes every second pixel and adds channels of zeros, B projects with a 1x1 convolution, C "
-        "projects in every block (section 4.1 of the paper)."
+        "Where a stage changes the shape, the shortcut must change it too: option A takes every "
+        "second pixel and adds zero channels, B projects with a 1x1 convolution, C projects in "
+        "every block (section 4.1 of the paper)."
     )
-    page.table(("net", "shortcuts", "parameters", "10⁹ multiply-adds an image"), rows)
+    page.table(("net", "shortcuts", "parameters", "10⁹ multiply-adds per image"), rows)
 
 
 def first_steps(page: Page, data: Arrays) -> None:
-    """A few steps of the recipe, as many as a processor makes in minutes."""
+    """As many steps of the recipe as a CPU can do in minutes."""
     net = models.create("resnet20").to(page.device)
     optimizer = SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     augment = transforms.Compose(
@@ -89,9 +89,9 @@ def first_steps(page: Page, data: Arrays) -> None:
         transform=augment, schedule=recipe.WarmCosine,
     )  # fmt: skip
     page.text(
-        f"Here ResNet-20 makes {history[-1].step:,} steps, on {len(data[0]):,} images of CIFAR-10, "
-        "moved by up to 4 pixels and mirrored at random; a processor can do that. Full trainings "
-        "want a GPU."
+        f"Here ResNet-20 takes {history[-1].step:,} steps on {len(data[0]):,} images of CIFAR-10, "
+        "shifted by up to 4 pixels and mirrored at random, which a CPU can do. Full training runs "
+        "need a GPU."
     )
     page.table(
         ("epoch", "training loss", "training accuracy", "test loss", "test accuracy"),
@@ -113,12 +113,12 @@ def first_steps(page: Page, data: Arrays) -> None:
 
 
 def gradients(page: Page, data: Arrays) -> None:
-    """What a gradient meets on its way down: the same layers with shortcuts and without."""
+    """Gradient norms by layer, with and without shortcuts."""
     caption = (
-        "Norm of the gradient by the weights of each convolution before the first step, in nets of "
+        "Gradient norm of each convolution's weights before the first step, in nets of "
         f"{', '.join(map(str, DEEP))} layers, without shortcuts (left) and with them (right)."
     )
-    page.text("What the shortcuts are good for shows before any training, where nets are deep:")
+    page.text("In deep nets the benefit of shortcuts is visible even before training:")
     grows: dict[str, float] = {}
     with page.axes("gradients", caption, 1, 2, size=(9, 3)) as axes:
         for panel, kind in zip(axes, ("plain", "residual"), strict=True):
@@ -127,7 +127,7 @@ def gradients(page: Page, data: Arrays) -> None:
                 panel.semilogy(range(1, len(norms) + 1), norms, label=f"{depth} layers")
                 grows[kind] = norms[0] / norms[-1]
             panel.set(title=kind, xlabel="convolution", ylim=(0.1, 3e7))
-        axes[0].set_ylabel("norm of the gradient")
+        axes[0].set_ylabel("gradient norm")
         axes[0].legend()
     page.check(
         f"through {DEEP[-1]} layers the gradient grows a hundred times more without shortcuts",
@@ -137,7 +137,7 @@ def gradients(page: Page, data: Arrays) -> None:
 
 
 def first_gradient(page: Page, data: Arrays, depth: int, plain: bool) -> list[float]:
-    """The norms of the gradients by the weights, from the first convolution to the last."""
+    """The norms of the weight gradients, from the first convolution to the last."""
     gpudl.manual_seed(page.seed)
     net: Any = models.create(f"resnet{depth}", plain=plain).to(page.device)
     images, labels = (gpudl.tensor(one[:BATCH], device=page.device) for one in data[:2])

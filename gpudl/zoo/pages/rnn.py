@@ -1,4 +1,4 @@
-"""Elman's net: three rules for one gradient, what the gradient becomes over time, two problems."""
+"""Elman's net: three gradient rules, how gradients change over time, two problems."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from gpudl.zoo.language import shakespeare, show_sample, train_on_text
 from gpudl.zoo.page import Page, page
 
 Pair = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-STEPS, HIDDEN, BATCH = 40, 64, 32  # of the addition problem
+STEPS, HIDDEN, BATCH = 40, 64, 32  # for the addition problem
 UPDATES, LR, CLIP = 2000, 1e-3, 1.0
-NOTE = """Adam divides gradients by their usual size, so clipping changes little here; it keeps a
-single large gradient from throwing plain gradient descent off."""
-GUESS = 1 / 6  # mean squared error of always saying 1: the variance of the sum of two uniforms
+NOTE = """Adam divides gradients by their typical size, so clipping changes little here. In plain
+gradient descent it prevents a single large gradient from derailing training."""
+GUESS = 1 / 6  # mean squared error of always answering 1: the variance of the sum of two uniforms
 
 
 @page("Recurrent nets", minutes=3)
 def rnn(page: Page) -> None:
-    """A net that sees its own last state: Elman, Finding Structure in Time, Cognitive Science 14
-    (1990). Unfolded in time it is a deep net with one set of weights, and is trained as one; over
-    many steps its gradient vanishes or explodes (Hochreiter 1991; Bengio, Simard and Frasconi 1994;
-    Pascanu, Mikolov and Bengio 2013)."""
+    """A net whose input includes its own previous state: Elman, Finding Structure in Time,
+    Cognitive Science 14 (1990). Unrolled in time it is a deep net with shared weights, and is
+    trained as one; over many steps its gradient vanishes or explodes (Hochreiter 1991; Bengio,
+    Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013)."""
     _rules(page)
     _jacobians(page)
     _addition(page)
@@ -56,9 +56,9 @@ def _rules(page: Page) -> None:
         cosine = found[-1] @ found[0] / np.linalg.norm(found[-1]) / np.linalg.norm(found[0])
         rows.append((name, loss, float(difference), float(cosine)))
     head = ("rule", "loss", "largest difference", "cosine")
-    page.table(head, rows, "Gradients of one loss over 20 steps, beside that of the first rule")
+    page.table(head, rows, "Gradients of a loss over 20 steps, compared with the first rule's")
     near = 1e-10 if page.widest == np.float64 else 1e-5
-    claim = f"real-time recurrent learning has the gradient of backpropagation, to {near:.0e}"
+    claim = f"real-time recurrent learning gives the gradient of backpropagation, to {near:.0e}"
     page.check(claim, rows[1][2] < near, f"{rows[1][2]:.1e}")
 
 
@@ -68,10 +68,10 @@ def _truncated(window: int) -> Any:
 
 def _jacobians(page: Page) -> None:
     page.text(
-        "The norm of ∂h[T]/∂h[T-k] says how far back an error is felt. With the usual uniform "
-        "start in ±1/√hidden it shrinks by about 1/√3 a step, the largest eigenvalue of such a "
-        "matrix; an orthogonal start keeps it while states are small, and with a gain above one it "
-        "grows."
+        "The norm of ∂h[T]/∂h[T-k] shows how far back an error signal reaches. With the usual "
+        "uniform initial weights in ±1/√hidden it shrinks by about 1/√3 per step, the largest "
+        "eigenvalue of such a matrix. Orthogonal initial weights preserve it while states are "
+        "small; with a gain above one it grows."
     )
     rng = np.random.default_rng(page.seed)
     x = page.tensor(rng.normal(0, 0.01, (60, 1, 2)), np.float32)
@@ -89,11 +89,11 @@ def _jacobians(page: Page) -> None:
     vanished, kept, grown = last.values()
     shown = ", ".join(f"{label} {norm:.1e}" for label, norm in last.items())
     holds = vanished < 1e-3 and 0.5 < kept <= 1.01 and grown > 5
-    page.check("59 steps back: vanished, kept, grown", holds, shown)
+    page.check("59 steps back the gradient vanishes, is preserved, explodes", holds, shown)
 
 
 class Adder(nn.Module):
-    """A recurrent layer and a linear one that reads its last state."""
+    """A recurrent layer, and a linear layer on its final state."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -105,9 +105,9 @@ class Adder(nn.Module):
 
 def _addition(page: Page) -> None:
     page.text(
-        f"The addition problem (Hochreiter and Schmidhuber 1997): {STEPS} pairs of a number from 0 "
-        "to 1 and a mark; two of them are marked, one in each half, and their sum is wanted at the "
-        f"end. Always saying 1 costs {GUESS:.3f}."
+        f"The addition problem (Hochreiter and Schmidhuber 1997): the input is {STEPS} pairs of a "
+        "number from 0 to 1 and a mark. Two numbers are marked, one in each half; the target is "
+        f"their sum, at the end. Always answering 1 costs {GUESS:.3f}."
     )
     orthogonal = nn.RNN(2, HIDDEN)
     nn.init.orthogonal_(orthogonal.weight_hh_l0)
@@ -115,13 +115,13 @@ def _addition(page: Page) -> None:
         "tanh, uniform start": (nn.RNN(2, HIDDEN), CLIP),
         "tanh, orthogonal start": (orthogonal, CLIP),
         "ReLU, identity start": (_identity(), CLIP),
-        "the same, not clipped": (_identity(), math.inf),
+        "the same, without clipping": (_identity(), math.inf),
         "LSTM": (nn.LSTM(2, HIDDEN), CLIP),
     }
     losses, norms = {}, {}
     for name, (layer, clip) in nets.items():
         losses[name], norms[name] = add_up(page, Adder(layer).to(page.device), clip)
-    caption = "Addition problem: mean squared error of new sequences, and norms of the gradients"
+    caption = "Addition problem: mean squared error on new sequences, and gradient norms"
     with page.axes("addition", caption, 1, 2) as (left, right):
         for name in nets:
             left.plot(_smooth(losses[name]), label=name)
@@ -138,14 +138,15 @@ def _addition(page: Page) -> None:
     page.table(("net", "squared error, last 100 updates", f"share of norms above {CLIP}"), rows)
     page.text(NOTE)
     uniform, identity = rows[0][1], rows[2][1]
-    claim = "the uniform start learns nothing: its error is above half of the guess's"
+    claim = "the uniform start learns nothing: its error is above half that of guessing"
     page.check(claim, uniform > GUESS / 2, f"{uniform:.4f}")
-    claim = "the identity start solves it: a fifth of the guess's error or less"
+    claim = "the identity start solves it: its error is at most a fifth of that of guessing"
     page.check(claim, identity < GUESS / 5, f"{identity:.4f}")
 
 
 def _identity() -> nn.RNN:
-    """Le, Jaitly and Hinton 2015: the state stays as it is until something is seen."""
+    """Identity recurrent weights (Le, Jaitly and Hinton 2015): without input the state is
+    unchanged."""
     layer = nn.RNN(2, HIDDEN, nonlinearity="relu")
     for bias in (layer.bias_ih_l0, layer.bias_hh_l0):
         nn.init.zeros_(bias)
@@ -156,7 +157,7 @@ def _identity() -> nn.RNN:
 
 
 def adding(rng: np.random.Generator, steps: int, batch: int, dtype: Any = np.float32) -> Pair:
-    """(steps, batch, 2) numbers and marks, and the (batch, 1) sums of the marked."""
+    """(steps, batch, 2) numbers and marks, and the sums (batch, 1) of the marked numbers."""
     x = np.zeros((steps, batch, 2), dtype)
     x[:, :, 0] = rng.random((steps, batch))
     first = rng.integers(0, steps // 2, batch)
@@ -166,7 +167,7 @@ def adding(rng: np.random.Generator, steps: int, batch: int, dtype: Any = np.flo
 
 
 def add_up(page: Page, net: Adder, clip: float) -> tuple[list[float], list[float]]:
-    """Losses and norms of the gradients of all updates, each on new sequences."""
+    """Losses and gradient norms of all updates, each on new sequences."""
     rng = np.random.default_rng(page.seed)
     optimizer = optim.Adam(net.parameters(), lr=LR)
     losses, norms = [], []
@@ -191,11 +192,11 @@ def _characters(page: Page) -> None:
     net = models.create("char_rnn", hidden=128)
     history = train_on_text(page, net, split, 2, 2e-3)
     loss = history[-1].test_loss
-    passes = f"{len(history)} pass{'es' if len(history) > 1 else ''}"
+    passes = f"{len(history)} epoch{'s' if len(history) > 1 else ''}"
     page.text(
-        "As a language model by character, an Elman net of 128 units after "
-        f"{passes} over the first nine tenths of Shakespeare's plays costs {loss:.3f} nats a "
-        "character on the last tenth. Gates do better: see the page on LSTM and GRU."
+        "As a character-level language model, an Elman net of 128 units, trained for "
+        f"{passes} on the first nine tenths of Shakespeare's plays, has a loss of {loss:.3f} nats "
+        "per character on the last tenth. Gated nets do better: see the page on LSTM and GRU."
     )
-    page.check("characters: below 2.2 nats", loss < 2.2, f"{loss:.3f}")
+    page.check("language model below 2.2 nats per character", loss < 2.2, f"{loss:.3f}")
     show_sample(page, net, split, "it")

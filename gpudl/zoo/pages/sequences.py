@@ -1,4 +1,4 @@
-"""Conv nets along texts of any length."""
+"""Convolutional nets for texts and other sequences of any length."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 @page("Sequences of any length", minutes=3)
 def sequences(page: Page) -> None:
-    """Convolutions in one dimension need no fixed length: Collobert and Weston, ICML 2008; Kim,
-    EMNLP 2014. They read texts character by character, beside a bidirectional LSTM, and digits
-    column by column."""
+    """One-dimensional convolutions accept sequences of any length: Collobert and Weston, ICML 2008;
+    Kim, EMNLP 2014. Here they classify texts by character, compared with a bidirectional LSTM, and
+    digits by column."""
     _texts(page)
     _columns(page)
 
@@ -50,27 +50,27 @@ def _texts(page: Page) -> None:
     lengths = (test[0] != vocabulary).sum(1)
     _by_length(page, answers, lengths)
     found = rows[0][-1]
-    page.check("convolutions tell more than 75 % of the texts", found > 0.75, f"{found:.2%}")
+    page.check("convolutions classify more than 75 % of the texts", found > 0.75, f"{found:.2%}")
     right = answers["convolutions"]
     middle = (SHORTEST + LONGEST) // 2
     short, long = (float(np.mean(right[where])) for where in (lengths < middle, lengths >= middle))
-    page.check("longer texts are told more surely", long > short, f"{long:.2%}, {short:.2%}")
+    page.check("longer texts are easier to classify", long > short, f"{long:.2%}, {short:.2%}")
 
 
 def _examples(page: Page, test: Arrays, classes: tuple[str, ...]) -> None:
     page.text(
         f"Is it Shakespeare? Half of the texts are pieces of the plays, {SHORTEST} to {LONGEST} "
         f"characters long; the others are forged: each character is drawn from those that follow "
-        f"the {CONTEXT} before it in the plays. The test pieces and their forgeries begin in plays "
-        "that were not learnt from. One batch holds texts of all lengths, padded, and what is "
-        "behind a text's end is masked, so the padding changes nothing (tested). Two examples:"
+        f"the preceding {CONTEXT} in the plays. The test texts start in plays that are not in the "
+        "training part. A batch holds padded texts of all lengths; the padding is masked and "
+        "changes nothing (tested). Two examples:"
     )
     codes, truth = test
-    page.table(("which", "text"), [(KINDS[truth[i]], show(codes[i], classes)) for i in (0, 1)])
+    page.table(("class", "text"), [(KINDS[truth[i]], show(codes[i], classes)) for i in (0, 1)])
 
 
 def _fit(page: Page, net: Any, train: Arrays, test: Arrays) -> tuple[int, float, float]:
-    """How many parameters; accuracies on both parts after training."""
+    """Train a net; returns its number of parameters and its accuracies on both parts."""
     net.to(page.device)
     optimizer = optim.Adam(net.parameters(), lr=2e-3)
     history = page.fit(
@@ -81,7 +81,7 @@ def _fit(page: Page, net: Any, train: Arrays, test: Arrays) -> tuple[int, float,
 
 
 def show(codes: Codes, classes: tuple[str, ...]) -> str:
-    """A padded text as a cell of a table."""
+    """A padded text, formatted for a table cell."""
     return f"`{unpadded(codes, classes)}`".replace("\n", "⏎").replace("|", "¦")
 
 
@@ -97,7 +97,7 @@ def answers_of(page: Page, net: Any, inputs: npt.NDArray[Any]) -> Codes:
 
 def _by_length(page: Page, answers: dict[str, Any], lengths: Codes) -> None:
     edges = np.arange(SHORTEST, LONGEST + 1, 10)
-    with page.axes("lengths", "Accuracy by the length of the text", size=(5, 3.2)) as axes:
+    with page.axes("lengths", "Accuracy by text length", size=(5, 3.2)) as axes:
         for name, right in answers.items():
             shares = [right[(lengths >= low) & (lengths < low + 10)].mean() for low in edges[:-1]]
             axes.plot(edges[:-1] + 5, shares, marker="o", label=name)
@@ -109,24 +109,24 @@ def _by_length(page: Page, answers: dict[str, Any], lengths: Codes) -> None:
 
 
 def _columns(page: Page) -> None:
-    """Digits as sequences of the columns that hold ink, as many as there are."""
+    """Digits as sequences of their columns, from first to last ink."""
     x, y, x_test, y_test = page.mnist(20_000, 4000)
     train, test = columns_of(x), columns_of(x_test)
     lengths = (test[:, :, 0] != PADDING).sum(1)
     page.text(
-        "Other sequences are vectors by time. A digit of MNIST, read from left to right, is a "
-        f"sequence of columns of {x.shape[2]} pixels from its first ink to its last: "
-        f"{lengths.min()} to {lengths.max()} of them in the test digits. The net is the same, with "
-        "the columns in place of the table of characters."
+        "Sequences may also consist of vectors. An MNIST digit, read from left to right, is a "
+        f"sequence of columns of {x.shape[2]} pixels, from the first with ink to the last: "
+        f"{lengths.min()} to {lengths.max()} columns in the test digits. The net is the same, with "
+        "columns in place of embedded characters."
     )
     net = SequenceConv(x.shape[2], 10)
     parameters, inside, outside = _fit(page, net, (train, y), (test, y_test))
     row = ("digits by column", parameters, inside, outside)
     page.table(("sequences", "parameters", "training accuracy", "test accuracy"), [row])
-    page.check("digits of any width are read, 95 % or more", outside >= 0.95, f"{outside:.2%}")
+    page.check("accuracy 95 % or more on digits of any width", outside >= 0.95, f"{outside:.2%}")
     shortest = lengths <= np.quantile(lengths, 0.1)
     narrow = float(np.mean((answers_of(page, net, test) == y_test)[shortest]))
-    claim = f"also the narrowest tenth, up to {lengths[shortest].max()} columns, 90 % or more"
+    claim = f"and 90 % or more on the narrowest tenth, up to {lengths[shortest].max()} columns"
     page.check(claim, narrow >= 0.9, f"{narrow:.2%}")
 
 

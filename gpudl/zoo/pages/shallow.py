@@ -1,4 +1,4 @@
-"""Shallow nets: how fast descent comes down, as theory says; what fixed features are good for."""
+"""Shallow nets: the speed of descent compared with theory; the value of fixed features."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gpudl.optim.lr_scheduler import LambdaLR
 from gpudl.zoo.page import Page, page
 from gpudl.zoo.pages.shallow_accuracy import accuracies, with_one
 
-DIGIT = 5  # of the problems with two classes: this digit or another
-RIDGE = 0.01  # of logistic regression
-COMPONENTS, RUNS = 4, 20  # of stochastic descent
+DIGIT = 5  # the two-class problems: this digit or another
+RIDGE = 0.01  # in logistic regression
+COMPONENTS, RUNS = 4, 20  # for stochastic descent
 
 
 @page("Shallow nets", minutes=1)
 def shallow(page: Page) -> None:
-    """One trained layer, on pixels or on features that are not trained: linear regression,
-    logistic regression (Cox 1958), random cosine features (Rahimi and Recht, Random Features for
-    Large-Scale Kernel Machines, 2007) and Gaussian kernels. Their loss is convex, so theory says
-    how fast descent comes down; here it is asked whether it does."""
+    """One trained layer, on pixels or on fixed features: linear regression, logistic regression
+    (Cox 1958), random cosine features (Rahimi and Recht, Random Features for Large-Scale Kernel
+    Machines, 2007) and Gaussian kernels. The loss is convex, so theory predicts how fast gradient
+    descent converges; this page compares the prediction with measurements."""
     x, y, x_test, y_test = page.usps()
     x, x_test = (2 * images.reshape(len(images), -1) - 1 for images in (x, x_test))
     signs = np.where(y == DIGIT, 1.0, -1.0)[:, None]
@@ -49,7 +49,7 @@ def _descend(page: Page, loss: Any, shape: tuple[int, ...], lr: float, steps: in
 
 
 def _least_squares(page: Page, z: Any, t: Any) -> None:
-    """Descent on the mean of (z·w - t)²/2, against the exact solution of its recursion."""
+    """Descent on the mean of (z·w - t)²/2, compared with the exact solution of its recursion."""
     inputs, targets = (page.tensor(part, page.widest) for part in (z, t))
     steepest = hessian_norm(inputs)
     hessian = z.T @ z / len(z)
@@ -72,21 +72,21 @@ def _least_squares(page: Page, z: Any, t: Any) -> None:
     page.check(f"power iteration finds the Hessian's norm L, to {near:.0e}",
                abs(steepest / exact - 1) < near, f"{steepest:.6f} against {exact:.6f}")  # fmt: skip
     page.check(f"descent follows the closed form of its recursion, to {near:.0e}", worst < near,
-               f"relative difference {worst:.1e} at most")  # fmt: skip
+               f"relative difference at most {worst:.1e}")  # fmt: skip
     beyond = found[2.02]
-    page.check("beyond 2/L descent diverges", beyond[-1] > beyond[0],
-               f"{beyond[-1] / beyond[0]:.3g} times the loss of the start")  # fmt: skip
+    page.check("above 2/L descent diverges", beyond[-1] > beyond[0],
+               f"{beyond[-1] / beyond[0]:.3g} times the initial loss")  # fmt: skip
 
 
 def _draw_descent(
     page: Page, found: dict[float, Any], steepest: float, curvatures: Any, along: Any
 ) -> float:
-    """Draws the loss above its minimum by steps of factor/L; returns the largest relative
-    difference from theory. along: the solution in the axes of the curvatures."""
+    """Draws the loss above its minimum for steps of factor/L; returns the largest relative
+    difference from theory. along: the solution in the Hessian's eigenvectors."""
     times = np.arange(len(found[1.0]))
     worst = 0.0
-    with page.axes("least-squares", "Least squares: distance of the loss from its minimum; dotted, "
-                   "what theory says") as axes:  # fmt: skip
+    with page.axes("least-squares", "Least squares: loss above its minimum; dotted, theory") \
+                   as axes:  # fmt: skip
         for factor, measured in found.items():
             axes.loglog(times + 1, measured, label=f"step {factor}/L")
             if factor < 2:
@@ -103,7 +103,7 @@ def _draw_descent(
 
 
 def _logistic(page: Page, z: Any, signs: Any) -> None:
-    """Descent with step 1/L comes down at least as (1 - RIDGE/L)^t (Nesterov 2004, 2.1.15)."""
+    """Descent with step 1/L converges at least as (1 - RIDGE/L)^t (Nesterov 2004, 2.1.15)."""
     inputs, targets = (page.tensor(part, page.widest) for part in (z, signs))
     curvature = hessian_norm(inputs, "logistic") + RIDGE
 
@@ -115,20 +115,20 @@ def _logistic(page: Page, z: Any, signs: Any) -> None:
     values = [_logistic_loss(z, signs, w) for w in (_newton(z, signs), *course)]
     found = np.array(values[1:]) - values[0]
     bound = found[0] * (1 - RIDGE / curvature) ** np.arange(steps)
-    with page.axes("logistic", "Logistic regression, step 1/L: distance of the loss from its "
-                   "minimum") as axes:  # fmt: skip
+    with page.axes("logistic", "Logistic regression, step 1/L: loss above its minimum") \
+                   as axes:  # fmt: skip
         axes.semilogy(found, label="measured")
         axes.semilogy(bound, ":", color="black", label="bound")
         axes.set(xlabel="step", ylabel="loss - minimum")
         axes.legend()
-    page.check("with step 1/L the logistic loss never goes up", bool((np.diff(found) <= 0).all()),
+    page.check("with step 1/L the logistic loss never rises", bool((np.diff(found) <= 0).all()),
                f"from {found[0]:.3g} to {found[-1]:.3g} above the minimum")  # fmt: skip
     page.check("and stays below the bound", bool((found <= bound * (1 + 1e-9)).all()),
                f"{found[-1] / bound[-1]:.3g} of it at the end")  # fmt: skip
 
 
 def _logistic_loss(z: Any, signs: Any, w: Any) -> float:
-    """In double precision: the mean of log(1 + exp(-sign·score)), and the ridge."""
+    """The mean of log(1 + exp(-sign·score)) plus the ridge, in double precision."""
     return float(np.logaddexp(0, -signs * (z @ w)).mean() + RIDGE / 2 * (w**2).sum())
 
 
@@ -144,7 +144,8 @@ def _newton(z: Any, signs: Any, steps: int = 12) -> Any:
 
 
 def _stochastic(page: Page, x: Any, signs: Any) -> None:
-    """Stochastic descent on least squares, one sample a step, 1/√t, alone and averaged."""
+    """Stochastic descent on least squares, one sample per step, step sizes 1/√t: last iterate and
+    average."""
     z = x - x.mean(0)
     left, _, _ = np.linalg.svd(z, full_matrices=False)
     z = with_one(left[:, :COMPONENTS] * np.sqrt(len(x))).astype(np.float32)
@@ -160,8 +161,8 @@ def _stochastic(page: Page, x: Any, signs: Any) -> None:
 
 
 def _random_steps(page: Page, z: Any, t: Any) -> list[tuple[int, Tensor, Tensor]]:
-    """(step, weights, their average so far) at 60 steps; weights (RUNS, width, 1) of independent
-    runs."""
+    """(step, weights, their running average) at 60 steps; weights (RUNS, width, 1), one set per
+    independent run."""
     steps = page.pick(20_000, 40)
     inputs, targets = page.tensor(z), page.tensor(t)
     chosen = np.random.default_rng(page.seed).integers(0, len(z), (steps, RUNS))
@@ -187,15 +188,15 @@ def _random_steps(page: Page, z: Any, t: Any) -> list[tuple[int, Tensor, Tensor]
 
 
 def _draw_rates(page: Page, course: Any, least: Any) -> None:
-    """least: of each time, the smallest loss above the minimum that any estimate can have."""
+    """least: for each step, the smallest loss above the minimum that any estimator can reach."""
     times, last, mean = course.T
     late = times > times[-1] / 50
     slope = float(np.polyfit(np.log(times[late]), np.log(last[late]), 1)[0])
-    with page.axes("stochastic", f"Stochastic descent with steps falling as 1/√t, the mean of "
-                   f"{RUNS} runs: loss above the minimum") as axes:  # fmt: skip
+    with page.axes("stochastic", f"Stochastic descent with step sizes 1/√t, mean of {RUNS} runs: "
+                   "loss above the minimum") as axes:  # fmt: skip
         axes.loglog(times, last, label="last iterate")
         axes.loglog(times, mean, label="average of the iterates")
-        axes.loglog(times, least, ":", color="black", label="least possible, falls as 1/t")
+        axes.loglog(times, least, ":", color="black", label="lower bound, 1/t")
         reach = np.array([times[late][0], times[-1]])
         axes.loglog(reach, last[late][0] * (reach / reach[0]) ** -0.5, "--", color="#6b7280",
                     label="1/√t")  # fmt: skip
@@ -203,7 +204,7 @@ def _draw_rates(page: Page, course: Any, least: Any) -> None:
         axes.legend()
     page.check("the last iterate falls as 1/√t", abs(slope + 0.5) < 0.12, f"t^{slope:.2f}")
     ratio = float(mean[-1] / least[-1])
-    page.check("the average ends at the least that any estimate can have (Polyak and Juditsky "
-               "1992), within 40 %", 0.6 < ratio < 1.4, f"{ratio:.2f} of it")  # fmt: skip
-    page.check("at the end the average is the better one", mean[-1] < last[-1],
+    page.check("the average ends within 40 % of the lower bound for any estimator (Polyak and "
+               "Juditsky 1992)", 0.6 < ratio < 1.4, f"{ratio:.2f} of it")  # fmt: skip
+    page.check("the average ends with the lower loss", mean[-1] < last[-1],
                f"{mean[-1]:.2e} against {last[-1]:.2e}")  # fmt: skip

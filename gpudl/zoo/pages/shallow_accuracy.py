@@ -1,4 +1,4 @@
-"""What the page on shallow nets shows of accuracies: pixels, cosine and Gaussian features."""
+"""Accuracies for the page on shallow nets: pixels, cosine and Gaussian features."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNTS = (100, 300, 1000, 3000)
 
 
 def with_one(x: Any) -> Any:
-    """A column of ones at the end, which makes the last weight a bias; double precision."""
+    """Append a column of ones, which makes the last weight a bias; in double precision."""
     return np.concatenate([x, np.ones((len(x), 1))], axis=1).astype(np.float64)
 
 
@@ -35,7 +35,7 @@ def accuracies(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
     width, steps = x.shape[1] + 1, page.pick(300, 5)  # with the bias
     rows = [
         ("linear regression, pixels", width, _regression(page, train, test, None)),
-        (f"the same by {steps} steps of descent, 1/L", width, _descended(page, train, test, steps)),
+        (f"the same by {steps} descent steps, 1/L", width, _descended(page, train, test, steps)),
         ("logistic regression, last iterate", width, softmax[0]),
         ("logistic regression, average of the iterates", width, softmax[1]),
     ]
@@ -52,20 +52,20 @@ def accuracies(page: Page, x: Any, y: Any, x_test: Any, y_test: Any) -> None:
     page.table(
         ("model", "features", "USPS test accuracy"),
         [(name, count, f"{accuracy:.2%}") for name, count, accuracy in rows],
-        caption="USPS, ten digits. Linear regressions are solved exactly but for the second; "
-        "logistic regression by stochastic descent with 1/√t, 64 digits a step",
+        caption="USPS, ten digits. All linear regressions but the second are solved exactly; "
+        "logistic regression by stochastic descent with step sizes 1/√t, 64 digits per step",
     )
     _draw_features(page, counts, kinds, rows[0][2])
-    page.check("logistic regression reads 90 % or more", softmax[1] >= 0.9, f"{softmax[1]:.2%}")
+    page.check("logistic regression: 90 % or more", softmax[1] >= 0.9, f"{softmax[1]:.2%}")
     for name, least in (("cosine", 0.93), ("Gaussian", 0.945)):
         share = kinds[name][-1]
-        page.check(f"{name} features read {least:.1%} or more", share >= least, f"{share:.2%}")
+        page.check(f"{name} features: {least:.1%} or more", share >= least, f"{share:.2%}")
 
 
 def _draw_features(
     page: Page, counts: tuple[int, ...], kinds: dict[str, list[float]], pixels: float
 ) -> None:
-    with page.axes("features", "USPS test error by the number of features") as axes:
+    with page.axes("features", "USPS test error by number of features") as axes:
         for name, found in kinds.items():
             axes.semilogx(counts, [100 * (1 - accuracy) for accuracy in found], "o-", label=name)
         axes.axhline(100 * (1 - pixels), color="#6b7280", label="pixels")
@@ -74,8 +74,8 @@ def _draw_features(
 
 
 def _regression(page: Page, train: Any, test: Any, features: Any) -> float:
-    """Test accuracy of least squares on targets -1 and 1, with a ridge against rounding; the
-    features from the page's device, the solution by NumPy in double precision."""
+    """Test accuracy of least squares on targets -1 and 1, with a small ridge against rounding. The
+    features come from the page's device, the solution from NumPy in double precision."""
     parts = []
     for images, _ in (train, test):
         parts.append(with_one(mapped(page, features, images) if features else images))
@@ -110,9 +110,9 @@ def _share(said: Any, labels: Any) -> float:
 
 
 def _softmax(page: Page, train: Any, test: Any) -> tuple[float, float]:
-    """Test accuracies of logistic regression by stochastic descent: last iterate, average.
+    """Test accuracies of logistic regression by stochastic descent: last iterate and average.
 
-    The loss is as curved as L only where all classes are equally likely, so the first steps may be
+    The curvature reaches L only where all classes are equally likely, so the first steps may be
     longer than 1/L."""
     inputs, labels, tested = (page.tensor(part) for part in (*train, test[0]))
     net = ShallowNet(inputs.shape[1], 10).to(page.device)

@@ -1,4 +1,4 @@
-"""Style transfer between two photos, by a small VGG."""
+"""Style transfer between two photos with a small VGG."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ WEIGHTS = (1.0, 10.0, 100.0)
 
 @page("Style transfer", minutes=2)
 def style_transfer(page: Page) -> None:
-    """A photo is painted anew: its pixels change until a trained net sees in them the features of
-    one photo and the texture, the Gram matrices of the features, of another (Gatys, Ecker and
-    Bethge, CVPR 2016). The net is the small VGG, trained briefly on CIFAR-10."""
+    """A photo is repainted: its pixels are optimised until, in a trained net, its features match
+    those of one photo and their Gram matrices, the texture, match those of another (Gatys, Ecker
+    and Bethge, CVPR 2016). The net is the small VGG, trained briefly on CIFAR-10."""
     raw = page.cifar10(train=15_000, test=2000)
     mean, std = (getattr(raw[0], name)((0, 2, 3))[:, None, None] for name in ("mean", "std"))
     net = models.create("vgg_small")
@@ -61,30 +61,30 @@ def style_transfer(page: Page) -> None:
         first, last = history[0], history[-1]
         rows.append((weight, first.style / weight, last.style / weight, last.content))
     page.text(
-        f"The net's test accuracy is {accuracy:.2%}. Painting starts from the content's photo; "
-        "errors are squared ones over the squares of what is wanted, |F - F'|²/|F'|², of features "
-        "and of Gram matrices, means over layers. Photos: scikit-image's collection "
-        f"({CONTENT} by S. van der Walt, {STYLE} by R. Michetti), both CC0."
+        f"The net's test accuracy is {accuracy:.2%}. Painting starts from the content photo. "
+        "Errors are relative squared errors |F - F'|²/|F'|² of features and Gram matrices, "
+        f"averaged over layers. Photos: scikit-image's collection ({CONTENT} by S. van der Walt, "
+        f"{STYLE} by R. Michetti), both CC0."
     )
     page.image(
         "photos",
         page.grid(np.stack([photos[0][0], photos[1][0], *tiles]), 5, 1, vmin=0, vmax=1),
-        f"Content ({CONTENT}), style ({STYLE}), and paintings with growing weight of the style.",
+        f"Content ({CONTENT}), style ({STYLE}), and paintings with increasing style weight.",
     )
-    page.table(("style's weight", "style error before", "after", "content error after"), rows)
+    page.table(("style weight", "style error before", "after", "content error after"), rows)
     judge(page, rows)
 
 
 def judge(page: Page, rows: list[Any]) -> None:
     least = rows[-1][2] / rows[-1][1]
-    page.check("the style's error falls to a tenth", least < 0.1, f"to {least:.2%}")
+    page.check("the style error falls below a tenth", least < 0.1, f"to {least:.2%}")
     errors = [row[2] for row in rows]
     text = ", ".join(f"{error:.4f}" for error in errors)
-    page.check("more weight brings the style nearer", errors == sorted(errors, reverse=True), text)
+    page.check("more weight lowers the style error", errors == sorted(errors, reverse=True), text)
 
 
 def photo(path: Path, size: int) -> Array:
-    """The middle square of a photo, (1, 3, size, size) in [0, 1]."""
+    """The central square of a photo, (1, 3, size, size) in [0, 1]."""
     from PIL import Image
 
     with Image.open(path) as opened:
@@ -96,7 +96,7 @@ def photo(path: Path, size: int) -> Array:
 
 
 def shrunk(images: Array, size: int) -> Array:
-    """Means over blocks of pixels as large as fit, then bilinear, so that nothing aliases."""
+    """Averages over the largest blocks of pixels that fit, then bilinear, which avoids aliasing."""
     factor = images.shape[2] // size
     if factor > 1:
         n, c, side = images.shape[0], images.shape[1], images.shape[2] // factor * factor

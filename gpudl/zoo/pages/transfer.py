@@ -1,4 +1,4 @@
-"""Transfer learning: what a net learned on MNIST helps where there are 100 labelled digits."""
+"""Transfer learning: a net trained on MNIST, reused where only 100 digits are labelled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpudl.train.transfer import features, freeze, layer_groups
 from gpudl.zoo.page import Array, Arrays, Page, page
 
 LABELLED, DRAWS = 100, 3
-STEPS = 30  # passes over the labelled digits
+STEPS = 30  # epochs on the labelled digits
 LR, FACTOR = 2e-3, 0.5
 MOST_LEAN = 0.6
 
@@ -34,13 +34,13 @@ class DigitNet(nn.Module):
         self.head = nn.Linear(64, outputs)
 
     def maps(self, input: Tensor) -> Tensor:
-        """(N, 1, 16, 16) -> (N, 512): what the convolutions see."""
+        """(N, 1, 16, 16) -> (N, 512): the output of the convolutions."""
         hidden = F.max_pool2d(self.conv1(input).relu(), 2)
         maps: Tensor = F.max_pool2d(self.conv2(hidden).relu(), 2)
         return maps.flatten(1)
 
     def features(self, input: Tensor) -> Tensor:
-        """(N, 1, 16, 16) -> (N, 64): what the last layer sees."""
+        """(N, 1, 16, 16) -> (N, 64): the input of the last layer."""
         return self.fc1(self.maps(input)).relu()  # type: ignore[no-any-return]
 
     def forward(self, input: Tensor) -> Tensor:
@@ -52,17 +52,18 @@ class DigitNet(nn.Module):
 
 @page("Transfer learning", minutes=2)
 def transfer(page: Page) -> None:
-    """A net that has learned to read MNIST's digits is used for those of USPS, other writers and
-    another scanner, of which only 100 have labels. Its features feed a new last layer; or all of
-    it goes on learning (fine-tuning), lower layers in smaller steps, or not at all (Yosinski,
-    Clune, Bengio and Lipson, NIPS 2014). Last, another task: a head that predicts a number."""
+    """A net trained on MNIST's digits is reused for those of USPS, which come from other writers
+    and another scanner, and of which only 100 have labels. Either its features feed a new last
+    layer, or the whole net is fine-tuned, with smaller steps or frozen weights in lower layers
+    (Yosinski, Clune, Bengio and Lipson, NIPS 2014). The last experiment is another task:
+    regression."""
     learned = DigitNet().to(page.device)
     x, y, x_test, y_test = page.mnist()
     optimizer = Adam(learned.parameters(), lr=LR)
     row = page.fit(learned, (small(x), y), (small(x_test), y_test), epochs=2, optimizer=optimizer)
     page.text(
-        f"The net, trained on {len(x):,} digits of MNIST (cut and shrunk to 16x16), reads "
-        f"{row[-1].test_accuracy:.2%} of MNIST's test digits."
+        f"The net is trained on {len(x):,} digits of MNIST, cropped and shrunk to 16x16; its "
+        f"accuracy on MNIST's test digits is {row[-1].test_accuracy:.2%}."
     )
     usps = page.usps()
     compare(page, learned.state_dict(), usps)
@@ -70,12 +71,12 @@ def transfer(page: Page) -> None:
 
 
 def small(images: Array) -> Array:
-    """MNIST's digits without their margin, 16x16 as USPS has them."""
+    """MNIST's digits without their margin, shrunk to 16x16 as in USPS."""
     return resize(images[:, :, 4:24, 4:24], 16)
 
 
 def compare(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
-    """The ways to use it, each with the same few labelled digits."""
+    """Compare ways to reuse the net, each with the same few labelled digits."""
     x, y, x_test, y_test = usps
     found: dict[str, list[float]] = {name: [] for name in WAYS}
     for draw in range(page.pick(DRAWS, 1)):
@@ -91,7 +92,7 @@ def compare(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
         ("from MNIST to USPS", "test accuracy", "lowest", "highest"),
         rows,
         caption=f"Means over {len(found[SCRATCH])} draws of {LABELLED} labelled digits; "
-        f"{len(x_test):,} to judge by.",
+        f"{len(x_test):,} test digits.",
     )
     scratch = float(np.mean(found[SCRATCH]))
     for name, using, beats in (
@@ -105,7 +106,7 @@ def compare(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
         )
 
 
-# ------------------------------------------------------------------ the ways
+# ------------------------------------------------------------------ ways to reuse a net
 
 Way = Callable[[Page, DigitNet, Array, Array], Callable[[Tensor], Tensor]]
 
@@ -135,7 +136,7 @@ def frozen(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor], 
 
 
 def new_head(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor], Tensor]:
-    """A linear classifier on features that are computed once."""
+    """A linear classifier on the net's features, which are computed once."""
     head = nn.Linear(64, 10).to(page.device)
     learn(page, head, head.parameters(), (features(net, x, net.features), y))
     return lambda input: head(net.features(input))
@@ -144,14 +145,14 @@ def new_head(page: Page, net: DigitNet, x: Array, y: Array) -> Callable[[Tensor]
 SCRATCH, NEW_HEAD, LAYERWISE = (
     "from scratch",
     "its features, a new last layer",
-    "fine-tuned, a step size for each layer",
+    "fine-tuned, one step size per layer",
 )
 WAYS: dict[str, Way] = {
     SCRATCH: all_layers,
     "the MNIST net as it is": as_it_is,
     NEW_HEAD: new_head,
     "fine-tuned, convolutions frozen": frozen,
-    "fine-tuned, one step size": all_layers,
+    "fine-tuned, the same step size": all_layers,
     LAYERWISE: layer_by_layer,
 }
 
@@ -164,8 +165,8 @@ def accuracy(logits: Array, labels: Array) -> float:
 
 
 def leaning(images: Array, seed: int) -> tuple[Array, Array]:
-    """Each digit sheared at random, (N, 1, 16, 16), and by how much, (N,): between -MOST_LEAN and
-    MOST_LEAN columns a row, around the middle. Columns between two pixels are interpolated."""
+    """Each digit sheared at random, (N, 1, 16, 16), and the amount, (N,): between -MOST_LEAN and
+    MOST_LEAN columns per row, about the centre, with linear interpolation."""
     by = np.random.default_rng(seed).uniform(-MOST_LEAN, MOST_LEAN, len(images))
     row, column = np.mgrid[:16, :16]
     source = column + by[:, None, None] * (row - 7.5)
@@ -178,8 +179,8 @@ def leaning(images: Array, seed: int) -> tuple[Array, Array]:
 
 
 def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
-    """The same net with one output, for two tasks: one that asks for what the net has learned to
-    see, one for what nobody has asked it for."""
+    """The same net with one output, for two tasks: one that the net was trained to see, and one
+    that it was not."""
     x, y, x_test, y_test = usps
     value = (x, y.astype(np.float32) / 9), (x_test, y_test.astype(np.float32) / 9)
     lean = leaning(x, page.seed), leaning(x_test, page.seed + 1)
@@ -192,39 +193,39 @@ def regress(page: Page, learned: dict[str, Tensor], usps: Arrays) -> None:
         for name, way in HEADS.items()
     }
     page.text(
-        "A regression head: the last layer gives one number, learned from "
-        f"{LABELLED} digits with the squared error. Once it is the value of the digit, which the "
-        "net has learned to see. Once it is how far the digit leans, for which the digits, which "
-        "USPS's publishers straightened, are sheared at random; nobody has asked the net for "
-        "that, and to read digits it is better ignored."
+        f"Regression: the last layer has one output, trained on {LABELLED} digits with the squared "
+        "error. In the first task it predicts the value of the digit, which the net has learned to "
+        "recognise. In the second it predicts the slant of the digit; USPS digits were published "
+        "deslanted, so they are sheared at random. The net was never trained to see slant, and a "
+        "classifier does best to ignore it."
     )
     drawn = page.grid(lean[0][0][:20], scale=3)
-    page.image("leaning", drawn, "USPS's digits, sheared at random.")
+    page.image("leaning", drawn, "USPS digits, sheared at random.")
     page.table(
-        ("net", "variance explained: value", "variance explained: lean"),
+        ("net", "variance explained: value", "variance explained: slant"),
         [(name, *shares) for name, shares in found.items()],
-        caption="1 - mean squared error / variance, on the test digits; means over "
+        caption="1 - mean squared error / variance on the test digits; means over "
         f"{len(draws)} draws",
     )
     _claims(page, found)
 
 
 def _claims(page: Page, found: dict[str, list[float]]) -> None:
-    """found: of each net the variance explained, of the value and of the lean."""
+    """found: for each net the share of variance explained, of value and slant."""
     untrained, head, tuned = (found[name][0] for name in (UNTRAINED, HEAD, TUNED))
     page.check(
-        "a regression head finds more in the net's features than in those of an untrained net",
+        "regression works better on the net's features than on those of an untrained net",
         head > untrained,
         f"{head:.1%} of the variance of the digit's value against {untrained:.1%}",
     )
     anew, blind = found[SCRATCH_HEAD][1], found[TUNED][1]
     page.check(
-        "how far a digit leans is better learned anew",
+        "slant is better learned from scratch",
         anew > blind,
         f"{anew:.1%} against {blind:.1%}",
     )
     page.check(
-        "fine-tuning improves the net with the regression head",
+        "fine-tuning improves the regression",
         tuned > head,
         f"{tuned:.1%} against {head:.1%}",
     )
@@ -236,7 +237,7 @@ UNTRAINED, HEAD, TUNED, SCRATCH_HEAD = (
     "then fine-tuned in small steps",
     "all layers from scratch",
 )
-# How the lower layers start and learn: from MNIST or not; passes of the head alone, of the whole.
+# Whether the lower layers start from MNIST; epochs of the head alone, and of the whole net.
 HEADS = {
     UNTRAINED: (False, 100, 0),
     HEAD: (True, 100, 0),
@@ -255,7 +256,7 @@ def regression(
     data: tuple[Numbers, Numbers],
     draw: int,
 ) -> float:
-    """Share of the variance explained by a net with one output. data: to learn from, to judge."""
+    """Share of the variance explained by a net with one output. data: (training, test)."""
     starts_learned, alone, together = way
     train, test = data
     chosen = permutation(len(train[0]), page.seed, draw)[:LABELLED]
@@ -265,7 +266,7 @@ def regression(
         lower = {name: value for name, value in learned.items() if not name.startswith("head")}
         net.load_state_dict(lower, strict=False)
     if alone:
-        init.zeros_(net.head.weight)  # whatever the size of the features, it starts at the mean
+        init.zeros_(net.head.weight)  # start at the mean, whatever the scale of the features
         assert net.head.bias is not None
         init.constant_(net.head.bias, float(targets.mean()))
         seen = features(net, x, net.features)

@@ -1,4 +1,4 @@
-"""VGG: the published sizes, and a small one on CIFAR-10."""
+"""VGG: the published sizes, and a small net on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gpudl.zoo.page import Array, Page, page
 
 PUBLISHED = {11: 132_863_336, 13: 133_047_848, 16: 138_357_544, 19: 143_667_240}
 MILLIONS = {11: 133, 13: 133, 16: 138, 19: 144}  # table 2 of the paper
-SEEN = (5, 14, 30)  # pixels a side that units in the middle see; the last is cut at the border
-SHOWN, IMAGE = 16, 1  # maps of each block, of one test image
+SEEN = (5, 14, 30)  # side of the central units' receptive fields; the last is cut at the border
+SHOWN, IMAGE = 16, 1  # maps shown per block, and the test image
 
 
 @page("VGG", minutes=3)
 def vgg(page: Page) -> None:
-    """VGG is nothing but 3x3 convolutions, two to four between poolings: two of them see 5x5
-    pixels, three 7x7, with fewer weights and more rectifiers than one large filter (Simonyan and
-    Zisserman, ICLR 2015). The small net of this page has three blocks of two, with batch
+    """VGG uses only 3x3 convolutions, two to four between pooling layers: two cover 5x5 pixels,
+    three cover 7x7, with fewer weights and more nonlinearities than one large filter (Simonyan and
+    Zisserman, ICLR 2015). The small net on this page has three blocks of two, with batch
     normalisation."""
     sizes(page)
     data = standardized(page.cifar10())
@@ -30,7 +30,7 @@ def vgg(page: Page) -> None:
     history = train(page, net, data, epochs=1, lr=0.05)
     parameters = sum(parameter.numel() for parameter in net.parameters())
     page.text(
-        f"The small one ({parameters:,} parameters) on {len(data[0]):,} images of CIFAR-10, "
+        f"The small net ({parameters:,} parameters) on {len(data[0]):,} images of CIFAR-10, "
         "mirrored at random:"
     )
     page.table(
@@ -43,7 +43,7 @@ def vgg(page: Page) -> None:
 
 
 def sizes(page: Page) -> None:
-    """The published nets."""
+    """The sizes of the published nets."""
     rows = []
     for depth in DEPTHS:
         found = models.info(f"vgg{depth}").summary()
@@ -57,18 +57,18 @@ def sizes(page: Page) -> None:
         )
         what = f"VGG-{depth}, millions of parameters"
         page.beside(what, MILLIONS[depth], found.parameters / 1e6, "Simonyan 2015, table 2")
-    head = ("net", "parameters", "with batch norm", "10⁹ multiply-adds an image")
+    head = ("net", "parameters", "with batch norm", "10⁹ multiply-adds per image")
     page.table(head, rows, caption="The nets of the paper, for images of 224x224.")
 
 
 def blocks(page: Page, net: Any, image: Array) -> None:
-    """What grows with depth: how much of the image a unit sees; what shrinks: its map."""
+    """With depth, receptive fields grow and maps shrink."""
     net.eval()
     pixels = (image[0] - image.min()) / (image.max() - image.min())
     ends = [i for i, layer in enumerate(net.features) if isinstance(layer, nn.MaxPool2d)]
     caption = (
-        f"An image and, for each block, {SHOWN} of its maps before pooling, those with the largest "
-        "means. Framed: the pixels that the unit in the middle of a map sees."
+        f"An image and, for each block, the {SHOWN} maps before pooling with the largest means. "
+        "Framed: the receptive field of a central unit."
     )
     seen = []
     with page.axes("blocks", caption, 1, 4, size=(9, 2.6)) as axes:
@@ -86,15 +86,15 @@ def blocks(page: Page, net: Any, image: Array) -> None:
             panel.axis("off")
     text = ", ".join(f"{side}x{side}" for side in seen)
     page.check(
-        "units of the three blocks see 5x5, 14x14 and, up to the border, 30x30 pixels",
+        "the receptive fields of the three blocks are 5x5, 14x14 and, cut at the border, 30x30",
         seen == [*SEEN],
         text,
     )
 
 
 def middle_unit(page: Page, layers: Any, image: Array) -> tuple[Array, Array]:
-    """The maps (C, H, W) of the layers, and first and last row and column, both exclusive at their
-    ends, of the pixels with influence on the units in the middle: where their gradient is not 0."""
+    """The maps (C, H, W) of the layers, and the bounds (exclusive ends) of the rows and columns
+    that influence the central units: those with a nonzero gradient."""
     x = gpudl.tensor(image, device=page.device, requires_grad=True)
     maps = layers(x)
     row, column = (size // 2 for size in maps.shape[2:])

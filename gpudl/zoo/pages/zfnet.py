@@ -1,4 +1,4 @@
-"""ZFNet: its shapes, and what units of a small one see."""
+"""ZFNet: its shapes, and what the units of a small one detect."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from gpudl.zoo.page import Array, Arrays, Page, page
 from gpudl.zoo.recipes import recipe_table
 
 PAPER = [(96, 110, 110), (256, 26, 26), (384, 13, 13), (384, 13, 13), (256, 13, 13)]  # figure 3
-LAYERS = {"conv2": 5, "conv3": 8, "conv5": 12}  # how many of the small net's features lead there
+LAYERS = {"conv2": 5, "conv3": 8, "conv5": 12}  # modules of the small net's `features` up to each
 CHANNELS, SHOWN = 5, 4
 
 
-@page("ZFNet and what its units see", minutes=2)
+@page("ZFNet and what its units detect", minutes=2)
 def zfnet(page: Page) -> None:
-    """ZFNet improved on AlexNet by looking at its units: a deconvolution sends one activation back
-    to the pixels through the places of the pooled maxima, rectifiers and transposed filters, and
-    shows what in the image caused it (Zeiler and Fergus, ECCV 2014). The paper's net is checked
-    for its shapes; pictures are drawn of a small one, trained briefly on CIFAR-10."""
+    """ZFNet improved on AlexNet by visualising its units: a deconvolution projects an activation
+    back to the pixels, through the positions of the pooled maxima, rectifiers and transposed
+    filters, and shows what caused it in the image (Zeiler and Fergus, ECCV 2014). The shapes of the
+    paper's net are checked; the pictures are of a small net, trained briefly on CIFAR-10."""
     shapes(page)
     data = standardized(page.cifar10(train=25_000, test=2000))
     losses(page, data)
@@ -48,12 +48,12 @@ def shapes(page: Page) -> None:
         rows.append((name, found.parameters, found.multiply_adds / 1e9, text))
         if name == "zfnet":
             page.check("the convolutions have the shapes of figure 3", sizes == PAPER, text)
-    head = ("net", "parameters", "10⁹ multiply-adds", "outputs of its convolutions")
-    page.table(head, rows, caption="For an image of 3x224x224.")
+    head = ("net", "parameters", "10⁹ multiply-adds", "outputs of the convolutions")
+    page.table(head, rows, caption="For a 3x224x224 image.")
 
 
 def losses(page: Page, data: Arrays) -> None:
-    """The whole net on a few images, enlarged: steps of descent lower its loss."""
+    """The full net on a few enlarged images: gradient steps lower its loss."""
     gpudl.manual_seed(page.seed)
     net = models.create("zfnet", hidden=page.pick(4096, 64)).to(page.device)
     count = page.pick(4, 1)
@@ -68,7 +68,7 @@ def losses(page: Page, data: Arrays) -> None:
         optimizer.step()
         found.append(loss.item())
     page.check(
-        f"{len(found)} steps on {count} images take the whole net's loss below that of a guess, "
+        f"{len(found)} steps on {count} images lower the full net's loss below that of guessing, "
         "log 1000",
         found[-1] < min(found[0], math.log(1000)),
         f"from {found[0]:.4f} to {found[-1]:.4f}; log 1000 is {math.log(1000):.4f}",
@@ -76,7 +76,7 @@ def losses(page: Page, data: Arrays) -> None:
 
 
 def pictures(page: Page, net: nn.Module, images: Array) -> None:
-    """For each layer, rows of channels: the images that excite it most, and what in them does."""
+    """For each layer, rows of channels: the strongest images, and the patterns that excite them."""
     net.eval()
     seen: dict[str, float] = {}
     for name, depth in LAYERS.items():
@@ -90,12 +90,12 @@ def pictures(page: Page, net: nn.Module, images: Array) -> None:
         page.image(
             f"units-{name}",
             page.grid(np.stack(tiles), 2 * SHOWN, 2, vmin=0, vmax=1),
-            f"Units of {name}, one a row: the {SHOWN} test images that excite it most, and what in "
-            "them does, by deconvolution.",
+            f"Units of {name}, one per row: the {SHOWN} test images that excite it most, and the "
+            "responsible patterns, by deconvolution.",
         )
     areas = [seen[name] for name in LAYERS]
     text = ", ".join(f"{name} {area:.1%}" for name, area in seen.items())
-    page.check("deeper units see more of the image", areas == sorted(areas), text)
+    page.check("deeper units respond to larger parts of the image", areas == sorted(areas), text)
 
 
 def active_channels(way: Deconvolution, images: Array) -> list[int]:
