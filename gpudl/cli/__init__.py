@@ -1,4 +1,4 @@
-"""The command line: gpudl train | evaluate | predict | models | zoo | bench | doctor.
+"""The command line: gpudl train | evaluate | predict | models | zoo | bench | where | doctor.
 
 Each command is a module with `add` (its arguments) and `run` (its work). Heavy modules are imported
 only when a command needs them.

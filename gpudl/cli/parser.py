@@ -6,9 +6,9 @@ import argparse
 import difflib
 from typing import Any, NoReturn
 
-from gpudl.cli import bench, doctor, evaluate, models, predict, train, zoo
+from gpudl.cli import bench, doctor, evaluate, models, predict, train, where, zoo
 
-COMMANDS = (train, evaluate, predict, models, zoo, bench, doctor)
+COMMANDS = (train, evaluate, predict, models, zoo, bench, where, doctor)
 
 
 class Parser(argparse.ArgumentParser):

@@ -25,17 +25,23 @@ class Cpu(Device):
         return quietly(run, np, dys, saved, needs)  # type: ignore[no-any-return]
 
 
+def form_name(op: Op | type[Op], direction: str, algorithm: str | None = None) -> str | None:
+    """The method that runs: the algorithm's, or by default the first faster form than the
+    definition. "definition" names forward and backward themselves. None if there is none."""
+    for name in (algorithm,) if algorithm else (*op.cpu, "definition"):
+        attribute = direction if name == "definition" else f"{direction}_{name}"
+        if getattr(op, attribute, None) is not None:
+            return attribute
+    return None
+
+
 def _numpy_form(op: Op, direction: str, algorithm: str | None) -> Callable[..., Any]:
-    """The bound method to run; "definition" names forward and backward themselves."""
+    """The bound method to run."""
     forms = op.numpy_forms
     run = forms.get((direction, algorithm))
     if run is None:
-        for name in (algorithm,) if algorithm else (*op.cpu, "definition"):
-            attribute = direction if name == "definition" else f"{direction}_{name}"
-            run = getattr(op, attribute, None)
-            if run is not None:
-                break
-        else:
+        name = form_name(op, direction, algorithm)
+        if name is None:
             raise ValueError(f"{op.name}: has no {direction} named {algorithm!r}; has {op.cpu}")
-        forms[direction, algorithm] = run
+        run = forms[direction, algorithm] = getattr(op, name)
     return run

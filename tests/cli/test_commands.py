@@ -142,7 +142,7 @@ def test_bench_refuses_unknown_arguments(gpudl):
 
 
 def test_help_and_version(gpudl):
-    for command in ("train", "evaluate", "predict", "models", "bench", "doctor"):
+    for command in ("train", "evaluate", "predict", "models", "bench", "where", "doctor"):
         result = gpudl(command, "--help")
         assert result.code == 0
         assert f"usage: gpudl {command}" in result.out

@@ -58,6 +58,8 @@ def refused(result, *parts):
         ("predict nowhere a.png", ["nowhere: is not a run"]),
         ("bench --suite x", ["--suite"]),
         ("bench --device tpu", ["--device: 'tpu'"]),
+        ("where conv2e", ["'conv2e' is unknown; did you mean conv2d"]),
+        ("where nn.", ["'nn.' is unknown; give an operator, function, layer or optimizer"]),
     ],
 )
 def test_wrong_arguments(gpudl, words, parts):

@@ -1,0 +1,271 @@
+"""Show where an operator, function, layer or optimizer is defined, down to its kernels.
+
+NAME is spelled as in Python or PyTorch: conv2d, Conv2d, F.conv2d, torch.nn.Conv2d, Adam. The
+launchers of the kernels are those of the extension modules that are built; without one they are
+searched for in csrc/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from gpudl.cli.errors import CommandError
+
+PACKAGES = ("gpudl", "nn", "optim", "optim.lr_scheduler", "nn.init", "nn.utils", "nn.utils.rnn")
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = "launchers are known once the emulator or CUDA module is built"
+
+
+class Row(NamedTuple):
+    """One thing and its place. kind: "layer", "function", "operator", …"""
+
+    kind: str
+    name: str
+    place: str
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="an operator, function, layer or optimizer")
+
+
+def run(options: argparse.Namespace) -> int:
+    found = find(options.name)
+    rows = [*definitions(found), *(row for op in found.operators for row in parts(op))]
+    width = max(len(row.name) for row in rows if row.place)
+    last = ""
+    for kind, name, place in rows:
+        title = "" if kind == last else kind
+        print(f"{title:<8}  {name:<{width}}  {place}".rstrip())
+        last = kind
+    return 0
+
+
+# -------------------------------------------------------------------- what belongs together
+
+
+class Found(NamedTuple):
+    """classes: layers and optimizers by public name. operators: classes of Op."""
+
+    classes: dict[str, type]
+    functions: list[FunctionType]
+    operators: list[Any]
+
+
+def find(asked: str) -> Found:
+    """What has the name, and what belongs to it. Raises CommandError if nothing has it."""
+    from gpudl.core.op import OPS
+
+    name = re.sub(r"\(.*", "", asked).rpartition(".")[2]
+    classes = named(name, public_classes())
+    functions = list(named(name, public_functions()).values())
+    operators = list(named(name, {op.__name__: op for op in OPS.values()}, "Op").values())
+    if not (classes or functions or operators):
+        raise CommandError(f"where: {asked!r} is unknown; {suggestion(name)}")
+    functions = functions or [f for c in classes.values() for f in functions_of(c)]
+    callers = functions or list(classes.values())
+    operators += [op for caller in callers for op in operators_of(caller)]
+    if not callers:
+        offered = public_functions().values()
+        functions = [f for f in offered if set(operators) & set(operators_of(f))]
+    if not classes:
+        known = public_classes().items()
+        classes = {n: c for n, c in known if set(functions) & set(own_functions(c))}
+    return Found(classes, list(dict.fromkeys(functions)), list(dict.fromkeys(operators)))
+
+
+def named(name: str, things: dict[str, Any], suffix: str = "") -> dict[str, Any]:
+    """Those called exactly so; if none are, those that differ in case and underscores only."""
+    exact = {n: t for n, t in things.items() if n.rpartition(".")[2] == name}
+    return exact or {n: t for n, t in things.items() if key(n, suffix) == key(name, suffix)}
+
+
+def key(name: str, suffix: str = "") -> str:
+    """MaxPool2d and max_pool2d -> maxpool2d; CrossEntropyLoss and cross_entropy -> crossentropy."""
+    short = name.rpartition(".")[2].removesuffix(suffix).replace("_", "").lower()
+    return short.removesuffix("loss") or short
+
+
+def suggestion(name: str) -> str:
+    from gpudl.core.op import OPS
+
+    words = {*public_functions(), *OPS, *(n.rpartition(".")[2] for n in public_classes())}
+    spelled = {word.lower(): word for word in sorted(words)}
+    near = [spelled[word] for word in difflib.get_close_matches(name.lower(), spelled, 2, 0.7)]
+    if not near:
+        return "give an operator, function, layer or optimizer, such as conv2d or Adam"
+    return f"did you mean {' or '.join(near)}?"
+
+
+@cache
+def public_functions() -> dict[str, FunctionType]:
+    from gpudl.core.public import functions
+
+    offered = members() | functions("functional") | functions("Tensor")
+    return {n.rpartition(".")[2]: f for n, f in offered.items() if isinstance(f, FunctionType)}
+
+
+@cache
+def public_classes() -> dict[str, type]:
+    return {name: c for name, c in members().items() if isinstance(c, type)}
+
+
+def members() -> dict[str, Any]:
+    """Functions and classes of PACKAGES, as gpudl.no_grad, nn.Conv2d, optim.lr_scheduler.StepLR."""
+    from importlib import import_module
+
+    found: dict[Any, str] = {}
+    for package in PACKAGES:
+        module = import_module(package if package == "gpudl" else f"gpudl.{package}")
+        for name in getattr(module, "__all__", vars(module)):
+            value = getattr(module, name)
+            home = getattr(value, "__module__", None) or ""
+            if isinstance(value, FunctionType | type) and home.startswith(module.__name__):
+                found.setdefault(value, f"{package}.{name}")
+    return {name: value for value, name in found.items()}
+
+
+def functions_of(cls: type) -> list[FunctionType]:
+    """The functions that a layer is made of: its own, or all that it calls."""
+    return own_functions(cls) or [f for f in used(cls) if is_public(f)]
+
+
+@cache
+def own_functions(cls: type) -> list[FunctionType]:
+    """The functions that a layer stands for: an attribute holds one, it is named like one, or it
+    calls a single one."""
+    held = [f for f in attributes(cls) if is_public(f)]
+    called = [f for f in used(cls) if is_public(f)]
+    alike = [f for f in called if key(f.__name__) in key(cls.__name__)]
+    alike += [f for f in called if key(cls.__name__) in key(f.__name__) and f not in alike]
+    return held or alike or (called if len(called) == 1 else [])
+
+
+def operators_of(thing: Any) -> list[Any]:
+    """The operators that a function or class names; if none, those of the functions it calls."""
+    from gpudl.core.op import OPS
+
+    level, seen = [thing], {thing}
+    while level:
+        next_level = dict.fromkeys(t for c in level for t in (*attributes(c), *used(c)))
+        found = [t for t in next_level if t in OPS.values()]
+        if found:
+            return found
+        level = [t for t in next_level if isinstance(t, FunctionType) and t not in seen]
+        seen |= set(level)
+    return []
+
+
+def attributes(cls: Any) -> Iterator[Any]:
+    """Functions and operators that attributes of a class hold, or name."""
+    for base in bases(cls):
+        for value in vars(base).values():
+            value = value.__func__ if isinstance(value, staticmethod) else value
+            if isinstance(value, str):
+                value = public_functions().get(value)
+            if is_public(value) or isinstance(value, type):
+                yield value
+
+
+def used(thing: Any) -> Iterator[Any]:
+    """Functions and classes of gpudl that the code of a function or of a class's methods names."""
+    methods = [thing] if isinstance(thing, FunctionType) else []
+    for base in bases(thing):
+        methods += [m for m in vars(base).values() if isinstance(m, FunctionType)]
+    for method in methods:
+        words = method.__code__.co_names
+        known = [method.__globals__.get(word) for word in words]
+        for module in [m for m in known if inspect.ismodule(m)]:
+            known += [vars(module).get(word) for word in words]
+        for value in known:
+            home = getattr(value, "__module__", None) or ""
+            if isinstance(value, FunctionType | type) and home.startswith("gpudl."):
+                yield value
+
+
+def bases(cls: Any) -> list[type]:
+    """The class and what it inherits, without the bases of all layers and optimizers."""
+    from gpudl.nn import Module, Parameter
+    from gpudl.optim import Optimizer
+
+    general = {*Module.__mro__, *Optimizer.__mro__, *Parameter.__mro__}
+    return [b for b in cls.__mro__ if b not in general] if isinstance(cls, type) else []
+
+
+def is_public(value: Any) -> bool:
+    return isinstance(value, FunctionType) and value in public_functions().values()
+
+
+# -------------------------------------------------------------------- places
+
+
+def definitions(found: Found) -> Iterator[Row]:
+    from gpudl.nn import Module
+
+    for name, cls in found.classes.items():
+        yield Row("layer" if issubclass(cls, Module) else "class", name, defined(cls))
+    for function in found.functions:
+        yield Row("function", function.__name__, defined(function))
+
+
+def parts(op: Any) -> Iterator[Row]:
+    """The declaration, the NumPy forms that the cpu device runs, and the launchers."""
+    from gpudl.devices.cpu import form_name
+
+    yield Row("operator", op.__name__, defined(op))
+    for direction in ("forward", "backward"):
+        method = form_name(op, direction)
+        if method:
+            yield Row("NumPy", method, defined(getattr(op, method)))
+    if op.kernels:
+        yield from launchers(op)
+    else:
+        yield Row("kernels", "none: NumPy and CuPy run the definition", "")
+
+
+def launchers(op: Any) -> Iterator[Row]:
+    from gpudl.devices import modules
+
+    built = [name for name in modules.NAMES if not modules.why_missing(name)]
+    known = {n: launcher for name in built for n, launcher in modules.launchers(name).items()}
+    for launcher in known.values():
+        if launcher.op == op.name:
+            place = shown(ROOT / launcher.file, launcher.line)
+            yield Row("kernel", f"{launcher.direction} {launcher.algorithm}", place)
+    if not built:
+        yield from list(search(op)) or [Row("kernels", BUILD, "")]
+
+
+def search(op: Any) -> Iterator[Row]:
+    """Lines of csrc/ with the operator's name and an algorithm's."""
+    for path in sorted((ROOT / "csrc" / "ops").rglob("*.cu")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            words = re.findall(r"\w+", line.partition("//")[0])
+            direction = [word for word in words if word in ("forward", "backward")]
+            for algorithm in op.kernels if op.name in words else ():
+                if algorithm in words:
+                    yield Row("kernel", " ".join([*direction, algorithm]), shown(path, number))
+
+
+def defined(thing: Any) -> str:
+    """file:line of the `def` or `class`."""
+    lines, first = inspect.getsourcelines(thing)
+    above = next(i for i, text in enumerate(lines) if re.match(r"\s*(def|class)\b", text))
+    return shown(Path(inspect.getsourcefile(thing) or ""), first + above)
+
+
+def shown(path: Path, line: int) -> str:
+    """Relative to the current folder if it lies below it. An installation has no csrc/: its files
+    are those of the repository."""
+    if not path.exists():
+        return f"{path.relative_to(ROOT)}:{line}"
+    relative = os.path.relpath(path)
+    return f"{path if relative.startswith('..') else relative}:{line}"
