@@ -26,7 +26,7 @@ def test_gradients_of_repeated_rows_add_up_and_padding_has_none(device):
 def test_unsupported_options_are_refused():
     index = Tensor(np.array([1]))
     for name, value in {"max_norm": 1.0, "sparse": True, "scale_grad_by_freq": True}.items():
-        with pytest.raises(ValueError, match=f"embedding: {name} is not offered"):
+        with pytest.raises(ValueError, match=f"embedding: {name} is not supported"):
             nn.Embedding(3, 2, **{name: value})(index)
     with pytest.raises(ValueError, match="Embedding: padding_idx is 3"):
         nn.Embedding(3, 2, padding_idx=3)

@@ -1,4 +1,4 @@
-"""Rows of a table by number: embeddings."""
+"""Embeddings: rows of a table by index."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from gpudl.core.public import public
 from gpudl.ops.reduce.segments import sum_repeated
 from gpudl.ops.reduce.sorting import SortOp
 
-CHUNK = 32  # places that the kernel adds up by itself
+CHUNK = 32  # positions that the kernel sums sequentially
 NO_ROW = -1
 MOST_ELEMENTS = (1 << 31) - 1
 
 
 class EmbeddingOp(Op):
-    """y[…, :] = weight[index[…], :]. The gradient of a row is the sum over its places in the order
-    that `order` gives, index's sorting permutation, which backward alone reads; row padding_idx has
-    none (-1: every row has one). Kernels read NaN for rows that weight does not have."""
+    """y[…, :] = weight[index[…], :]. Kernels give NaN for indices out of range.
+
+    order: the permutation that sorts index; only backward reads it. The gradient of a row is the
+    sum over its positions in that order. Row padding_idx has no gradient (-1: every row has one).
+    """
 
     inputs = ("weight", "index", "order")
     saves = ("index", "order")
@@ -34,19 +36,21 @@ class EmbeddingOp(Op):
     def infer(self, weight: Spec, index: Spec, order: Spec) -> tuple[Spec, ...]:
         require_float(self, weight=weight)
         fits = len(weight.shape) == 2 and 0 not in weight.shape
-        require(fits, self, "weight", f"is {weight}; it must be (rows, columns), neither of them 0")
+        require(fits, self, "weight", f"is {weight}; it must be (rows, columns), none of them 0")
         require(index.dtype == np.int64, self, "index", f"is {index}; it must be int64 (.long())")
         fits = order.dtype == np.int64 and order.shape == (index.size,)
-        require(fits, self, "order", f"is {order}; it must be int64[{index.size}], an argsort")
+        require(fits, self, "order", f"is {order}; it must be int64[{index.size}], index's argsort")
         fits = NO_ROW <= self.padding_idx < weight.shape[0]
-        require(fits, self, "padding_idx", f"is {self.padding_idx}; weight is {weight}")
+        message = f"is {self.padding_idx}; it must be from -1 to {weight.shape[0] - 1}"
+        require(fits, self, "padding_idx", message)
         y = Spec((*index.shape, weight.shape[1]), weight.dtype)
         for name, spec in (("weight", weight), ("y", y)):
-            require(spec.size <= MOST_ELEMENTS, self, name, f"is {spec}, over 2^31 - 1 elements")
+            fits = spec.size <= MOST_ELEMENTS
+            require(fits, self, name, f"is {spec}; it must have at most 2^31 - 1 elements")
         return (y,)
 
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        """Two rows of partial sums a chunk."""
+        """Two rows of partial sums per chunk."""
         if direction == "forward":
             return 0
         weight, index, _ = specs
@@ -103,7 +107,7 @@ class EmbeddingOp(Op):
 
 
 def check_rows(index: Any, rows: int) -> None:
-    """IndexError unless all are numbers of rows."""
+    """Raise IndexError for indices out of range."""
     low, high = (index.min(), index.max()) if index.size else (0, 0)
     if low < 0 or high >= rows:
         bad = low if low < 0 else high
@@ -120,27 +124,29 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """Rows of weight by number: input (…) of integers, weight (rows, columns) -> (…, columns).
+    """Rows of weight by index: input (…) of integers, weight (rows, columns) -> (…, columns).
 
-    padding_idx: a row without a gradient. Gradients of rows that occur repeatedly add up in a fixed
-    order. IndexError: a number that is no row (on cpu and emulator; on cuda it gives a row of NaN).
-    ValueError: max_norm, scale_grad_by_freq and sparse, which are not offered.
+    padding_idx: a row that gets no gradient. Gradients of repeated rows are summed in a fixed
+    order. Raises IndexError for an index out of range on cpu and emulator; on cuda it gives a row
+    of NaN. Raises ValueError for max_norm, scale_grad_by_freq and sparse, which are not supported.
     """
     refused = {"max_norm": max_norm is not None, "sparse": sparse}
     refused["scale_grad_by_freq"] = scale_grad_by_freq
     for name, given in refused.items():
         if given:
-            raise ValueError(f"embedding: {name} is not offered; leave it at its default")
+            raise ValueError(f"embedding: {name} is not supported; leave it at its default")
     rows = weight.shape[0]
     padding = NO_ROW if padding_idx is None else padding_idx
     if padding_idx is not None and padding_idx < 0:
         padding = padding_idx + rows
     if padding_idx is not None and not 0 <= padding < rows:
-        raise ValueError(f"embedding: padding_idx is {padding_idx}; weight has {rows} rows")
+        raise ValueError(
+            f"embedding: padding_idx is {padding_idx}; it must be from {-rows} to {rows - 1}"
+        )
     if input.dtype.kind not in "iu":
-        raise TypeError(f"embedding: input is {input.dtype.name}; it must hold integers")
+        raise TypeError(f"embedding: input is {input.dtype.name}; it must hold integers (.long())")
     index = input.long()
-    if index.device.name == "emulator":  # looking at them waits for no other device
+    if index.device.name == "emulator":  # checked here, since that needs no wait for a GPU
         check_rows(index.array, rows)
     flat = index.reshape((index.numel(),))
     order = (

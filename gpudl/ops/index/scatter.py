@@ -1,4 +1,4 @@
-"""Operators with an index for each element along one axis: gather, scatter, scatter_add."""
+"""Operators with one index per element along an axis: gather, scatter, scatter_add."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpudl.ops.shape.views import axis_of
 
 
 class AlongAxis(Op):
-    """Operators with an index for each element, which counts along `dim`."""
+    """Base of operators with one index per element, along `dim`."""
 
     dim: int
 
@@ -33,9 +33,8 @@ class AlongAxis(Op):
         )
         if not fits:
             raise ValueError(
-                f"{self.name}: index {list(index.shape)} does not fit x {list(x.shape)}; it needs "
-                f"as "
-                f"many axes, and but for axis {dim} no larger ones"
+                f"{self.name}: index has shape {list(index.shape)}; it must have as many axes as x "
+                f"{list(x.shape)}, none longer except axis {dim}"
             )
         return (x,)
 
@@ -47,7 +46,7 @@ class AlongAxis(Op):
 
 
 class GatherOp(AlongAxis):
-    """y[i,j,k] = x[i, index[i,j,k], k] for dim 1, and alike for other axes."""
+    """y[i,j,k] = x[i, index[i,j,k], k] for dim 1; likewise for other axes."""
 
     inputs = ("x", "index")
     saves = ("index",)
@@ -78,11 +77,13 @@ class GatherOp(AlongAxis):
                    golden=(np.array([[1, 1], [4, 3]], np.float32),))  # fmt: skip
         yield Case("nothing", cls(0), along_axis(0, (3, 4), (0, 4)))
         wrong = fixed([[1.0]], [0])
-        yield Case("fewer axes", cls(0), wrong, error=r"gather: index \[1\] does not fit x")
+        yield Case(
+            "fewer axes", cls(0), wrong, error=r"gather: index has shape \[1\]; .*as x \[1, 1\]"
+        )
 
 
 def along_axis(dim: int, x: tuple[int, ...], i: tuple[int, ...], values: int = 0) -> Any:
-    """Draws x, an index of shape i along dim, and further arrays of that shape."""
+    """make(rng) of a Case: x, an index of shape i along dim, and `values` arrays of that shape."""
 
     def make(rng: np.random.Generator) -> tuple[Any, ...]:
         more = normal(*[i] * values)(rng)
@@ -92,8 +93,8 @@ def along_axis(dim: int, x: tuple[int, ...], i: tuple[int, ...], values: int = 0
 
 
 class ScatterOp(AlongAxis):
-    """y = x, but y[i, index[i,j,k], k] = value[i,j,k] for dim 1; of repeated indices the last
-    counts."""
+    """y = x, except y[i, index[i,j,k], k] = value[i,j,k] for dim 1. The last of repeated indices
+    wins."""
 
     inputs = ("x", "index", "value")
     saves = ("index",)
@@ -101,11 +102,13 @@ class ScatterOp(AlongAxis):
     def infer(self, x: Spec, index: Spec, value: Spec) -> tuple[Spec, ...]:
         if value.shape != index.shape:
             raise ValueError(
-                f"{self.name}: value {list(value.shape)} must have index's shape "
+                f"{self.name}: value has shape {list(value.shape)}; it must be index's, "
                 f"{list(index.shape)}"
             )
         if value.dtype != x.dtype:
-            raise TypeError(f"{self.name}: value is {value.dtype.name}, x {x.dtype.name}")
+            raise TypeError(
+                f"{self.name}: value is {value.dtype.name}; it must be {x.dtype.name}, like x"
+            )
         return self.check(x, index)
 
     def forward(self, xp: Any, x: Any, index: Any, value: Any) -> tuple[Any, ...]:
@@ -131,11 +134,13 @@ class ScatterOp(AlongAxis):
         want = [[0, 7]] if cls.__name__ == "ScatterOp" else [[0, 12]]
         yield Case("twice", cls(1), fixed(x, index, value), (np.array(want, np.float32),))
         made = fixed([1.0], [0], [1.0, 2.0])
-        yield Case("shapes", cls(0), made, error=rf"{cls.name}: value \[2\] must have index's")
+        yield Case(
+            "shapes", cls(0), made, error=rf"{cls.name}: value has shape \[2\]; it must be ind"
+        )
 
 
 class ScatterAddOp(ScatterOp):
-    """y = x, with y[i, index[i,j,k], k] += value[i,j,k] for dim 1, in a fixed order."""
+    """y = x, then y[i, index[i,j,k], k] += value[i,j,k] for dim 1, in a fixed order."""
 
     def forward(self, xp: Any, x: Any, index: Any, value: Any) -> tuple[Any, ...]:
         flat = self.flat(xp, x.shape, index)
@@ -155,7 +160,7 @@ class ScatterAddOp(ScatterOp):
 
 @public("gpudl", "Tensor")
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """y[i,j,k] = input[i, index[i,j,k], k] for dim 1, and alike for other axes."""
+    """y[i,j,k] = input[i, index[i,j,k], k] for dim 1; likewise for other axes."""
     return apply(GatherOp.of(dim), input, index)  # type: ignore[no-any-return]
 
 
@@ -166,7 +171,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
 
 
 def _values(input: Tensor, index: Tensor, src: Tensor | Number) -> Tensor:
-    """What to write: a number repeated, or the part of src that the index covers."""
+    """The values to write: a repeated number, or the part of src that index covers."""
     if not isinstance(src, Tensor):
         return number(src, input).to(input.dtype).expand(index.shape)
     if src.shape != index.shape and len(src.shape) == len(index.shape):
@@ -176,8 +181,8 @@ def _values(input: Tensor, index: Tensor, src: Tensor | Number) -> Tensor:
 
 @public("gpudl", "Tensor")
 def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number) -> Tensor:
-    """input, but y[i, index[i,j,k], k] = src[i,j,k] for dim 1. Of repeated indices the last
-    counts."""
+    """A copy of input with y[i, index[i,j,k], k] = src[i,j,k] for dim 1. The last of repeated
+    indices wins."""
     return apply(ScatterOp.of(dim), input, index, _values(input, index, src))  # type: ignore[no-any-return]
 
 
@@ -189,7 +194,7 @@ def scatter_(self: Tensor, dim: int, index: Tensor, src: Tensor | Number) -> Ten
 
 @public("gpudl", "Tensor")
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """input, with y[i, index[i,j,k], k] += src[i,j,k] for dim 1, in a fixed order."""
+    """A copy of input with y[i, index[i,j,k], k] += src[i,j,k] for dim 1, in a fixed order."""
     return apply(ScatterAddOp.of(dim), input, index, _values(input, index, src))  # type: ignore[no-any-return]
 
 

@@ -1,5 +1,4 @@
-"""Parts of tensors and products of vectors under PyTorch's names, put together from other
-operators."""
+"""Parts of tensors and products of vectors under PyTorch's names, composed of other operators."""
 
 from __future__ import annotations
 
@@ -17,14 +16,14 @@ from gpudl.ops.matrix.matmul import matmul
 def _axis(name: str, x: Tensor, dim: int) -> int:
     if not -x.ndim <= dim < x.ndim:
         raise IndexError(
-            f"{name}: dim is {dim}, but the tensor has {x.ndim} axes, {-x.ndim} to {x.ndim - 1}"
+            f"{name}: dim is {dim}; it must be from {-x.ndim} to {x.ndim - 1} for {x.ndim} axes"
         )
     return dim % x.ndim
 
 
 @public("gpudl", "Tensor")
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """The elements start … start + length - 1 along `dim`; a view."""
+    """Elements start … start + length - 1 along `dim`, as a view."""
     axis = _axis("narrow", input, dim)
     extent = input.shape[axis]
     first = start + extent if start < 0 else start
@@ -37,20 +36,20 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 @public("gpudl", "Tensor")
 def select(input: Tensor, dim: int, index: int) -> Tensor:
-    """One element of `dim`, which disappears; a view."""
+    """The slice at `index` along `dim`, without that axis, as a view."""
     axis = _axis("select", input, dim)
     return input[(slice(None),) * axis + (int(index),)]
 
 
 @public("Tensor")
 def where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
-    """Itself where the condition holds, else other."""
+    """self where condition is true, else other."""
     return slices.where(condition, self, other)  # type: ignore[no-any-return]
 
 
 def _bands(name: str, x: Tensor, diagonal: int, lower: bool) -> Tensor:
     if x.ndim < 2:
-        raise ValueError(f"{name}: input has shape {list(x.shape)}; it must be a matrix or a stack")
+        raise ValueError(f"{name}: input has shape {list(x.shape)}; it must have at least 2 axes")
     rows, columns = x.shape[-2:]
     keep = np.tri(rows, columns, diagonal if lower else diagonal - 1, dtype=bool)
     mask = tensor(keep if lower else ~keep, device=x.device)
@@ -59,22 +58,22 @@ def _bands(name: str, x: Tensor, diagonal: int, lower: bool) -> Tensor:
 
 @public("gpudl", "Tensor")
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The elements on and below a diagonal of each matrix, zeros elsewhere."""
+    """The elements on and below a diagonal of each matrix, zero elsewhere."""
     return _bands("tril", input, diagonal, lower=True)
 
 
 @public("gpudl", "Tensor")
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The elements on and above a diagonal of each matrix, zeros elsewhere."""
+    """The elements on and above a diagonal of each matrix, zero elsewhere."""
     return _bands("triu", input, diagonal, lower=False)
 
 
 @public("gpudl", "Tensor")
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The elements (i, i + offset) of two axes, as a last axis; a copy."""
+    """The elements (i, i + offset) of two axes, as the last axis of a copy."""
     first, second = _axis("diagonal", input, dim1), _axis("diagonal", input, dim2)
     if first == second:
-        raise ValueError(f"diagonal: dim1 and dim2 are both axis {first}")
+        raise ValueError(f"diagonal: dim1 and dim2 are both axis {first}; they must differ")
     rows, columns = input.shape[first], input.shape[second]
     start, end = max(0, -offset), min(rows, columns - offset)
     i = np.arange(start, max(start, end))
@@ -89,7 +88,7 @@ _diagonal = diagonal
 
 @public("gpudl", "Tensor")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The diagonal of a matrix; of a vector, the matrix that has it as its diagonal."""
+    """The diagonal of a matrix, or the matrix with a vector as its diagonal."""
     if input.ndim == 2:
         return _diagonal(input, diagonal)
     if input.ndim != 1:
@@ -104,7 +103,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 
 @public("gpudl", "Tensor")
 def trace(input: Tensor) -> Tensor:
-    """The sum of a matrix' diagonal."""
+    """The sum of a matrix's diagonal."""
     if input.ndim != 2:
         raise ValueError(f"trace: input has shape {list(input.shape)}; it must be a matrix")
     return diag(input).sum()
@@ -112,9 +111,9 @@ def trace(input: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
-    """Each element of `dim` `repeats` times in a row; without `dim`, of the flattened tensor.
+    """Repeat each element along `dim`, or of the flattened tensor, `repeats` times in a row.
 
-    repeats: one number for all, or an integer tensor with one for each.
+    repeats: one int for all elements, or an integer tensor with one per element.
     """
     if dim is None:
         input, dim = input.reshape(-1), 0
@@ -122,8 +121,8 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     counts = repeats.to("cpu").numpy() if isinstance(repeats, Tensor) else np.asarray(repeats)
     if counts.size not in (1, extent) or counts.dtype.kind not in "iu" or (counts < 0).any():
         raise ValueError(
-            f"repeat_interleave: repeats {counts.tolist()} must be a number from 0 on, or one for "
-            f"each of the {extent} elements"
+            f"repeat_interleave: repeats is {counts.tolist()}; it must be one nonnegative int, or "
+            f"one for each of the {extent} elements"
         )
     index = np.repeat(np.arange(extent), counts.reshape(-1) if counts.size > 1 else counts.item())
     return slices.index_select(input, dim, tensor(index, device=input.device))
@@ -133,7 +132,7 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
 def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinates of a grid: the i-th result repeats the i-th vector along all other axes.
 
-    indexing: "ij", the first vector runs over rows; "xy", over columns.
+    indexing: "ij" runs the first vector over rows, "xy" over columns.
     """
     if indexing not in ("ij", "xy"):
         raise ValueError(f"meshgrid: indexing is {indexing!r}; it must be 'ij' or 'xy'")
@@ -144,8 +143,8 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
     shape = [len(v) for v in vectors]
     grids = []
     for axis, v in enumerate(vectors):
-        lying = v.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-        grids.append(lying.expand(*shape))
+        shaped = v.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        grids.append(shaped.expand(*shape))
     if swap:
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
@@ -155,22 +154,22 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
 def index_add(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
-    """input with alpha times the slices of `source` added to its slices that `index` names, in a
-    fixed order."""
+    """A copy of input with alpha·source added to the slices at `index` along `dim`, in a fixed
+    order."""
     axis = _axis("index_add", input, dim)
     if index.ndim != 1 or source.ndim != input.ndim or source.shape[axis] != len(index):
         raise ValueError(
-            f"index_add: source {list(source.shape)} must have {input.ndim} axes and along axis "
-            f"{dim} one slice for each entry of index {list(index.shape)}"
+            f"index_add: source has shape {list(source.shape)}; it must have {input.ndim} axes, "
+            f"with one slice along axis {dim} for each entry of index {list(index.shape)}"
         )
-    lying = index.reshape([-1 if i == axis else 1 for i in range(input.ndim)])
+    shaped = index.reshape([-1 if i == axis else 1 for i in range(input.ndim)])
     scaled = source if alpha == 1 else source * alpha
-    return scatter_add(input, axis, lying.expand(*source.shape), scaled)
+    return scatter_add(input, axis, shaped.expand(*source.shape), scaled)
 
 
 @public("gpudl", "Tensor")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
-    """input[i]·vec2[j] of two vectors."""
+    """y[i,j] = input[i]·vec2[j] for two vectors."""
     for name, t in (("input", input), ("vec2", vec2)):
         if t.ndim != 1:
             raise ValueError(f"outer: {name} has shape {list(t.shape)}; it must be a vector")
@@ -179,10 +178,11 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
-    """Σ input·tensor of two vectors of one length."""
+    """Σ input·tensor over two vectors of equal length."""
     if input.ndim != 1 or input.shape != tensor.shape:
         raise ValueError(
-            f"dot: {list(input.shape)} and {list(tensor.shape)} must be vectors of one length"
+            f"dot: shapes are {list(input.shape)} and {list(tensor.shape)}; they must be vectors "
+            "of equal length"
         )
     return matmul(input, tensor)
 
@@ -192,7 +192,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     """A matrix times a vector."""
     if input.ndim != 2 or vec.ndim != 1:
         raise ValueError(
-            f"mv: {list(input.shape)} and {list(vec.shape)} must be a matrix and a vector"
+            f"mv: shapes are {list(input.shape)} and {list(vec.shape)}; they must be a matrix and "
+            "a vector"
         )
     return matmul(input, vec)
 
@@ -208,7 +209,7 @@ def addmm(
 
 @public("gpudl")
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """A tensor of the data, sharing memory with it where dtype and device allow."""
+    """The data as a tensor, sharing memory if dtype and device allow it."""
     if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
     if isinstance(data, np.ndarray) and data.flags.writeable:

@@ -1,4 +1,4 @@
-"""Operators that pick elements: slices, take, where, masks; see scatter too."""
+"""Operators that select elements: slices, take, where, masks. gather and scatter: scatter.py."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from gpudl.ops.shape.views import axis_of
 
 
 class Cut(tuple[int | None, ...]):
-    """(start, stop, step) of a slice, which Python cannot hash before 3.12."""
+    """(start, stop, step) of a slice; slices themselves are not hashable before Python 3.12."""
 
     __slots__ = ()
 
 
 class SliceOp(Op):
-    """y = x[key] for integers, slices, None and …; a view. Slices stand in `key` as Cut."""
+    """y = x[key] for integers, slices, None and …; a view. `key` holds slices as Cut."""
 
     view = True
     key: tuple[Any, ...]
@@ -39,7 +39,7 @@ class SliceOp(Op):
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         given = sum(1 for k in self.key if k is not None and k is not Ellipsis)
         if given > len(x.shape):
-            raise IndexError(f"slice: {given} indices for a tensor with {len(x.shape)} axes")
+            raise IndexError(f"slice: got {given} indices for a tensor with {len(x.shape)} axes")
         try:
             return (Spec(np.broadcast_to(np.int8(0), x.shape)[self.index].shape, x.dtype),)
         except IndexError as error:
@@ -51,7 +51,9 @@ class SliceOp(Op):
 
     def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
         key = self.index
-        return (x[key if Ellipsis in key else (*key, Ellipsis)],)  # with … it is never a copy
+        return (
+            x[key if Ellipsis in key else (*key, Ellipsis)],
+        )  # with … NumPy returns a view even of one element
 
     def backward(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
         dx = xp.zeros(saved.specs[0].shape, dys[0].dtype)
@@ -76,13 +78,15 @@ class SliceOp(Op):
             yield Case(name, cls(key), normal((3, 4, 5)))
         want = (np.array([2.0, 1.0], np.float32),)
         yield Case("negative step", cls((Cut((-2, None, -1)),)), fixed([1.0, 2.0, 3.0]), want)
-        yield Case("too many", cls((0, 0)), normal((3,)), error="slice: 2 indices for .* 1 axes")
+        yield Case(
+            "too many", cls((0, 0)), normal((3,)), error="slice: got 2 indices for .* 1 axes"
+        )
         yield Case("too far", cls((3,)), normal((3, 2)), error=r"slice: x \[3, 2\]: index 3")
 
 
 class TakeOp(Op):
-    """y = x with axis `dim` replaced by the axes of an integer index: y[…, i…, …] = x[…, index[i…],
-    …]. Gradients of indices that occur repeatedly add up in a fixed order."""
+    """y[…, i…, …] = x[…, index[i…], …]: the axes of an integer index replace axis `dim` of x.
+    Gradients of repeated indices are summed in a fixed order."""
 
     inputs = ("x", "index")
     saves = ("index",)
@@ -136,18 +140,21 @@ def require_integers(op: Op, index: Spec) -> None:
 
 
 def check_range(op: Op, xp: Any, index: Array, extent: int) -> None:
-    """On the cpu indices are checked; on a GPU that would wait for it."""
+    """Raise IndexError for indices out of range, but only on the cpu: a GPU would have to be waited
+    for."""
     if xp is not np or not index.size:
         return
     low, high = int(index.min()), int(index.max())
     if low < -extent or high >= extent:
         bad = high if high >= extent else low
-        raise IndexError(f"{op.name}: index is {bad}; axis {getattr(op, 'dim', 0)} has {extent}")
+        raise IndexError(
+            f"{op.name}: index is {bad}; axis {getattr(op, 'dim', 0)} has {extent} elements"
+        )
 
 
 class IndexPutOp(Op):
-    """y = x, but y[index[i]] = value[i] along the first axis; of repeated indices the last
-    counts."""
+    """y = x, except y[index[i]] = value[i] along the first axis. The last of repeated indices
+    wins."""
 
     inputs = ("x", "index", "value")
     saves = ("index",)
@@ -193,7 +200,7 @@ class IndexPutOp(Op):
 
 
 class WhereOp(Op):
-    """z = x where the condition holds, else y; with broadcasting."""
+    """z = x where condition is true, else y; with broadcasting."""
 
     inputs = ("condition", "x", "y")
     outputs = ("z",)
@@ -236,9 +243,9 @@ class WhereOp(Op):
 
 @public("gpudl", "Tensor")
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The slices along `dim` that a list of integers names."""
+    """The slices of input along `dim` given by a vector of integers."""
     if index.ndim > 1:
-        raise ValueError(f"index_select: index has shape {list(index.shape)}; it must be a list")
+        raise ValueError(f"index_select: index has shape {list(index.shape)}; it must be a vector")
     if not input.ndim:
         return index_select(input.reshape(1), dim, index).reshape(())
     return apply(TakeOp.of(dim), input, index.reshape(-1))  # type: ignore[no-any-return]
@@ -248,7 +255,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 def where(
     condition: Tensor, input: Tensor | Number | None = None, other: Tensor | Number | None = None
 ) -> Any:
-    """input where the condition holds, else other; with the condition alone, where it holds."""
+    """input where condition is true, else other. where(condition): its indices, one per axis."""
     if input is None or other is None:
         return condition.nonzero(as_tuple=True)
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
@@ -262,7 +269,7 @@ def where(
 
 @public("gpudl", "Tensor")
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
-    """input, but `value` where the mask is true."""
+    """input with `value` where mask is true."""
     fill = value if isinstance(value, Tensor) else number(value, input)
     return where(mask, fill.to(input.dtype), input)  # type: ignore[no-any-return]
 
@@ -275,7 +282,7 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
 
 @public("gpudl", "Tensor")
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where the mask is true, in a list."""
+    """The elements where mask is true, as a vector."""
     shape = broadcast_shapes(TakeOp.of(0), ("input", "mask"), (_spec(input), _spec(mask)))
     return input.expand(shape)[mask.expand(shape)]
 
@@ -286,7 +293,7 @@ def _spec(x: Tensor) -> Spec:
 
 @public("gpudl", "Tensor")
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """Indices of the elements that are not zero: an (n, axes) matrix, or a list for each axis."""
+    """Indices of the nonzero elements: an (n, axes) matrix, or a tuple with one vector per axis."""
     found = [Tensor.from_array(i, input.device) for i in input.device.xp.nonzero(input.array)]
     if as_tuple:
         return tuple(found)
@@ -297,14 +304,17 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 @public("gpudl", "functional")
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """y[…, c] = 1 where tensor[…] == c, else 0; integers. num_classes: -1 takes the largest + 1."""
+    """y[…, c] = 1 where tensor[…] == c, else 0, as int64. num_classes: -1 for largest class + 1.
+
+    Raises ValueError for classes outside 0 … num_classes - 1.
+    """
     if tensor.dtype.kind not in "iu":
         raise TypeError(f"one_hot: tensor is {tensor.dtype.name}; it must hold class numbers")
     low, high = (int(tensor.min().item()), int(tensor.max().item())) if tensor.numel() else (0, -1)
     classes = high + 1 if num_classes == -1 else num_classes
     if low < 0 or high >= classes:
         raise ValueError(
-            f"one_hot: classes {low}…{high} do not fit into {classes} classes from 0 on"
+            f"one_hot: tensor holds classes {low} to {high}; they must be from 0 to {classes - 1}"
         )
     xp = tensor.device.xp
     hot = tensor.array[..., None] == xp.arange(classes)
@@ -313,12 +323,12 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 @public("Tensor")
 def fill_(self: Tensor, value: Number) -> Tensor:
-    """Every element becomes `value`."""
+    """Set every element to `value`."""
     filled = number(value, self).to(self.dtype)
     return self._changed_in_place(filled.expand(self.shape))
 
 
 @public("Tensor")
 def zero_(self: Tensor) -> Tensor:
-    """Every element becomes 0."""
+    """Set every element to 0."""
     return fill_(self, 0)

@@ -1,4 +1,4 @@
-"""x[key] and x[key] = value: keys are taken apart into slices, then integer and bool arrays."""
+"""x[key] and x[key] = value: a key is split into basic indices and integer or bool arrays."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _is_basic(k: Any) -> bool:
 
 
 def take_apart(x: Tensor, key: Any) -> tuple[Basic, Arrays]:
-    """The basic part of a key, with whole slices in place of its arrays, and those arrays by the
-    axis they index once the basic part was applied. As in PyTorch integers come first."""
+    """The basic part of a key, with full slices in place of its arrays, and those arrays by the
+    axis that they index after the basic part. As in PyTorch, plain integers apply first."""
     items = list(key) if isinstance(key, tuple) else [key]
     items = [_as_index(x, k) for k in items]
     takes = sum(_axes_taken(k) for k in items)
@@ -35,7 +35,7 @@ def take_apart(x: Tensor, key: Any) -> tuple[Basic, Arrays]:
     for k in items:
         if k is Ellipsis:
             if Ellipsis in basic:
-                raise IndexError("index: only one '...' fits into a key")
+                raise IndexError("index: a key may contain only one '...'")
             basic.append(k)
             axis += x.ndim - takes
         elif k is None:
@@ -46,7 +46,7 @@ def take_apart(x: Tensor, key: Any) -> tuple[Basic, Arrays]:
             axis += 1
         elif isinstance(k, int):
             basic.append(k)
-        elif k.dtype == np.bool_ and not k.ndim:  # x[True]: a new axis with one or no element
+        elif k.dtype == np.bool_ and not k.ndim:  # x[True], x[False]: a new axis of extent 1 or 0
             basic.append(None)
             arrays[axis] = x.device.xp.zeros(int(k), np.int64)
             axis += 1
@@ -87,15 +87,13 @@ def _as_index(x: Tensor, k: Any) -> Any:
     if array.dtype.kind not in "iub":
         if not array.size and not isinstance(k, Tensor):  # x[[]]
             return array.astype(np.int64)
-        raise IndexError(
-            f"index: an array of {array.dtype} cannot be an index; use integers or bool"
-        )
+        raise IndexError(f"index: key is an array of {array.dtype}; use integers or bool")
     return array
 
 
 def _check_mask(x: Tensor, mask: Array, axis: int) -> None:
     if mask.dtype == np.bool_ and mask.ndim > x.ndim:
-        raise IndexError(f"index: the mask {list(mask.shape)} has more axes than {list(x.shape)}")
+        raise IndexError(f"index: mask {list(mask.shape)} has more axes than {list(x.shape)}")
 
 
 def _slice(x: Tensor, basic: Basic) -> Tensor:
@@ -105,10 +103,10 @@ def _slice(x: Tensor, basic: Basic) -> Tensor:
 
 
 def _merge(x: Tensor, arrays: Arrays) -> tuple[Tensor, Tensor, int, tuple[int, ...]]:
-    """(x with the indexed axes joined into one, an index along it, that axis, the order of x's
+    """(x with its indexed axes merged into one, an index along it, that axis, the order of x's
     axes).
 
-    Neighbouring axes stay where they are, others come first: NumPy's rule and PyTorch's.
+    Adjacent axes stay in place, others move to the front, as in NumPy and PyTorch.
     """
     xp, axes = x.device.xp, sorted(arrays)
     if axes == list(range(axes[0], axes[0] + len(axes))):
@@ -135,7 +133,7 @@ def _merge(x: Tensor, arrays: Arrays) -> tuple[Tensor, Tensor, int, tuple[int, .
 def __getitem__(self: Tensor, key: Any) -> Tensor:
     """x[key]: integers, slices, None, …; bool masks; integer arrays, lists and tensors.
 
-    Slices share memory, arrays copy. Raises IndexError for what is out of range.
+    Slices share memory, arrays copy. Raises IndexError for an index out of range.
     """
     basic, arrays = take_apart(self, key)
     x = _slice(self, basic)
@@ -147,7 +145,7 @@ def __getitem__(self: Tensor, key: Any) -> Tensor:
 
 @public("Tensor")
 def __setitem__(self: Tensor, key: Any, value: Any) -> None:
-    """x[key] = value, with broadcasting; of elements named repeatedly the last counts."""
+    """x[key] = value, with broadcasting. The last of repeated indices wins."""
     value = value if isinstance(value, Tensor) else number_or_array(value, self)
     basic, arrays = take_apart(self, key)
     x = _slice(self, basic)
@@ -168,7 +166,7 @@ def __setitem__(self: Tensor, key: Any, value: Any) -> None:
 
 
 def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
-    """A value with more axes than its place, all of extent 1, fits there as well."""
+    """Drop leading axes of extent 1 that exceed ndim: such a value may be assigned too."""
     extra = value.ndim - ndim
     if extra > 0 and all(n == 1 for n in value.shape[:extra]):
         return value.reshape(value.shape[extra:])

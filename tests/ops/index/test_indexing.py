@@ -61,7 +61,7 @@ def test_getitem(key):
 @keys
 def test_setitem(key):
     if key is KEYS["two arrays"]:
-        key = ([0, 2, 1], [1, -1, 1])  # PyTorch's gradient of repeated ones is not defined
+        key = ([0, 2, 1], [1, -1, 1])  # PyTorch defines no gradient for repeated indices
     x, twin, torch = both()
     value = np.random.default_rng(2).standard_normal(twin[torch_key(torch, key)].shape)
     v = gpudl.tensor(value.astype(np.float32), requires_grad=True)
@@ -73,7 +73,7 @@ def test_setitem(key):
     want = (twin * 2).detach().numpy().ravel()
     want[named] = (tv * 3).detach().numpy().ravel()
     np.testing.assert_array_equal(y.detach().numpy().ravel(), want)
-    if named.size == np.unique(named).size:  # PyTorch does not define which of several counts
+    if named.size == np.unique(named).size:  # PyTorch does not define which repeated index wins
         np.testing.assert_array_equal(y.detach().numpy(), z.detach().numpy())
         (y * y).sum().backward()
         (z * z).sum().backward()
@@ -81,7 +81,7 @@ def test_setitem(key):
         np.testing.assert_allclose(v.grad.numpy(), tv.grad.numpy(), rtol=1e-6)
 
 
-def test_setitem_numbers_broadcast_and_last_counts():
+def test_setitem_broadcasts_and_the_last_of_repeated_indices_wins():
     x = gpudl.tensor([[1.0, 2.0], [3.0, 4.0]])
     x[0] = 7
     x[:, 1] = [8.0, 9.0]
@@ -98,7 +98,7 @@ def test_slices_share_memory_and_arrays_copy():
     assert x.tolist() == [1, 9, 3]
 
 
-def test_tensors_are_indices():
+def test_tensors_as_indices():
     x = gpudl.tensor(np.arange(6).reshape(2, 3))
     one = gpudl.tensor(1)
     assert x[one].tolist() == [3, 4, 5]
@@ -123,7 +123,7 @@ def test_bad_keys_are_refused(key, message):
         x[key]
 
 
-def test_gradients_of_repeated_indices_repeat_bit_for_bit():
+def test_gradients_of_repeated_indices_are_reproducible():
     index = np.random.default_rng(0).integers(0, 10, 5000)
     dy = np.random.default_rng(1).standard_normal(5000).astype(np.float32)
     grads = []
@@ -147,7 +147,7 @@ def test_a_bool_is_a_mask_without_axes(flag):
     assert (x.grad.numpy() == (not flag)).all()
 
 
-def test_leading_axes_of_one_element_fit_as_in_pytorch():
+def test_setitem_accepts_leading_axes_of_one_element():
     x = gpudl.zeros(2, 3)
     x[0] = gpudl.ones(1, 1, 3)
     x[[1]] = gpudl.ones(1, 1, 3) * 2

@@ -1,4 +1,4 @@
-"""Parts of tensors and products of vectors agree with PyTorch's, gradients too."""
+"""Parts of tensors and products of vectors against PyTorch, values and gradients."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_meshgrid(indexing):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-def test_index_add_and_repeats_by_a_tensor():
+def test_index_add_and_a_tensor_of_repeats():
     x, source = np.zeros((3, 2), np.float32), np.arange(8, dtype=np.float32).reshape(4, 2)
     index = np.array([0, 2, 0, 2])
     got = gpudl.index_add(*map(gpudl.tensor, [x]), 0, *map(gpudl.tensor, [index, source]), alpha=2)
@@ -69,7 +69,7 @@ def test_index_add_and_repeats_by_a_tensor():
     assert got.tolist() == [2, 2, 3]
 
 
-def test_as_tensor_shares_memory_where_it_can():
+def test_as_tensor_shares_memory_if_possible():
     array = np.zeros(3, np.float32)
     shared = gpudl.as_tensor(array)
     array[0] = 5
@@ -82,15 +82,15 @@ def test_as_tensor_shares_memory_where_it_can():
     ("call", "message"),
     [
         (lambda x: x.narrow(1, 4, 2), "narrow: start 4 and length 2 do not fit axis 1 of 5"),
-        (lambda x: x.select(2, 0), "select: dim is 2, but the tensor has 2 axes"),
+        (lambda x: x.select(2, 0), "select: dim is 2; it must be from -2 to 1 for 2 axes"),
         (lambda x: x[0].tril(), r"tril: input has shape \[5\]"),
         (lambda x: x.diagonal(0, 1, -1), "diagonal: dim1 and dim2 are both axis 1"),
-        (lambda x: x.repeat_interleave(-1), "repeat_interleave: repeats -1"),
+        (lambda x: x.repeat_interleave(-1), "repeat_interleave: repeats is -1; it must be"),
         (lambda x: x.outer(x), r"outer: input has shape \[4, 5\]"),
-        (lambda x: x[0].dot(x[:, 0]), r"dot: \[5\] and \[4\]"),
+        (lambda x: x[0].dot(x[:, 0]), r"dot: shapes are \[5\] and \[4\]"),
         (lambda x: gpudl.meshgrid(x, indexing="yx"), "meshgrid: indexing is 'yx'"),
     ],
 )
-def test_what_does_not_fit_is_refused(call, message):
+def test_bad_arguments_are_refused(call, message):
     with pytest.raises((ValueError, IndexError), match=message):
         call(gpudl.zeros(4, 5))
