@@ -1,4 +1,4 @@
-"""Copies: in another dtype, on another device, in order, and over another tensor."""
+"""Copies: to another dtype or device, to contiguous memory, into another tensor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gpudl.ops.shape.views import expand, reshape
 
 
 class CastOp(Op):
-    """The same numbers in another format; the gradient is cast back."""
+    """x as another dtype; the gradient is cast back."""
 
     dtype: Any
 
@@ -64,7 +64,7 @@ class CloneOp(Op):
 
 
 class TransferNode(Node):
-    """A copy to another device; the gradient goes back."""
+    """A copy to another device; the gradient is copied back."""
 
     __slots__ = ("source",)
 
@@ -77,10 +77,10 @@ class TransferNode(Node):
 
 
 def move(array: Any, where: Device) -> Any:
-    """A copy of the array on another device, also where both devices use the same memory."""
+    """A copy of the array on another device, even if both devices share memory."""
     if isinstance(array, MetaArray):
         if where.name != "meta":
-            raise ValueError(f"to: a tensor on the meta device has no values to move to {where}")
+            raise ValueError(f"to: a tensor on the meta device has no values to copy to {where}")
         return array
     if hasattr(array, "get"):  # CuPy's
         return where.asarray(array.get())
@@ -89,13 +89,13 @@ def move(array: Any, where: Device) -> Any:
 
 @public("gpudl", "Tensor")
 def clone(input: Tensor) -> Tensor:
-    """A copy that stays on the tape."""
+    """A differentiable copy."""
     return apply(CloneOp.of(), input)  # type: ignore[no-any-return]
 
 
 @public("Tensor")
 def contiguous(self: Tensor) -> Tensor:
-    """Itself if its elements lie in order, else a copy."""
+    """The tensor itself if its memory is in row-major order, else a copy."""
     if isinstance(self.array, MetaArray) or self.array.flags.c_contiguous:
         return self
     return reshape(clone(reshape(self, -1)), self.shape) if self.numel() else self
@@ -103,14 +103,15 @@ def contiguous(self: Tensor) -> Tensor:
 
 @public("Tensor")
 def is_contiguous(self: Tensor) -> bool:
-    """Do the elements lie in order?"""
+    """Whether the memory is in row-major order."""
     return isinstance(self.array, MetaArray) or bool(self.array.flags.c_contiguous)
 
 
 @public("Tensor")
 def to(self: Tensor, *target: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """In another dtype, on another device, or as another tensor is: `x.to("cuda")`,
-    `x.to(gpudl.float32)`, `x.to(device, dtype)`. Itself if nothing changes."""
+    """Convert to a dtype, a device, or those of another tensor: `x.to("cuda")`,
+    `x.to(gpudl.float32)`, `x.to(device, dtype)`, `x.to(other)`. The tensor itself if nothing
+    changes."""
     for wanted in target:
         if isinstance(wanted, Tensor):
             dtype, device = wanted.dtype, wanted.device
@@ -138,31 +139,31 @@ def is_device(name: str) -> bool:
 
 @public("Tensor")
 def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """In the dtype and on the device of another."""
+    """The tensor with the dtype and on the device of `other`."""
     return to(self, other)
 
 
 @public("Tensor")
 def cpu(self: Tensor) -> Tensor:
-    """On the cpu."""
+    """The tensor on the cpu."""
     return to(self, device="cpu")
 
 
 @public("Tensor")
 def cuda(self: Tensor, device: int | str | None = None) -> Tensor:
-    """On the GPU, the first if none is named."""
+    """The tensor on a GPU, by default the first."""
     return to(self, device=f"cuda:{device}" if isinstance(device, int) else device or "cuda")
 
 
 @public("Tensor")
 def is_floating_point(self: Tensor) -> bool:
-    """Is the dtype float16, bfloat16, float32 or float64?"""
+    """Whether the dtype is float16, bfloat16, float32 or float64."""
     return is_floating(self.dtype)
 
 
 @public("Tensor")
 def copy_(self: Tensor, src: Tensor) -> Tensor:
-    """Overwrite the tensor with another's elements, cast and repeated to fit; from any device."""
+    """Overwrite the tensor with src, cast, broadcast and copied from its device as needed."""
     src = src if isinstance(src, Tensor) else Tensor(src)
     if src.shape != self.shape:
         src = expand(src, self.shape)

@@ -1,4 +1,4 @@
-"""Constructors of tensors, under PyTorch's names."""
+"""Functions that create tensors, under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gpudl.devices.find import MetaArray, chosen
 
 
 def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
-    """`(2, 3)`, `((2, 3),)` and `([2, 3],)` alike, as sizes are written in PyTorch."""
+    """The shape (2, 3) of `(2, 3)`, `((2, 3),)` and `([2, 3],)`, the forms that PyTorch accepts."""
     if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
         size = tuple(size[0])
     shape = tuple(int(extent) for extent in size)
     if any(extent < 0 for extent in shape):
-        raise ValueError(f"size: {shape} has a negative extent")
+        raise ValueError(f"size is {shape}; no extent may be negative")
     return shape
 
 
 def _make(
     make: Callable[[Any, Any], Any], shape: Any, dtype: Any, device: Any, requires_grad: bool
 ) -> Tensor:
-    """make(xp, dtype) on a device; float32 where no dtype is given."""
+    """make(xp, dtype) on a device, by default as float32."""
     where = chosen(device)
     kind = np.dtype(np.float32 if dtype is None else dtype)
     array = MetaArray(shape, kind) if where.name == "meta" else make(where.xp, kind)
@@ -50,7 +50,7 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
 
 @public("gpudl")
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of shape `size` with whatever values its memory held."""
+    """An uninitialised tensor of shape `size`."""
     shape = shape_of(size)
     return _make(lambda xp, kind: xp.empty(shape, kind), shape, dtype, device, requires_grad)
 
@@ -59,7 +59,7 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 def full(
     size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """`fill_value` everywhere. Without a dtype the value decides: bool, int64 or float32."""
+    """A tensor filled with `fill_value`; dtype defaults to the value's: bool, int64 or float32."""
     shape = shape_of((size,))
     kind = dtype if dtype is not None else _kind_of(fill_value)
     return _make(
@@ -76,15 +76,15 @@ def arange(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """start, start + step, … below end: arange(5), arange(1, 5), arange(1, 5, 0.5).
+    """start, start + step, … before end: arange(5), arange(1, 5), arange(1, 5, 0.5).
 
-    int64 if all three are whole numbers, else float32. Raises ValueError if step is 0 or leads
-    away from end.
+    int64 if all three are integers, else float32. Raises ValueError if step is 0 or leads away from
+    end.
     """
     if end is None:
         start, end = 0, start
     if step == 0 or (end - start) * step < 0:
-        raise ValueError(f"arange: step {step} does not lead from {start} to {end}")
+        raise ValueError(f"arange: step is {step}; it must lead from {start} to {end}")
     count = int(np.ceil((end - start) / step))
     whole = all(isinstance(value, (int, np.integer)) for value in (start, end, step))
     exact = np.int64 if whole else np.float64
@@ -104,7 +104,7 @@ def linspace(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`steps` numbers at equal distances from start to end, both included."""
+    """`steps` equally spaced numbers from start to end, both included."""
     if steps < 0:
         raise ValueError(f"linspace: steps is {steps}; it must not be negative")
     return _make(
@@ -120,7 +120,7 @@ def linspace(
 def eye(
     n: int, m: int | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Ones on the diagonal of an n × m matrix (square without m), zeros elsewhere."""
+    """An n × m matrix (n × n by default) with ones on the diagonal, zeros elsewhere."""
     columns = n if m is None else m
     return _make(
         lambda xp, kind: xp.eye(n, columns, dtype=kind), (n, columns), dtype, device, requires_grad
@@ -149,7 +149,7 @@ def like(input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
 def zeros_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros in the shape, dtype and device of `input`; so the other `*_like` functions."""
+    """Zeros with the shape and, by default, the dtype and device of `input`."""
     return zeros(input.shape, requires_grad=requires_grad, **like(input, dtype, device))
 
 
@@ -157,7 +157,7 @@ def zeros_like(
 def ones_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Ones in the shape, dtype and device of `input`."""
+    """Ones with the shape and, by default, the dtype and device of `input`."""
     return ones(input.shape, requires_grad=requires_grad, **like(input, dtype, device))
 
 
@@ -165,7 +165,7 @@ def ones_like(
 def empty_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Memory as it is, in the shape, dtype and device of `input`."""
+    """An uninitialised tensor with the shape and, by default, the dtype and device of `input`."""
     return empty(input.shape, requires_grad=requires_grad, **like(input, dtype, device))
 
 
@@ -177,5 +177,5 @@ def full_like(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`fill_value` everywhere, in the shape, dtype and device of `input`."""
+    """`fill_value` with the shape and, by default, the dtype and device of `input`."""
     return full(input.shape, fill_value, requires_grad=requires_grad, **like(input, dtype, device))

@@ -1,4 +1,4 @@
-"""Putting tensors together and taking them apart: cat, stack, split, chunk, unbind, roll."""
+"""Joining and splitting tensors: cat, stack, split, chunk, unbind, roll."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpudl.ops.shape.views import axis_of
 
 
 class CatOp(Op):
-    """y = the inputs one after the other along `dim`. As many inputs as `count` says."""
+    """y = the concatenation of `count` inputs along `dim`."""
 
     inputs = ("x0",)
     dim: int
@@ -37,8 +37,8 @@ class CatOp(Op):
                 a == b or axis == dim
                 for axis, (a, b) in enumerate(zip(x.shape, first.shape, strict=True))
             )
-            message = f"has shape {list(x.shape)}, x0 has {list(first.shape)}"
-            require(fits, self, f"x{i}", f"{message}; they may differ along axis {dim} only")
+            message = f"has shape {list(x.shape)}, but x0 has {list(first.shape)}"
+            require(fits, self, f"x{i}", f"{message}; they may differ only along axis {dim}")
             total += x.shape[dim]
         dtype = first.dtype
         for x in xs[1:]:
@@ -77,7 +77,7 @@ class CatOp(Op):
 
 
 class SplitOp(Op):
-    """Views of x, one after the other along `dim`, with the given extents."""
+    """Consecutive views of x along `dim`, with the given extents."""
 
     view = True
     outputs = ("y0",)
@@ -92,7 +92,8 @@ class SplitOp(Op):
         dim = axis_of(self.name, self.dim, len(x.shape))
         fits = bool(x.shape) and sum(self.extents) == x.shape[dim]
         message = (
-            f"has shape {list(x.shape)}; parts of {list(self.extents)} must add up to axis {dim}"
+            f"has shape {list(x.shape)}; the extents {list(self.extents)} must be nonnegative and "
+            f"sum to that of axis {dim}"
         )
         require(fits and min(self.extents) >= 0, self, "x", message)
         before, after = x.shape[:dim], x.shape[dim + 1 :]
@@ -124,10 +125,10 @@ class SplitOp(Op):
 
 @public("gpudl")
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors one after the other along an axis; elsewhere their extents agree."""
+    """Concatenate tensors along an axis; their other extents must agree."""
     if not tensors:
         raise ValueError("cat: got no tensors; it needs at least one")
-    others = [x for x in tensors if x.shape != (0,)]  # PyTorch skips empty vectors
+    others = [x for x in tensors if x.shape != (0,)]  # PyTorch ignores empty vectors
     if others and any(x.ndim > 1 for x in others):
         tensors = others
     return apply(CatOp.of(dim, len(tensors)), *tensors)  # type: ignore[no-any-return]
@@ -135,22 +136,22 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @public("gpudl")
 def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """cat() under another of PyTorch's names."""
+    """Alias of cat()."""
     return cat(tensors, dim)
 
 
 @public("gpudl")
 def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """cat() under NumPy's name."""
+    """Alias of cat(), NumPy's name."""
     return cat(tensors, dim)
 
 
 @public("gpudl")
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis."""
+    """Stack tensors of equal shape along a new axis."""
     shapes = {tuple(x.shape) for x in tensors}
     if len(shapes) != 1:
-        raise ValueError(f"stack: shapes are {sorted(shapes)}; all tensors must have one shape")
+        raise ValueError(f"stack: shapes are {sorted(shapes)}; they must all be equal")
     axis = axis_of("stack", dim, tensors[0].ndim + 1)
     return cat([x.unsqueeze(axis) for x in tensors], axis)
 
@@ -159,12 +160,12 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def split(
     tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
 ) -> tuple[Tensor, ...]:
-    """Views along an axis: of the given extents, or of one extent, the last perhaps smaller."""
+    """Views along an axis: of the given extents, or of one extent (the last may be smaller)."""
     axis = axis_of("split", dim, tensor.ndim)
     if isinstance(split_size_or_sections, int):
         size, extent = split_size_or_sections, tensor.shape[axis]
         if size <= 0:
-            raise ValueError(f"split: size is {size}; it must be positive")
+            raise ValueError(f"split: split_size is {size}; it must be positive")
         starts = range(0, max(extent, 1), size)
         extents = tuple(min(size, extent - start) for start in starts)
     else:
@@ -175,7 +176,7 @@ def split(
 
 @public("gpudl", "Tensor")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` views along an axis, of equal extent but for the last."""
+    """At most `chunks` views along an axis, of equal extent except the last."""
     if chunks < 1:
         raise ValueError(f"chunk: chunks is {chunks}; it must be positive")
     extent = input.shape[axis_of("chunk", dim, input.ndim)]
@@ -193,7 +194,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 @public("gpudl", "Tensor")
 def roll(input: Tensor, shifts: int, dims: int) -> Tensor:
-    """Shift along an axis; what leaves at the end enters at the front."""
+    """Shift along an axis; elements pushed off the end reappear at the front."""
     axis = axis_of("roll", dims, input.ndim)
     extent = input.shape[axis]
     step = shifts % extent if extent else 0

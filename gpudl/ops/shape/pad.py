@@ -1,4 +1,4 @@
-"""Borders round the last axes: F.pad in its four modes."""
+"""Padding of the last axes: F.pad in its four modes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gpudl.core.public import Number, public
 from gpudl.ops.elementwise.base import fixed, normal
 
 MODES = ("constant", "reflect", "replicate", "circular")
-MOST_ELEMENTS = (1 << 31) - 1  # kernels number elements in 32 bits
+MOST_ELEMENTS = (1 << 31) - 1  # kernels index elements with 32-bit ints
 
 
 class PadOp(Op):
-    """y = x with a border. before, after: elements added to each axis (negative ones crop). mode:
-    constant (filled with `value`), reflect, replicate or circular."""
+    """y = x with a border. before, after: elements added to each axis (negative numbers crop).
+    mode: constant (filled with `value`), reflect, replicate or circular."""
 
     before: tuple[int, ...]
     after: tuple[int, ...]
@@ -33,23 +33,23 @@ class PadOp(Op):
             self.mode in MODES, self, "mode", f"is {self.mode!r}; use one of {', '.join(MODES)}"
         )
         fits = len(self.before) == len(x.shape)
-        require(fits, self, "pad", f"has {len(self.before)} pairs for x {list(x.shape)}")
+        require(fits, self, "pad", f"has {len(self.before)} pairs; x is {list(x.shape)}")
         shape = []
         for b, s, a in zip(self.before, x.shape, self.after, strict=True):
             require(
-                b + s + a >= 0, self, "pad", f"({b}, {a}) crops more than x {list(x.shape)} has"
+                b + s + a >= 0, self, "pad", f"({b}, {a}) crops more than all of x {list(x.shape)}"
             )
             if self.mode != "constant" and (b or a):
                 most = {"reflect": s - 1, "circular": s}.get(self.mode, b + a if s else -1)
                 message = (
-                    f"({b}, {a}) is more than mode {self.mode} can take from x {list(x.shape)}"
+                    f"is ({b}, {a}) for an axis of {s}; mode {self.mode} allows 0 to {max(most, 0)}"
                 )
                 require(0 <= b <= most and 0 <= a <= most, self, "pad", message)
             shape.append(b + s + a)
         return (Spec(tuple(shape), x.dtype),)
 
     def source(self, xp: Any, axis: int, extent: int) -> Any:
-        """Where along an axis each element of y comes from."""
+        """The position in x, along an axis, of each element of y."""
         i = xp.arange(-self.before[axis], extent + self.after[axis])
         if self.mode == "replicate":
             return xp.clip(i, 0, extent - 1)
@@ -59,7 +59,7 @@ class PadOp(Op):
         return xp.where(i >= extent, 2 * (extent - 1) - i, i)
 
     def overlap(self, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """The part of y that is x's, and the part of x that is in y."""
+        """The slices of y that hold x, and the slices of x that y holds."""
         pairs = list(zip(self.before, self.after, shape, strict=True))
         of_y = tuple(slice(max(b, 0), b + s + a - max(a, 0)) for b, a, s in pairs)
         of_x = tuple(slice(max(-b, 0), s - max(-a, 0)) for b, a, s in pairs)
@@ -91,7 +91,7 @@ class PadOp(Op):
         return (dx,)
 
     def _fold(self, xp: Any, dy: Any, axis: int, extent: int) -> Any:
-        """Add the border's gradients to the elements they came from."""
+        """Add the border's gradients to the elements that it repeats."""
         dy = xp.moveaxis(dy, axis, 0)
         b, a = self.before[axis], self.after[axis]
         dx = dy[b : b + extent].copy()
@@ -135,13 +135,15 @@ class PadOp(Op):
             made = fixed([[[1.0, 2.0, 3.0]]])
             yield Case(f"{mode} numbers", cls((0, 0, 2), (0, 0, 1), mode, 0.0), made, golden=want)
         yield Case("mode", cls((0,), (1,), "other", 0.0), numbers, error="pad: mode is 'other'")
-        yield Case("too much", cls((3,), (0,), "reflect", 0.0), numbers, error=r"pad: pad \(3, 0\)")
+        yield Case(
+            "too much", cls((3,), (0,), "reflect", 0.0), numbers, error=r"pad: pad is \(3, 0\)"
+        )
         yield Case("crops all", cls((-4,), (0,), "constant", 0.0), numbers, error="pad: .* crops")
 
 
 class PadSpatialOp(PadOp):
-    """The same for float32 (N, C, W), (N, C, H, W) and (N, C, D, H, W), no border of the first
-    two axes: a kernel that reads and writes channels last."""
+    """PadOp with a kernel that reads and writes channels-last: float32 (N, C, W), (N, C, H, W) or
+    (N, C, D, H, W) without a border on the first two axes."""
 
     kernels = ("direct",)
 
@@ -153,9 +155,10 @@ class PadSpatialOp(PadOp):
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         (y,) = super().infer(x)
         own = 3 <= len(x.shape) <= 5 and not any((*self.before[:2], *self.after[:2]))
-        require(own, self, "pad", "has a border of the batch or the channels; PadOp makes it")
+        require(own, self, "pad", "pads the batch or the channels; use PadOp")
         fits = max(x.size, y.size) <= MOST_ELEMENTS
-        require(fits, self, "x", f"is {x} and y {y}, over 2^31 - 1 elements")
+        message = f"is {x} and y {y}; both must have at most 2^31 - 1 elements"
+        require(fits, self, "x", message)
         return (y,)
 
     def parameters(self) -> dict[str, Any]:
@@ -187,24 +190,27 @@ class PadSpatialOp(PadOp):
             op = cls.of((0, 0, 2), (0, 0, 1), mode, 7.0)
             yield Case(f"{mode} numbers", op, fixed([[[1.0, 2.0, 3.0]]]), golden=want)
         far = cls.of((0, 0, 4), (0, 0, 0), "reflect", 0.0)
-        yield Case("too much", far, normal((1, 1, 4)), error=r"pad_spatial: pad \(4, 0\)")
+        yield Case("too much", far, normal((1, 1, 4)), error=r"pad_spatial: pad is \(4, 0\)")
         channels = cls.of((0, 1, 0), (0, 0, 0), "constant", 0.0)
-        yield Case("channels", channels, normal((1, 1, 4)), error="pad has a border of the batch")
+        yield Case(
+            "channels", channels, normal((1, 1, 4)), error="pad pads the batch or the channels"
+        )
 
 
 @public("functional")
 def pad(
     input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None
 ) -> Tensor:
-    """A border round the last axes. pad: (before, after) of the last axis, then of the one before
-    it, and so on. mode: constant (filled with `value`, 0), reflect, replicate or circular; negative
-    numbers crop.
+    """Pad the last axes. pad: (before, after) for the last axis, then for the one before it, and so
+    on; negative numbers crop. mode: constant (filled with `value`, default 0), reflect, replicate
+    or circular.
 
-    ValueError: more pairs than axes; a border of reflect or circular wider than the input gives.
+    Raises ValueError for more pairs than axes, or a border wider than reflect or circular allow.
     """
     if len(pad) % 2 or len(pad) // 2 > input.ndim:
         raise ValueError(
-            f"pad: pad has {len(pad)} numbers; it needs two for each of at most {input.ndim} axes"
+            f"pad: pad has {len(pad)} numbers; it must have 2 per axis, for at most {input.ndim} "
+            "axes"
         )
     missing = (0,) * (input.ndim - len(pad) // 2)
     before, after = missing + tuple(pad[-2::-2]), missing + tuple(pad[::-2])

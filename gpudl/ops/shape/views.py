@@ -1,4 +1,4 @@
-"""Views and rearrangements: reshape, permute, expand, flip, and what is composed of them."""
+"""Views and rearrangements: reshape, permute, expand, flip, and functions composed of them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Shape = tuple[int, ...]
 
 
 def axis_of(op: str, dim: int, ndim: int) -> int:
-    """The axis counted from the front; a tensor without axes is treated as if it had one."""
+    """The axis counted from the front; a tensor without axes counts as having one."""
     extent = max(ndim, 1)
     if not -extent <= dim < extent:
         raise IndexError(
-            f"{op}: dim is {dim}; a tensor with {ndim} axes has {-extent}…{extent - 1}"
+            f"{op}: dim is {dim}; it must be from {-extent} to {extent - 1} for {ndim} axes"
         )
     return dim % extent
 
 
 def sizes(op: str, shape: tuple[Any, ...]) -> Shape:
-    """f(2, 3) and f((2, 3)) alike."""
+    """The shape (2, 3) of both f(2, 3) and f((2, 3))."""
     if len(shape) == 1 and isinstance(shape[0], Sequence):
         shape = tuple(shape[0])
     try:
@@ -37,7 +37,7 @@ def sizes(op: str, shape: tuple[Any, ...]) -> Shape:
 
 
 class ReshapeOp(Op):
-    """The same elements in their order, in another shape; -1 stands for the one that follows."""
+    """The same elements in the same order with another shape; -1 is inferred."""
 
     view = True
     shape: Shape
@@ -48,8 +48,8 @@ class ReshapeOp(Op):
         if -1 in shape and known and x.size % known == 0:
             shape = tuple(x.size // known if s == -1 else s for s in shape)
         fits = shape.count(-1) == 0 and math.prod(shape) == x.size and min(shape, default=0) >= 0
-        message = f"has shape {list(x.shape)}, which does not reshape to {list(self.shape)}"
-        require(fits, self, "x", f"{message}: {x.size} elements must fill it")
+        message = f"has shape {list(x.shape)}; {list(self.shape)} must hold {x.size} elements too"
+        require(fits, self, "x", message)
         return (Spec(shape, x.dtype),)
 
     def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
@@ -71,7 +71,7 @@ class ReshapeOp(Op):
 
 
 class PermuteOp(Op):
-    """Axes in another order."""
+    """x with its axes in the order `dims`."""
 
     view = True
     dims: tuple[int, ...]
@@ -80,7 +80,9 @@ class PermuteOp(Op):
         n = len(x.shape)
         order = tuple(axis_of("permute", d, n) for d in self.dims)
         fits = sorted(order) == list(range(n))
-        require(fits, self, "dims", f"are {list(self.dims)}; they must name each of {n} axes once")
+        require(
+            fits, self, "dims", f"are {list(self.dims)}; they must name each of the {n} axes once"
+        )
         return (Spec(tuple(x.shape[d] for d in order), x.dtype),)
 
     def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
@@ -116,8 +118,8 @@ class ExpandOp(Op):
             new == was or (was == 1 and new >= 0) or (new == -1 and axis >= lead)
             for axis, (new, was) in enumerate(zip(self.shape, old, strict=False))
         )
-        message = f"has shape {list(x.shape)}, which does not expand to {list(self.shape)}"
-        require(fits, self, "x", f"{message}: only axes of extent 1 are repeated")
+        message = f"has shape {list(x.shape)}; it cannot expand to {list(self.shape)}"
+        require(fits, self, "x", f"{message}: only axes of extent 1 can be repeated")
         shape = tuple(w if n == -1 else n for n, w in zip(self.shape, old, strict=True))
         return (Spec(shape, x.dtype),)
 
@@ -142,7 +144,7 @@ class ExpandOp(Op):
 
 
 class FlipOp(Op):
-    """Axes backwards; a copy."""
+    """A copy with the axes `dims` reversed."""
 
     dims: tuple[int, ...]
 
@@ -169,8 +171,8 @@ class FlipOp(Op):
 
 @public("gpudl", "Tensor")
 def reshape(input: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; -1 stands for the extent that follows. Shares memory
-    where it can."""
+    """The same elements with another shape, sharing memory if possible; an extent of -1 is
+    inferred."""
     return apply(ReshapeOp.of(sizes("reshape", shape)), input)  # type: ignore[no-any-return]
 
 
@@ -181,11 +183,11 @@ def view(self: Tensor, *shape: Any) -> Tensor:
     Raises RuntimeError if that is not possible.
     """
     if len(shape) == 1 and not isinstance(shape[0], (int, Sequence)):
-        raise TypeError(f"view: expected integers, got {shape[0]!r}; dtypes are changed with .to()")
+        raise TypeError(f"view: expected integers, got {shape[0]!r}; use .to() to change the dtype")
     result = reshape(self, *shape)
     if result._view is None and result.numel() and not isinstance(result.array, MetaArray):
         raise RuntimeError(
-            f"view: memory of shape {list(self.shape)} in this order cannot be seen as "
+            f"view: a tensor of shape {list(self.shape)} with these strides has no view of shape "
             f"{list(result.shape)}; use reshape(), which copies"
         )
     return result
@@ -193,23 +195,23 @@ def view(self: Tensor, *shape: Any) -> Tensor:
 
 @public("Tensor")
 def view_as(self: Tensor, other: Tensor) -> Tensor:
-    """view() in the shape of another."""
+    """view() with the shape of `other`."""
     return view(self, *other.shape)
 
 
 @public("Tensor")
 def reshape_as(self: Tensor, other: Tensor) -> Tensor:
-    """reshape() to the shape of another."""
+    """reshape() to the shape of `other`."""
     return reshape(self, *other.shape)
 
 
 @public("gpudl", "Tensor")
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Join the axes start_dim … end_dim into one."""
+    """Merge the axes start_dim … end_dim into one."""
     first = axis_of("flatten", start_dim, input.ndim)
     last = axis_of("flatten", end_dim, input.ndim)
     if first > last:
-        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+        raise ValueError(f"flatten: start_dim {start_dim} must not come after end_dim {end_dim}")
     shape = input.shape
     joined = math.prod(shape[first : last + 1])
     return reshape(input, (*shape[:first], joined, *shape[last + 1 :]))
@@ -217,7 +219,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @public("gpudl", "Tensor")
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Split an axis into several; one may be -1."""
+    """Split an axis into several; one size may be -1, which is inferred."""
     axis = axis_of("unflatten", dim, input.ndim)
     shape = input.shape
     extents = list(sizes)
@@ -229,19 +231,19 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 @public("gpudl", "Tensor")
 def ravel(input: Tensor) -> Tensor:
-    """One axis."""
+    """reshape() to one axis."""
     return reshape(input, (-1,) if input.numel() else (0,))
 
 
 @public("gpudl", "Tensor")
 def permute(input: Tensor, *dims: Any) -> Tensor:
-    """Axes in the order `dims`; shares memory."""
+    """The axes in the order `dims`, sharing memory."""
     return apply(PermuteOp.of(sizes("permute", dims)), input)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Exchange two axes; shares memory."""
+    """Swap two axes, sharing memory."""
     order = list(range(input.ndim))
     if not order:
         return permute(input)
@@ -252,21 +254,21 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 
 @public("gpudl", "Tensor")
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
-    """transpose() under NumPy's name."""
+    """Alias of transpose(), NumPy's name."""
     return transpose(input, axis0, axis1)
 
 
 @public("gpudl", "Tensor")
 def t(input: Tensor) -> Tensor:
-    """The transposed matrix; at most two axes."""
+    """The transpose of a matrix; fewer than two axes stay as they are."""
     if input.ndim > 2:
-        raise ValueError(f"t: the tensor has {input.ndim} axes; use transpose or permute")
+        raise ValueError(f"t: input has {input.ndim} axes, more than 2; use transpose or permute")
     return permute(input, tuple(range(input.ndim))[::-1])
 
 
 @public("gpudl", "Tensor")
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Move axes to other places; the rest keep their order."""
+    """Move axes to other positions; the rest keep their order."""
     n = input.ndim
     sources = (source,) if isinstance(source, int) else source
     places = (destination,) if isinstance(destination, int) else destination
@@ -280,7 +282,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
 
 @public("gpudl", "Tensor")
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Drop axes of extent 1: all, or those of `dim` that have it."""
+    """Remove axes of extent 1: all of them, or those in `dim`."""
     shape = input.shape
     wanted = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
     drop = {axis_of("squeeze", d, len(shape)) for d in wanted}
@@ -289,7 +291,7 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
 
 @public("gpudl", "Tensor")
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """A new axis of extent 1 before axis `dim`."""
+    """Insert an axis of extent 1 at `dim`."""
     axis = axis_of("unsqueeze", dim, input.ndim + 1)
     return reshape(input, (*input.shape[:axis], 1, *input.shape[axis:]))
 
@@ -302,29 +304,32 @@ def expand(self: Tensor, *shape: Any) -> Tensor:
 
 @public("Tensor")
 def expand_as(self: Tensor, other: Tensor) -> Tensor:
-    """expand() to the shape of another."""
+    """expand() to the shape of `other`."""
     return expand(self, *other.shape)
 
 
 @public("gpudl")
 def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
-    """expand() under NumPy's name."""
+    """Alias of expand(), NumPy's name."""
     return expand(input, *shape)
 
 
 @public("gpudl", "Tensor")
 def flip(input: Tensor, *dims: Any) -> Tensor:
-    """Axes backwards; a copy."""
+    """A copy with the axes `dims` reversed."""
     return apply(FlipOp.of(sizes("flip", dims)), input)  # type: ignore[no-any-return]
 
 
 @public("Tensor")
 def repeat(self: Tensor, *repeats: Any) -> Tensor:
-    """The tensor side by side with itself, so many times along each axis; new axes come first."""
+    """Repeat the tensor along each axis; surplus repeats add leading axes."""
     times = sizes("repeat", repeats)
     lead = len(times) - self.ndim
     if lead < 0:
-        raise ValueError(f"repeat: {len(times)} numbers for a tensor with {self.ndim} axes")
+        raise ValueError(
+            f"repeat: got {len(times)} numbers; a tensor with {self.ndim} axes needs at least "
+            f"{self.ndim}"
+        )
     shape = (1,) * lead + self.shape
     pairs = [(n, s) for n, s in zip(times, shape, strict=True)]
     spread = expand(
@@ -335,6 +340,6 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
 
 @public("gpudl", "Tensor")
 def tile(input: Tensor, *dims: Any) -> Tensor:
-    """repeat() that takes fewer numbers than axes: missing ones are 1."""
+    """repeat(), where missing numbers at the front count as 1."""
     times = sizes("tile", dims)
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
