@@ -1,4 +1,4 @@
-"""Largest and smallest elements and where they are: max, min, amax, amin, argmax, argmin."""
+"""Largest and smallest elements and their indices: max, min, amax, amin, argmax, argmin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIES = [[1.0, 3.0, 3.0], [2.0, np.nan, 5.0]]
 
 
 class Extremum(Reduction):
-    """The largest or smallest element of each slice; equal ones share the gradient."""
+    """The largest or smallest element of each slice; equal elements share the gradient."""
 
     floats_only = False
     empty = False
@@ -59,7 +59,7 @@ class AminOp(Extremum):
 
 
 class OverAll(Extremum):
-    """The extreme element of all; if it is NaN, the NaNs share the gradient."""
+    """The largest or smallest of all elements; if it is NaN, all NaNs share the gradient."""
 
     def derivative(self, xp: Any, dy: Any, saved: Any, axes: tuple[int, ...]) -> Any:
         y = saved.y.reshape((1,) * saved.x.ndim)
@@ -89,11 +89,11 @@ class MinOp(OverAll, AminOp):
 
 def refuse_empty(op: Op, count: int, x: Spec) -> None:
     if count == 0 and 0 in x.shape:
-        raise ValueError(f"{op.name}: x {list(x.shape)} is empty along the reduced axes")
+        raise ValueError(f"{op.name}: x is {list(x.shape)}, empty along the reduced axes")
 
 
 class Place(Op):
-    """Number of the first largest or smallest element along `dim` (None: of all in order)."""
+    """Index of the first largest or smallest element along `dim` (None: in the flattened x)."""
 
     backward = None  # type: ignore[assignment]
     dim: int | None
@@ -142,7 +142,7 @@ class ArgminOp(Place):
 
 
 class Extremes(NamedTuple):
-    """Extreme elements along an axis and their numbers."""
+    """Extreme elements along an axis and their indices."""
 
     values: Tensor
     indices: Tensor
@@ -158,20 +158,20 @@ def _with_indices(place: type[Place], input: Tensor, dim: int, keepdim: bool) ->
 
 @public("gpudl", "Tensor")
 def amax(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """The largest elements over `dim`; equal ones share the gradient."""
+    """Maximum over `dim`; equal elements share the gradient."""
     return apply(AmaxOp.of(dims_of(dim), keepdim), input)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def amin(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """The smallest elements over `dim`; equal ones share the gradient."""
+    """Minimum over `dim`; equal elements share the gradient."""
     return apply(AminOp.of(dims_of(dim), keepdim), input)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
-    """max(x): the largest element. max(x, dim): (values, indices) along an axis. max(x, y):
-    maximum."""
+    """max(x): the largest element. max(x, dim): (values, indices) along an axis. max(x, y): the
+    elementwise maximum()."""
     if isinstance(dim, Tensor):
         return maximum(input, dim)
     if dim is None:
@@ -181,8 +181,8 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -
 
 @public("gpudl", "Tensor")
 def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
-    """min(x): the smallest element. min(x, dim): (values, indices) along an axis. min(x, y):
-    minimum."""
+    """min(x): the smallest element. min(x, dim): (values, indices) along an axis. min(x, y): the
+    elementwise minimum()."""
     if isinstance(dim, Tensor):
         return minimum(input, dim)
     if dim is None:
@@ -192,11 +192,11 @@ def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -
 
 @public("gpudl", "Tensor")
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Number of the first largest element along `dim`, or of all in order."""
+    """Index of the first largest element along `dim`, by default in the flattened input."""
     return apply(ArgmaxOp.of(dim, keepdim), input)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Number of the first smallest element along `dim`, or of all in order."""
+    """Index of the first smallest element along `dim`, by default in the flattened input."""
     return apply(ArgminOp.of(dim, keepdim), input)  # type: ignore[no-any-return]

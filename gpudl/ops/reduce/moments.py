@@ -23,7 +23,7 @@ class VarOp(Reduction):
     variants = ((1.0,), (0.0,))
 
     def spread(self, xp: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
-        """x - mean in float64, whose squares cannot overflow, and the number to divide by."""
+        """x - mean in float64, whose squares cannot overflow, and the divisor."""
         n = self.count(x)
         mean = xp.true_divide(x.sum(axis=axes, keepdims=True, dtype=np.float64), np.float64(n))
         return x - mean, np.float64(max(0.0, n - self.correction))
@@ -51,7 +51,7 @@ class VarOp(Reduction):
 
 
 class StdOp(VarOp):
-    """y = √var. Where it is 0 so is the gradient."""
+    """y = √var. The gradient is 0 where y is 0."""
 
     saves = ("x", "y")
 
@@ -89,8 +89,8 @@ class LogsumexpOp(Reduction):
 
 
 class NormOp(Reduction):
-    """y = (Σ |x|^p)^(1/p); p = ∞ is the largest |x|, -∞ the smallest, 0 counts what is not 0. Where
-    y is 0 so is the gradient."""
+    """y = (Σ |x|^p)^(1/p); p = ∞ gives the largest |x|, -∞ the smallest, 0 the number of nonzero x.
+    The gradient is 0 where y is 0."""
 
     p: float
     saves = ("x", "y")
@@ -136,7 +136,7 @@ class NormOp(Reduction):
 
 
 def _correction(dim: Any, unbiased: bool | None, correction: float | None) -> tuple[Dim, float]:
-    """PyTorch's older form too: var(unbiased) and var(dim, unbiased). None is 1."""
+    """(dim, correction), also from PyTorch's older var(unbiased) and var(dim, unbiased)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if unbiased is None:
@@ -153,7 +153,7 @@ def var(
     *,
     correction: float | None = 1,
 ) -> Tensor:
-    """Variance over `dim`: squared distances from the mean, summed, over n - correction."""
+    """Variance over `dim`: Σ (x - mean)² / (n - correction)."""
     dims, c = _correction(dim, unbiased, correction)
     return reduce(VarOp, input, dims, keepdim, c)
 
@@ -167,7 +167,7 @@ def std(
     *,
     correction: float | None = 1,
 ) -> Tensor:
-    """Standard deviation over `dim`: the root of var()."""
+    """Standard deviation over `dim`: the square root of var()."""
     dims, c = _correction(dim, unbiased, correction)
     return reduce(StdOp, input, dims, keepdim, c)
 
@@ -180,7 +180,8 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
 
 @public("gpudl", "Tensor")
 def norm(input: Tensor, p: float | str = "fro", dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """(Σ |input|^p)^(1/p) over `dim`, or over all. p: "fro" is 2; inf the largest; 0 counts."""
+    """(Σ |input|^p)^(1/p) over `dim`, by default all axes. p: "fro" is 2, inf gives the largest
+    |input|, 0 the number of nonzero elements."""
     if isinstance(p, str) and p != "fro":
         raise ValueError(f"norm: p is {p!r}; use a number or 'fro'")
     return reduce(NormOp, input, dim, keepdim, 2.0 if p == "fro" else float(p))

@@ -1,4 +1,4 @@
-"""Sums over repeated indices in a fixed order, without atomics: same bits on every run."""
+"""Sums over repeated indices in a fixed order, without atomics: the same bits on every run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gpudl.core.op import Array
 
 
 def sum_repeated(xp: Any, values: Array, index: Array, extent: int) -> Array:
-    """y[j] = sum of the values[i] with index[i] == j, for j < extent; along the first axis.
+    """y[j] = sum of values[i] over all i with index[i] == j, for j < extent, along the first axis.
 
-    Sorted by index, equal ones are neighbours; neighbours are then added pairwise, in log2 of the
-    longest run steps.
+    Values are sorted by index; each run of equal indices is then summed pairwise, in log2(longest
+    run) steps.
     """
     y = xp.zeros((extent, *values.shape[1:]), values.dtype)
     if not index.size or not values.size:
@@ -28,7 +28,7 @@ def sum_repeated(xp: Any, values: Array, index: Array, extent: int) -> Array:
         values = values[order]
         step, longest = 1, int(number.max())
         while step <= longest:
-            into = places[:-step][number[step:] == number[:-step] + step]  # in one run
+            into = places[:-step][number[step:] == number[:-step] + step]  # both in the same run
             into = into[number[into] % (2 * step) == 0]
             values[into] += values[into + step]
             step *= 2
@@ -39,7 +39,7 @@ def sum_repeated(xp: Any, values: Array, index: Array, extent: int) -> Array:
 
 
 def last_of_each(xp: Any, index: Array) -> Array:
-    """Where an index occurs for the last time: it is the one that an assignment keeps."""
+    """Mask of the last occurrence of each index: the one that an assignment keeps."""
     order = xp.argsort(index, kind="stable")
     index = index[order]
     last = xp.ones(index.shape, bool)
@@ -50,7 +50,7 @@ def last_of_each(xp: Any, index: Array) -> Array:
 
 
 def flat_index(xp: Any, shape: tuple[int, ...], dim: int, index: Array) -> Array:
-    """Positions in the flattened array of `shape` that index[…] along `dim` means, flattened."""
+    """Positions in the flattened array of `shape` that `index` along `dim` selects, flattened."""
     flat = xp.zeros(index.shape, np.int64)
     for axis, extent in enumerate(shape):
         if axis == dim:

@@ -1,4 +1,4 @@
-"""Order and running sums along an axis: sort, argsort, topk, cumsum."""
+"""Sorting and cumulative sums along an axis: sort, argsort, topk, cumsum."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gpudl.ops.shape.views import axis_of
 
 
 class SortOp(Op):
-    """y = x in order along `dim`, and where each element was. Equal ones keep their order; NaN
-    counts as the largest."""
+    """y = x sorted along `dim`, and the index of each element in x. Stable; NaN counts as the
+    largest."""
 
     outputs = ("y", "indices")
     saves = ("indices",)
@@ -34,8 +34,8 @@ class SortOp(Op):
         return (x, Spec(x.shape, dtypes.int64))
 
     def order(self, xp: Any, x: Any) -> Any:
-        """The sorting permutation; in falling order, stable too, it is the reversed one of reversed
-        x."""
+        """The sorting permutation. In descending order it is that of reversed x, reversed, which
+        keeps it stable."""
         if not self.descending:
             return xp.argsort(x, axis=self.dim, kind="stable")
         n = x.shape[self.dim]
@@ -77,14 +77,19 @@ class SortOp(Op):
 
 
 class TopkOp(SortOp):
-    """y = the k largest (or smallest) elements along `dim` in order, and where they were."""
+    """y = the k largest (or smallest) elements along `dim`, sorted, and their indices in x."""
 
     k: int
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         dim = axis_of(self.name, self.dim, len(x.shape))
         extent = x.shape[dim] if x.shape else 1
-        require(0 <= self.k <= extent, self, "k", f"is {self.k}; axis {dim} has {extent} elements")
+        require(
+            0 <= self.k <= extent,
+            self,
+            "k",
+            f"is {self.k}; it must be from 0 to {extent}, axis {dim}",
+        )
         shape = (*x.shape[:dim], self.k, *x.shape[dim + 1 :]) if x.shape else ()
         return Spec(shape, x.dtype), Spec(shape, dtypes.int64)
 
@@ -106,7 +111,9 @@ class TopkOp(SortOp):
         want = (np.array([5.0, 3.0], np.float32), np.array([2, 1]))
         yield Case("numbers", cls(0, True, 2), fixed([1.0, 3.0, 5.0]), golden=want)
         yield Case("none", cls(0, True, 0), normal((4,)))
-        yield Case("too many", cls(0, True, 5), normal((4,)), error="topk: k is 5; axis 0 has 4")
+        yield Case(
+            "too many", cls(0, True, 5), normal((4,)), error="topk: k is 5; it must be from 0 to 4"
+        )
 
 
 class CumsumOp(Op):
@@ -127,7 +134,7 @@ class CumsumOp(Op):
         return (self.scan(xp, x, self.result(x)),)
 
     def scan(self, xp: Any, x: Any, dtype: Any) -> Any:
-        """In float64, for the errors of a float32 scan grow with its length."""
+        """In float64, because the error of a float32 scan grows with its length."""
         exact = dtypes.float64 if is_floating(dtype) else dtype
         return xp.cumsum(x, axis=self.dim, dtype=exact).astype(dtype, copy=False)
 
@@ -155,7 +162,7 @@ class CumsumOp(Op):
 
 @public("gpudl", "Tensor")
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Sorted:
-    """(values, indices) in order along an axis. Always stable; NaN counts as the largest."""
+    """(values, indices) sorted along an axis. Always stable; NaN counts as the largest."""
     return Sorted(*apply(SortOp.of(dim, bool(descending)), input))
 
 
@@ -168,11 +175,11 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
 
 @public("gpudl", "Tensor")
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Sorted:
-    """(values, indices) of the k largest or smallest elements along an axis, in order always."""
+    """(values, indices) of the k largest or smallest elements along an axis, always sorted."""
     return Sorted(*apply(TopkOp.of(dim, bool(largest), int(k)), input))
 
 
 @public("gpudl", "Tensor")
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """Running sums along an axis; integers as int64."""
+    """Cumulative sums along an axis; integers are summed as int64."""
     return apply(CumsumOp.of(dim), input if dtype is None else input.to(dtype))  # type: ignore[no-any-return]

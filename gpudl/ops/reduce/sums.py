@@ -1,4 +1,4 @@
-"""Reductions to one number per slice: sum, mean, prod, any, all; see moments too."""
+"""Reductions to one number per slice: sum, mean, prod, any, all. Others are in moments.py."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Dims = tuple[int, ...] | None
 
 
 def dims_of(dim: Dim) -> Dims:
-    """As an operator's field: None or () for all axes."""
+    """`dim` as a field of an operator; None and () mean all axes."""
     if dim is None or isinstance(dim, int):
         return None if dim is None else (dim,)
     return tuple(dim) or None
 
 
 class Reduction(Op):
-    """y[kept axes] = f over the axes `dim` (None: all of them). A subclass gives `compute` and
+    """y = f(x) over the axes `dim` (None: all of them). A subclass defines `compute` and
     `derivative`, whose arrays keep the reduced axes with extent 1."""
 
     dim: Dims
@@ -41,7 +41,9 @@ class Reduction(Op):
             return tuple(range(ndim))
         axes = tuple(axis_of(self.name, d, ndim) for d in self.dim)
         if len(set(axes)) < len(axes):
-            raise ValueError(f"{self.name}: dim is {list(self.dim)}; an axis is named twice")
+            raise ValueError(
+                f"{self.name}: dim is {list(self.dim)}; it must not name an axis twice"
+            )
         return axes[:ndim]
 
     def result(self, x: Spec) -> np.dtype[Any]:
@@ -72,7 +74,7 @@ class Reduction(Op):
         return (dx if dx.shape == x.shape else xp.broadcast_to(dx, x.shape),)
 
     def with_axes(self, array: Any, saved: Any) -> Any:
-        """A saved output, with the reduced axes again."""
+        """A saved output with its reduced axes restored as extent 1."""
         shape = saved.specs[0].shape
         return array.reshape(kept_shape(shape, self.axes(len(shape)), True))
 
@@ -86,8 +88,10 @@ class Reduction(Op):
         dim = tuple(range(x.ndim)) if self.dim is None else self.dim
         return getattr(torch, self.name)(x, dim=dim, keepdim=self.keepdim)
 
-    variants: ClassVar[tuple[tuple[Any, ...], ...]] = ((),)  # further fields of the cases
-    empty: ClassVar[bool] = True  # can no elements be reduced?
+    variants: ClassVar[tuple[tuple[Any, ...], ...]] = (
+        (),
+    )  # more fields, one tuple per group of cases
+    empty: ClassVar[bool] = True  # whether an empty slice can be reduced
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -116,7 +120,7 @@ def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) -> 
 
 
 class SumOp(Reduction):
-    """y = Σ x; integers and bool are summed as int64, half precision in float32."""
+    """y = Σ x; integers and bool are summed as int64, 16-bit floats in float32."""
 
     floats_only = False
 
@@ -140,7 +144,7 @@ class SumOp(Reduction):
 
 
 def wide(dtype: Any) -> Any:
-    """The dtype to sum in."""
+    """The dtype to sum in: at least float32."""
     return dtypes.float32 if dtype.itemsize < 4 and is_floating(dtype) else dtype
 
 
@@ -157,7 +161,7 @@ class MeanOp(Reduction):
 
 
 def product_of_others(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    """For each element the product of all others of its slice, without dividing by it."""
+    """For each element, the product of all others in its slice, without division."""
     kept = [a for a in range(x.ndim) if a not in axes]
     order = (*kept, *axes)
     count = math.prod(x.shape[a] for a in axes)
@@ -208,7 +212,7 @@ class ProdOp(Reduction):
 
 
 class Quantifier(Reduction):
-    """A bool per slice; what is not zero is true."""
+    """One bool per slice; nonzero elements are true."""
 
     floats_only = False
     backward = None  # type: ignore[assignment]
@@ -224,21 +228,21 @@ class Quantifier(Reduction):
 
 
 class AnyOp(Quantifier):
-    """y = is any x true?"""
+    """y = whether any x is true."""
 
     def compute(self, xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
         return (x != 0).any(axis=axes, keepdims=True)
 
 
 class AllOp(Quantifier):
-    """y = are all x true?"""
+    """y = whether all x are true."""
 
     def compute(self, xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
         return (x != 0).all(axis=axes, keepdims=True)
 
 
 def add_up(op: type[Reduction], x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
-    """SumOp or MeanOp, by a kernel where there is one."""
+    """SumOp or MeanOp, by the kernel of TreeSumOp if it applies."""
     if x.device.name not in ("cpu", "meta") and x.dtype == np.float32:
         declared = op.of(dims_of(dim), bool(keepdim))
         axes = tuple(sorted(declared.axes(x.ndim)))
@@ -254,29 +258,29 @@ def reduce(op: type[Reduction], x: Tensor, dim: Dim, keepdim: bool, *rest: Any) 
 
 @public("gpudl", "Tensor")
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """Sum over `dim`, an axis or several, or over all; integers are summed as int64."""
+    """Sum over `dim`, one or several axes, by default all; integers are summed as int64."""
     return add_up(SumOp, input if dtype is None else input.to(dtype), dim, keepdim)
 
 
 @public("gpudl", "Tensor")
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """Mean over `dim`, an axis or several, or over all."""
+    """Mean over `dim`, one or several axes, by default all."""
     return add_up(MeanOp, input if dtype is None else input.to(dtype), dim, keepdim)
 
 
 @public("gpudl", "Tensor")
 def prod(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """Product over `dim`, or over all."""
+    """Product over `dim`, by default over all axes."""
     return reduce(ProdOp, input if dtype is None else input.to(dtype), dim, keepdim)
 
 
 @public("gpudl", "Tensor")
 def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Is any element true (not zero)?"""
+    """Whether any element over `dim` is true (nonzero)."""
     return reduce(AnyOp, input, dim, keepdim)
 
 
 @public("gpudl", "Tensor")
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Are all elements true (not zero)?"""
+    """Whether all elements over `dim` are true (nonzero)."""
     return reduce(AllOp, input, dim, keepdim)

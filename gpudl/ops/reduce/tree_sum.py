@@ -1,4 +1,4 @@
-"""Sums and means of float32 on devices with kernels, over axes that lie side by side in memory."""
+"""Sums and means of float32 over axes that are adjacent in memory, on devices with kernels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gpudl.core.layout import channels_last, is_dense
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.devices.find import NativeDevice
 
-PARTIAL = 2048  # sums of parts, at most
-MOST = 2**31 - 2**16  # elements: the kernels' indices go a little beyond the last
+PARTIAL = 2048  # most partial sums
+MOST = 2**31 - 2**16  # elements: the kernels' 32-bit indices may run slightly past the end
 
 
 class TreeSumOp(Op):
-    """y[o,i] = Σ x[o,n,i], or the mean, with x seen as split = (outer, n, inner) in the order of
-    memory: row-major, or `last`, channels-last. shape: of y."""
+    """y[o,i] = Σ x[o,n,i] over n, or the mean. split: the extents (outer, n, inner) of x in memory
+    order, which is row-major or, if `last`, channels-last. shape: of y."""
 
     kernels = ("rows", "nhwc")
 
@@ -36,14 +36,14 @@ class TreeSumOp(Op):
             x.size == outer * n * inner and math.prod(self.shape) == outer * inner,
             self,
             "x",
-            f"is {x}; split is {self.split}, which is another number of elements",
+            f"is {x}; split is {self.split} and shape {self.shape}; they must fit its elements",
         )
-        require(x.size <= MOST, self, "x", f"is {x}; at most {MOST} elements")
+        require(x.size <= MOST, self, "x", f"is {x}; it must have at most {MOST} elements")
         require(
             not self.last or 3 <= len(x.shape) <= 5,
             self,
             "x",
-            f"is {x}; channels-last, it must have 3 to 5 axes",
+            f"is {x}; channels-last needs 3 to 5 axes",
         )
         return (Spec(self.shape, x.dtype),)
 
@@ -97,8 +97,8 @@ class TreeSumOp(Op):
 def tree_sum(
     input: Tensor, axes: tuple[int, ...], shape: tuple[int, ...], mean: bool
 ) -> Tensor | None:
-    """The sum (or mean) over these axes, sorted, with the result in this shape; None where no
-    kernel does it: other devices and dtypes, axes apart from each other, other orders of memory."""
+    """The sum (or mean) over sorted axes, with the given shape. None if no kernel applies, because
+    of the device, the dtype, axes that are not adjacent or the memory order."""
     if not isinstance(input.device, NativeDevice) or input.dtype != np.float32 or not axes:
         return None
     extents, data = input.shape, input.array

@@ -1,4 +1,4 @@
-"""Sums of small formats are made in float32, long scans and squares in float64."""
+"""16-bit floats are summed in float32; long scans and squares of float32 use float64."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def of(values, dtype):
     return gpudl.tensor(np.asarray(values, np.float32)).to(dtype)
 
 
-REDUCTIONS = {  # (function, input whose result fits the format, result)
+REDUCTIONS = {  # name: (function, input whose result is representable, result)
     "softmax": (lambda x: F.softmax(x, 0)[0], np.zeros(1000), 1e-3),
     "log_softmax": (lambda x: F.log_softmax(x, 0)[0], np.zeros(1000), -np.log(1000)),
     "logsumexp": (lambda x: x.logsumexp(0), np.zeros(1000), np.log(1000)),
@@ -43,7 +43,7 @@ REDUCTIONS = {  # (function, input whose result fits the format, result)
 
 @pytest.mark.parametrize("dtype", SMALL, ids=lambda d: d.name)
 @pytest.mark.parametrize("name", REDUCTIONS)
-def test_sums_do_not_stop_or_overflow(name, dtype):
+def test_sums_neither_stagnate_nor_overflow(name, dtype):
     function, values, want = REDUCTIONS[name]
     y = function(of(values, dtype))
     assert y.dtype == dtype
@@ -51,7 +51,7 @@ def test_sums_do_not_stop_or_overflow(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", SMALL, ids=lambda d: d.name)
-def test_gradients_of_what_was_broadcast_are_summed_in_float32(dtype):
+def test_gradients_of_broadcast_inputs_are_summed_in_float32(dtype):
     bias = of([0.0], dtype).requires_grad_()
     weight = of(np.ones((1, 1)), dtype).requires_grad_()
     F.linear(of(np.ones((2000, 1)), dtype), weight, bias).sum().backward()

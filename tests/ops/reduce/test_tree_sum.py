@@ -1,4 +1,4 @@
-"""sum and mean on devices with kernels, over axes and orders of memory of all kinds."""
+"""sum and mean on devices with kernels, over all choices of axes and memory orders."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_every_choice_of_axes(where, last):
 
 
 @pytest.mark.parametrize("where", native_devices())
-def test_a_kernel_sums_what_lies_together(where):
+def test_a_kernel_sums_axes_adjacent_in_memory(where):
     x = Tensor(np.ones((2, 3, 4, 5), np.float32), device=where)
     assert tree_sum(x, (1, 2), (2, 5), False) is not None
-    assert tree_sum(x, (0, 2), (3, 5), False) is None  # apart: array code
+    assert tree_sum(x, (0, 2), (3, 5), False) is None  # not adjacent: array code
     assert tree_sum(Tensor(np.ones((2, 3), np.float32)), (1,), (2,), False) is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", native_devices())
-def test_more_tiles_of_columns_than_the_second_extent_of_a_grid(where):
+def test_more_column_tiles_than_a_grid_has_rows(where):
     x = Tensor(np.ones((2, 65536 * 128), np.float32), device=where)
     assert (np.asarray(x.sum(0)) == 2).all()
