@@ -59,7 +59,7 @@ def test_operators_have_reflected_forms():
     assert (np.float32(1) + x).dtype == np.float32
     assert (~(x > 3) | (x == 4)).all().item()
     assert x != None  # noqa: E711
-    with pytest.raises(TypeError, match="bool tensors"):
+    with pytest.raises(TypeError, match="operand is float32; it must be bool"):
         x & x
     with pytest.raises(TypeError, match="expected a tensor or a number, got str"):
         x + "1"
@@ -161,7 +161,7 @@ def test_one_element_becomes_a_number():
 def test_devices_do_not_mix():
     with pytest.raises(ValueError, match=r"add: y is on meta.*\.to\('cpu'\)"):
         gpudl.tensor([1.0]) + gpudl.tensor([1.0], device="meta")
-    with pytest.raises(ValueError, match="no values to move"):
+    with pytest.raises(ValueError, match="no values to copy"):
         gpudl.tensor([1.0], device="meta").cpu()
 
 
@@ -214,7 +214,7 @@ def test_one_hot():
 
     assert F.one_hot(gpudl.tensor([0, 2])).tolist() == [[1, 0, 0], [0, 0, 1]]
     assert gpudl.one_hot(gpudl.tensor(1), 3).tolist() == [0, 1, 0]
-    with pytest.raises(ValueError, match="classes 0…5 do not fit into 3"):
+    with pytest.raises(ValueError, match="tensor holds classes 0 to 5; they must be from 0 to 2"):
         F.one_hot(gpudl.tensor([0, 5]), 3)
 
 
@@ -256,7 +256,7 @@ def test_numbers_outside_an_integer_type_wrap_around_as_in_pytorch():
     assert (x * -1).tolist() == [255, 56]
     assert (x + 300).tolist() == [45, 244]
     assert (x / -2).tolist() == [-0.5, -100]
-    with pytest.raises(ValueError, match="no negative power"):
+    with pytest.raises(ValueError, match="exponent is -1; it must not be negative for uint8"):
         x**-1
 
 

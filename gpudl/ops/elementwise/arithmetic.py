@@ -1,10 +1,9 @@
 """Arithmetic of two tensors, or a tensor and a number: + - * / // % **.
 
-These have no kernels of their own, nor have exp, log and the like: on cuda they run as CuPy's
-elementwise kernels, which move the same bytes. Steps of training hardly meet them: activations,
-losses, norms with their residual, updates and clipping are fused kernels, and the gradient of the
-one addition that is left, a residual without a norm, is no arithmetic at all. A kernel would take
-float32 alone, where these take every dtype, promote and broadcast.
+Neither these nor exp, log and the like have hand-written kernels: on cuda they run as CuPy's
+elementwise kernels, which move the same bytes, and which take every dtype, promote and broadcast.
+Training rarely needs them, because activations, losses, norms with a residual, updates and clipping
+are fused kernels. The only frequent one is the addition of a residual without a norm.
 """
 
 from __future__ import annotations
@@ -108,9 +107,9 @@ class DivOp(Binary):
 
 
 def refuse_zero(op: Binary, y: Any) -> None:
-    """Integers have no infinity: raise ZeroDivisionError, as Python does."""
+    """Raise ZeroDivisionError for integers, which have no infinity, as Python does."""
     if y.dtype.kind in "iub" and not y.all():
-        raise ZeroDivisionError(f"{op.name}: y is 0 for integers; use floats to get inf or nan")
+        raise ZeroDivisionError(f"{op.name}: integer y holds 0; use floats to get inf or nan")
 
 
 class FloorDivideOp(Binary):
@@ -179,7 +178,7 @@ class PowOp(Binary):
     domain = (0.5, 2.0)
 
     def compute(self, xp: Any, x: Any, y: Any) -> Any:
-        if isinstance(y, np.generic):  # a Python number: the usual ones have quicker forms
+        if isinstance(y, np.generic):  # a Python number: common exponents have faster forms
             if y == 2:
                 return x * x
             if y == 0.5:
@@ -238,7 +237,7 @@ class NegOp(Unary):
 
 
 def promotion_cases(op: Any) -> Iterator[Case]:
-    """Pairs of dtypes and ranks; the twin has PyTorch's promotion."""
+    """Pairs of dtypes and ranks, whose promotion the twin checks against PyTorch's."""
     kinds = ("float32", "int64", "int32", "uint8", "int8", "bool")
     for i, a in enumerate(kinds):
         for b in kinds[i + 1 :]:
@@ -287,7 +286,7 @@ def mul(input: Tensor | Number, other: Tensor | Number) -> Tensor:
 
 @public("gpudl", "Tensor")
 def multiply(input: Tensor | Number, other: Tensor | Number) -> Tensor:
-    """mul() under NumPy's name."""
+    """mul(), under NumPy's name."""
     return mul(input, other)
 
 
@@ -304,7 +303,7 @@ def div(
     """input / other; integers divide to float32. rounding_mode: None, "floor" or "trunc"."""
     if rounding_mode == "floor":
         return floor_divide(input, other)
-    if rounding_mode is None:  # a number divides as a float: uint8 / -3 must not wrap around
+    if rounding_mode is None:  # ints become floats: -3 must not wrap around in uint8 / -3
         input, other = (float(n) if isinstance(n, int) else n for n in (input, other))
     a, b = operands(input, other)
     quotient: Tensor = apply(DivOp.of(), a, b)
@@ -317,7 +316,7 @@ def div(
 
 @public("gpudl", "Tensor")
 def true_divide(dividend: Tensor | Number, divisor: Tensor | Number) -> Tensor:
-    """div() under NumPy's name."""
+    """div(), under NumPy's name."""
     return div(dividend, divisor)
 
 
@@ -335,7 +334,7 @@ def __rtruediv__(self: Tensor, other: Tensor | Number) -> Tensor:
 
 @public("gpudl", "Tensor", special=("__floordiv__",))
 def floor_divide(input: Tensor | Number, other: Tensor | Number) -> Tensor:
-    """⌊input / other⌋; it has no gradient."""
+    """⌊input / other⌋, without a gradient."""
     return apply(FloorDivideOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
@@ -377,12 +376,12 @@ def __rmod__(self: Tensor, other: Tensor | Number) -> Tensor:
 
 @public("gpudl", "Tensor", special=("__pow__",))
 def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
-    """input to the power of exponent. Raises ValueError for integers to a negative number."""
+    """input to the power of exponent. Raises ValueError for integers to a negative power."""
     negative = isinstance(exponent, int) and exponent < 0
     if negative and isinstance(input, Tensor) and not is_floating(input.dtype):
         raise ValueError(
-            f"pow: input is {input.dtype.name}, exponent {exponent}: integers have no negative "
-            "power; use input.float()"
+            f"pow: exponent is {exponent}; it must not be negative for {input.dtype.name}; use "
+            "input.float()"
         )
     return apply(PowOp.of(), *operands(input, exponent))  # type: ignore[no-any-return]
 
@@ -407,7 +406,7 @@ def neg(input: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def negative(input: Tensor) -> Tensor:
-    """neg() under NumPy's name."""
+    """neg(), under NumPy's name."""
     return neg(input)
 
 

@@ -1,5 +1,5 @@
-"""What elementwise operators share: promotion of dtypes, broadcasting and its gradient, and the
-shared bases of operators with one and with two inputs."""
+"""Shared by elementwise operators: dtype promotion, broadcasting and its gradient, and the base
+classes of unary and binary operators."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gpudl.core import dtypes
 from gpudl.core.op import Array, Case, Op, Spec, is_floating
 from gpudl.core.public import Number
 
-Maker = Callable[[Any], tuple[Any, ...]]  # of a numpy.random.Generator, slow to import
+Maker = Callable[[Any], tuple[Any, ...]]  # takes a numpy.random.Generator, slow to import
 
 
 def normal(*shapes: tuple[int, ...]) -> Maker:
-    """Draws standard normal arrays."""
+    """make(rng) of a Case: standard normal arrays of these shapes."""
     return lambda rng: tuple(rng.standard_normal(s).astype(np.float32) for s in shapes)
 
 
@@ -26,14 +26,14 @@ def uniform(low: float, high: float, *shapes: tuple[int, ...]) -> Maker:
 
 
 def fixed(*arrays: Any) -> Maker:
-    """The same arrays each time; lists of floats become float32."""
+    """make(rng) of a Case: always these arrays; float64 becomes float32."""
     made = [np.asarray(a) for a in arrays]
     made = [a.astype(np.float32) if a.dtype == np.float64 else a for a in made]
     return lambda rng: tuple(a.copy() for a in made)
 
 
 def broadcast_shapes(op: Op, names: tuple[str, ...], specs: tuple[Spec, ...]) -> tuple[int, ...]:
-    """The common shape by NumPy's rules, or an error that names the inputs."""
+    """The common shape by NumPy's rules; ValueError names the inputs that do not fit."""
     shape: tuple[int, ...] = ()
     for spec in specs:
         try:
@@ -62,7 +62,7 @@ def _pair_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def unbroadcast(gradient: Array, spec: Spec) -> Array:
-    """Sum a gradient over the axes along which the input was repeated; in the input's dtype."""
+    """Sum a gradient over the axes that broadcasting repeated, in the input's dtype."""
     shape = spec.shape
     if gradient.shape != shape:
         lead = gradient.ndim - len(shape)
@@ -78,7 +78,7 @@ def unbroadcast(gradient: Array, spec: Spec) -> Array:
 
 
 def operands(a: Tensor | Number, b: Any) -> tuple[Tensor, Tensor]:
-    """Both as tensors; a Python number takes the dtype that promotion gives it beside the other."""
+    """Both as tensors; a Python number gets the dtype that promotion with the other gives it."""
     if isinstance(b, Tensor):
         return (a if isinstance(a, Tensor) else number(a, b)), b
     if isinstance(a, Tensor):
@@ -87,12 +87,12 @@ def operands(a: Tensor | Number, b: Any) -> tuple[Tensor, Tensor]:
 
 
 def number(value: Any, beside: Tensor) -> Tensor:
-    """A Python number (or NumPy array) as a tensor on the device of another."""
+    """A Python number or an array as a tensor on the device of `beside`."""
     if isinstance(value, (bool, int, float)):
         dtype = dtypes.number_type(value, beside.array.dtype)
         try:
             return Tensor.from_array(dtype.type(value), beside.device)
-        except OverflowError:  # it wraps around, as in PyTorch
+        except OverflowError:  # wraps around, as in PyTorch
             return Tensor.from_array(np.array(value).astype(dtype)[()], beside.device)
     if isinstance(value, np.generic):
         return number(value.item(), beside)
@@ -102,7 +102,7 @@ def number(value: Any, beside: Tensor) -> Tensor:
 
 
 class Unary(Op):
-    """y = f(x), elementwise. A subclass gives `compute` and `derivative`."""
+    """y = f(x), elementwise. A subclass defines `compute` and `derivative`."""
 
     saves: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -141,8 +141,8 @@ class Unary(Op):
 
 
 class Binary(Op):
-    """z = f(x, y), elementwise, with broadcasting. A subclass gives `compute` and the gradients
-    `dx` and `dy` before they are summed over repeated axes."""
+    """z = f(x, y), elementwise, with broadcasting. A subclass defines `compute` and the gradients
+    `dx` and `dy`, which are then summed over repeated axes."""
 
     inputs = ("x", "y")
     outputs = ("z",)

@@ -1,4 +1,4 @@
-"""Comparisons and logic, whose results are bool and have no gradient; maximum and minimum."""
+"""Comparisons and logic, which return bool without a gradient; maximum and minimum."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ X, Y = [1.0, 2.0, 3.0, np.nan], [2.0, 2.0, 2.0, np.nan]
 
 
 class Comparison(Binary):
-    """z = x ? y as bool, by a function of NumPy and CuPy; golden: what it says of 1, 2, 3 and NaN
-    against 2, 2, 2 and NaN."""
+    """z = function(x, y) as bool. function: its name in NumPy and CuPy; golden: its results for
+    X and Y."""
 
     backward = None  # type: ignore[assignment]
     function: ClassVar[str]
@@ -81,7 +81,7 @@ class GeOp(Comparison):
 
 
 class LogicalAndOp(Comparison):
-    """z = x and y; what is not zero is true."""
+    """z = x and y; nonzero is true."""
 
     function = "logical_and"
     golden = (True, True, True, True)
@@ -95,20 +95,20 @@ class LogicalOrOp(Comparison):
 
 
 class LogicalXorOp(Comparison):
-    """z = either x or y."""
+    """z = either x or y, but not both."""
 
     function = "logical_xor"
     golden = (False, False, False, False)
 
 
 class Extreme(Binary):
-    """The larger or smaller of both; NaN passes. Where both are equal each takes half the
+    """The larger or smaller of x and y; NaN propagates. If both are equal, each gets half the
     gradient."""
 
     saves = ("x", "y")
 
     def loses(self, a: Any, b: Any) -> Any:
-        """Where b alone gives the result."""
+        """Where the result is b and not a."""
         raise TypeError
 
     def share(self, xp: Any, dz: Any, a: Any, b: Any) -> Any:
@@ -150,7 +150,7 @@ class MinimumOp(Extreme):
 
 
 class Predicate(Unary):
-    """y says something of x, as bool."""
+    """y = function(x) as bool."""
 
     saves = ()
     backward = None  # type: ignore[assignment]
@@ -172,28 +172,28 @@ class Predicate(Unary):
 
 
 class IsnanOp(Predicate):
-    """Where x is no number."""
+    """y = whether x is NaN."""
 
     function = "isnan"
     golden = (False, False, True, False, False)
 
 
 class IsinfOp(Predicate):
-    """Where x is infinite."""
+    """y = whether x is infinite."""
 
     function = "isinf"
     golden = (False, False, False, True, True)
 
 
 class IsfiniteOp(Predicate):
-    """Where x is neither infinite nor NaN."""
+    """y = whether x is neither infinite nor NaN."""
 
     function = "isfinite"
     golden = (True, True, False, False, False)
 
 
 class LogicalNotOp(Predicate):
-    """Where x is zero."""
+    """y = whether x is zero."""
 
     function = "logical_not"
     golden = (True, False, False, False, False)
@@ -212,19 +212,19 @@ def ne(input: Tensor, other: Tensor | Number) -> Tensor:
 
 
 def _comparable(other: Any) -> bool:
-    """What is no number is left to Python, so that `x == None` is False."""
+    """Whether to compare elements; other objects are left to Python, so `x == None` is False."""
     return isinstance(other, (Tensor, bool, int, float)) or hasattr(other, "__array__")
 
 
 @public("Tensor")
 def __eq__(self: Tensor, other: Any) -> Any:
-    """eq(), where other is a tensor or a number."""
+    """eq() if other is a tensor or a number."""
     return eq(self, other) if _comparable(other) else NotImplemented
 
 
 @public("Tensor")
 def __ne__(self: Tensor, other: Any) -> Any:
-    """ne(), where other is a tensor or a number."""
+    """ne() if other is a tensor or a number."""
     return ne(self, other) if _comparable(other) else NotImplemented
 
 
@@ -254,19 +254,19 @@ def ge(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @public("gpudl", "Tensor")
 def maximum(input: Tensor, other: Tensor) -> Tensor:
-    """The larger of both, elementwise; NaN passes."""
+    """The larger of both, elementwise; NaN propagates."""
     return apply(MaximumOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def minimum(input: Tensor, other: Tensor) -> Tensor:
-    """The smaller of both, elementwise; NaN passes."""
+    """The smaller of both, elementwise; NaN propagates."""
     return apply(MinimumOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def logical_and(input: Tensor, other: Tensor | Number) -> Tensor:
-    """input and other, elementwise; what is not zero is true."""
+    """input and other, elementwise; nonzero is true."""
     return apply(LogicalAndOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
@@ -278,21 +278,22 @@ def logical_or(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @public("gpudl", "Tensor")
 def logical_xor(input: Tensor, other: Tensor | Number) -> Tensor:
-    """Either input or other, elementwise."""
+    """Either input or other, but not both, elementwise."""
     return apply(LogicalXorOp.of(), *operands(input, other))  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def logical_not(input: Tensor) -> Tensor:
-    """Where input is zero or False."""
+    """Whether each element is zero or False."""
     return apply(LogicalNotOp.of(), input)  # type: ignore[no-any-return]
 
 
 def _require_bool(sign: str, *conditions: Any) -> None:
-    """& | ^ ~ join conditions; bits of integers are not what they are for here."""
+    """Raise TypeError unless all are bool: & | ^ ~ combine conditions, not bits of integers."""
     for operand in conditions:
         if getattr(operand, "dtype", None) != np.bool_ and not isinstance(operand, bool):
-            raise TypeError(f"{sign} takes bool tensors; compare first, as in (x > 0)")
+            kind = getattr(operand, "dtype", None) or type(operand).__name__
+            raise TypeError(f"{sign}: operand is {kind}; it must be bool (compare first: x > 0)")
 
 
 @public("Tensor", special=("__rand__",))
@@ -361,5 +362,5 @@ def isclose(
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
-    """Is every element of input close to other's? See isclose."""
+    """Whether all elements are close, as in isclose()."""
     return bool(isclose(input, other, rtol, atol, equal_nan).numpy().all())

@@ -1,4 +1,4 @@
-"""Functions of one tensor that leave integers integers: abs, square, sign, rounding, clamp."""
+"""Elementwise functions that keep the dtype: abs, square, sign, rounding, clamp."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpudl.ops.elementwise.base import (
 
 
 class SameDtype(Unary):
-    """Functions that leave integers integers."""
+    """Base of functions that keep the dtype, integers too."""
 
     def result(self, x: Any) -> np.dtype[Any]:
         return x.dtype  # type: ignore[no-any-return]
@@ -57,7 +57,7 @@ class SquareOp(SameDtype):
 
 
 class Step(SameDtype):
-    """Functions that are constant but for jumps: their gradient is 0."""
+    """Base of piecewise constant functions, with gradient 0."""
 
     saves = ()
 
@@ -76,7 +76,7 @@ class Step(SameDtype):
 
 
 def sign_of(xp: Any, x: Any) -> Any:
-    """-1, 0 or 1; of NaN 0, as in PyTorch."""
+    """-1, 0 or 1; 0 for NaN, as in PyTorch."""
     sign = xp.sign(x)
     return xp.where(x != x, x.dtype.type(0), sign) if is_floating(x.dtype) else sign
 
@@ -109,21 +109,21 @@ class CeilOp(Step):
 
 
 class RoundOp(Step):
-    """y = x rounded, halves to even."""
+    """y = x rounded to the nearest integer, halves to even."""
 
     def compute(self, xp: Any, x: Any) -> Any:
         return xp.rint(x).astype(x.dtype, copy=False)
 
 
 class TruncOp(Step):
-    """y = x without its fraction."""
+    """y = x rounded towards zero."""
 
     def compute(self, xp: Any, x: Any) -> Any:
         return xp.trunc(x).astype(x.dtype, copy=False)
 
 
 class ClampOp(Op):
-    """y = x between low and high (None: no bound). The gradient passes inside and at the bounds."""
+    """y = x clamped to [low, high] (None: no bound); the gradient passes inside and at bounds."""
 
     saves = ("x",)
     low: float | None
@@ -135,7 +135,7 @@ class ClampOp(Op):
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         if self.low is None and self.high is None:
-            raise ValueError("clamp: min and max are None; one of them must be given")
+            raise ValueError("clamp: min and max are None; give at least one")
         return (Spec(x.shape, self.result(x)),)
 
     def forward(self, xp: Any, x: Any) -> tuple[Any, ...]:
@@ -170,8 +170,8 @@ class ClampOp(Op):
 
 
 class ClampBetweenOp(Op):
-    """z = x between the tensors low and high (either may be absent), with broadcasting; high counts
-    where they cross. The gradient goes to the one that z is; none passes where x is NaN."""
+    """z = x clamped to [low, high], with broadcasting; either tensor may be absent. If they cross,
+    high wins. The gradient goes to the input that z equals; it is 0 where x is NaN."""
 
     inputs = ("x", "low?", "high?")
     outputs = ("z",)
@@ -234,7 +234,7 @@ def abs_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def absolute(input: Tensor) -> Tensor:
-    """abs() under NumPy's name."""
+    """abs(), under NumPy's name."""
     return abs(input)
 
 
@@ -264,7 +264,7 @@ def sign_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def floor(input: Tensor) -> Tensor:
-    """The next integer below, elementwise."""
+    """The largest integer not above input, elementwise."""
     return apply(FloorOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -276,7 +276,7 @@ def floor_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def ceil(input: Tensor) -> Tensor:
-    """The next integer above, elementwise."""
+    """The smallest integer not below input, elementwise."""
     return apply(CeilOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -288,7 +288,7 @@ def ceil_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def round(input: Tensor) -> Tensor:
-    """The nearest integer, elementwise; halves go to the even one."""
+    """The nearest integer, elementwise; halves round to even."""
     return apply(RoundOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -300,7 +300,7 @@ def round_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def trunc(input: Tensor) -> Tensor:
-    """input without its fraction, elementwise."""
+    """input rounded towards zero, elementwise."""
     return apply(TruncOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -314,7 +314,7 @@ def trunc_(self: Tensor) -> Tensor:
 def clamp(
     input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None
 ) -> Tensor:
-    """input, but at least `min` and at most `max`; the gradient passes inside and at the bounds."""
+    """input clamped to [min, max]; the gradient passes inside and at the bounds."""
     if not isinstance(min, Tensor) and not isinstance(max, Tensor):
         return apply(ClampOp.of(min, max), input)  # type: ignore[no-any-return]
     low, high = (b if b is None else operands(input, b)[1] for b in (min, max))
@@ -325,7 +325,7 @@ def clamp(
 def clip(
     input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None
 ) -> Tensor:
-    """clamp() under NumPy's name."""
+    """clamp(), under NumPy's name."""
     return clamp(input, min, max)
 
 
@@ -339,11 +339,11 @@ def clamp_(
 
 @public("gpudl", "Tensor")
 def clamp_min(input: Tensor, min: Number) -> Tensor:
-    """input, but at least `min`."""
+    """input, raised to at least `min`."""
     return clamp(input, min=min)
 
 
 @public("gpudl", "Tensor")
 def clamp_max(input: Tensor, max: Number) -> Tensor:
-    """input, but at most `max`."""
+    """input, lowered to at most `max`."""
     return clamp(input, max=max)

@@ -1,4 +1,4 @@
-"""Smooth functions of one tensor, elementwise: exp, log, roots, sines."""
+"""Smooth elementwise functions of one tensor: exponentials, logarithms, roots, trigonometry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ExpOp(Unary):
 
 
 class Expm1Op(Unary):
-    """y = e^x - 1, exact near 0."""
+    """y = e^x - 1, accurate near 0."""
 
     saves = ("y",)
 
@@ -78,7 +78,7 @@ class Log10Op(LogOp):
 
 
 class Log1pOp(Unary):
-    """y = ln(1 + x), exact near 0."""
+    """y = ln(1 + x), accurate near 0."""
 
     domain = (-0.5, 3.0)
 
@@ -192,7 +192,7 @@ def exp_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def expm1(input: Tensor) -> Tensor:
-    """e^input - 1, elementwise; exact near 0."""
+    """e^input - 1, elementwise; accurate near 0."""
     return apply(Expm1Op.of(), input)  # type: ignore[no-any-return]
 
 
@@ -240,7 +240,7 @@ def log10_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def log1p(input: Tensor) -> Tensor:
-    """ln(1 + input), elementwise; exact near 0."""
+    """ln(1 + input), elementwise; accurate near 0."""
     return apply(Log1pOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -288,7 +288,7 @@ def reciprocal_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def sin(input: Tensor) -> Tensor:
-    """The sine of radians, elementwise."""
+    """The sine of input in radians, elementwise."""
     return apply(SinOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -300,7 +300,7 @@ def sin_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def cos(input: Tensor) -> Tensor:
-    """The cosine of radians, elementwise."""
+    """The cosine of input in radians, elementwise."""
     return apply(CosOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -312,7 +312,7 @@ def cos_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def tan(input: Tensor) -> Tensor:
-    """The tangent of radians, elementwise."""
+    """The tangent of input in radians, elementwise."""
     return apply(TanOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -324,7 +324,7 @@ def tan_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def atan(input: Tensor) -> Tensor:
-    """The inverse of the tangent in radians, from -π/2 to π/2, elementwise."""
+    """The inverse tangent in radians, from -π/2 to π/2, elementwise."""
     return apply(AtanOp.of(), input)  # type: ignore[no-any-return]
 
 
@@ -336,5 +336,5 @@ def atan_(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def arctan(input: Tensor) -> Tensor:
-    """atan() under NumPy's name."""
+    """atan(), under NumPy's name."""
     return atan(input)

@@ -1,4 +1,4 @@
-"""The fast NumPy forms: selection by bits, vector forms of slow functions, work in pieces."""
+"""The fast NumPy forms: selection by bit masks, vectorised functions, work in pieces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_where_selects_the_same_bits(yes, no, dtype):
     assert got.tobytes() == want.tobytes()
 
 
-def test_where_of_other_dtypes_and_shapes_is_numpys():
+def test_where_falls_back_to_numpy_for_other_dtypes_and_shapes():
     column, row = np.array([[True], [False]]), np.arange(3, dtype=np.float32)
     np.testing.assert_array_equal(quick.where(column, row, 0), np.where(column, row, 0))
     assert quick.where(row > 1, row, np.float64(1)).dtype == np.float64
