@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.nets.char_rnn import CHARACTERS, WINDOW
+from gpudl.models.nets.char_rnn import CHARACTERS, language_model
 from gpudl.models.registry import register
 from gpudl.ops.index.slices import masked_fill
 from gpudl.ops.shape.create import full
@@ -128,14 +128,7 @@ class TextRNN(nn.Module):
         )
 
 
-@register(
-    input_shape=(WINDOW,),
-    dataset="tiny-shakespeare",
-    source="Bai, Kolter and Koltun, arXiv:1803.01271",
-    year=2018,
-    training={"epochs": 3, "batch_size": 32, "lr": 3e-3},
-    task="language",
-)
+@language_model("Bai, Kolter and Koltun, arXiv:1803.01271", 2018)
 def char_conv(
     vocabulary: int = CHARACTERS, hidden: int = 128, layers: int = 5, embedding: int = 64
 ) -> CharConv:

@@ -5,11 +5,12 @@ Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9 (1997);
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.registry import register
+from gpudl.models.registry import B, register
 
 LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 CHARACTERS, WINDOW = 65, 64
@@ -43,17 +44,19 @@ class CharRNN(nn.Module):
         return self.head(self.dropout(hidden)), state
 
 
-SETTINGS = {"epochs": 3, "batch_size": 32, "lr": 3e-3}
+def language_model(source: str, year: int, lr: float = 3e-3) -> Callable[[B], B]:
+    """Registers a character-level language model."""
+    return register(
+        input_shape=(WINDOW,),
+        dataset="tiny-shakespeare",
+        source=source,
+        year=year,
+        training={"epochs": 3, "batch_size": 32, "lr": lr},
+        task="language",
+    )
 
 
-@register(
-    input_shape=(WINDOW,),
-    dataset="tiny-shakespeare",
-    source="Elman, Cognitive Science 14",
-    year=1990,
-    training={**SETTINGS, "lr": 2e-3},
-    task="language",
-)
+@language_model("Elman, Cognitive Science 14", 1990, lr=2e-3)
 def char_rnn(
     vocabulary: int = CHARACTERS,
     hidden: int = 128,
@@ -65,14 +68,7 @@ def char_rnn(
     return CharRNN(vocabulary, "rnn", hidden, layers, embedding, dropout)
 
 
-@register(
-    input_shape=(WINDOW,),
-    dataset="tiny-shakespeare",
-    source="Hochreiter and Schmidhuber, Neural Computation 9",
-    year=1997,
-    training=SETTINGS,
-    task="language",
-)
+@language_model("Hochreiter and Schmidhuber, Neural Computation 9", 1997)
 def char_lstm(
     vocabulary: int = CHARACTERS,
     hidden: int = 128,
@@ -84,14 +80,7 @@ def char_lstm(
     return CharRNN(vocabulary, "lstm", hidden, layers, embedding, dropout)
 
 
-@register(
-    input_shape=(WINDOW,),
-    dataset="tiny-shakespeare",
-    source="Cho et al., EMNLP 2014",
-    year=2014,
-    training=SETTINGS,
-    task="language",
-)
+@language_model("Cho et al., EMNLP 2014", 2014)
 def char_gru(
     vocabulary: int = CHARACTERS,
     hidden: int = 128,

@@ -7,7 +7,7 @@ implementations: conv1, bn1, layer1.0.conv1, …, linear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gpudl import nn
@@ -240,58 +240,126 @@ class CifarResNet(Residual):
 
 
 SOURCE = "He, Zhang, Ren and Sun, CVPR 2016"
-LAYERS: dict[int, tuple[Block, tuple[int, ...]]] = {
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-    152: (Bottleneck, (3, 8, 36, 3)),
-}  # table 1
+# `gpudl train` resizes images of other sizes.
+imagenet_net = register(
+    input_shape=(3, 224, 224),
+    dataset="cifar-10",
+    source=SOURCE,
+    year=2015,
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.05},
+)
+# The full training runs are in recipes/.
+cifar_net = register(
+    input_shape=(3, 32, 32),
+    dataset="cifar-10",
+    source=SOURCE,
+    year=2015,
+    training={
+        "epochs": 10, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "weight_decay": 1e-4,
+    },
+)  # fmt: skip
+
+# -------------------------------------------------------------------- for ImageNet: table 1
 
 
-def _imagenet(depth: int) -> Callable[..., ResNet]:
-    """Register resnet<depth> for ImageNet; `gpudl train` resizes images of other sizes."""
-    block, layers = LAYERS[depth]
-
-    def build(
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        shortcut: str = "B",
-        zero_init_residual: bool = False,
-    ) -> ResNet:
-        return ResNet(block, layers, num_classes, in_channels, shortcut, zero_init_residual)
-
-    build.__name__ = build.__qualname__ = f"resnet{depth}"
-    build.__doc__ = f"ResNet with {depth} layers, for ImageNet"
-    return register(
-        input_shape=(3, 224, 224),
-        dataset="cifar-10",
-        source=SOURCE,
-        year=2015,
-        training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.05},
-    )(build)
+@imagenet_net
+def resnet18(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    shortcut: str = "B",
+    zero_init_residual: bool = False,
+) -> ResNet:
+    """ResNet with 18 layers, for ImageNet"""
+    layers = (2, 2, 2, 2)
+    return ResNet(BasicBlock, layers, num_classes, in_channels, shortcut, zero_init_residual)
 
 
-def _cifar(depth: int) -> Callable[..., CifarResNet]:
-    """Register resnet<depth> for CIFAR-10. The full training runs are in recipes/."""
-
-    def build(
-        num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False
-    ) -> CifarResNet:
-        return CifarResNet(depth, num_classes, in_channels, shortcut, plain)
-
-    build.__name__ = build.__qualname__ = f"resnet{depth}"
-    build.__doc__ = f"ResNet with {depth} layers, for CIFAR-10"
-    return register(
-        input_shape=(3, 32, 32),
-        dataset="cifar-10",
-        source=SOURCE,
-        year=2015,
-        training={
-            "epochs": 10, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "weight_decay": 1e-4,
-        },
-    )(build)  # fmt: skip
+@imagenet_net
+def resnet34(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    shortcut: str = "B",
+    zero_init_residual: bool = False,
+) -> ResNet:
+    """ResNet with 34 layers, for ImageNet"""
+    layers = (3, 4, 6, 3)
+    return ResNet(BasicBlock, layers, num_classes, in_channels, shortcut, zero_init_residual)
 
 
-resnet18, resnet34, resnet50, resnet101, resnet152 = map(_imagenet, LAYERS)
-resnet20, resnet32, resnet44, resnet56, resnet110 = map(_cifar, (20, 32, 44, 56, 110))
+@imagenet_net
+def resnet50(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    shortcut: str = "B",
+    zero_init_residual: bool = False,
+) -> ResNet:
+    """ResNet with 50 layers, for ImageNet"""
+    layers = (3, 4, 6, 3)
+    return ResNet(Bottleneck, layers, num_classes, in_channels, shortcut, zero_init_residual)
+
+
+@imagenet_net
+def resnet101(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    shortcut: str = "B",
+    zero_init_residual: bool = False,
+) -> ResNet:
+    """ResNet with 101 layers, for ImageNet"""
+    layers = (3, 4, 23, 3)
+    return ResNet(Bottleneck, layers, num_classes, in_channels, shortcut, zero_init_residual)
+
+
+@imagenet_net
+def resnet152(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    shortcut: str = "B",
+    zero_init_residual: bool = False,
+) -> ResNet:
+    """ResNet with 152 layers, for ImageNet"""
+    layers = (3, 8, 36, 3)
+    return ResNet(Bottleneck, layers, num_classes, in_channels, shortcut, zero_init_residual)
+
+
+# -------------------------------------------------------------------- for CIFAR-10: section 4.2
+
+
+@cifar_net
+def resnet20(
+    num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False
+) -> CifarResNet:
+    """ResNet with 20 layers, for CIFAR-10"""
+    return CifarResNet(20, num_classes, in_channels, shortcut, plain)
+
+
+@cifar_net
+def resnet32(
+    num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False
+) -> CifarResNet:
+    """ResNet with 32 layers, for CIFAR-10"""
+    return CifarResNet(32, num_classes, in_channels, shortcut, plain)
+
+
+@cifar_net
+def resnet44(
+    num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False
+) -> CifarResNet:
+    """ResNet with 44 layers, for CIFAR-10"""
+    return CifarResNet(44, num_classes, in_channels, shortcut, plain)
+
+
+@cifar_net
+def resnet56(
+    num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False
+) -> CifarResNet:
+    """ResNet with 56 layers, for CIFAR-10"""
+    return CifarResNet(56, num_classes, in_channels, shortcut, plain)
+
+
+@cifar_net
+def resnet110(
+    num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", plain: bool = False
+) -> CifarResNet:
+    """ResNet with 110 layers, for CIFAR-10"""
+    return CifarResNet(110, num_classes, in_channels, shortcut, plain)

@@ -7,7 +7,7 @@ Layers, names, initial weights and the variants with batch normalisation (`_bn`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gpudl import nn
 from gpudl.autograd.tensor import Tensor
@@ -63,39 +63,61 @@ class VGG(nn.Module):
         return self.classifier(features.flatten(1))  # type: ignore[no-any-return]
 
 
-def _register(depth: int, batch_norm: bool) -> Callable[..., VGG]:
-    """Register vgg<depth> or vgg<depth>_bn."""
-
-    def build(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
-        return VGG(
-            DEPTHS[depth],
-            num_classes=num_classes,
-            in_channels=in_channels,
-            batch_norm=batch_norm,
-            hidden=hidden,
-        )
-
-    build.__name__ = build.__qualname__ = f"vgg{depth}" + "_bn" * batch_norm
-    build.__doc__ = f"VGG with {depth} layers" + " and batch normalisation" * batch_norm
-    return register(
-        input_shape=(3, 224, 224),
-        dataset="cifar-10",
-        source="Simonyan and Zisserman, ICLR 2015",
-        year=2014,
-        training={
-            "epochs": 5,
-            "batch_size": 64,
-            "optimizer": "sgd",
-            "lr": 0.01,
-            "weight_decay": 5e-4,
-        },
-    )(build)
+imagenet_net = register(
+    input_shape=(3, 224, 224),
+    dataset="cifar-10",
+    source="Simonyan and Zisserman, ICLR 2015",
+    year=2014,
+    training={"epochs": 5, "batch_size": 64, "optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4},
+)
 
 
-vgg11, vgg11_bn = _register(11, False), _register(11, True)
-vgg13, vgg13_bn = _register(13, False), _register(13, True)
-vgg16, vgg16_bn = _register(16, False), _register(16, True)
-vgg19, vgg19_bn = _register(19, False), _register(19, True)
+@imagenet_net
+def vgg11(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+    """VGG with 11 layers"""
+    return VGG(DEPTHS[11], WIDTHS, num_classes, in_channels, hidden=hidden)
+
+
+@imagenet_net
+def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+    """VGG with 11 layers and batch normalisation"""
+    return VGG(DEPTHS[11], WIDTHS, num_classes, in_channels, batch_norm=True, hidden=hidden)
+
+
+@imagenet_net
+def vgg13(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+    """VGG with 13 layers"""
+    return VGG(DEPTHS[13], WIDTHS, num_classes, in_channels, hidden=hidden)
+
+
+@imagenet_net
+def vgg13_bn(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+    """VGG with 13 layers and batch normalisation"""
+    return VGG(DEPTHS[13], WIDTHS, num_classes, in_channels, batch_norm=True, hidden=hidden)
+
+
+@imagenet_net
+def vgg16(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+    """VGG with 16 layers"""
+    return VGG(DEPTHS[16], WIDTHS, num_classes, in_channels, hidden=hidden)
+
+
+@imagenet_net
+def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+    """VGG with 16 layers and batch normalisation"""
+    return VGG(DEPTHS[16], WIDTHS, num_classes, in_channels, batch_norm=True, hidden=hidden)
+
+
+@imagenet_net
+def vgg19(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+    """VGG with 19 layers"""
+    return VGG(DEPTHS[19], WIDTHS, num_classes, in_channels, hidden=hidden)
+
+
+@imagenet_net
+def vgg19_bn(num_classes: int = 1000, in_channels: int = 3, hidden: int = 4096) -> VGG:
+    """VGG with 19 layers and batch normalisation"""
+    return VGG(DEPTHS[19], WIDTHS, num_classes, in_channels, batch_norm=True, hidden=hidden)
 
 
 @register(

@@ -9,7 +9,6 @@ import numpy as np
 import gpudl
 from gpudl import models, nn
 from gpudl.data import transforms
-from gpudl.models.nets.resnet import LAYERS
 from gpudl.nn import functional as F
 from gpudl.optim import SGD
 from gpudl.train import build as recipe
@@ -25,6 +24,7 @@ PUBLISHED = {
     "resnet152": 60_192_808,
     "resnet20": 269_722,
 }
+IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 CIFAR = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 RECIPES = ("resnet20-cifar10", "resnet56-cifar10", "resnet110-cifar10")
 DEEP, BATCH = (20, 56, 110), 32  # layers and images for the comparison of plain and residual nets
@@ -45,7 +45,7 @@ def resnet(page: Page) -> None:
 
 def sizes(page: Page) -> None:
     rows = []
-    for name in (*(f"resnet{depth}" for depth in LAYERS), *CIFAR):
+    for name in (*IMAGENET, *CIFAR):
         found = models.info(name).summary()
         height, width = models.info(name).input_shape[1:]
         rows.append((name, f"{height}x{width}", found.parameters, found.multiply_adds / 1e9))
