@@ -35,6 +35,7 @@ _mode = _Mode()
 
 
 def is_grad_enabled() -> bool:
+    """Whether operations are recorded on the tape."""
     return _mode.recording
 
 

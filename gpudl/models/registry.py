@@ -71,6 +71,7 @@ def register(
 
 
 def names() -> list[str]:
+    """Of all registered models, sorted."""
     return sorted(_MODELS)
 
 

@@ -55,6 +55,9 @@ class Activation(Module):
     function: ClassVar[Callable[..., Tensor]]
     options: ClassVar[tuple[str, ...]] = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def _keep(self, **options: Any) -> None:
         """Store the function's options, in their order. Called by __init__."""
         Module.__init__(self)

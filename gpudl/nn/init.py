@@ -37,10 +37,12 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 
 def zeros_(tensor: Tensor) -> Tensor:
+    """All elements become 0. Returns the tensor."""
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
+    """All elements become 1. Returns the tensor."""
     return constant_(tensor, 1.0)
 
 

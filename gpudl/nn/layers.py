@@ -17,6 +17,9 @@ __all__ = ["Dropout", "Flatten", "Identity", "Linear"]
 class Identity(Module):
     """y = x."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, input: Tensor) -> Tensor:
         return input
 

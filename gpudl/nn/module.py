@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -31,6 +32,22 @@ class Parameter(Tensor):
         return "Parameter containing:\n" + super().__repr__()
 
 
+def renamed(function: Any, qualified_name: str) -> FunctionType:
+    """The same function under another name in errors."""
+    copy = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__annotations__ = function.__annotations__
+    copy.__doc__ = function.__doc__
+    copy.__qualname__ = qualified_name
+    return copy
+
+
 class LoadResult(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -43,6 +60,14 @@ class Module:
     training: bool
     # Buffers that weights saved before the buffers existed may lack; they then keep their values.
     may_lack: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        """A layer of gpudl that inherits its constructor has it under its own name, so that errors
+        name Conv2d and not a base that nobody called."""
+        super().__init_subclass__(**named)
+        inherited = cls.__init__
+        if cls.__module__.startswith("gpudl.") and inherited is not Module.__init__:
+            setattr(cls, "__init__", renamed(inherited, f"{cls.__qualname__}.__init__"))  # noqa: B010
 
     def __init__(self) -> None:
         for name in ("_parameters", "_buffers", "_modules", "_hooks", "_pre_hooks"):

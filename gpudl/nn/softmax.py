@@ -26,5 +26,8 @@ class Softmin(Module):
 class Softmax2d(Module):
     """Softmax over the channels of each pixel, (N, C, H, W) or (C, H, W)."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, input: Tensor) -> Tensor:
         return softmax2d(input)

@@ -1,5 +1,5 @@
-"""Names are found by search: every public function is a `def` of its own name and signature, and no
-function hides a module."""
+"""Names are found by search: every public function and class has a definition of its own name and
+signature, errors name it, and no function hides a module."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -23,23 +24,57 @@ OFFERED = [(place, n, f) for place in PLACES for n, f in functions(place).items(
 SPECIAL = re.compile(r"__\w+__")
 
 
+# All public packages and modules; a class or function counts where it is defined.
+PACKAGES = (
+    "gpudl", "gpudl.data", "gpudl.data.transforms", "gpudl.interop", "gpudl.models", "gpudl.nn",
+    "gpudl.nn.init", "gpudl.nn.utils", "gpudl.nn.utils.rnn", "gpudl.optim",
+    "gpudl.optim.lr_scheduler", "gpudl.train",
+)  # fmt: skip
+
+
+def offered() -> dict[str, type | FunctionType]:
+    """Every public function, method of an operator, and class, by its full name."""
+    found: dict = {entry.function: f"Tensor.{entry.function.__name__}" for entry in PUBLIC}
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        for name in getattr(module, "__all__", [n for n in vars(module) if n[0] != "_"]):
+            value = getattr(module, name)
+            if isinstance(value, FunctionType | type) and value.__module__.startswith(package):
+                found[value] = f"{package}.{name}"
+    return {name: value for value, name in found.items()}
+
+
+ALL = offered()
+
+
 @cache
-def definitions(path: Path) -> dict[str, ast.FunctionDef]:
+def definitions(path: Path) -> dict[str, ast.FunctionDef | ast.ClassDef]:
     body = ast.parse(path.read_text(encoding="utf-8")).body
-    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    return {n.name: n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
 
 
-def definition(function) -> ast.FunctionDef | None:
-    """The `def` of the function's name in its source file; None if there is none."""
-    candidate = definitions(Path(inspect.getsourcefile(function))).get(function.__name__)
-    return candidate if candidate and function.__code__.co_name == candidate.name else None
+def definition(thing) -> ast.FunctionDef | ast.ClassDef | None:
+    """The `def` or `class` of its name in its source file; None if there is none."""
+    found = definitions(Path(inspect.getsourcefile(thing))).get(thing.__name__)
+    if isinstance(thing, type):
+        return found if isinstance(found, ast.ClassDef) else None
+    return found if found and thing.__code__.co_name == found.name else None
 
 
-def test_every_function_is_a_def_of_its_name_with_a_docstring():
-    assert len({name for _, name, _ in OFFERED}) > 300
-    missing = [e.function.__name__ for e in PUBLIC if not definition(e.function)]
-    assert missing == []
-    assert [e.function.__name__ for e in PUBLIC if not e.function.__doc__] == []
+def test_every_function_and_class_has_its_name_a_definition_and_a_docstring():
+    assert len(ALL) > 600
+    assert [n for n, thing in ALL.items() if thing.__name__ != n.rpartition(".")[2]] == []
+    assert [n for n, thing in ALL.items() if not definition(thing)] == []
+    assert [n for n, thing in ALL.items() if not thing.__doc__] == []
+
+
+def test_what_is_generated_has_no_definition():
+    def template():
+        """As a factory would give it."""
+
+    template.__name__ = "made"
+    assert definition(template) is None
+    assert definition(type("Made", (), {"__module__": __name__})) is None
 
 
 def test_every_name_is_the_functions_own_or_a_special_method():
@@ -66,11 +101,34 @@ def test_signatures_are_those_in_the_source():
         assert sorted(names) == sorted(inspect.signature(function).parameters), name
 
 
-@pytest.mark.parametrize("entry", PUBLIC, ids=lambda e: e.function.__name__)
-def test_a_wrong_keyword_is_reported_by_the_functions_name(entry):
-    name = entry.function.__name__
-    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'wrong'"):
-        entry.function(wrong=1)
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_a_wrong_keyword_is_reported_by_the_own_name(name):
+    own = name.rpartition(".")[2]
+    with pytest.raises(TypeError, match=rf"^{own}(\.__init__|\.__new__)?\(\) "):
+        ALL[name](wrong=1)
+
+
+def test_a_wrong_keyword_of_a_layer():
+    with pytest.raises(TypeError, match=r"^Conv2d.__init__\(\) got an unexpected .* 'wrong'$"):
+        gpudl.nn.Conv2d(wrong=1)
+    with pytest.raises(TypeError, match=r"^MaxPool3d.__init__\(\) missing 1 required .*'kernel_"):
+        gpudl.nn.MaxPool3d()
+    assert list(inspect.signature(gpudl.nn.MaxPool3d).parameters)[:2] == ["kernel_size", "stride"]
+
+
+def test_a_layer_of_a_program_keeps_its_constructor():
+    """Under several bases the one that Python finds first runs, as ever."""
+
+    class Counted(gpudl.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.count = 1
+
+    class Both(gpudl.nn.Identity, Counted):
+        pass
+
+    assert Both().count == 1
+    assert Both.__init__ is gpudl.nn.Identity.__init__
 
 
 def modules() -> list[str]:
