@@ -14,6 +14,7 @@ which IEEE 754 rounds alike everywhere. Their error against exact arithmetic is 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -124,6 +125,9 @@ def _cos_sin(word: Words) -> tuple[Floats, Floats]:
     )
 
 
+_taking = threading.Lock()  # threads that share a generator draw different numbers
+
+
 class Generator:
     """A position in a stream of random numbers: (seed, stream, offset). A draw advances the offset.
 
@@ -146,9 +150,15 @@ class Generator:
 
     def take(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The counter of a draw of `count` words, (3,) int64; later draws do not overlap it."""
-        counter = self.get_state()
-        self.offset = (self.offset + -(-count // 4)) % WORD
+        with _taking:
+            counter = self.get_state()
+            self.offset = (self.offset + -(-count // 4)) % WORD
         return counter
+
+    def take_seed(self) -> int:
+        """A seed from 0 to 2^64 - 1 for something that draws on its own."""
+        low, high = bits(self.take(2), 2).tolist()
+        return int(low | high << 32)
 
     def get_state(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """(3,) int64: seed, stream, offset; for checkpoints."""

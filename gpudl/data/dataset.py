@@ -6,12 +6,13 @@ samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gpudl.core.random import default_generator
 from gpudl.data.shuffle import permutation
 
 Array = npt.NDArray[Any]
@@ -74,6 +75,11 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """Shape of one image, (C, H, W)."""
         return self.sample(0)[0].shape
+
+    @property
+    def stretched(self) -> bool:
+        """Whether images of other heights and widths are resized to `shape`."""
+        return False
 
 
 class ArrayDataset(Dataset):
@@ -143,31 +149,87 @@ class ImageDataset(ArrayDataset):
 class Subset(Dataset):
     """The samples `indices` of another data set, in that order.
 
+    dataset: a `Dataset`, or any object with a length whose `[i]` returns a sample.
     Raises IndexError for an index out of range.
     """
 
-    def __init__(self, dataset: Dataset, indices: npt.ArrayLike) -> None:
+    def __init__(self, dataset: Any, indices: npt.ArrayLike) -> None:
         self.dataset = dataset
         self.indices = check_indices(np.asarray(indices), len(dataset))
-        self.classes, self.mean, self.std = dataset.classes, dataset.mean, dataset.std
-        self.characters, self.from_files = dataset.characters, dataset.from_files
+        for name in ("classes", "characters", "mean", "std", "from_files"):
+            setattr(self, name, getattr(dataset, name, getattr(Dataset, name)))
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def batch(self, indices: Indices) -> tuple[Array, ...]:
-        return self.dataset.batch(self.indices[indices])
+    def sample(self, index: int) -> Any:
+        return self.dataset[int(self.indices[index])]
+
+    def batch(self, indices: Indices) -> Any:
+        return collect(self.dataset, self.indices[indices])
 
     @property
     def labels(self) -> Indices:
-        return self.dataset.labels[self.indices]
+        if isinstance(self.dataset, Dataset):
+            return self.dataset.labels[self.indices]
+        return super().labels
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.dataset.shape
+        return self.dataset.shape if isinstance(self.dataset, Dataset) else super().shape
+
+    @property
+    def stretched(self) -> bool:
+        return bool(getattr(self.dataset, "stretched", False))
 
     def __repr__(self) -> str:
         return f"Subset({len(self)} of {self.dataset!r})"
+
+
+def collect(dataset: Any, indices: Indices) -> Any:
+    """The samples at `indices` as one batch; in one call for a Dataset, otherwise one by one."""
+    if isinstance(dataset, Dataset):
+        return dataset.batch(indices)
+    return stack([dataset[index] for index in indices.tolist()])
+
+
+def stack(samples: Sequence[Any]) -> Any:
+    """Samples as one batch, of the same form.
+
+    Arrays, tensors and numbers are stacked; strings and bytes become a list; tuples, lists, named
+    tuples and dictionaries are batched entry by entry. Raises TypeError for anything else,
+    ValueError if samples differ in shape, length or keys.
+    """
+    first = samples[0]
+    if isinstance(first, (str, bytes)):
+        return list(samples)
+    if isinstance(first, Mapping):
+        if any(not isinstance(sample, Mapping) or set(sample) != set(first) for sample in samples):
+            raise ValueError(f"a batch of dictionaries: all need the keys {list(first)}")
+        return {key: stack([sample[key] for sample in samples]) for key in first}
+    if isinstance(first, (tuple, list)):
+        if any(len(sample) != len(first) for sample in samples):
+            raise ValueError(f"a batch of {type(first).__name__}s: all need {len(first)} entries")
+        columns = [stack(column) for column in zip(*samples, strict=True)]
+        return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
+    arrays = [sample.detach() if hasattr(sample, "detach") else sample for sample in samples]
+    try:
+        return np.stack([_numeric(array) for array in arrays])
+    except ValueError:
+        shapes = ", ".join(sorted({str(np.shape(array)) for array in arrays}))
+        raise ValueError(
+            f"a batch of samples of shapes {shapes}: all need one shape; pad or crop them"
+        ) from None
+
+
+def _numeric(sample: Any) -> Array:
+    array = np.asarray(sample)
+    if array.dtype.kind == "O":
+        raise TypeError(
+            f"a sample holds {type(sample).__name__}; expected arrays, numbers, strings, or tuples "
+            "and dictionaries of them"
+        )
+    return array
 
 
 def check_indices(indices: Array, length: int) -> Indices:
@@ -192,10 +254,12 @@ def check_indices(indices: Array, length: int) -> Indices:
 
 
 def random_split(
-    dataset: Dataset, lengths: Sequence[int] | Sequence[float], seed: int = 0
+    dataset: Any, lengths: Sequence[int] | Sequence[float], seed: int | None = None
 ) -> list[Subset]:
     """Random disjoint parts, the same for the same seed.
 
+    dataset: a `Dataset`, or any object with a length whose `[i]` returns a sample.
+    seed: None draws one from the default generator, which `manual_seed` restarts.
     lengths: numbers of samples that add up to len(dataset), or fractions that add up to 1 (samples
     left over by rounding go to the first parts, one each). Raises ValueError if they do not add up.
     """
@@ -212,7 +276,7 @@ def random_split(
         sizes = [int(total * length) for length in lengths]
         for part in range(total - sum(sizes)):
             sizes[part % len(sizes)] += 1
-    order = permutation(total, seed)
+    order = permutation(total, default_generator().take_seed() if seed is None else seed)
     return [Subset(dataset, part) for part in np.split(order, np.cumsum(sizes)[:-1])]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gpudl.data.dataset import Dataset, Indices, Subset, channel_statistics
-from gpudl.data.errors import DataError, damaged
-from gpudl.data.files import regular_size
+from gpudl.data.errors import DataError
+from gpudl.data.image_file import measure, read_image, resized, with_channels
 from gpudl.data.split import Split, hold_out
 from gpudl.data.transforms import Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
-MOST_PIXELS = 1 << 27  # of one stored image
 SAMPLE = 1000  # images used for the statistics
-GREY = ("1", "L", "LA", "I", "I;16", "F")  # Pillow's modes without colour
+IGNORED = ("__MACOSX", "@eaDir")  # folders that macOS and NAS devices add
 
 
 class ImageFolder(Dataset):
@@ -28,8 +28,9 @@ class ImageFolder(Dataset):
     size: (height, width) to resize to, or one number for both; None for that of the first image.
     channels: 1 (grey) or 3 (colour); None for those of the first image.
     classes: the expected names, in order; None for those of the subfolders.
-    Images are uint8 (C, H, W). Needs Pillow. Raises DataError for a folder without images, and when
-    an image that cannot be read is requested.
+    Images are uint8 (C, H, W), upright as the camera recorded, with transparency on white. Hidden
+    files and folders are ignored, links followed. Needs Pillow. Raises DataError for a folder or a
+    class without images, and when an image that cannot be read is requested.
     """
 
     from_files = True
@@ -44,8 +45,10 @@ class ImageFolder(Dataset):
         self.root = root
         self.classes = tuple(classes) if classes is not None else tuple(_subfolders(root))
         self.paths, self._labels = _list_images(root, self.classes)
+        if classes is None:
+            self._check_classes()
         if size is None or channels is None:
-            first_size, first_channels = _measure(self.paths[0])
+            first_size, first_channels = measure(self.paths[0])
             size, channels = size or first_size, channels or first_channels
         height, width = (size, size) if isinstance(size, int) else size
         if channels not in (1, 3) or height < 1 or width < 1:
@@ -55,11 +58,27 @@ class ImageFolder(Dataset):
             )
         self._shape = (channels, height, width)
 
+    def _check_classes(self) -> None:
+        counts = np.bincount(self._labels, minlength=len(self.classes))
+        if empty := [name for name, count in zip(self.classes, counts, strict=True) if not count]:
+            raise DataError(
+                f"{self.root / empty[0]}: has no images; add some or remove the folder "
+                f"(formats: {' '.join(SUFFIXES)})"
+            )
+
     def __len__(self) -> int:
         return len(self.paths)
 
     def sample(self, index: int) -> tuple[npt.NDArray[Any], ...]:
-        return _read_image(self.paths[index], self._shape), self._labels[index]
+        channels, height, width = self._shape
+        pixels = with_channels(read_image(self.paths[index]).pixels, channels)
+        pixels = resized(pixels, height, width).reshape(height, width, channels)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1)), self._labels[index]
+
+    @property
+    def stretched(self) -> bool:
+        shown = np.linspace(0, len(self) - 1, min(len(self), SAMPLE)).astype(np.int64)
+        return any(measure(self.paths[index])[0] != self.shape[1:] for index in shown)
 
     @property
     def labels(self) -> Indices:
@@ -79,12 +98,15 @@ class ImageFolder(Dataset):
 def load_folder(root: Path, size: Size | None = None, seed: int = 0) -> Split:
     """The data set in `root/train/<class>/…` and `root/test/<class>/…` (or val).
 
-    Without a test folder, or with `root/<class>/…` alone, a fifth of each class, chosen by `seed`,
-    is held out.
+    val, valid or validation is the test part if there is no test; beside test it is not read.
+    Without either, or with `root/<class>/…` alone, a fifth of each class, chosen by `seed`, is held
+    out. Raises DataError for images without training part.
     """
     parts = {path.name.lower(): path for path in _subfolders(root).values()}
     train_path = next((parts[name] for name in TRAIN if name in parts), None)
     test_path = next((parts[name] for name in TEST if name in parts), None)
+    if test_path and not train_path and set(parts) <= set(TEST):
+        raise DataError(f"{root}: has {test_path.name} but no {TRAIN[0]}; add the training images")
     train: Dataset
     test: Dataset
     if train_path and test_path:
@@ -106,7 +128,11 @@ def _subfolders(root: Path) -> dict[str, Path]:
         entries = sorted(root.iterdir())
     except OSError as error:
         raise DataError(f"{root}: cannot be read ({error.strerror}); check its name") from None
-    return {path.name: path for path in entries if path.is_dir() and path.name[0] != "."}
+    return {path.name: path for path in entries if _counts(path.name) and path.is_dir()}
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name not in IGNORED
 
 
 def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indices]:
@@ -118,8 +144,7 @@ def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indice
         )
     paths, labels = [], []
     for label, name in enumerate(classes):
-        files = sorted(subfolders[name].rglob("*")) if name in subfolders else []
-        images = [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
+        images = _images_below(subfolders[name]) if name in subfolders else []
         paths += images
         labels += [label] * len(images)
     if not paths:
@@ -130,43 +155,14 @@ def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indice
     return paths, np.array(labels, np.int64)
 
 
-def _open(path: Path) -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise DataError(f"{path}: reading images needs Pillow; pip install pillow") from None
-    regular_size(path)
-    try:
-        image = Image.open(path)
-    # Pillow's readers raise many types of exception for damaged files.
-    except Exception as error:
-        raise damaged(path, f"is not a readable image ({str(error)[:80]})") from None
-    if image.width * image.height > MOST_PIXELS:
-        image.close()
-        raise damaged(
-            path,
-            f"has {image.width}x{image.height} pixels, at most {MOST_PIXELS} are allowed",
-            "make it smaller",
-        )
-    return image
-
-
-def _measure(path: Path) -> tuple[tuple[int, int], int]:
-    """((height, width), channels) of an image."""
-    with _open(path) as image:
-        return (image.height, image.width), 1 if image.mode in GREY else 3
-
-
-def _read_image(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    channels, height, width = shape
-    with _open(path) as image:
-        try:
-            converted = image.convert("L" if channels == 1 else "RGB")
-            if converted.size != (width, height):
-                converted = converted.resize((width, height), Image.Resampling.BILINEAR)
-            pixels = np.asarray(converted).reshape(height, width, channels)
-        except Exception as error:
-            raise damaged(path, f"is a damaged image ({str(error)[:80]})") from None
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+def _images_below(root: Path) -> list[Path]:
+    """The image files in a folder and those below it, links included, hidden ones excluded."""
+    images: list[Path] = []
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        subfolders[:] = [name for name in subfolders if _counts(name) and real not in seen]
+        if real not in seen:  # a link can lead back
+            images += (Path(folder, name) for name in files if _counts(name))
+        seen.add(real)
+    return sorted(path for path in images if path.suffix.lower() in SUFFIXES)

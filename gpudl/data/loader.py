@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gpudl.autograd.tensor import Tensor
-from gpudl.data.dataset import Dataset, Indices
+from gpudl.core.random import default_generator
+from gpudl.data.dataset import Indices, collect
 from gpudl.data.prefetch import Prefetch
 from gpudl.data.shuffle import augmentation_rng, check_seed, permutation
 from gpudl.data.transforms import Transform
 from gpudl.devices.find import device as find_device
 
-Batch = tuple[Any, ...]
+Batch = Any  # of the form of a sample, by default a tuple
 
 
 class Loader:
-    """Iterates over a data set in batches: tuples of arrays with a leading axis of batch_size.
+    """Iterates over a data set in batches: samples stacked along a leading axis of batch_size.
 
-    dataset: a `Dataset`, or any object with a length whose `[i]` returns a sample (an array or a
-        tuple of arrays).
+    dataset: a `Dataset`, or any object with a length whose `[i]` returns a sample: an array, a
+        number, a string, or a tuple or dictionary of them. A batch has the form of a sample;
+        strings become a list.
     batch_size: samples per batch; the last batch of an epoch is smaller unless `drop_last` drops
         it.
     shuffle: a new order in every epoch, drawn from (seed, epoch).
+    seed: None draws one from the default generator for each pass, so that `manual_seed` decides.
     transform: called as transform(first array of the batch, rng); rng is drawn from (seed, epoch,
-        batch).
+        batch). A batch that is a dictionary is passed as a whole.
     num_workers: threads that prepare batches, each up to `prefetch_factor` ahead; 0 prepares them
         on demand. Data set and transform are called from these threads. Batches do not depend on
         the number of threads.
@@ -49,14 +51,16 @@ class Loader:
         prefetch_factor: int = 2,
         *,
         transform: Transform | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         device: Any = None,
     ) -> None:
-        _check_arguments(len(dataset), batch_size, num_workers, drop_last, prefetch_factor)
+        _check_arguments(dataset, batch_size, num_workers, drop_last, prefetch_factor)
         self.dataset, self.batch_size, self.shuffle = dataset, int(batch_size), bool(shuffle)
         self.num_workers, self.drop_last = num_workers, bool(drop_last)
         self.prefetch_factor, self.transform = prefetch_factor, transform
-        self.seed = check_seed(seed)
+        # A pass that uses no random numbers draws no seed: it leaves the default generator alone.
+        self._drawn = seed is None and (self.shuffle or transform is not None)
+        self._seed = None if self._drawn else check_seed(seed or 0)
         self.device = None if device is None else find_device(device)
         self._epoch = 0
         self._next = 0  # the batch after the last one yielded
@@ -67,6 +71,13 @@ class Loader:
         """Batches per epoch."""
         samples = len(self.dataset)
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the current pass, or between passes of the next one."""
+        if self._seed is None:
+            self._seed = default_generator().take_seed()
+        return self._seed
 
     @property
     def epoch(self) -> int:
@@ -91,10 +102,12 @@ class Loader:
         return self._batches(token, self._epoch, start)
 
     def _batches(self, token: object, epoch: int, start: int) -> Iterator[Batch]:
-        order, stop = self.order(epoch), len(self)
+        if self._drawn and not start:
+            self._seed = None
+        seed, order, stop = self.seed, self.order(epoch), len(self)
 
-        def prepare(number: int) -> tuple[npt.NDArray[Any], ...]:
-            return self._prepare(order, epoch, number)
+        def prepare(number: int) -> Any:
+            return self._prepare(order, seed, epoch, number)
 
         ahead = self.num_workers * self.prefetch_factor
         prefetch = Prefetch(prepare, start, stop, self.num_workers, ahead) if ahead else None
@@ -111,19 +124,25 @@ class Loader:
         if self._pass is token:
             self._epoch, self._next = epoch + 1, 0
 
-    def _prepare(self, order: Indices, epoch: int, number: int) -> tuple[npt.NDArray[Any], ...]:
+    def _prepare(self, order: Indices, seed: int, epoch: int, number: int) -> Any:
         indices = order[number * self.batch_size : (number + 1) * self.batch_size]
-        arrays = _collect(self.dataset, indices)
+        batch = collect(self.dataset, indices)
         if self.transform is None:
-            return arrays
-        rng = augmentation_rng(self.seed, epoch, number)
-        return (self.transform(arrays[0], rng), *arrays[1:])
+            return batch
+        rng = augmentation_rng(seed, epoch, number)
+        if not isinstance(batch, tuple):
+            return self.transform(batch, rng)
+        return _like(batch, [self.transform(batch[0], rng), *batch[1:]])
 
-    def _place(self, arrays: tuple[npt.NDArray[Any], ...]) -> Batch:
+    def _place(self, batch: Any) -> Any:
         """The batch as it is yielded; runs in the consumer's thread and on its stream."""
-        if self.device is None:
-            return arrays
-        return tuple(Tensor(array, device=self.device) for array in arrays)
+        if isinstance(batch, np.ndarray):
+            return batch if self.device is None else Tensor(batch, device=self.device)
+        if isinstance(batch, dict):
+            return {key: self._place(value) for key, value in batch.items()}
+        if isinstance(batch, tuple):
+            return _like(batch, map(self._place, batch))
+        return batch
 
     def state_dict(self) -> dict[str, int | bool]:
         """The position in the data and the settings it is valid for, as plain numbers."""
@@ -134,6 +153,8 @@ class Loader:
 
         Raises ValueError if it is from a loader with other data, batch size, seed or order.
         """
+        if self._drawn and isinstance(state.get("seed"), int):
+            self._seed = check_seed(state["seed"])
         for key, value in self._identity().items():
             if state.get(key) != value:
                 raise ValueError(
@@ -159,18 +180,21 @@ class Loader:
         }
 
 
-def _collect(dataset: Any, indices: Indices) -> tuple[npt.NDArray[Any], ...]:
-    """The samples at `indices`, stacked; in one call for a Dataset, otherwise one by one."""
-    if isinstance(dataset, Dataset):
-        return dataset.batch(indices)
-    samples = [dataset[index] for index in indices.tolist()]
-    samples = [sample if isinstance(sample, tuple) else (sample,) for sample in samples]
-    return tuple(np.stack(column) for column in zip(*samples, strict=True))
+def _like(batch: Any, entries: Iterable[Any]) -> Any:
+    """A tuple or, if the batch is one, a named tuple."""
+    return type(batch)(*entries) if hasattr(batch, "_fields") else tuple(entries)
 
 
 def _check_arguments(
-    samples: int, batch_size: int, num_workers: int, drop_last: bool, prefetch_factor: int
+    dataset: Any, batch_size: int, num_workers: int, drop_last: bool, prefetch_factor: int
 ) -> None:
+    try:
+        samples = len(dataset)
+    except TypeError:
+        raise TypeError(
+            f"Loader: dataset: {type(dataset).__name__} has no length; expected an object with "
+            "len() whose [i] returns a sample"
+        ) from None
     if samples == 0:
         raise ValueError("Loader: dataset: is empty")
     for name, value, least in (

@@ -125,7 +125,7 @@ def read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise DataError(f"{path}: has more than {MOST_BYTES >> 20} MiB; use a part of it")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # without the mark that Windows adds
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error}); check the path"

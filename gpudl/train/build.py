@@ -160,7 +160,9 @@ def plain_loader(
 ) -> Loader:
     """The images in their order, normalized as in training."""
     transform = _transform(part, data)
-    return Loader(part, batch_size, num_workers=_threads(part), transform=transform, device=device)
+    return Loader(
+        part, batch_size, num_workers=_threads(part), transform=transform, seed=0, device=device
+    )
 
 
 def _threads(part: Dataset) -> int:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpudl.data.folder import MOST_PIXELS
+from gpudl.data.dataset import Dataset
+from gpudl.data.errors import DataError
+from gpudl.data.image_file import Image, read_image, resized, with_channels
 from gpudl.train.config import Config
 from gpudl.train.errors import TrainingError
 
@@ -40,31 +42,49 @@ def read_picture(path: Path, config: Config, as_is: bool = False) -> Picture:
     training. `as_is` only resizes. Raises TrainingError if the file is not a readable image.
     """
     channels, height, width = config.input_shape
-    image = _open(path)
+    original, transparent = _read(path)
     notes: list[str] = []
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = _on_white(image)
+    if transparent:
         notes.append("it is transparent, so it was placed on white")
-    colour = image.mode not in ("1", "L", "I", "I;16", "F")
-    if channels == 1 and colour:
+    if channels == 1 and original.ndim == 3:
         notes.append("it is in colour, so its brightness was used")
-    original = _pixels(image, "RGB" if colour else "L")
-    values = _pixels(image, "L" if channels == 1 else "RGB")
+    values = with_channels(original, channels)
     extent = config.data.extent
     if values.shape[:2] != (height, width):
+        stored = f"{original.shape[1]}x{original.shape[0]}"
         if extent is not None and not as_is:
             values, changes = _isolated(values, extent)
             notes += changes
-        values = _filled(values, height / width)
-        notes.append(f"it was resized from {image.width}x{image.height} to {width}x{height}")
+        if not config.data.stretched:
+            values = _filled(values, height / width)
+        notes.append(f"it was resized from {stored} to {width}x{height}")
     elif extent is not None and not as_is and _paper(values) > 127:
         values = 255 - values
         notes.append(SWAPPED)
-    seen = _resized(values, width, height).reshape(height, width, channels).transpose(2, 0, 1)
-    return Picture(path, original, np.ascontiguousarray(seen), tuple(notes))
+    seen = resized(values, height, width).reshape(height, width, channels).transpose(2, 0, 1)
+    scaled = np.ascontiguousarray(seen, np.float32) / np.float32(255)
+    return Picture(path, original, scaled, tuple(notes))
+
+
+def _read(path: Path) -> Image:
+    if not path.is_file():
+        wrong = "is a folder" if path.is_dir() else "does not exist"
+        raise TrainingError(f"{path}: {wrong}; give the path of an image file")
+    try:
+        return read_image(path)
+    except DataError as error:
+        raise TrainingError(str(error)) from None
 
 
 SWAPPED = "its paper is light but was dark in training, so light and dark were swapped"
+
+
+def framing(part: Dataset) -> dict[str, Any]:
+    """How the images of a data set fill their frame: `extent` and `stretched` of config.Data."""
+    if part.stretched:  # as files, so a file to predict is treated as they were
+        return {"extent": None, "stretched": True}
+    images = part.batch(np.arange(min(len(part), SAMPLE)))[0]
+    return {"extent": usual_extent(images), "stretched": False}
 
 
 def usual_extent(images: Pixels) -> float | None:
@@ -72,7 +92,6 @@ def usual_extent(images: Pixels) -> float | None:
 
     None if they are not light ink on dark paper.
     """
-    images = images[:SAMPLE]
     grey = images[:, 0] / (255 if images.dtype == np.uint8 else 1)
     edges = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
     if images.shape[1] != 1 or grey.mean() > DARK or np.median(edges) > DARK / 2:
@@ -80,48 +99,6 @@ def usual_extent(images: Pixels) -> float | None:
     ink = grey > INK * grey.max(axis=(1, 2), keepdims=True)
     rows, columns = ink.any(axis=2).sum(axis=1), ink.any(axis=1).sum(axis=1)
     return float(np.median(np.maximum(rows / grey.shape[1], columns / grey.shape[2])))
-
-
-def _open(path: Path) -> Any:
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise TrainingError(
-            f"{path}: reading images needs Pillow, which is not installed; pip install pillow"
-        ) from None
-    if not path.is_file():
-        wrong = "is a folder" if path.is_dir() else "does not exist"
-        raise TrainingError(f"{path}: {wrong}; give the path of an image file")
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels are too many")
-            image.load()
-            turned: Any = ImageOps.exif_transpose(image)  # cameras record which way is up
-            return turned
-    # Pillow's readers raise many types of exception for damaged files.
-    except Exception as error:
-        reason = str(error).replace(f" {str(path)!r}", "")[:80]
-        raise TrainingError(f"{path}: is not a readable image ({reason}); save it as PNG") from None
-
-
-def _on_white(image: Any) -> Any:
-    from PIL import Image
-
-    solid = image.convert("RGBA")
-    paper = Image.new("RGBA", solid.size, "white")
-    paper.alpha_composite(solid)
-    return paper.convert("RGB")
-
-
-def _pixels(image: Any, mode: str) -> npt.NDArray[np.uint8]:
-    """uint8 pixels; 16-bit and floating-point images are scaled, because Pillow would clip them."""
-    if image.mode in ("I", "I;16", "F"):
-        values = np.asarray(image, np.float64)
-        top = max(float(values.max()), 255.0 if image.mode == "F" else 65535.0)
-        grey = np.rint(np.clip(values, 0, top) * (255 / top)).astype(np.uint8)
-        return grey if mode == "L" else np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image.convert(mode))
 
 
 def _paper(grey: Pixels) -> float:
@@ -159,14 +136,3 @@ def _filled(pixels: Pixels, ratio: float) -> Pixels:
     above, left = (wanted_height - height) // 2, (wanted_width - width) // 2
     more = [(above, wanted_height - height - above), (left, wanted_width - width - left)]
     return np.pad(pixels, more + [(0, 0)] * (pixels.ndim - 2), mode="edge")
-
-
-def _resized(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.float32]:
-    """float32 in [0, 1]. When shrinking, Pillow's bilinear filter averages the merged pixels."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    values: npt.NDArray[np.float32] = np.asarray(image, np.float32) / np.float32(255)
-    return values

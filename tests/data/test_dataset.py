@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import gpudl
 from gpudl.data import (
     ArrayDataset,
     Dataset,
@@ -125,6 +126,16 @@ def test_random_split(dataset, lengths, sizes):
     assert sorted(np.concatenate([part.indices for part in parts])) == list(range(5))
     again = random_split(dataset, lengths, seed=3)
     assert [part.indices.tolist() for part in parts] == [part.indices.tolist() for part in again]
+
+
+def test_random_split_of_any_data_set_is_decided_by_manual_seed():
+    def split(seed):
+        gpudl.manual_seed(seed)
+        return [[part[i] for i in range(len(part))] for part in random_split("abcdefghij", [7, 3])]
+
+    first, second = split(1)
+    assert sorted(first + second) == list("abcdefghij")
+    assert split(1) == split(1) != split(2)
 
 
 @pytest.mark.parametrize("lengths", [[3, 1], [0.5, 0.6], [6, -1], [], [2, 2, 2]])

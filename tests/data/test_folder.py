@@ -1,5 +1,6 @@
 """A folder of images by class."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -84,6 +85,49 @@ def test_refuses(tmp_path, animals):
         load(tmp_path / "p")
 
 
+def test_upright_and_on_white(tmp_path):
+    (tmp_path / "a").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("L", (16, 8), 77).save(tmp_path / "a/0.jpg", exif=exif)
+    Image.new("RGBA", (8, 16), (0, 0, 0, 0)).save(tmp_path / "a/1.png")
+    folder = ImageFolder(tmp_path)
+    assert folder.shape == (1, 16, 8)
+    assert folder.images[:, 0, 0, 0].tolist() == [77, 255]
+
+
+def test_hidden_files_are_ignored_and_links_followed(animals, tmp_path):
+    for name in (".ipynb_checkpoints/0.png", "._0.png", "__MACOSX/0.png", ".hidden.png"):
+        picture(animals / "dog" / name, 1)
+    picture(animals / "__MACOSX/dog/0.png", 1)
+    picture(tmp_path / "elsewhere/9.png", 1)
+    (animals / "dog/linked").symlink_to(tmp_path / "elsewhere")
+    (animals / "dog/back").symlink_to(animals / "dog")
+    (animals / "bird").symlink_to(tmp_path / "elsewhere")
+    folder = ImageFolder(animals)
+    assert folder.classes == ("bird", "cat", "dog")
+    assert np.bincount(folder.labels).tolist() == [1, 5, 6]
+
+
+def test_broken_links_and_empty_classes_are_named(animals):
+    (animals / "dog/9.png").symlink_to(animals / "nowhere")
+    with pytest.raises(DataError, match=r"9\.png: cannot be read \(No such file"):
+        ImageFolder(animals)[10]
+    (animals / "bird").mkdir()
+    with pytest.raises(DataError, match=r"bird: has no images; add some or remove the folder"):
+        load(animals)
+
+
+def test_validation_images_are_not_test_images(tmp_path):
+    for part, value in (("train", 1), ("val", 2), ("test", 3)):
+        picture(tmp_path / part / "a/0.png", value)
+    train, test = load(tmp_path)
+    assert (train.images[0, 0, 0, 0], test.images[0, 0, 0, 0]) == (1, 3)
+    shutil.rmtree(tmp_path / "train")
+    with pytest.raises(DataError, match="has test but no train; add the training images"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"text", "cut"])
 def test_damaged_pictures_raise_in_the_consumer(animals, content):
     path = animals / "dog/3.png"
@@ -94,7 +138,7 @@ def test_damaged_pictures_raise_in_the_consumer(animals, content):
 
 
 def test_refuses_too_many_pixels(animals, monkeypatch):
-    monkeypatch.setattr("gpudl.data.folder.MOST_PIXELS", 20)
+    monkeypatch.setattr("gpudl.data.image_file.MOST_PIXELS", 20)
     with pytest.raises(DataError, match="has 6x4 pixels"):
         load(animals)
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import threading
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -48,6 +49,96 @@ def test_the_order_is_the_same_in_every_version():
     """Pinned, because a run resumed with another NumPy must see the same order."""
     assert Loader(DATA, shuffle=True, seed=0).order(0).tolist() == ORDER_0
     assert Loader(DATA, shuffle=True, seed=0).order(1).tolist() == ORDER_1
+
+
+def test_manual_seed_decides_an_order_without_a_seed():
+    def orders(seed):
+        loader = Loader(DATA, batch_size=10, shuffle=True)
+        gpudl.manual_seed(seed)
+        return [order for _ in range(2) for order in batches(loader)]
+
+    first = orders(1)
+    assert first[0] != first[1]
+    assert orders(1) == first
+    assert orders(2) != first
+
+
+def test_an_order_without_a_seed_is_resumed():
+    loader = Loader(DATA, batch_size=3, shuffle=True)
+    iterator = iter(loader)
+    next(iterator)
+    state, expected = loader.state_dict(), [labels.tolist() for _, labels in iterator]
+    other = Loader(DATA, batch_size=3, shuffle=True)
+    other.load_state_dict(state)
+    assert batches(other) == expected
+
+
+def test_reading_in_order_leaves_the_default_generator_alone():
+    before = gpudl.get_rng_state()
+    batches(Loader(DATA))
+    np.testing.assert_array_equal(gpudl.get_rng_state(), before)
+
+
+class Point(NamedTuple):
+    x: np.ndarray
+    label: int
+
+
+SAMPLES = {  # a sample, and a batch of those with 0 and 1
+    "tuple": (lambda i: (np.full(2, i), i), lambda b: (b[0][:, 1], b[1])),
+    "list": (lambda i: [float(i), i], lambda b: b),
+    "number": (lambda i: i, lambda b: (b,)),
+    "tensor": (lambda i: gpudl.tensor([i]), lambda b: (b[:, 0],)),
+    "dictionary": (lambda i: {"x": i, "y": [i]}, lambda b: (b["x"], b["y"][0])),
+    "named": (lambda i: Point(np.full(3, i), i), lambda b: (b.x[:, 2], b.label)),
+    "nested": (lambda i: (i, {"y": (i, i)}), lambda b: (b[0], b[1]["y"][1])),
+}
+
+
+class Samples:
+    def __init__(self, sample, length=4):
+        self.sample, self.length = sample, length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        return self.sample(index)
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_batch_has_the_form_of_a_sample(kind):
+    sample, entries = SAMPLES[kind]
+    data = Samples(sample)
+    for loader in (Loader(data, 2), Loader(data, 2, device="cpu"), Loader(Subset(data, [0, 1]), 2)):
+        batch = next(iter(loader))
+        assert [np.asarray(entry).tolist() for entry in entries(batch)] in ([[0, 1]], [[0, 1]] * 2)
+    assert type(Subset(data, [3])[0]) is type(sample(3))
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_strings_become_a_list(device):
+    loader = Loader(Samples(lambda i: {"x": i, "name": f"no. {i}"}), 2, device=device)
+    assert next(iter(loader))["name"] == ["no. 0", "no. 1"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "words"),
+    [
+        (lambda i: None, "a sample holds NoneType"),
+        (lambda i: np.ones(i + 1), r"samples of shapes \(1,\), \(2,\): all need one shape"),
+        (lambda i: {"x": 1} if i else {"y": 1}, r"all need the keys \['y'\]"),
+        (lambda i: (1,) * (i + 1), "all need 1 entries"),
+    ],
+)
+def test_refuses_samples_that_do_not_fit(sample, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        next(iter(Loader(Samples(sample), 2)))
+
+
+def test_refuses_a_data_set_without_length():
+    with pytest.raises(TypeError, match="Loader: dataset: generator has no length"):
+        Loader(i for i in range(3))
 
 
 def noise(images, rng):
@@ -117,7 +208,7 @@ def test_the_state_counts_batches_yielded_not_prepared():
 
 
 def test_an_interrupted_pass_starts_over():
-    loader = Loader(DATA, batch_size=4, shuffle=True)
+    loader = Loader(DATA, batch_size=4, shuffle=True, seed=3)
     first = next(iter(loader))[1].tolist()
     assert next(iter(loader))[1].tolist() == first
     assert loader.epoch == 0
@@ -182,7 +273,7 @@ def test_any_object_with_a_length_and_an_index_is_a_data_set():
     images, labels = next(iter(Loader(samples, batch_size=3)))
     assert images.tolist() == [[0, 0], [1, 1], [2, 2]]
     assert labels.tolist() == [0, 1, 2]
-    (values,) = next(iter(Loader([1.5, 2.5], batch_size=2)))
+    values = next(iter(Loader([1.5, 2.5], batch_size=2)))
     assert values.tolist() == [1.5, 2.5]
 
 

@@ -49,6 +49,8 @@ def test_a_text_is_split_nine_to_one():
 def test_text_files(tmp_path):
     (tmp_path / "mine.txt").write_text("To be, or not to be. " * 60, encoding="utf-8")
     assert load(tmp_path / "mine.txt").train.text.startswith("To be, ")
+    (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbf" + b"abc\r\n" * 400)
+    assert load(tmp_path / "windows.txt").train.classes == ("\n", "a", "b", "c")
     (tmp_path / "short.txt").write_text("brief")
     with pytest.raises(DataError, match=r"short.txt: has 5 characters, expected 650 or more"):
         load(tmp_path / "short.txt")

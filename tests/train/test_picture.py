@@ -7,12 +7,14 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image")
 
+from gpudl.data.folder import ImageFolder  # noqa: E402
 from gpudl.train import TrainingError  # noqa: E402
-from gpudl.train.picture import read_picture, usual_extent  # noqa: E402
+from gpudl.train.picture import framing, read_picture, usual_extent  # noqa: E402
 
 
-def config(shape=(1, 28, 28), extent=20 / 28):
-    return SimpleNamespace(input_shape=shape, data=SimpleNamespace(extent=extent))
+def config(shape=(1, 28, 28), extent=20 / 28, stretched=False):
+    data = SimpleNamespace(extent=extent, stretched=stretched)
+    return SimpleNamespace(input_shape=shape, data=data)
 
 
 @pytest.fixture
@@ -76,12 +78,54 @@ def test_all_kinds_of_pixels(save, mode, tmp_path):
         assert 0 <= picture.seen.min() <= picture.seen.max() <= 1
 
 
-def test_sixteen_bits_are_scaled(save):
-    pixels = np.full((28, 28), 65535, np.uint16)
-    pixels[:14] = 32768
-    seen = read_picture(save(pixels), config(extent=None)).seen[0]
-    assert seen[20, 5] == 1
-    assert seen[3, 5] == pytest.approx(0.5, abs=0.01)
+def kinds_of_files(folder):
+    """Pictures of every kind, in one class of a folder of images."""
+    rng = np.random.default_rng(0)
+    rgb = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8))
+    grey, alpha = rgb.convert("L"), Image.fromarray(rng.integers(0, 256, (30, 40), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    wide = np.linspace(0, 65535, 1200).reshape(30, 40)
+    files = {
+        "grey.png": grey, "rgb.png": rgb, "bits.png": rgb.convert("1"), "16.png": wide,
+        "16.tiff": wide, "unit.tiff": wide / 65535, "bytes.tiff": wide / 257,
+        "palette.png": rgb.convert("P"), "gif.gif": rgb.convert("P"),
+        "cmyk.jpg": rgb.convert("CMYK"), "la.png": Image.merge("LA", (grey, alpha)),
+        "rgba.png": Image.merge("RGBA", (*rgb.split(), alpha)),
+    }  # fmt: skip
+    (folder / "a").mkdir()
+    for name, image in files.items():
+        if isinstance(image, np.ndarray):
+            kind = np.float32 if name in ("unit.tiff", "bytes.tiff") else np.uint16
+            image = Image.fromarray(image.astype(kind))
+        image.save(folder / "a" / name)
+    rgb.save(folder / "a/turned.jpg", exif=turned)
+    grey.save(folder / "a/clear.png", transparency=7)
+    return folder
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_model_sees_the_pixels_that_it_was_trained_on(tmp_path, channels):
+    part = ImageFolder(kinds_of_files(tmp_path), (12, 20), channels)
+    assert framing(part) == {"extent": None, "stretched": True}
+    for path, trained_on in zip(part.paths, part.images, strict=True):
+        seen = read_picture(path, config(part.shape, **framing(part))).seen
+        np.testing.assert_array_equal(seen, trained_on / np.float32(255), err_msg=path.name)
+
+
+@pytest.mark.parametrize("name", ["16.png", "16.tiff", "unit.tiff", "bytes.tiff"])
+def test_wide_numbers_are_scaled(tmp_path, name):
+    seen = read_picture(kinds_of_files(tmp_path) / "a" / name, config((1, 30, 40), None)).seen[0]
+    np.testing.assert_allclose(seen, np.linspace(0, 1, 1200).reshape(30, 40), atol=0.003)
+
+
+@pytest.mark.parametrize("values", [(np.nan, 1), (-1, 5), (0, 1e9)])
+def test_numbers_without_a_scale_are_refused(save, values):
+    pixels = np.resize(np.float32(values), (28, 28))
+    with pytest.raises(
+        TrainingError, match=r"a.tiff: is a damaged image .*expected from 0 to 65535"
+    ):
+        read_picture(save(pixels, "a.tiff"), config())
 
 
 def test_refuses_other_files(tmp_path):

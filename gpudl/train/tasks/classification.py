@@ -15,7 +15,7 @@ from gpudl.train import build
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import Objective, Supervised, evaluation_mode
-from gpudl.train.picture import SAMPLE, usual_extent
+from gpudl.train.picture import framing
 from gpudl.train.tasks.base import Answer, Finished, Task
 
 
@@ -28,8 +28,7 @@ class Classification(Task):
         part = split.train
         mean, std = build.statistics(part)
         classes = class_names(part)
-        extent = usual_extent(part.batch(np.arange(min(len(part), SAMPLE)))[0])
-        return {"classes": classes, "mean": mean, "std": std, "extent": extent}
+        return {"classes": classes, "mean": mean, "std": std, **framing(part)}
 
     def offers(self, info: models.Info, split: Split, data: Data) -> dict[str, Any]:
         return {"num_classes": len(data.classes), **super().offers(info, split, data)}

@@ -14,7 +14,7 @@ from gpudl.train.checkpoint import to_numpy
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
 from gpudl.train.objective import Batch, Measured, Objective, evaluation_mode
-from gpudl.train.picture import SAMPLE, usual_extent
+from gpudl.train.picture import framing
 from gpudl.train.tasks.base import Answer, Finished, Task
 
 SHOWN = 16  # images and reconstructions
@@ -39,12 +39,11 @@ class Images(Task):
     def describe(self, split: Split) -> dict[str, Any]:
         part = split.train
         channels = part.shape[0]
-        extent = usual_extent(part.batch(np.arange(min(len(part), SAMPLE)))[0])
         return {
             "classes": part.classes,
             "mean": (0.0,) * channels,
             "std": (1.0,) * channels,
-            "extent": extent,
+            **framing(part),
         }
 
     def offers(self, info: models.Info, split: Split, data: Data) -> dict[str, Any]:
