@@ -165,12 +165,10 @@ def operators_of(thing: Any) -> list[Any]:
 
 
 def attributes(cls: Any) -> Iterator[Any]:
-    """Functions and operators that attributes of a class hold, or name."""
+    """Functions and operators that attributes of a class hold."""
     for base in bases(cls):
         for value in vars(base).values():
             value = value.__func__ if isinstance(value, staticmethod) else value
-            if isinstance(value, str):
-                value = public_functions().get(value)
             if is_public(value) or isinstance(value, type):
                 yield value
 

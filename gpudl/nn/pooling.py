@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
-from gpudl.ops import functions
+from gpudl.ops.pool import adaptive
+from gpudl.ops.pool import functions as pool
 from gpudl.ops.pool.adaptive import AdaptiveSize
 from gpudl.ops.pool.base import Size
 
@@ -32,13 +34,10 @@ __all__ = [
 ]
 
 
-FUNCTIONS = functions("functional")
-
-
 class _Settings(Module):
     """A layer that calls a function with its settings: a constructor passes its locals() on."""
 
-    function: ClassVar[str]
+    function: ClassVar[Callable[..., Any]]
 
     def __init__(self, given: dict[str, Any]) -> None:
         super().__init__()
@@ -54,7 +53,7 @@ class _Settings(Module):
 
 class _Pool(_Settings):
     def forward(self, input: Tensor) -> Any:
-        return FUNCTIONS[self.function](input, **self.settings)
+        return type(self).function(input, **self.settings)
 
 
 class _MaxPool(_Pool):
@@ -74,26 +73,26 @@ class _MaxPool(_Pool):
 class MaxPool1d(_MaxPool):
     """Largest value of each window. (N, C, W) -> (N, C, Q)."""
 
-    function = "max_pool1d"
+    function = pool.max_pool1d
 
 
 class MaxPool2d(_MaxPool):
     """Largest value of each window. (N, C, H, W) -> (N, C, P, Q), P = (H + 2*padding -
     dilation*(R - 1) - 1)//stride + 1; with return_indices also their places, flat in H*W."""
 
-    function = "max_pool2d"
+    function = pool.max_pool2d
 
 
 class MaxPool3d(_MaxPool):
     """Largest value of each window. (N, C, D, H, W) -> (N, C, O, P, Q)."""
 
-    function = "max_pool3d"
+    function = pool.max_pool3d
 
 
 class AvgPool1d(_Pool):
     """Mean of each window. (N, C, W) -> (N, C, Q)."""
 
-    function = "avg_pool1d"
+    function = pool.avg_pool1d
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class AvgPool1d(_Pool):
 class AvgPool2d(_Pool):
     """Mean of each window. (N, C, H, W) -> (N, C, P, Q), P = (H + 2*padding - R)//stride + 1."""
 
-    function = "avg_pool2d"
+    function = pool.avg_pool2d
 
     def __init__(
         self,
@@ -128,7 +127,7 @@ class AvgPool2d(_Pool):
 class AvgPool3d(AvgPool2d):
     """Mean of each window. (N, C, D, H, W) -> (N, C, O, P, Q)."""
 
-    function = "avg_pool3d"
+    function = pool.avg_pool3d
 
 
 class _LPPool(_Pool):
@@ -145,19 +144,19 @@ class _LPPool(_Pool):
 class LPPool1d(_LPPool):
     """(Sum of x^norm_type over each window)^(1/norm_type). (N, C, W) -> (N, C, Q)."""
 
-    function = "lp_pool1d"
+    function = pool.lp_pool1d
 
 
 class LPPool2d(_LPPool):
     """(Sum of x^norm_type over each window)^(1/norm_type). (N, C, H, W) -> (N, C, P, Q)."""
 
-    function = "lp_pool2d"
+    function = pool.lp_pool2d
 
 
 class LPPool3d(_LPPool):
     """(Sum of x^norm_type over each window)^(1/norm_type). (N, C, D, H, W) -> (N, C, O, P, Q)."""
 
-    function = "lp_pool3d"
+    function = pool.lp_pool3d
 
 
 class _AdaptiveMaxPool(_Pool):
@@ -168,19 +167,19 @@ class _AdaptiveMaxPool(_Pool):
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     """Largest value of each of output_size windows that cover the input. (N, C, W) -> (N, C, Q)."""
 
-    function = "adaptive_max_pool1d"
+    function = adaptive.adaptive_max_pool1d
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     """Largest value of each of P x Q windows that cover the input. (N, C, H, W) -> (N, C, P, Q)."""
 
-    function = "adaptive_max_pool2d"
+    function = adaptive.adaptive_max_pool2d
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """Largest value of each window. (N, C, D, H, W) -> (N, C, O, P, Q)."""
 
-    function = "adaptive_max_pool3d"
+    function = adaptive.adaptive_max_pool3d
 
 
 class _AdaptiveAvgPool(_Pool):
@@ -191,20 +190,20 @@ class _AdaptiveAvgPool(_Pool):
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     """Mean of each of output_size windows that cover the input. (N, C, W) -> (N, C, Q)."""
 
-    function = "adaptive_avg_pool1d"
+    function = adaptive.adaptive_avg_pool1d
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """Mean of each of P x Q windows that cover the input; AdaptiveAvgPool2d(1) is the global one.
     (N, C, H, W) -> (N, C, P, Q)."""
 
-    function = "adaptive_avg_pool2d"
+    function = adaptive.adaptive_avg_pool2d
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     """Mean of each of output_size windows. (N, C, D, H, W) -> (N, C, O, P, Q)."""
 
-    function = "adaptive_avg_pool3d"
+    function = adaptive.adaptive_avg_pool3d
 
 
 class _MaxUnpool(_Settings):
@@ -215,23 +214,22 @@ class _MaxUnpool(_Settings):
     def forward(
         self, input: Tensor, indices: Tensor, output_size: tuple[int, ...] | None = None
     ) -> Any:
-        unpool = FUNCTIONS[self.function]
-        return unpool(input, indices, **self.settings, output_size=output_size)
+        return type(self).function(input, indices, **self.settings, output_size=output_size)
 
 
 class MaxUnpool1d(_MaxUnpool):
     """Undoes MaxPool1d from its indices, with zeros between. (N, C, Q) -> (N, C, W)."""
 
-    function = "max_unpool1d"
+    function = pool.max_unpool1d
 
 
 class MaxUnpool2d(_MaxUnpool):
     """Undoes MaxPool2d from its indices, with zeros between. (N, C, P, Q) -> (N, C, H, W)."""
 
-    function = "max_unpool2d"
+    function = pool.max_unpool2d
 
 
 class MaxUnpool3d(_MaxUnpool):
     """Undoes MaxPool3d from its indices, with zeros between. (N, C, O, P, Q) -> (N, C, D, H, W)."""
 
-    function = "max_unpool3d"
+    function = pool.max_unpool3d
