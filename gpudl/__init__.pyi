@@ -38,10 +38,10 @@ from gpudl.core.random import set_rng_state as set_rng_state
 from gpudl.devices.find import device as device
 from gpudl.interop.safetensors import load as load
 from gpudl.interop.safetensors import save as save
-from gpudl.ops.activation.functions import sigmoid as sigmoid
-from gpudl.ops.activation.functions import tanh as tanh
 from gpudl.ops.activation.pieces import relu as relu
 from gpudl.ops.activation.prelu import prelu as prelu
+from gpudl.ops.activation.smooth import sigmoid as sigmoid
+from gpudl.ops.activation.smooth import tanh as tanh
 from gpudl.ops.activation.softmax import log_softmax as log_softmax
 from gpudl.ops.activation.softmax import softmax as softmax
 from gpudl.ops.elementwise.arithmetic import add as add

@@ -9,8 +9,7 @@ import numpy as np
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module, Parameter
-from gpudl.ops.activation import functions as smooth
-from gpudl.ops.activation import pieces
+from gpudl.ops.activation import pieces, smooth
 from gpudl.ops.activation.prelu import glu, prelu, rrelu
 from gpudl.ops.activation.softmax import log_softmax, softmax
 from gpudl.ops.shape.create import full

@@ -12,8 +12,8 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.ops.activation.base import normal
-from gpudl.ops.activation.functions import sigmoid
 from gpudl.ops.activation.pieces import leaky_relu
+from gpudl.ops.activation.smooth import sigmoid
 from gpudl.ops.elementwise.arithmetic import add, mul
 from gpudl.ops.elementwise.comparison import gt
 from gpudl.ops.index.slices import where
