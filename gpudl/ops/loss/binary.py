@@ -1,4 +1,4 @@
-"""Binary cross-entropy, of probabilities and of logits."""
+"""Binary cross-entropy of probabilities and of logits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gpudl.ops.loss.pairs_base import ElementLoss, by_hand
 
 
 class BinaryCrossEntropyOp(ElementLoss):
-    """loss = -weight·(t·log x + (1 - t)·log(1 - x)) of probabilities x, the logarithms at least
-    -100; NaN for x outside [0, 1]."""
+    """loss = -weight·(t·log x + (1 - t)·log(1 - x)) for probabilities x; logarithms are clamped at
+    -100. NaN for x outside [0, 1]."""
 
     FLOPS = 20
     inputs = ("x", "target", "weight?")

@@ -1,4 +1,4 @@
-"""What losses of classification share: labels, weights, reductions, cases."""
+"""Base of classification losses: labels, weights, reductions, test cases."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from gpudl.core.op import Array, Case, Op, Spec, require, require_float
 
 IGNORED = -100
-LOSS_PARTS = 1024  # floats of scratch memory of a reduced loss (ops/loss/class_loss.h)
+LOSS_PARTS = 1024  # floats of scratch memory for a reduced loss (csrc/ops/loss/class_loss.h)
 
 
 class ClassLoss(Op):
-    """What both share: rows x (..., C), labels (...), weights of the classes (C), and reductions.
+    """A loss of rows x (..., C) with labels (...) and class weights (C).
 
-    reduced: one number, the sum or, if averaged, the mean weighted with the labels' weights; else
-    one number a label.
+    reduced: return one number, the sum or, if averaged, the mean weighted by the labels' class
+    weights; else one number per label.
     """
 
     inputs = ("x", "target", "weight?")
@@ -28,14 +28,13 @@ class ClassLoss(Op):
 
     def infer_loss(self, x: Spec, target: Spec, weight: Spec | None = None) -> Spec:
         require_float(self, x=x, weight=weight)
-        require(
-            len(x.shape) > 0 and x.shape[-1] > 0, self, "x", f"is {x}; it must have classes to tell"
-        )
+        has_classes = len(x.shape) > 0 and x.shape[-1] > 0
+        require(has_classes, self, "x", f"is {x}; it must have at least one class")
         require(
             target.dtype == np.int64,
             self,
             "target",
-            f"is {target.dtype.name}; labels must be int64 class numbers, not probabilities "
+            f"is {target.dtype.name}; labels must be int64 class indices, not probabilities "
             "(use .long())",
         )
         labels, classes = x.shape[:-1], x.shape[-1]
@@ -43,18 +42,21 @@ class ClassLoss(Op):
             target.shape == labels,
             self,
             "target",
-            f"has shape {target.shape}; it must be {labels}: a label for each row of classes",
+            f"has shape {target.shape}; it must be {labels}, one label per row of x",
         )
         require(
             weight is None or weight.shape == (classes,),
             self,
             "weight",
-            f"has shape {weight and weight.shape}; it must be ({classes},): one for each class",
+            f"has shape {weight and weight.shape}; it must be ({classes},), one weight per class",
         )
         return Spec(() if self.reduced else labels, x.dtype)
 
     def labels(self, xp: Any, target: Array, classes: int) -> tuple[Array, Array]:
-        """(which labels count, the labels with 0 for the others). IndexError if one is wrong."""
+        """(mask of labels that are not ignored, labels with 0 for ignored ones).
+
+        Raises IndexError for a label out of range.
+        """
         flat = target.reshape(-1)
         counts = flat != self.ignore_index
         safe = xp.where(counts, flat, 0)
@@ -62,12 +64,12 @@ class ClassLoss(Op):
             wrong = safe[(safe < 0) | (safe >= classes)][0]
             raise IndexError(
                 f"{self.name}: target has the label {wrong}; labels must be 0 to {classes - 1}, "
-                f"or {self.ignore_index} to be ignored"
+                f"or {self.ignore_index} to ignore it"
             )
         return counts, safe
 
     def reduce(self, xp: Any, losses: Array, weights: Array, shape: Any) -> tuple[Array, Array]:
-        """(loss, what it was divided by)."""
+        """(loss, its divisor)."""
         divisor = weights.sum() if self.averaged else weights.dtype.type(1)
         y = losses.sum() / divisor if self.reduced else losses.reshape(shape)
         return xp.asarray(y), xp.asarray(divisor)
@@ -80,7 +82,7 @@ class ClassLoss(Op):
 
     @classmethod
     def common_cases(cls) -> Iterator[Case]:
-        """With and without weights, in all three reductions; ignored labels; refused inputs."""
+        """All reductions with and without weights; ignored labels; refused inputs."""
         for reduced, averaged in ((True, True), (True, False), (False, False)):
             op = cls.of(reduced, averaged)
             name = "mean" if averaged else "sum" if reduced else "none"
@@ -140,7 +142,7 @@ def rows(
     weight: bool = False,
     ignored: int | None = None,
 ) -> tuple[Array, Array, Array | None]:
-    """(x, target, weight); every third label is the ignored one, if there is one."""
+    """(x, target, weight); every third label is `ignored`, if given."""
     target = np.asarray(rng.integers(0, classes, labels))
     if ignored is not None:
         target[::3] = ignored
@@ -152,8 +154,7 @@ REDUCTIONS = {"mean": (True, True), "sum": (True, False), "none": (False, False)
 
 
 def reduction_fields(name: str, reduction: str, others: str = "") -> tuple[bool, bool]:
-    """The fields (reduced, averaged) of a loss. others: names of further reductions, for the
-    error."""
+    """The fields (reduced, averaged) of a loss. others: more reductions to list in the error."""
     if reduction not in REDUCTIONS:
         words = f"it must be {others}mean, sum or none"
         raise ValueError(f"{name}: reduction is {reduction!r}; {words}")

@@ -1,4 +1,4 @@
-"""Losses of classification: cross_entropy from logits, nll_loss from log-probabilities."""
+"""Classification losses: cross_entropy from logits, nll_loss from log-probabilities."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from gpudl.ops.loss.probabilities import CrossEntropyProbabilitiesOp
 
 
 class CrossEntropyOp(ClassLoss):
-    """With p = softmax(x), t the label, w the weights (or ones) and e = label_smoothing:
+    """With p = softmax(x), label t, weights w (by default 1) and e = label_smoothing:
 
-    loss = -(1 - e) * w[t] * log p[t] - e/C * sum over c of w[c] * log p[c], 0 for ignored labels;
-    the mean divides by the sum of w[t]. lse: log(sum(exp(x))) of each row, kept for the gradient.
+    loss = -(1 - e) * w[t] * log p[t] - e/C * sum over c of w[c] * log p[c], and 0 for ignored
+    labels. The mean divides by the sum of w[t]. lse: log(sum(exp(x))) of each row, for backward.
     """
 
     outputs = ("y", "lse", "divisor")
@@ -29,7 +29,7 @@ class CrossEntropyOp(ClassLoss):
 
     def infer(self, x: Spec, target: Spec, weight: Spec | None = None) -> tuple[Spec, ...]:
         smooth = self.label_smoothing
-        require(0 <= smooth <= 1, self, "label_smoothing", f"is {smooth}; it must be 0 to 1")
+        require(0 <= smooth <= 1, self, "label_smoothing", f"is {smooth}; it must be from 0 to 1")
         y = self.infer_loss(x, target, weight)
         return y, Spec(target.shape, x.dtype), Spec((), x.dtype)
 
@@ -40,7 +40,7 @@ class CrossEntropyOp(ClassLoss):
         x_rows = x.reshape(-1, x.shape[-1])
         counts, label = self.labels(xp, target, x.shape[-1])
         top = x_rows.max(-1)
-        top = xp.where(top == -np.inf, 0, top).astype(x.dtype, copy=False)  # then lse is -inf too
+        top = xp.where(top == -np.inf, 0, top).astype(x.dtype, copy=False)  # lse is then -inf too
         lse = top + xp.log(xp.exp(x_rows - top[:, None]).sum(-1))
         weights = (counts if weight is None else weight[label] * counts).astype(x.dtype)
         losses = lse - x_rows[xp.arange(len(label)), label]
@@ -109,13 +109,13 @@ class CrossEntropyOp(ClassLoss):
         yield Case("special values", none, lambda rng: (odd, np.array([0, 1, 0, 1]), None))
         steep = cls.of(True, True, IGNORED, 1.5)
         yield Case(
-            "smoothing 1.5", steep, lambda rng: rows(rng, (2,), 3), error="it must be 0 to 1"
+            "smoothing 1.5", steep, lambda rng: rows(rng, (2,), 3), error="it must be from 0 to 1"
         )
 
 
 class NllLossOp(ClassLoss):
-    """loss = -w[t] * x[t] for logarithms of probabilities x, 0 for ignored labels; the mean divides
-    by the sum of w[t]."""
+    """loss = -w[t] * x[t] for log-probabilities x, and 0 for ignored labels. The mean divides by
+    the sum of w[t]."""
 
     outputs = ("y", "divisor")
     saves = ("target", "weight", "divisor")
@@ -176,21 +176,23 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """-log softmax(input)[target]: how surprised the model is by the labels, in nats.
+    """-log softmax(input)[target], in nats.
 
-    input: logits (N, C), (N, C, d1, …) or (C); target: int64 labels (N), (N, d1, …) or (), or
-    probabilities of the classes in input's shape. weight: (C), a factor for each class. reduction:
-    "mean" (over labels weighted with their weights, over rows of probabilities plainly), "sum" or
-    "none". ignore_index: labels that do not count. label_smoothing: the part of the target that is
-    spread evenly over all classes (Szegedy et al. 2016, "Rethinking the Inception Architecture",
-    section 7).
-    A label out of range raises IndexError where the labels lie in the host's memory (cpu,
-    emulator); on cuda it makes the loss of its row NaN.
+    input: logits (N, C), (N, C, d1, …) or (C); target: int64 labels (N), (N, d1, …) or (), or class
+    probabilities in input's shape. weight: (C), a factor per class. reduction: "mean" (for labels
+    weighted by their classes, for probabilities a plain mean over rows), "sum" or "none".
+    ignore_index: the label to ignore. label_smoothing: the share of the target spread evenly over
+    all classes (Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7).
+    Raises IndexError for a label out of range on cpu and emulator; on cuda it makes the loss of its
+    row NaN.
     """
     fields = reduction_fields("cross_entropy", reduction)
     if is_floating(target.dtype):
         if ignore_index != IGNORED:
-            raise ValueError("cross_entropy: ignore_index is for labels, target is probabilities")
+            raise ValueError(
+                "cross_entropy: ignore_index needs labels, but target holds probabilities; leave "
+                "it at its default"
+            )
         mixed = CrossEntropyProbabilitiesOp.of(*fields, float(label_smoothing))
         made = apply(mixed, classes_last(input), classes_last(target), weight)
         return made[0]  # type: ignore[no-any-return]
@@ -206,16 +208,16 @@ def nll_loss(
     ignore_index: int = IGNORED,
     reduction: str = "mean",
 ) -> Tensor:
-    """-input[target] of logarithms of probabilities: cross_entropy after log_softmax.
+    """-input[target] for log-probabilities, such as those of log_softmax.
 
-    Shapes, weight, reduction and labels out of range as in cross_entropy, but for probabilities.
+    Shapes, weight, reduction and errors as in cross_entropy; target must be labels.
     """
     fields = (*reduction_fields("nll_loss", reduction), int(ignore_index))
     return _of_labels(NllLossOp.of(*fields), input, target, weight)
 
 
 def _of_labels(op: ClassLoss, input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """The loss; wrong labels are an error wherever looking at them waits for no other device."""
+    """The loss. Labels on the emulator are checked here, since that needs no wait for a GPU."""
     x = classes_last(input)
     if target.device.name == "emulator" and target.dtype == np.int64 and x.ndim > 0:
         op.labels(np, target.array, x.shape[-1])

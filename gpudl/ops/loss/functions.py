@@ -21,13 +21,13 @@ from gpudl.ops.reduce.moments import norm
 
 @public("functional")
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input - target)² of tensors of one shape; reduction: "mean", "sum" or "none"."""
+    """(input - target)², for equal shapes; reduction: "mean", "sum" or "none"."""
     return apply(ops.MseLossOp.of(*reduction_fields("mse_loss", reduction)), input, target)  # type: ignore[no-any-return]
 
 
 @public("functional")
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target| of tensors of one shape; reduction: "mean", "sum" or "none"."""
+    """|input - target|, for equal shapes; reduction: "mean", "sum" or "none"."""
     return apply(ops.L1LossOp.of(*reduction_fields("l1_loss", reduction)), input, target)  # type: ignore[no-any-return]
 
 
@@ -35,7 +35,7 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 def smooth_l1_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
-    """d²/(2·beta) where |d| < beta, else |d| - beta/2, of d = input - target (Girshick 2015)."""
+    """d²/(2·beta) if |d| < beta, else |d| - beta/2, with d = input - target (Girshick 2015)."""
     fields = reduction_fields("smooth_l1_loss", reduction)
     return apply(ops.SmoothL1LossOp.of(*fields, float(beta)), input, target)  # type: ignore[no-any-return]
 
@@ -44,7 +44,7 @@ def smooth_l1_loss(
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
 ) -> Tensor:
-    """d²/2 where |d| <= delta, else delta·(|d| - delta/2), of d = input - target (Huber 1964)."""
+    """d²/2 if |d| <= delta, else delta·(|d| - delta/2), with d = input - target (Huber 1964)."""
     fields = reduction_fields("huber_loss", reduction)
     return apply(ops.HuberLossOp.of(*fields, float(delta)), input, target)  # type: ignore[no-any-return]
 
@@ -53,11 +53,11 @@ def huber_loss(
 def kl_div(
     input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False
 ) -> Tensor:
-    """target · (log target - input): how far the distribution target is from exp(input).
+    """target · (log target - input): Kullback-Leibler divergence of target from exp(input).
 
-    input: logarithms of probabilities; target: probabilities, or logarithms with log_target.
-    reduction: "batchmean" (the sum over the first extent, the divergence's own definition),
-    "mean", "sum" or "none".
+    input: log-probabilities; target: probabilities, or log-probabilities with log_target.
+    reduction: "batchmean" (sum / first extent, the mathematical definition), "mean", "sum" or
+    "none".
     """
     batch = reduction == "batchmean"
     fields = reduction_fields("kl_div", "sum" if batch else reduction, "batchmean, ")
@@ -67,7 +67,7 @@ def kl_div(
 
 @public("functional")
 def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """log(1 + exp(-target · input)); target 1 or -1."""
+    """log(1 + exp(-target · input)); target is 1 or -1."""
     fields = reduction_fields("soft_margin_loss", reduction)
     return apply(ops.SoftMarginLossOp.of(*fields), input, target)  # type: ignore[no-any-return]
 
@@ -76,7 +76,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> 
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """input where target is 1, max(0, margin - input) where it is -1: of distances."""
+    """For distances: input where target is 1, max(0, margin - input) where it is -1."""
     fields = reduction_fields("hinge_embedding_loss", reduction)
     return apply(ops.HingeEmbeddingLossOp.of(*fields, float(margin)), input, target)  # type: ignore[no-any-return]
 
@@ -90,8 +90,8 @@ def poisson_nll_loss(
     eps: float = 1e-8,
     reduction: str = "mean",
 ) -> Tensor:
-    """rate - target·log(rate) of counts with the rate exp(input) (input itself without log_input,
-    eps added under the logarithm); full: plus Stirling's log(target!) where target > 1."""
+    """rate - target·log(rate) for counts with rate exp(input). Without log_input the rate is input,
+    with eps added inside the logarithm. full: add Stirling's log(target!) where target > 1."""
     fields = reduction_fields("poisson_nll_loss", reduction)
     op = ops.PoissonNllLossOp.of(*fields, bool(log_input), bool(full), float(eps))
     return apply(op, input, target)  # type: ignore[no-any-return]
@@ -106,16 +106,16 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """(log v + (input - target)²/v)/2, v = max(var, eps): of normal targets with mean input; full:
-    plus log(2π)/2. var broadcasts, and (N, …) without input's last axis is one for each row."""
+    """(log v + (input - target)²/v)/2, v = max(var, eps), for normal targets with mean input. full:
+    add log(2π)/2. var broadcasts, or lacks input's last axis for one variance per row."""
     if isinstance(var, Tensor) and tuple(var.shape) == tuple(input.shape[:-1]) != ():
         var = cast(Any, var).reshape(*var.shape, 1)
     if not isinstance(var, Tensor):
         var = cast(Any, input) * 0 + var
-    held = cast(Any, var)
-    spread = held + (held.detach().clamp(min=eps) - held.detach())  # the gradient passes, as there
+    v: Any = var
+    clamped = v + (v.detach().clamp(min=eps) - v.detach())  # keeps the gradient, as in PyTorch
     distance = cast(Any, input) - target
-    loss = 0.5 * (spread.log() + distance * distance / spread)
+    loss = 0.5 * (clamped.log() + distance * distance / clamped)
     return reduced(
         "gaussian_nll_loss", loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction
     )
@@ -125,8 +125,8 @@ def gaussian_nll_loss(
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """-(target·log(input) + (1 - target)·log(1 - input)) of probabilities, the logarithms at least
-    -100. An input outside [0, 1] gives NaN. weight: a factor for each element; it broadcasts."""
+    """-(target·log(input) + (1 - target)·log(1 - input)) for probabilities; logarithms are clamped
+    at -100. An input outside [0, 1] gives NaN. weight: a factor per element, which broadcasts."""
     fields = reduction_fields("binary_cross_entropy", reduction)
     weight = spread_over(input, weight, "binary_cross_entropy", "weight")
     return apply(BinaryCrossEntropyOp.of(*fields), input, target, weight)  # type: ignore[no-any-return]
@@ -140,9 +140,9 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """The cross-entropy of sigmoid(input) and probabilities target, without overflow.
+    """binary_cross_entropy(sigmoid(input), target), without overflow.
 
-    weight: a factor for each element; pos_weight: one for the positive part of the target. Both
+    weight: a factor per element; pos_weight: a factor for the term of positive targets. Both
     broadcast to input's shape. reduction: "mean", "sum" or "none".
     """
     name = "binary_cross_entropy_with_logits"
@@ -157,17 +157,18 @@ def binary_cross_entropy_with_logits(
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """max(0, margin - target·(input1 - input2)): target 1 wants input1 larger, -1 smaller."""
+    """max(0, margin - target·(input1 - input2)): input1 should be larger if target is 1, smaller if
+    it is -1."""
     a, b, t = (cast(Any, x) for x in (input1, input2, target))
     return reduced("margin_ranking_loss", relu(margin - t * (a - b)), reduction)
 
 
 @public("functional")
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1·x2/(|x1|·|x2|) along dim, each norm at least eps. x1 and x2 broadcast."""
+    """x1·x2/(|x1|·|x2|) along dim, with norms clamped at eps. x1 and x2 broadcast."""
     shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
     kind = promote(x1.dtype, x2.dtype)
-    wide = float32 if is_small(kind) else kind  # in float16 eps would be 0
+    wide = float32 if is_small(kind) else kind  # eps underflows in float16
     a, b = (x.expand(*shape).to(wide) for x in (x1, x2))
     a, b = (x / norm(x, 2, dim, keepdim=True).clamp(min=eps) for x in (a, b))
     return (a * b).sum(dim).to(kind)
@@ -179,7 +180,7 @@ def cosine_embedding_loss(
 ) -> Tensor:
     """1 - cos where target is 1, max(0, cos - margin) where it is -1; inputs (N, D) or (D)."""
     a, b, t = (cast(Any, x) for x in (input1, input2, target))
-    eps = 1e-12  # under the root, as in PyTorch
+    eps = 1e-12  # inside the square root, as in PyTorch
     product = ((a * a).sum(-1) + eps) * ((b * b).sum(-1) + eps)
     cosine = (a * b).sum(-1) / product.sqrt()
     similar = (t == 1).to(cosine.dtype) * (1 - cosine)
@@ -199,11 +200,11 @@ def multi_margin_loss(
     weight: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Σ over classes c other than the label t of weight[t]·max(0, margin - x[t] + x[c])^p / C: the
-    hinge loss of several classes (Crammer and Singer 2001).
+    """Multi-class hinge loss: Σ of weight[t]·max(0, margin - x[t] + x[c])^p / C over all classes c
+    except the label t (Crammer and Singer 2001).
 
-    input: (N, C) or (C); target: int64 labels (N) or (). p: 1 or 2. A label out of range raises
-    IndexError where arrays lie in the host's memory.
+    input: (N, C) or (C); target: int64 labels (N) or (). p: 1 or 2. Raises IndexError on the cpu
+    for a label out of range.
     """
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p is {p}; it must be 1 or 2")
@@ -217,25 +218,27 @@ def multi_margin_loss(
     own = (
         margin**p if weight is None else cast(Any, weight).gather(0, labels.reshape(-1)) * margin**p
     )
-    losses = (cast(Any, terms).sum(1) - own) / x.shape[-1]  # the label's own term is margin^p
+    losses = (cast(Any, terms).sum(1) - own) / x.shape[
+        -1
+    ]  # subtract the label's own term, margin^p
     return reduced("multi_margin_loss", losses.reshape(t.shape), reduction)
 
 
 def reduced(name: str, losses: Tensor, reduction: str) -> Tensor:
-    """Mean, sum or each of the losses of a function without an operator of its own."""
+    """Reduce the losses of a function that has no operator."""
     one, averaged = reduction_fields(name, reduction)
-    held = cast(Any, losses)
-    return held.mean() if averaged else held.sum() if one else held  # type: ignore[no-any-return]
+    x = cast(Any, losses)
+    return x.mean() if averaged else x.sum() if one else x  # type: ignore[no-any-return]
 
 
 def spread_over(input: Tensor, weight: Tensor | None, name: str, what: str) -> Tensor | None:
-    """The weights in input's shape, which they broadcast to."""
+    """The weights, broadcast to input's shape."""
     if weight is None or tuple(weight.shape) == tuple(input.shape):
         return weight
     try:
         return cast(Any, weight).expand(*input.shape)  # type: ignore[no-any-return]
     except ValueError:
         raise ValueError(
-            f"{name}: {what} has shape {tuple(weight.shape)}, which does not fit input "
+            f"{name}: {what} has shape {tuple(weight.shape)}; it must broadcast to input "
             f"{tuple(input.shape)}"
         ) from None

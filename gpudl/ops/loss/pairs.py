@@ -1,4 +1,4 @@
-"""Losses of pairs of equal shape, elementwise: mse, l1, huber, kl_div and others."""
+"""Elementwise losses of x and target: mse, l1, huber, kl_div and others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpudl.ops.loss.pairs_base import Difference, PairLoss, by_hand
 
 
 class MseLossOp(Difference):
-    """Mean, sum or each of (x - target)²."""
+    """loss = (x - target)²."""
 
     def of_difference(self, xp: Any, d: Any) -> Any:
         return d * d
@@ -32,7 +32,7 @@ class MseLossOp(Difference):
 
 
 class L1LossOp(Difference):
-    """Mean, sum or each of |x - target|. The gradient where they are equal, or NaN, is 0."""
+    """loss = |x - target|. The gradient is 0 where they are equal or NaN."""
 
     def of_difference(self, xp: Any, d: Any) -> Any:
         return xp.abs(d)
@@ -49,14 +49,14 @@ class L1LossOp(Difference):
 
 
 class SmoothL1LossOp(Difference):
-    """Of d = x - target: d²/(2·beta) where |d| < beta, else |d| - beta/2 (Girshick 2015, "Fast
-    R-CNN", equation 3, for beta = 1)."""
+    """loss = d²/(2·beta) if |d| < beta, else |d| - beta/2, with d = x - target (Girshick 2015,
+    "Fast R-CNN", equation 3, for beta = 1)."""
 
     FLOPS = 5
     beta: float = 1.0
 
     def infer(self, x: Spec, target: Spec, *others: Spec | None) -> tuple[Spec, ...]:
-        require(self.beta >= 0, self, "beta", f"is {self.beta}; it must be zero or more")
+        require(self.beta >= 0, self, "beta", f"is {self.beta}; it must be at least 0")
         return super().infer(x, target, *others)
 
     def of_difference(self, xp: Any, d: Any) -> Any:
@@ -85,13 +85,13 @@ class SmoothL1LossOp(Difference):
 
 
 class HuberLossOp(Difference):
-    """Of d = x - target: d²/2 where |d| <= delta, else delta·(|d| - delta/2) (Huber 1964)."""
+    """loss = d²/2 if |d| <= delta, else delta·(|d| - delta/2), with d = x - target (Huber 1964)."""
 
     FLOPS = 5
     delta: float = 1.0
 
     def infer(self, x: Spec, target: Spec, *others: Spec | None) -> tuple[Spec, ...]:
-        require(self.delta > 0, self, "delta", f"is {self.delta}; it must be above zero")
+        require(self.delta > 0, self, "delta", f"is {self.delta}; it must be above 0")
         return super().infer(x, target, *others)
 
     def of_difference(self, xp: Any, d: Any) -> Any:
@@ -112,8 +112,8 @@ class HuberLossOp(Difference):
 
 
 class KlDivOp(PairLoss):
-    """target·(log target - x) of logarithms of probabilities x, 0 where target is 0; log_target:
-    the target is a logarithm too. Kullback and Leibler 1951."""
+    """loss = target·(log target - x) for log-probabilities x; 0 where target is 0. log_target:
+    target holds log-probabilities too. Kullback and Leibler 1951."""
 
     FLOPS = 11
     log_target: bool = False
@@ -130,7 +130,7 @@ class KlDivOp(PairLoss):
         return xp.exp(t) * (t - x + 1) if self.log_target else xp.log(t) + 1 - x
 
     def twin(self, torch: Any, x: Any, target: Any) -> Any:
-        kind = "sum" if self.averaged else self.kind  # its "mean" warns
+        kind = "sum" if self.averaged else self.kind  # PyTorch's "mean" warns
         y = torch.nn.functional.kl_div(x, target, reduction=kind, log_target=self.log_target)
         return y / x.numel() if self.averaged else y
 
@@ -148,7 +148,7 @@ class KlDivOp(PairLoss):
 
 
 class SoftMarginLossOp(PairLoss):
-    """log(1 + exp(-target·x)), target 1 or -1."""
+    """loss = log(1 + exp(-target·x)); target is 1 or -1."""
 
     FLOPS = 20
     constants = ("target",)
@@ -173,7 +173,7 @@ class SoftMarginLossOp(PairLoss):
 
 
 class HingeEmbeddingLossOp(PairLoss):
-    """x where target is 1, max(0, margin - x) where it is -1."""
+    """loss = x where target is 1, max(0, margin - x) where it is -1."""
 
     constants = ("target",)
     margin: float = 1.0
@@ -199,8 +199,8 @@ class HingeEmbeddingLossOp(PairLoss):
 
 
 class PoissonNllLossOp(PairLoss):
-    """Of counts with the rate exp(x), or x itself without log_input: rate - target·log(rate), with
-    eps added to the rate under the logarithm; full: plus Stirling's formula for log(target!) where
+    """loss = rate - target·log(rate) for counts with rate exp(x). Without log_input the rate is x,
+    with eps added inside the logarithm. full: add Stirling's formula for log(target!) where
     target > 1."""
 
     FLOPS = 12
@@ -239,6 +239,6 @@ class PoissonNllLossOp(PairLoss):
 
 
 def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """Scores and targets of 1 and -1."""
+    """Scores, and targets of 1 or -1."""
     x, sign = rng.standard_normal(shape) * 2, rng.integers(0, 2, shape) * 2 - 1
     return np.asarray(x, np.float32), np.asarray(sign, np.float32)

@@ -1,4 +1,4 @@
-"""What the losses of pairs share: reductions, cases, and how one is declared."""
+"""Bases of elementwise losses of (x, target): reductions and test cases."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.elementwise.quick_numpy import in_pieces, quick, sum_in_pieces
 
-PARTS = 1024  # floats of scratch memory of a sum (prim/map_sum.h)
+PARTS = 1024  # floats of scratch memory for a sum (csrc/prim/map_sum.h)
 
 
 class ElementLoss(Op):
-    """What they share: x and target of one shape, and the reductions. A subclass gives the `losses`
-    of the elements and the `slopes` along x and target.
+    """A loss of x and target of equal shape. A subclass defines the `losses` of the elements and
+    their derivatives, the `slopes`, by x and target.
 
-    reduced: one number, the sum or, if averaged, the mean; else one number an element.
+    reduced: return one number, the sum or, if averaged, the mean; else one number per element.
     """
 
     kernels = ("flat",)
     cpu: ClassVar[tuple[str, ...]] = ("pieces",)
-    FLOPS: ClassVar[int] = 3  # of one element; an exponential or logarithm counts as eight
+    FLOPS: ClassVar[int] = 3  # per element; exponentials and logarithms count as 8
     inputs: ClassVar[tuple[str, ...]] = ("x", "target")
     saves: ClassVar[tuple[str, ...]] = ("x", "target")
     reduced: bool = True
@@ -34,13 +34,13 @@ class ElementLoss(Op):
             x.shape == target.shape,
             self,
             "target",
-            f"has shape {target.shape}, but x {x.shape}; they must be equal (use expand)",
+            f"has shape {target.shape}; it must be x's, {x.shape} (use expand)",
         )
         for name, spec in zip(self.inputs[2:], others, strict=True):
             if spec is not None:
                 require_float(self, x=x, **{name: spec})
                 fits = spec.shape == x.shape
-                require(fits, self, name, f"has shape {spec.shape}; it must be x's {x.shape}")
+                require(fits, self, name, f"has shape {spec.shape}; it must be x's, {x.shape}")
         return (Spec(() if self.reduced else x.shape, x.dtype),)
 
     @property
@@ -99,7 +99,7 @@ class ElementLoss(Op):
 
     @classmethod
     def common_cases(cls) -> Iterator[Case]:
-        """All reductions; shapes that one block adds and that many add; both memory orders."""
+        """All reductions; sums by one block and by many; both memory orders."""
         mean, none = cls.of(True, True), cls.of(False, False)
         for shape in ((2, 3, 4, 5), (0, 4), (1,), (3001,), (41, 401), ()):
             name = "x".join(map(str, shape))
@@ -112,14 +112,14 @@ class ElementLoss(Op):
             "shapes differ",
             mean,
             lambda rng: (*cls.draw(rng, (4, 1))[:1], *cls.draw(rng, (4, 6))[1:]),
-            error=r"target has shape \(4, 6\), but x \(4, 1\)",
+            error=r"target has shape \(4, 6\); it must be x's, \(4, 1\)",
         )
         integers = np.arange(3)
         yield Case("integers", mean, lambda rng: (integers, integers), error="x is int64")
 
     @classmethod
     def few_cases(cls, *options: Any) -> Iterator[Case]:
-        """All reductions, with other options than the defaults if some are given."""
+        """All reductions, with these options instead of the defaults if given."""
         for reduced, averaged in ((True, True), (True, False), (False, False)):
             op = cls.of(reduced, averaged, *options)
             name = " ".join([op.kind, *map(str, options)])
@@ -127,13 +127,13 @@ class ElementLoss(Op):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, ...]:
-        """x and target; further inputs are absent."""
+        """x and target; other inputs are absent."""
         two = [np.asarray(rng.standard_normal(shape), np.float32) for _ in range(2)]
         return (*two, *(None,) * (len(cls.inputs) - 2))
 
 
 class PairLoss(ElementLoss):
-    """A subclass gives the loss of one pair and its derivatives."""
+    """A subclass defines the loss of a pair and its derivatives."""
 
     def value(self, xp: Any, x: Any, t: Any) -> Any:
         raise TypeError(f"{self.name} declares no value")
@@ -155,7 +155,7 @@ class PairLoss(ElementLoss):
 
 
 class Difference(PairLoss):
-    """A loss of d = x - target: a subclass gives `of_difference` and its derivative `slope`."""
+    """A loss of d = x - target. A subclass defines `of_difference` and its derivative `slope`."""
 
     def of_difference(self, xp: Any, d: Any) -> Any:
         raise TypeError(f"{self.name} declares no of_difference")
@@ -174,12 +174,12 @@ class Difference(PairLoss):
 
 
 def crossed(x: Array, target: Array, *others: Any) -> tuple[Any, ...]:
-    """The target in another order of memory."""
+    """The target in another memory order."""
     return x, np.ascontiguousarray(target.T).T, *others
 
 
 def by_hand(op: Op, x: Any, target: Any, golden: Any) -> Case:
-    """Inputs and result worked out on paper, or by another program."""
+    """A case whose result was computed by hand or by another program."""
     given = [np.array(a, np.float32) for a in (x, target)]
     absent = (None,) * (len(op.inputs) - 2)
     want = (np.array(golden, np.float32),)

@@ -1,4 +1,4 @@
-"""Cross-entropy from logits and probabilities of the classes."""
+"""Cross-entropy from logits, with class probabilities as targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CrossEntropyProbabilitiesOp(Op):
     (C)."""
 
     inputs = ("x", "target", "weight?")
-    outputs = ("y", "lse", "mass")  # of each row: log(sum(exp(x))), Σ w·q'
+    outputs = ("y", "lse", "mass")  # lse, mass: log(Σ exp(x)) and Σ w·q' of each row
     internal = ("lse", "mass")
     saves = ("x", "target", "weight", "lse", "mass")
     constants = ("weight",)
@@ -29,11 +29,11 @@ class CrossEntropyProbabilitiesOp(Op):
     def infer(self, x: Spec, target: Spec, weight: Spec | None = None) -> tuple[Spec, ...]:
         require_float(self, x=x, target=target, weight=weight)
         shape, smooth = x.shape, self.label_smoothing
-        require(0 <= smooth <= 1, self, "label_smoothing", f"is {smooth}; it must be 0 to 1")
+        require(0 <= smooth <= 1, self, "label_smoothing", f"is {smooth}; it must be from 0 to 1")
         has_classes = len(shape) > 0 and shape[-1] > 0
-        require(has_classes, self, "x", f"is {x}; it must have classes to tell")
+        require(has_classes, self, "x", f"is {x}; it must have at least one class")
         same = target.shape == shape
-        words = f"has shape {target.shape}; probabilities have x's {shape} (labels are int64)"
+        words = f"has shape {target.shape}; probabilities must have x's, {shape} (labels are int64)"
         require(same, self, "target", words)
         fits = weight is None or weight.shape == shape[-1:]
         words = f"has shape {weight and weight.shape}; it must be ({shape[-1]},)"
@@ -116,4 +116,4 @@ class CrossEntropyProbabilitiesOp(Op):
         log2 = np.float32(0.6931471805599453)
         yield Case("by hand", mean, lambda rng: (x, q, None), golden=(log2,))
         wrong = lambda rng: (logits(rng, (2, 3)), logits(rng, (3, 2)), None)  # noqa: E731
-        yield Case("other shape", mean, wrong, error="probabilities have x's")
+        yield Case("other shape", mean, wrong, error="probabilities must have x's")

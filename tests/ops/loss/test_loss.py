@@ -1,5 +1,5 @@
-"""What the losses leave out of their declarations: labels out of range on a device, a mean over
-nothing, and the public functions' axes against PyTorch."""
+"""Losses beyond what tests/ops/test_all.py derives from the declarations: labels out of range on a
+device, a mean over nothing, and the public functions against PyTorch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def logits(*shape: int, where: str = "cpu") -> Tensor:
 @pytest.mark.parametrize("where", native_devices())
 @pytest.mark.parametrize("wrong", [3, -1, 2**40])
 @pytest.mark.parametrize("kind", [CrossEntropyOp, NllLossOp])
-def test_a_wrong_label_in_a_kernel_is_a_nan_loss_of_its_row_alone(where, wrong, kind):
+def test_a_wrong_label_in_a_kernel_makes_only_the_loss_of_its_row_nan(where, wrong, kind):
     x = logits(3, 3, where=where)
     target = Tensor(np.array([0, wrong, 2]), device=where)
     losses = apply(kind.of(False, False), x, target, None)[0]
@@ -37,7 +37,7 @@ def test_a_wrong_label_in_a_kernel_is_a_nan_loss_of_its_row_alone(where, wrong, 
 
 @pytest.mark.parametrize("where", ["cpu", native_devices()[0]])
 @pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
-def test_a_wrong_label_in_the_hosts_memory_is_named(where, name):
+def test_a_wrong_label_in_host_memory_is_reported(where, name):
     target = Tensor(np.array([0, 3]), device=where)
     with pytest.raises(IndexError, match=rf"{name}: target has the label 3; .* 0 to 2"):
         getattr(F, name)(logits(2, 3, where=where), target)
@@ -48,12 +48,12 @@ def test_probabilities_as_targets(where):
     q = np.abs(drawn((4, 3, 2))[0])
     for options in ({}, {"weight": np.float32([1, 2, 0.5]), "label_smoothing": 0.2}):
         against_torch("cross_entropy", where, [*drawn((4, 3, 2), seed=5), q], options, 2)
-    with pytest.raises(ValueError, match="ignore_index is for labels"):
+    with pytest.raises(ValueError, match="ignore_index needs labels"):
         F.cross_entropy(Tensor(q), Tensor(q), ignore_index=1)
 
 
 @everywhere
-def test_a_mean_over_ignored_labels_alone_is_nan_without_a_gradient(where):
+def test_a_mean_over_only_ignored_labels_is_nan_and_has_no_gradient(where):
     x = logits(2, 3, where=where)
     loss = F.cross_entropy(x, Tensor(np.array([-100, -100]), device=where))
     assert np.isnan(np.asarray(loss))
@@ -102,7 +102,7 @@ PAIRS = {
 
 
 def against_torch(name, where, arrays, options, grads=1):
-    """Loss and gradients of the first inputs; arrays of floats become leaves."""
+    """Compare the loss, and the gradients of the first `grads` inputs."""
     torch = pytest.importorskip("torch")
     ours = [Tensor(a, device=where, requires_grad=i < grads) for i, a in enumerate(arrays)]
     theirs = [torch.tensor(a, requires_grad=i < grads) for i, a in enumerate(arrays)]
@@ -126,7 +126,7 @@ def drawn(*shapes, seed=3):
 
 @everywhere
 @pytest.mark.parametrize("name", PAIRS)
-def test_names_and_options_are_pytorchs(name, where):
+def test_names_and_options_agree_with_pytorch(name, where):
     x, t = drawn((5, 4), (5, 4))
     if name in ("soft_margin_loss", "hinge_embedding_loss"):
         t = np.sign(t)
@@ -135,7 +135,7 @@ def test_names_and_options_are_pytorchs(name, where):
 
 @everywhere
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_losses_made_of_other_operators(reduction, where):
+def test_losses_composed_of_other_operators(reduction, where):
     a, b, t = drawn((6, 4), (6, 4), (6,))
     sign, option = np.sign(t), {"reduction": reduction}
     against_torch(
@@ -169,7 +169,7 @@ def test_weights_of_binary_losses_broadcast(where):
         F.binary_cross_entropy(Tensor(x), Tensor(t), Tensor(np.ones(4, np.float32)))
 
 
-def test_loss_modules_have_pytorchs_names_and_options():
+def test_loss_modules_have_the_names_and_options_of_pytorch():
     torch = pytest.importorskip("torch")
     x, t, w = drawn((4, 3), (4, 3), (3,))
     sign, p, labels = np.sign(t), 1 / (1 + np.exp(-t)), np.array([0, 2, 1, 1])
