@@ -1,5 +1,5 @@
-"""What the recurrent operators share: one layer in one direction over a whole sequence, from the
-input projections of all its steps."""
+"""Base of recurrent operators: one layer in one direction over a whole sequence, given the input
+projections of all steps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.matrix.matmul import gemm_workspace
 
-# Numbers of csrc/ops/recurrent/recurrent_persistent.h.
+# Constants of csrc/ops/recurrent/recurrent_persistent.h.
 TILE, SAMPLES, WARPS = 8, 16, 8
 MOST_BLOCKS = 160
-PART = 32  # floats, to whose multiples parts of the workspace are rounded up
+PART = 32  # parts of the workspace are rounded up to multiples of so many floats
 
-# Of an H100, for predictions: bytes/s of the second-level cache, seconds of a barrier of blocks.
+# H100, for predictions: bandwidth of the L2 cache in bytes/s, seconds per barrier across blocks.
 L2_BYTES = 5.5e12
 BARRIER = 1.5e-6
 
@@ -25,14 +25,14 @@ BARRIER = 1.5e-6
 class RecurrentSequence(Op):
     """h[t] = cell(x[t], h[t-1]) for t = 0 … T-1, or T-1 … 0 with reverse.
 
-    x: (T, N, GATES·H), the input projections with their bias; weight: (GATES·H, H), multiplies the
-    state; h0: (N, H). lengths: (N) int64, at most T: steps t >= lengths[n] leave the state of n as
-    it is and give y = 0; nothing flows back through them. y: (T, N, H) the states, hn the last.
+    x: (T, N, GATES·H), the input projections including bias; weight: (GATES·H, H), multiplies the
+    state; h0: (N, H). lengths: (N) int64, at most T: steps t >= lengths[n] keep the state of sample
+    n, give y = 0 and pass no gradient. y: (T, N, H), all states; hn: the last state.
     """
 
-    GATES: ClassVar[int]  # of x, in units of H
+    GATES: ClassVar[int]  # width of x, in units of H
     STATES: ClassVar[tuple[str, ...]] = ("h0",)
-    SEPARATE: ClassVar[bool] = False  # has the product another gradient than x?
+    SEPARATE: ClassVar[bool] = False  # whether the product's gradient differs from x's
     kernels = ("persistent", "stepwise")
 
     reverse: bool = False
@@ -47,14 +47,14 @@ class RecurrentSequence(Op):
             "x",
             f"is {x}; its last axis must hold {self.GATES} gates of at least one unit each",
         )
-        require(x.shape[0] > 0, self, "x", f"is {x}; a sequence has at least one step")
+        require(x.shape[0] > 0, self, "x", f"is {x}; a sequence must have at least one step")
         expected = (x.shape[2], hidden)
         fits = weight.shape == expected
-        require(fits, self, "weight", f"is {weight}; with x {x} it must have shape {expected}")
+        require(fits, self, "weight", f"is {weight}; it must have shape {expected} with x {x}")
         for name, state in states.items():
             expected = (x.shape[1], hidden)
             fits = state.shape == expected
-            require(fits, self, name, f"is {state}; with x {x} it must have shape {expected}")
+            require(fits, self, name, f"is {state}; it must have shape {expected} with x {x}")
         require(
             lengths is None or (lengths.shape == x.shape[1:2] and lengths.dtype == np.int64),
             self,
@@ -65,17 +65,17 @@ class RecurrentSequence(Op):
             max(2 * x.size, weight.size) < 1 << 31,
             self,
             "x",
-            f"is {x}; the kernels count to 2^31 elements (split the sequence)",
+            f"is {x}; twice its size, and weight's, must be below 2^31 (split the sequence)",
         )
 
-    # ------------------------------------------------------------ walks over time
+    # ------------------------------------------------------------ steps over time
 
     def steps(self, count: int) -> list[int]:
-        """The steps in the order in which they are computed."""
+        """The steps in the order of computation."""
         return list(range(count))[:: -1 if self.reverse else 1]
 
     def before(self, xp: Any, states: Array, start: Array, lengths: Any) -> Array:
-        """(T, N, H): the state that each step started from. Where it did not count: anything."""
+        """(T, N, H): the state before each step; arbitrary at steps beyond a sample's length."""
         first = start[None]
         if not self.reverse:
             return xp.concatenate([first, states[:-1]])
@@ -87,10 +87,10 @@ class RecurrentSequence(Op):
 
     @staticmethod
     def counts(t: int, lengths: Any) -> Any:
-        """(N, 1): does step t count? None if all do."""
+        """(N, 1): whether step t lies within each sample's length; None if all are full."""
         return None if lengths is None else (t < lengths)[:, None]
 
-    # ------------------------------------------------------------ for kernels
+    # ------------------------------------------------------------ kernels
 
     def fits(self, machine: Machine, algorithm: str, *specs: Any) -> bool:
         needed = self.shared_bytes(machine.multiprocessors, *specs)
@@ -104,16 +104,16 @@ class RecurrentSequence(Op):
         algorithms: tuple[str, ...],
         *specs: Any,
     ) -> tuple[str, ...]:
-        """By predicted time; the emulator takes the first."""
+        """By predicted time; the emulator keeps the declared order."""
         if machine is None:
             return algorithms
         gpu = machine
         return tuple(sorted(algorithms, key=lambda a: self.predict(gpu, direction, a, *specs)))
 
     def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
-        """A step after the other. persistent: the state through every block (backward, a part of it
-        from every block to every other), half the peak of arithmetic, and a barrier. stepwise: two
-        launches, and the weight from the second-level cache."""
+        """Time per step times the number of steps. persistent: every block reads the state
+        (backward, every block sends a part to every other), half of peak arithmetic, a barrier.
+        stepwise: two launches, and reading the weight from the L2 cache."""
         (steps, batch, width), weight = specs[0].shape, specs[1].size
         hidden = width // self.GATES
         cache = L2_BYTES * machine.multiprocessors / H100.multiprocessors
@@ -128,8 +128,8 @@ class RecurrentSequence(Op):
         return float(steps * each)
 
     def shared_bytes(self, blocks: int, *specs: Any) -> int:
-        """What a block of the persistent kernels needs at most, if that many are alive at once;
-        see csrc/ops/recurrent/recurrent_persistent.h."""
+        """Most shared memory that a block of the persistent kernels needs if so many blocks run at
+        once; see csrc/ops/recurrent/recurrent_persistent.h."""
         _, batch, width = specs[0].shape
         hidden = width // self.GATES
         rows = padded(padded(hidden, blocks) // blocks * self.GATES, TILE)
@@ -171,7 +171,7 @@ class RecurrentSequence(Op):
     def torch_module(
         self, torch: Any, module: Any, weights: dict[str, Any], x: Any, *more: Any
     ) -> Any:
-        """(y, states…) of PyTorch's module of one layer without input projections."""
+        """(y, states…) of PyTorch's one-layer module with identity input projections."""
         *states, lengths = more
         t, n, width = x.shape
         where = torch.arange(t)[:, None].expand(t, n)
@@ -194,7 +194,7 @@ class RecurrentSequence(Op):
 
     @classmethod
     def draw(cls, t: int, n: int, hidden: int, lengths: Any = None, bias: bool = False) -> Any:
-        """make(rng) of a case."""
+        """make(rng) of a Case."""
         width = cls.GATES * hidden
         shapes = [(t, n, width), (width, hidden), *([(width,)] if bias else [])]
         shapes += [(n, hidden)] * len(cls.STATES)
@@ -210,7 +210,7 @@ class RecurrentSequence(Op):
 
     @classmethod
     def common_cases(cls, forward: Any, backward: Any, bias: bool = False) -> Iterator[Case]:
-        """forward, backward: the operator in both directions."""
+        """forward, backward: the operator in each direction of time."""
         draw = cls.draw
         yield Case("one step", forward, draw(1, 3, 5, None, bias))
         yield Case("one sample", forward, draw(3, 1, 8, None, bias))
@@ -236,7 +236,7 @@ class RecurrentSequence(Op):
 
 
 def padded(count: int, to: int = PART) -> int:
-    """The next multiple of `to`."""
+    """count, rounded up to a multiple of `to`."""
     return -(-count // to) * to
 
 

@@ -18,8 +18,8 @@ class GruSequenceOp(RecurrentSequence):
     """With (u, v, q) = h[t-1] · weightᵀ + bias and (a, b, c) = x[t]:
 
     r = σ(a + u), z = σ(b + v), n = tanh(c + r·q), h[t] = (1 - z)·n + z·h[t-1]. Cho et al. 2014, in
-    the form of PyTorch and cuDNN, where r multiplies the product and its bias. gates: (T, N, 4H),
-    r, z, n, q. See RecurrentSequence.
+    the form of PyTorch and cuDNN, where r multiplies the product including bias. gates:
+    (T, N, 4H), r, z, n, q. See RecurrentSequence.
     """
 
     inputs = ("x", "weight", "bias?", "h0", "lengths?")
@@ -82,19 +82,19 @@ class GruSequenceOp(RecurrentSequence):
         return dx, dweight, dbias, dh, None
 
     def _parameters(self, xp: Any, dproduct: Array, before: Array, needs: Any) -> Any:
-        """Gradients of weight and bias, from those of the product in all steps."""
+        """Gradients of weight and bias, from those of the products of all steps."""
         rows = dproduct.reshape(dproduct.shape[0] * dproduct.shape[1], dproduct.shape[2])
         states = before.reshape(len(rows), before.shape[2])
         dweight = xp.matmul(rows.T, states) if needs[1] else None
         return dweight, rows.sum(axis=0) if needs[2] else None
 
-    # ------------------------------------------------------------ the quick NumPy form
+    # ------------------------------------------------------------ faster NumPy form
 
     def forward_batched(
         self, xp: Any, x: Any, weight: Any, bias: Any, h0: Any, lengths: Any
     ) -> tuple[Any, ...]:
-        """Both sigmoids by one tanh a step, σ(z) = (1 + tanh(z/2))/2; nothing is allocated in the
-        loop."""
+        """One tanh per step for both sigmoids, by σ(z) = (1 + tanh(z/2))/2; the loop allocates
+        almost nothing."""
         if lengths is not None:
             return self.forward(xp, x, weight, bias, h0, lengths)
         hidden = weight.shape[1]
@@ -124,7 +124,7 @@ class GruSequenceOp(RecurrentSequence):
         return y, h.copy(), gates
 
     def backward_batched(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
-        """What does not depend on later steps is computed for all steps at once."""
+        """Factors that do not depend on later steps are computed for all steps at once."""
         if saved.lengths is not None:
             return self.backward(xp, dys, saved, needs)
         dy, dhn = dys[:2]
@@ -162,7 +162,7 @@ class GruSequenceOp(RecurrentSequence):
     def cases(cls) -> Iterator[Case]:
         yield from cls.common_cases(cls.of(False), cls.of(True), bias=True)
         yield Case("no bias", cls.of(False), cls.draw(2, 3, 4))
-        # By hand: zero weights leave r = z = 1/2, n = tanh(1 + b_n/2), h = (n + h0)/2.
+        # By hand: zero weights give r = z = 1/2, n = tanh(1 + b_n/2), h = (n + h0)/2.
         x, bias = np.array([[[0, 0, 1]]], np.float32), np.array([0, 0, 2], np.float32)
         weight, h0 = np.zeros((3, 1), np.float32), np.array([[1]], np.float32)
         h = (0.9640275800758169 + 1) / 2
@@ -185,11 +185,11 @@ def gru_sequence(
     lengths: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """A GRU layer after its input projections, in one direction.
+    """A GRU layer in one direction, given its input projections.
 
     x: (T, N, 3H), gates in the order r, z, n; weight: (3H, H); bias: (3H), added to the product of
-    state and weight; h0: (N, H); lengths: (N) int64 -> all h (T, N, H), zero from a sample's length
-    on, and its last h (N, H). reverse: from each sample's end to its start.
+    state and weight; h0: (N, H); lengths: (N) int64 -> all h (T, N, H), zero beyond a sample's
+    length, and the last h (N, H). reverse: run from each sample's end to its start.
     """
     made = apply(GruSequenceOp.of(bool(reverse)), x, weight, bias, h0, lengths)
     return made[:2]  # type: ignore[no-any-return]

@@ -15,11 +15,11 @@ from gpudl.ops.recurrent.base import RecurrentSequence, sigmoid
 
 
 class LstmSequenceOp(RecurrentSequence):
-    """With (i, f, g, o) = x[t] + h[t-1] · weightᵀ, σ applied to i, f, o and tanh to g:
+    """With (i, f, g, o) = x[t] + h[t-1] · weightᵀ, then σ applied to i, f, o and tanh to g:
 
     c[t] = f·c[t-1] + i·g, h[t] = o·tanh(c[t]). Hochreiter and Schmidhuber 1997, with the forget
     gate of Gers, Schmidhuber and Cummins 2000. gates: (T, N, 4H), i, f, g, o after σ and tanh;
-    cells: (T, N, H) the c[t]. See RecurrentSequence.
+    cells: (T, N, H), all c[t]. See RecurrentSequence.
     """
 
     inputs = ("x", "weight", "h0", "c0", "lengths?")
@@ -90,13 +90,13 @@ class LstmSequenceOp(RecurrentSequence):
         made = xp.matmul(dx.reshape(rows, dx.shape[2]).T, before.reshape(rows, before.shape[2]))
         return made
 
-    # ------------------------------------------------------------ the quick NumPy form
+    # ------------------------------------------------------------ faster NumPy form
 
     def forward_batched(
         self, xp: Any, x: Any, weight: Any, h0: Any, c0: Any, lengths: Any
     ) -> tuple[Any, ...]:
-        """One exponential a step for all gates, σ(z) = 1/(1 + exp(-z)) and tanh(z) = 2σ(2z) - 1;
-        nothing is allocated in the loop."""
+        """One exponential per step for all gates, by σ(z) = 1/(1 + exp(-z)) and tanh(z) =
+        2σ(2z) - 1; the loop allocates nothing."""
         if lengths is not None:
             return self.forward(xp, x, weight, h0, c0, lengths)
         hidden = weight.shape[1]
@@ -122,7 +122,7 @@ class LstmSequenceOp(RecurrentSequence):
         return y, h.copy(), c.copy(), gates, cells
 
     def backward_batched(self, xp: Any, dys: Any, saved: Any, needs: Any) -> tuple[Any, ...]:
-        """What does not depend on later steps is computed for all steps at once."""
+        """Factors that do not depend on later steps are computed for all steps at once."""
         if saved.lengths is not None:
             return self.backward(xp, dys, saved, needs)
         dy, dhn, dcn = dys[:3]
@@ -144,7 +144,8 @@ class LstmSequenceOp(RecurrentSequence):
         return flat, self._dweight(xp, flat, saved, needs), dh, dc, None
 
     def _factors(self, saved: Any) -> tuple[Array, Array]:
-        """(T, N, 4, H): d(i, f, g)/dc and do/dh before σ and tanh; (T, N, H): dc/dh."""
+        """(T, N, 4, H): derivatives of c by (i, f, g) and of h by o, before σ and tanh;
+        (T, N, H): derivative of h by c."""
         steps, batch, hidden = saved.y.shape
         gates = saved.gates.reshape(steps, batch, 4, hidden)
         factors = np.subtract(1, gates)
@@ -166,7 +167,7 @@ class LstmSequenceOp(RecurrentSequence):
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield from cls.common_cases(cls.of(False), cls.of(True))
-        # By hand: x = 0 opens i, f, o half; g = tanh(1). c = c0/2 + tanh(1)/2, h = tanh(c)/2.
+        # By hand: x = 0 gives i = f = o = 1/2; g = tanh(1). c = c0/2 + tanh(1)/2, h = tanh(c)/2.
         x = np.array([[[0, 0, 1, 0]]], np.float32)
         weight = np.zeros((4, 1), np.float32)
         h0, c0 = np.zeros((1, 1), np.float32), np.array([[2]], np.float32)
@@ -185,11 +186,11 @@ def lstm_sequence(
     lengths: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """An LSTM layer after its input projections, in one direction.
+    """An LSTM layer in one direction, given its input projections.
 
     x: (T, N, 4H), gates in the order i, f, g, o; weight: (4H, H); h0, c0: (N, H); lengths: (N)
-    int64 -> all h (T, N, H), zero from a sample's length on, and its last h and c (N, H). reverse:
-    from each sample's end to its start.
+    int64 -> all h (T, N, H), zero beyond a sample's length, and the last h and c (N, H). reverse:
+    run from each sample's end to its start.
     """
     made = apply(LstmSequenceOp.of(bool(reverse)), x, weight, h0, c0, lengths)
     return made[:3]  # type: ignore[no-any-return]

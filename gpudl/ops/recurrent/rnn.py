@@ -1,4 +1,4 @@
-"""The plain recurrent layer."""
+"""The simple (Elman) recurrent layer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class RnnSequenceOp(RecurrentSequence):
     def infer(self, x: Spec, weight: Spec, h0: Spec, lengths: Spec | None) -> tuple[Spec, ...]:
         self.check_inputs(x, weight, lengths, h0=h0)
         known = self.nonlinearity in NONLINEARITIES
-        require(known, self, "nonlinearity", f"{self.nonlinearity!r} is not in {NONLINEARITIES}")
+        require(
+            known, self, "nonlinearity", f"is {self.nonlinearity!r}; use one of {NONLINEARITIES}"
+        )
         return Spec((*x.shape[:2], h0.shape[1]), x.dtype), Spec(h0.shape, x.dtype)
 
     def forward(self, xp: Any, x: Any, weight: Any, h0: Any, lengths: Any) -> tuple[Any, ...]:
@@ -78,7 +80,7 @@ class RnnSequenceOp(RecurrentSequence):
         make = lambda rng: (x, weight, h0, None)  # noqa: E731
         yield Case("by hand", cls.of(False, "relu"), make, golden=golden)
         gelu = cls.of(False, "gelu")
-        yield Case("gelu", gelu, cls.draw(1, 1, 1), error="nonlinearity 'gelu' is not in")
+        yield Case("gelu", gelu, cls.draw(1, 1, 1), error="nonlinearity is 'gelu'")
 
 
 @public("functional")
@@ -90,10 +92,11 @@ def rnn_sequence(
     nonlinearity: str = "tanh",
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """A plain recurrent layer after its input projections: h[t] = f(x[t] + h[t-1] · weightᵀ).
+    """A simple recurrent layer, given its input projections: h[t] = f(x[t] + h[t-1] · weightᵀ).
 
-    x: (T, N, H), weight: (H, H), h0: (N, H), lengths: (N) int64 -> all states (T, N, H), zero from
-    a sample's length on, and its last state (N, H). reverse: from each sample's end to its start.
+    x: (T, N, H), weight: (H, H), h0: (N, H), lengths: (N) int64 -> all states (T, N, H), zero
+    beyond a sample's length, and the last states (N, H). nonlinearity: f, "tanh" or "relu".
+    reverse: run from each sample's end to its start.
     """
     op = RnnSequenceOp.of(bool(reverse), nonlinearity)
     return apply(op, x, weight, h0, lengths)  # type: ignore[no-any-return]
