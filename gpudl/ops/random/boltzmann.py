@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines: half-steps of Gibbs sampling, and the statistics of contrastive
+"""Restricted Boltzmann machines: half-steps of Gibbs sampling, and the gradient of contrastive
 divergence."""
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gpudl.ops.random.fills import COUNTER, check_counter, counter_on, uniform_l
 
 
 class GibbsHalfStepOp(Product):
-    """mean = sigmoid(z), sample = 1 where u < mean, else 0, with z = x · weightᵀ + bias; a Gaussian
-    layer of unit variance has mean = z, sample = z + noise.
+    """With z = x · weightᵀ + bias: mean = sigmoid(z), sample = 1 where u < mean, else 0. A Gaussian
+    layer has unit variance: mean = z, sample = z + noise.
 
     x: (N, inputs), weight: (outputs, inputs), or (inputs, outputs) with `transpose`; bias:
-    (outputs). u and the noise are numbers of `counter`, element i of the sample in row-major order
-    takes number i. Hinton 2012, "A practical guide to training restricted Boltzmann machines".
+    (outputs). u and the noise come from `counter`: element i of the sample, in row-major order,
+    uses number i. Hinton 2012, "A practical guide to training restricted Boltzmann machines".
     """
 
     inputs = ("x", "weight", "bias?", "counter")
@@ -38,13 +38,16 @@ class GibbsHalfStepOp(Product):
     def infer(self, x: Spec, weight: Spec, bias: Spec | None, counter: Spec) -> tuple[Spec, ...]:
         require_float(self, x=x, weight=weight, bias=bias)
         check_counter(self, counter)
-        require(len(x.shape) == 2, self, "x", f"{x} must be (N, units)")
-        require(len(weight.shape) == 2, self, "weight", f"{weight} must be (hidden, visible)")
+        require(len(x.shape) == 2, self, "x", f"is {x}; it must be (N, units)")
+        require(
+            len(weight.shape) == 2, self, "weight", f"is {weight}; it must be (hidden, visible)"
+        )
         inputs, outputs = weight.shape if self.transpose else weight.shape[::-1]
         fits = x.shape[1] == inputs
-        require(fits, self, "x", f"{x} does not fit weight {weight}: it must have {inputs} columns")
+        require(fits, self, "x", f"is {x}; it must have {inputs} columns to fit weight {weight}")
         if bias is not None:
-            require(bias.shape == (outputs,), self, "bias", f"{bias} must have shape [{outputs}]")
+            fits = bias.shape == (outputs,)
+            require(fits, self, "bias", f"is {bias}; it must have shape [{outputs}]")
         result = Spec((x.shape[0], outputs), x.dtype)
         return result, result
 
@@ -72,7 +75,7 @@ class GibbsHalfStepOp(Product):
     def cases(cls) -> Iterator[Case]:
         up, down = cls.of(False, False), cls.of(True, False)
         noisy = cls.of(True, True)
-        # z = 0 and ±100: the uniforms of Random123's known words are 0.399, 0.881, 0.736, 0.605
+        # z = 0 or ±100; the uniforms of Random123's known answers are 0.399, 0.881, 0.736, 0.605.
         x, weight = np.array([[1, 0], [0, 0]], np.float32), np.array([[100, 0], [-100, 0]], "f")
         mean = np.array([[1, 0], [0.5, 0.5]], np.float32)
         sample = np.array([[1, 0], [0, 0]], np.float32)
@@ -85,7 +88,7 @@ class GibbsHalfStepOp(Product):
             yield Case(name, op, _with_counter(_layer(6, 9, 13, transpose=True)))
         yield Case("long", up, _with_counter(_layer(4, 300, 6)))
         wrong = _with_counter(draw((4, 6), (6, 5), (6,)))
-        yield Case("columns", up, wrong, error=r"gibbs_half_step: x float32\[4, 6\] does not fit")
+        yield Case("columns", up, wrong, error=r"gibbs_half_step: x is float32\[4, 6\]; it")
         short = _with_counter(_layer(4, 5, 6), np.zeros(2, np.int64))
         yield Case("counter", up, short, error="gibbs_half_step: counter is int64")
 
@@ -100,12 +103,12 @@ def _with_counter(make: Any, counter: Any = COUNTER) -> Any:
 
 
 class ContrastiveDivergenceOp(Product):
-    """The gradient of the negative log-likelihood that contrastive divergence estimates:
+    """Contrastive divergence's estimate of the gradient of the negative log-likelihood:
     dweight = hkᵀ·vk / Nk - h0ᵀ·v0 / N0, dvisible = mean(vk) - mean(v0), dhidden = mean(hk) -
     mean(h0).
 
-    v0: (N0, visible) data, h0: (N0, hidden) their hidden means; vk, hk: the same of the chains,
-    which may be of another number Nk. Hinton 2002, equation 5.
+    v0: (N0, visible) data, h0: (N0, hidden) their hidden means; vk, hk: the same for Nk Markov
+    chains. Hinton 2002, equation 5.
     """
 
     inputs = ("v0", "h0", "vk", "hk")
@@ -117,12 +120,22 @@ class ContrastiveDivergenceOp(Product):
         require_float(self, v0=v0, h0=h0, vk=vk, hk=hk)
         for name, spec in zip(self.inputs, (v0, h0, vk, hk), strict=True):
             rank = len(spec.shape) == 2 and spec.shape[0] > 0
-            require(rank, self, name, f"{spec} must be (N, units) with N above 0")
+            require(rank, self, name, f"is {spec}; it must be (N, units) with N above 0")
         same = v0.shape[0] == h0.shape[0], vk.shape[0] == hk.shape[0]
-        require(same[0], self, "h0", f"{h0} must have as many rows as v0 {v0}")
-        require(same[1], self, "hk", f"{hk} must have as many rows as vk {vk}")
-        require(v0.shape[1] == vk.shape[1], self, "vk", f"{vk} must have v0's columns: {v0}")
-        require(h0.shape[1] == hk.shape[1], self, "hk", f"{hk} must have h0's columns: {h0}")
+        require(same[0], self, "h0", f"is {h0}; it must have as many rows as v0 {v0}")
+        require(same[1], self, "hk", f"is {hk}; it must have as many rows as vk {vk}")
+        require(
+            v0.shape[1] == vk.shape[1],
+            self,
+            "vk",
+            f"is {vk}; it must have as many columns as v0 {v0}",
+        )
+        require(
+            h0.shape[1] == hk.shape[1],
+            self,
+            "hk",
+            f"is {hk}; it must have as many columns as h0 {h0}",
+        )
         visible, hidden = v0.shape[1], h0.shape[1]
         dtype = v0.dtype
         return Spec((hidden, visible), dtype), Spec((visible,), dtype), Spec((hidden,), dtype)
@@ -164,10 +177,10 @@ def gibbs_half_step(
 ) -> tuple[Tensor, Tensor]:
     """(mean, sample) of one layer of a restricted Boltzmann machine, given the other.
 
-    input: (N, inputs). weight: (hidden, visible); hidden units are drawn from visible ones, or with
-    `transpose` visible from hidden. Binary units are 1 with probability sigmoid(input·weightᵀ +
-    bias); with `gaussian` they are normal round input·weight + bias with variance 1. The random
-    numbers have the same bits on every device. No gradients.
+    input: (N, inputs). weight: (hidden, visible). Draws hidden units given visible ones, or with
+    `transpose` visible units given hidden ones. Binary units are 1 with probability
+    sigmoid(input·weightᵀ + bias); with `gaussian` they are normal with mean input·weight + bias and
+    variance 1. The random numbers have the same bits on every device. No gradients.
     """
     outputs = weight.shape[1 if transpose else 0] if weight.ndim == 2 else 0
     counter = counter_on(input.device, (len(input) if input.ndim else 0) * outputs, generator)
@@ -182,7 +195,7 @@ def contrastive_divergence(
     """(dweight, dvisible_bias, dhidden_bias): the estimated gradient of the mean negative
     log-likelihood of a restricted Boltzmann machine.
 
-    v0: (N, visible) data, h0: (N, hidden) their hidden means; vk, hk: the same of the Markov
-    chains, of any number. Hinton 2002.
+    v0: (N, visible) data, h0: (N, hidden) their hidden means; vk, hk: the same for any number of
+    Markov chains. Hinton 2002.
     """
     return apply(ContrastiveDivergenceOp.of(), v0, h0, vk, hk)  # type: ignore[no-any-return]

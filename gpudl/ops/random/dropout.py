@@ -10,12 +10,12 @@ from gpudl.core.random import Generator
 from gpudl.ops.random.fills import dropout
 from gpudl.ops.shape.create import ones
 
-SELU_LOWEST = -1.7580993408473766  # -scale*alpha of SELU, which its negative branch tends to
+SELU_LOWEST = -1.7580993408473766  # -scale*alpha, the limit of SELU towards -inf
 
 
 def check_probability(name: str, p: float) -> None:
     if not 0 <= p <= 1:
-        raise ValueError(f"{name}: p is {p}; a probability is from 0 to 1")
+        raise ValueError(f"{name}: p is {p}; it must be from 0 to 1")
 
 
 @public("functional")
@@ -26,7 +26,7 @@ def dropout1d(
     inplace: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Sets whole channels of (N, C, W) or (C, W) to zero; see dropout2d."""
+    """Set whole channels of (N, C, W) or (C, W) to zero; see dropout2d."""
     return _dropout(1, input, p, training, inplace, generator)
 
 
@@ -38,8 +38,8 @@ def dropout2d(
     inplace: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Sets whole channels of (N, C, H, W) to zero with probability p and divides the others by
-    1 - p; nothing unless `training`. Tompson et al. 2015, arXiv:1411.4280."""
+    """In training, set whole channels of (N, C, H, W) to zero with probability p and divide the
+    others by 1 - p. Tompson et al. 2015, arXiv:1411.4280."""
     return _dropout(2, input, p, training, inplace, generator)
 
 
@@ -51,7 +51,7 @@ def dropout3d(
     inplace: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Sets whole channels of (N, C, D, H, W) or (C, D, H, W) to zero; see dropout2d."""
+    """Set whole channels of (N, C, D, H, W) or (C, D, H, W) to zero; see dropout2d."""
     return _dropout(3, input, p, training, inplace, generator)
 
 
@@ -59,7 +59,7 @@ def _dropout(
     rank: int, input: Tensor, p: float, training: bool, inplace: bool, generator: Generator | None
 ) -> Tensor:
     name = f"dropout{rank}d"
-    # PyTorch reads (a, b, c) as (N, C, L) in dropout2d, others would read it as (C, H, W).
+    # Three axes are ambiguous: PyTorch's dropout2d reads them as (N, C, L), not (C, H, W).
     fits = (rank + 2,) if rank == 2 else (rank + 1, rank + 2)
     if input.ndim not in fits:
         raise ValueError(f"{name}: input has shape {list(input.shape)}; it must have {fits} axes")
@@ -80,8 +80,8 @@ def alpha_dropout(
     inplace: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Sets elements to SELU's lowest value with probability p, then scales and shifts all, so that
-    mean 0 and variance 1 stay; nothing unless `training`.
+    """In training, set elements to SELU's lowest value with probability p, then scale and shift all
+    elements to keep mean 0 and variance 1.
 
     Klambauer et al. 2017, arXiv:1706.02515, section 3.
     """

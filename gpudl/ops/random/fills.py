@@ -1,5 +1,5 @@
-"""Random fills, Bernoulli draws and dropout, with the same bits on every device; see
-gpudl.core.random."""
+"""Random fills, Bernoulli draws and dropout, with the same bits on every device (see
+gpudl.core.random)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_counter(op: Op, counter: Spec) -> None:
         counter.shape == (3,) and counter.dtype == INT64,
         op,
         "counter",
-        f"is {counter}; it must be int64[3]: seed, stream, offset (Generator.take makes it)",
+        f"is {counter}; it must be int64[3], (seed, stream, offset) as from Generator.take",
     )
 
 
@@ -46,7 +46,7 @@ class Fill(Op):
         return (Spec(self.shape, FLOAT32),)
 
     def draw(self, counter: Any) -> Any:
-        """The numbers before scaling, flat."""
+        """The numbers before scaling, flattened."""
         raise TypeError
 
     def cost(self, counter: Spec) -> Cost:
@@ -70,7 +70,7 @@ class UniformFillOp(Fill):
         for shape in [(1,), (5, 7), (0, 3), (2, 3, 4, 5), (1030,)]:
             op = cls.of(shape, -2.0, 3.0)
             yield Case("x".join(map(str, shape)), op, lambda rng: (COUNTER,))
-        # Words of Random123's known answers, key and counter 0 (kat_vectors), upper 24 bits.
+        # The upper 24 bits of Random123's known answers (kat_vectors) for key and counter 0.
         words = np.array([0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8], np.uint32)
         y = ((words >> 8) / 2.0**24).astype(np.float32)
         yield Case("known", cls.of((4,)), lambda rng: (np.zeros(3, np.int64),), golden=(y,))
@@ -95,15 +95,13 @@ class NormalFillOp(Fill):
         for shape in [(1,), (5, 7), (0, 3), (2, 3, 4, 5), (1030,)]:
             op = cls.of(shape, 0.5, 2.0)
             yield Case("x".join(map(str, shape)), op, lambda rng: (COUNTER,))
-        # sqrt(-2 ln u)·(cos, sin)(2πv) of Random123's known words, worked out with math.log,
-        # math.cos.
+        # sqrt(-2 ln u)·(cos, sin)(2πv) of Random123's known answers, computed with the math module.
         y = np.array([0.99113768, -0.92466259, -0.61760896, -0.48206859], np.float32)
         yield Case("known", cls.of((4,)), lambda rng: (np.zeros(3, np.int64),), golden=(y,))
 
 
 class IntegerFillOp(Fill):
-    """y = low + floor(word·span / 2^32): whole numbers from low to low + span - 1, span at most
-    2^32."""
+    """y = low + floor(word·span / 2^32): integers from low to low + span - 1, span at most 2^32."""
 
     low: int
     span: int
@@ -135,12 +133,12 @@ class IntegerFillOp(Fill):
 
 
 def uniform_like(counter: Any, x: Any) -> Any:
-    """Uniform numbers in x's shape; element i of x in logical row-major order takes number i."""
+    """Uniform numbers in x's shape; element i of x, in logical row-major order, gets number i."""
     return random.uniform(counter, x.size).reshape(x.shape)
 
 
 class BernoulliOp(Op):
-    """y = 1 with probability p of the same element, else 0."""
+    """y = 1 with probability p, else 0, elementwise."""
 
     inputs = ("p", "counter")
     kernels = tuple(RANKS)
@@ -170,7 +168,8 @@ class BernoulliOp(Op):
 
 
 class DropoutOp(Op):
-    """y = x / (1 - p) where u >= p, else 0, u uniform of `counter`. Backward draws the mask again.
+    """y = x / (1 - p) where u >= p, else 0, with uniform u from `counter`. Backward draws the mask
+    again.
 
     Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, scaled in training ("inverted").
     """
@@ -184,7 +183,7 @@ class DropoutOp(Op):
     def infer(self, x: Spec, counter: Spec) -> tuple[Spec, ...]:
         require_float(self, x=x)
         check_counter(self, counter)
-        require(0 <= self.p <= 1, self, "p", f"is {self.p}; a probability is from 0 to 1")
+        require(0 <= self.p <= 1, self, "p", f"is {self.p}; it must be from 0 to 1")
         return (x,)
 
     def supports(self, algorithm: str, x: Spec, counter: Spec) -> bool:
@@ -218,7 +217,7 @@ class DropoutOp(Op):
         ones, zeros = np.ones((2, 6), np.float32), np.zeros((2, 6), np.float32)
         yield Case("nothing dropped", cls.of(0.0), lambda rng: (ones, COUNTER), golden=(ones,))
         yield Case("all dropped", cls.of(1.0), lambda rng: (ones, COUNTER), golden=(zeros,))
-        # Uniforms of Random123's known words are 0.399, 0.881, 0.736, 0.605.
+        # The uniforms of Random123's known answers are 0.399, 0.881, 0.736, 0.605.
         start, x = np.zeros(3, np.int64), np.array([1, 2, 3, 4], np.float32)
         y = np.array([0, 8, 0, 0], np.float32)
         yield Case("known", cls.of(0.75), lambda rng: (x, start), golden=(y,))
@@ -229,13 +228,13 @@ class DropoutOp(Op):
 
 
 def counter_on(where: Any, count: int, generator: Generator | None) -> Tensor:
-    """The counter of a draw of `count` words, on a device."""
+    """The counter for drawing `count` words on a device."""
     counter = (generator or random.default_generator(where)).take(count)
     return Tensor.from_array(where.asarray(counter), where)
 
 
 def fill(op: Fill, dtype: Any, device: Any, requires_grad: bool, generator: Any) -> Tensor:
-    """Run a fill on a device; the numbers are drawn in its own dtype and then converted."""
+    """Run a fill on a device; numbers are drawn in the fill's dtype, then converted."""
     where = chosen(device)
     size = Spec(op.shape, FLOAT32).size
     made: Tensor = apply(op, counter_on(where, size, generator))
@@ -279,7 +278,7 @@ def normal(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal numbers with this mean and standard deviation, of shape `size`."""
+    """Normal numbers of shape `size` with the given mean and standard deviation."""
     if std < 0:
         raise ValueError(f"normal: std is {std}; it must not be negative")
     op = NormalFillOp.of(shape_of((size,)), float(mean), float(std))
@@ -295,14 +294,15 @@ def randint(
     dtype: Any = None,
     device: Any = None,
 ) -> Tensor:
-    """Whole numbers from low to high - 1, int64: randint(10, (3,)) or randint(2, 10, (3,)).
+    """Integers from low to high - 1, int64: randint(10, (3,)) or randint(2, 10, (3,)).
 
-    high - low is at most 2^32; numbers are uniform up to (high - low)/2^32.
+    high - low must be at most 2^32; the relative error of each probability is at most
+    (high - low)/2^32.
     """
     if size is None:
         low, high, size = 0, low, high
     if not low < high:
-        raise ValueError(f"randint: low {low} must be below high {high}")
+        raise ValueError(f"randint: low is {low}; it must be below high, {high}")
     op = IntegerFillOp.of(shape_of((size,)), int(low), int(high) - int(low))
     return fill(op, dtype, device, False, generator)
 
@@ -315,7 +315,7 @@ def rand_like(
     requires_grad: bool = False,
     generator: Any = None,
 ) -> Tensor:
-    """Uniform numbers in [0, 1), in the shape, dtype and device of `input`."""
+    """Uniform numbers in [0, 1) with the shape and, by default, the dtype and device of `input`."""
     op = UniformFillOp.of(tuple(input.shape))
     return fill(op, requires_grad=requires_grad, generator=generator, **like(input, dtype, device))
 
@@ -328,7 +328,7 @@ def randn_like(
     requires_grad: bool = False,
     generator: Any = None,
 ) -> Tensor:
-    """Standard normal numbers, in the shape, dtype and device of `input`."""
+    """Standard normal numbers with the shape and, by default, the dtype and device of `input`."""
     op = NormalFillOp.of(tuple(input.shape))
     return fill(op, requires_grad=requires_grad, generator=generator, **like(input, dtype, device))
 
@@ -342,8 +342,8 @@ def randint_like(
     device: Any = None,
     generator: Any = None,
 ) -> Tensor:
-    """Whole numbers from low to high - 1 (0 to low - 1 without high), in the shape and dtype of
-    `input`."""
+    """Integers from low to high - 1 (0 to low - 1 without high), with the shape and, by default,
+    the dtype and device of `input`."""
     first, last = (0, low) if high is None else (low, high)
     return randint(first, last, input.shape, generator=generator, **like(input, dtype, device))
 
@@ -352,7 +352,7 @@ def randint_like(
 def randperm(
     n: int, generator: Generator | None = None, dtype: Any = None, device: Any = None
 ) -> Tensor:
-    """The numbers 0 … n - 1 in a random order, int64: sorted by 64 random bits each."""
+    """The integers 0 … n - 1 in random order, int64, sorted by 64 random bits each."""
     if n < 0:
         raise ValueError(f"randperm: n is {n}; it must not be negative")
     counter = (generator or random.default_generator(device)).take(2 * n)
@@ -363,14 +363,16 @@ def randperm(
 
 @public("gpudl", "Tensor")
 def bernoulli(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """1 with the probability that `input` holds for each element, else 0; in input's shape and
-    dtype. ValueError: a probability outside [0, 1], or NaN (not checked on cuda, where reading the
-    values would wait for the GPU)."""
+    """1 with probability input, else 0, elementwise, in input's shape and dtype.
+
+    Raises ValueError for a probability outside [0, 1] or NaN, except on cuda, where the check would
+    have to wait for the GPU.
+    """
     if (
         input.device.name in ("cpu", "emulator")
         and not ((input.array >= 0) & (input.array <= 1)).all()
     ):
-        raise ValueError("bernoulli: input has a value outside [0, 1]; it must hold probabilities")
+        raise ValueError("bernoulli: input has a value outside [0, 1]; use probabilities")
     flat = _native_rank(input)
     counter = counter_on(input.device, input.numel(), generator)
     y: Tensor = apply(BernoulliOp.of(), flat, counter)
@@ -385,14 +387,13 @@ def dropout(
     inplace: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Sets elements to zero with probability p and divides the others by 1 - p; nothing unless
-    `training`.
+    """In training, set elements to zero with probability p and divide the others by 1 - p.
 
-    input: any shape. The mask is drawn again in backward, so nothing of its size is kept. Raises
-    ValueError unless 0 <= p <= 1.
+    input: any shape. Backward draws the mask again instead of saving it. Raises ValueError unless
+    0 <= p <= 1.
     """
     op = DropoutOp.of(float(p))
-    require(0 <= p <= 1, op, "p", f"is {p}; a probability is from 0 to 1")
+    require(0 <= p <= 1, op, "p", f"is {p}; it must be from 0 to 1")
     if not training or p == 0:
         return input
     flat = _native_rank(input)
@@ -402,7 +403,7 @@ def dropout(
 
 
 def _native_rank(x: Tensor) -> Tensor:
-    """Kernels take 1 to 4 axes; other tensors become a row. The order of elements stays."""
+    """x with 1 to 4 axes, which the kernels take: other tensors are flattened, in order."""
     return x if 1 <= x.ndim <= 4 else _reshaped(x, (x.numel(),))
 
 
