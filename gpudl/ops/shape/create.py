@@ -18,7 +18,7 @@ def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
         size = tuple(size[0])
     shape = tuple(int(extent) for extent in size)
     if any(extent < 0 for extent in shape):
-        raise ValueError(f"size is {shape}; no extent may be negative")
+        raise ValueError(f"size is {shape}; it must not have a negative extent")
     return shape
 
 
