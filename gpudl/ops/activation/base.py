@@ -1,4 +1,4 @@
-"""What the activations share: how one is declared, its cases, and changing the input in place."""
+"""Base of activations: how one is declared, its test cases, and running it in place."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from gpudl.core.op import Array, Case, Cost, Op, Spec, require_float
 from gpudl.ops.elementwise.quick_numpy import in_pieces, quick
 from gpudl.ops.matrix.matmul import draw_bfloat16
 
-# PyTorch's gradient at NaN is one thing in its vector code and another in its scalar code, which
-# its CUDA code follows; so do these (tests/ops/activation/test_activation.py).
+# PyTorch's gradient at NaN differs between its vector code and its scalar code. These follow the
+# scalar code, as PyTorch's CUDA kernels do (tests/ops/activation/test_activation.py).
 NO_NAN = (-1, 0, 2, np.inf, -np.inf)
 
 
 class Activation(Op):
-    """y = f(x), elementwise. A subclass gives `value` and `gradient`, and a function object in
-    csrc/ops/activation*.cu of the same name.
+    """y = f(x), elementwise. A subclass defines `value` and `gradient`; a function object of the
+    same name stands in csrc/ops/activation/activation*.cu.
 
-    FLOPS: of one element; an exponential counts as eight.
+    FLOPS: operations per element; an exponential counts as eight.
     """
 
     kernels = ("flat", "flat_bfloat16")
@@ -68,7 +68,7 @@ class Activation(Op):
 
     @classmethod
     def common_cases(cls, *golden: float) -> Iterator[Case]:
-        """Ragged and empty shapes, both memory orders, an unaligned start; `golden`: f(special)."""
+        """Ragged and empty shapes, both memory orders, unaligned memory; `golden`: f(special)."""
         op = cls()
         for shape in [(3, 5), (2, 3, 5, 7), (0, 4), (1,), (1025,), ()]:
             yield Case("x".join(map(str, shape)), op, lambda rng, s=shape: (normal(rng, s),))
@@ -82,7 +82,7 @@ class Activation(Op):
 
     @classmethod
     def few_cases(cls, *golden: float, scale: float = 2) -> Iterator[Case]:
-        """Of a function whose kernel differs from another's in its function object alone."""
+        """Cases of a function whose kernel differs from relu's only in its function object."""
         op = cls()
         yield Case("ragged", op, lambda rng: (normal(rng, (37, 3), scale),))
         yield Case("bfloat16", op, off_kinks)
@@ -92,7 +92,7 @@ class Activation(Op):
 
 
 def off_kinks(rng: np.random.Generator) -> tuple[Array, ...]:
-    """bfloat16 is so coarse that draws would hit the corners of functions."""
+    """Draws without the kinks of functions, which coarse bfloat16 numbers would hit."""
     (x,) = draw_bfloat16((37, 3))(rng)
     x[np.isin(np.abs(x.astype(np.float32)), (0, 0.5, 1, 3, 6))] = 0.7
     return (x,)
@@ -103,10 +103,10 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1) -
 
 
 def run(op: Op, input: Tensor, inplace: bool = False) -> Tensor:
-    """The operator's output, or the input changed into it."""
+    """The operator's output, written over the input if inplace."""
     if not inplace:
         return apply(op, input)  # type: ignore[no-any-return]
-    if "x" in op.saves:  # backward needs the values from before: they move to memory of their own
+    if "x" in op.saves:  # backward reads the old values, so copy them first
         before = Tensor.from_array(input.array.copy(), input.device, input._node, input._index)
         return input._changed_in_place(apply(op, before))
     return input._changed_in_place(apply(op, input))

@@ -1,4 +1,4 @@
-"""Activations made of straight pieces: relu and its kin, thresholds, shrinkage."""
+"""Piecewise linear activations and the like: relu and its variants, thresholds, shrinkage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpudl.ops.elementwise.quick_numpy import in_pieces
 
 
 class ReluOp(Activation):
-    """y = max(x, 0); NaN passes. The gradient at 0 is 0."""
+    """y = max(x, 0); NaN propagates. The gradient at 0 is 0."""
 
     saves = ("y",)
 
@@ -23,10 +23,10 @@ class ReluOp(Activation):
         return xp.maximum(x, 0)
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
-        return xp.where(saved.y <= 0, 0, dy)  # a NaN passes its gradient, as in PyTorch
+        return xp.where(saved.y <= 0, 0, dy)  # the gradient passes at NaN, as in PyTorch
 
     def forward_pieces(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        return self.forward(xp, x)  # a single pass is best made at once
+        return self.forward(xp, x)  # pieces do not help a single pass
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -56,7 +56,7 @@ class LeakyReluOp(Activation):
 
 
 class ThresholdOp(Activation):
-    """y = x where x > threshold, else value; NaN passes."""
+    """y = x where x > threshold, else `otherwise`; NaN propagates."""
 
     threshold: float = 1.0
     otherwise: float = -3.0
@@ -76,11 +76,11 @@ class ThresholdOp(Activation):
 
 
 class HardThresholdOp(Activation):
-    """y = high where x >= threshold, else low; NaN passes.
+    """y = high where x >= threshold, else low; NaN propagates.
 
-    Its true gradient is 0. The one that it passes on is that of x itself within `clip` of the
-    threshold, and 0 outside (straight through: Bengio, Leonard, Courville 2013, section 4;
-    clipped: Hubara et al. 2016, "Binarized Neural Networks", equation 4).
+    The true gradient is 0. The surrogate passes dy within `clip` of the threshold and is 0 outside
+    (straight-through estimator: Bengio, Leonard, Courville 2013, section 4; clipped: Hubara et al.
+    2016, "Binarized Neural Networks", equation 4).
     """
 
     true_gradient = False
@@ -90,7 +90,7 @@ class HardThresholdOp(Activation):
     clip: float = 1.0
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
-        require(self.clip >= 0, self, "clip", f"is {self.clip}; it must be zero or more")
+        require(self.clip >= 0, self, "clip", f"is {self.clip}; it must be at least 0")
         return super().infer(x)
 
     def value(self, xp: Any, x: Any) -> Any:
@@ -117,7 +117,7 @@ class HardThresholdOp(Activation):
 
 
 class HardtanhOp(Activation):
-    """y = x, limited to [min_val, max_val]; no gradient at the limits, as in PyTorch."""
+    """y = x clamped to [min_val, max_val]; the gradient at the bounds is 0, as in PyTorch."""
 
     special = NO_NAN
     min_val: float = -1.0
@@ -147,7 +147,7 @@ class HardtanhOp(Activation):
 
 
 class HardsigmoidOp(Activation):
-    """y = (x + 3)/6, limited to [0, 1]."""
+    """y = (x + 3)/6, clamped to [0, 1]."""
 
     special = NO_NAN
     FLOPS = 4
@@ -159,7 +159,7 @@ class HardsigmoidOp(Activation):
         return xp.where((saved.x > -3) & (saved.x < 3), dy / 6, 0)
 
     def twin(self, torch: Any, x: Any) -> Any:
-        return torch.clamp((x + 3) / 6, 0, 1)  # hardsigmoid's own gradient has a float32 sixth
+        return torch.clamp((x + 3) / 6, 0, 1)  # PyTorch's hardsigmoid computes 1/6 in float32
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -185,13 +185,13 @@ class HardswishOp(Activation):
 
 
 class Shrink(Activation):
-    """0 where |x| <= lambd."""
+    """Base of shrinkages: 0 where |x| <= lambd."""
 
     special = NO_NAN
     lambd: float = 0.5
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
-        require(self.lambd >= 0, self, "lambd", f"is {self.lambd}; it must be zero or more")
+        require(self.lambd >= 0, self, "lambd", f"is {self.lambd}; it must be at least 0")
         return super().infer(x)
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
@@ -199,7 +199,7 @@ class Shrink(Activation):
 
 
 class HardshrinkOp(Shrink):
-    """y = x where |x| > lambd, else 0; NaN passes."""
+    """y = x where |x| > lambd, else 0; NaN propagates."""
 
     def value(self, xp: Any, x: Any) -> Any:
         return xp.where(xp.abs(x) <= self.lambd, 0, x)
@@ -210,7 +210,7 @@ class HardshrinkOp(Shrink):
 
 
 class SoftshrinkOp(Shrink):
-    """y = x moved toward 0 by lambd, 0 where |x| <= lambd; NaN passes."""
+    """y = x moved towards 0 by lambd, 0 where |x| <= lambd; NaN propagates."""
 
     def value(self, xp: Any, x: Any) -> Any:
         return xp.where(
@@ -224,7 +224,7 @@ class SoftshrinkOp(Shrink):
 
 
 class SoftsignOp(Activation):
-    """y = x / (1 + |x|); as PyTorch's, NaN at infinity."""
+    """y = x / (1 + |x|); NaN at infinity, as in PyTorch."""
 
     special = (-1, 0, 2)
     FLOPS = 3
@@ -242,19 +242,19 @@ class SoftsignOp(Activation):
 
 @public("gpudl", "Tensor", "functional")
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(input, 0), elementwise; NaN passes. The gradient at 0 is 0."""
+    """max(input, 0), elementwise; NaN propagates. The gradient at 0 is 0."""
     return run(ReluOp.of(), input, inplace)
 
 
 @public("functional")
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """input where it is positive, else negative_slope * input, elementwise."""
+    """input where positive, else negative_slope * input, elementwise."""
     return run(LeakyReluOp.of(float(negative_slope)), input, inplace)
 
 
 @public("functional")
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """input where it is above `threshold`, else `value`, elementwise."""
+    """input where above `threshold`, else `value`, elementwise."""
     return run(ThresholdOp.of(float(threshold), float(value)), input, inplace)
 
 
@@ -265,8 +265,8 @@ def hard_threshold(
     """high where input >= threshold, else low: neurons that fire or do not.
 
     The gradient passes straight through where |input - threshold| <= clip and is 0 elsewhere
-    (Bengio, Leonard, Courville 2013; Hubara et al. 2016); clip=math.inf passes all of it. The
-    function of the same name without a gradient is a comparison: (input >= threshold).float().
+    (Bengio, Leonard, Courville 2013; Hubara et al. 2016); clip=math.inf passes it everywhere. For a
+    threshold without a gradient use (input >= threshold).float().
     """
     op = HardThresholdOp.of(float(threshold), float(low), float(high), float(clip))
     return run(op, input)
@@ -274,7 +274,7 @@ def hard_threshold(
 
 @public("functional")
 def hard_sign(input: Tensor, clip: float = 1.0) -> Tensor:
-    """1 where input >= 0, else -1; the gradient of hard_threshold. gpudl.sign has none."""
+    """1 where input >= 0, else -1, with hard_threshold's gradient; that of gpudl.sign is 0."""
     return hard_threshold(input, 0.0, -1.0, 1.0, clip)
 
 
@@ -282,19 +282,19 @@ def hard_sign(input: Tensor, clip: float = 1.0) -> Tensor:
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    """input, limited to [min_val, max_val]: saturation. No gradient at the limits."""
+    """input clamped to [min_val, max_val]. The gradient at the bounds is 0."""
     return run(HardtanhOp.of(float(min_val), float(max_val)), input, inplace)
 
 
 @public("functional")
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """input, limited to [0, 6]."""
+    """input clamped to [0, 6]."""
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
 @public("functional")
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """(input + 3)/6, limited to [0, 1]."""
+    """(input + 3)/6, clamped to [0, 1]."""
     return run(HardsigmoidOp.of(), input, inplace)
 
 
@@ -306,13 +306,13 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 @public("functional")
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """input where its magnitude is above lambd, else 0."""
+    """input where |input| > lambd, else 0."""
     return run(HardshrinkOp.of(float(lambd)), input)
 
 
 @public("functional")
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """input moved toward 0 by lambd, at most to 0."""
+    """input moved towards 0 by lambd, but not past 0."""
     return run(SoftshrinkOp.of(float(lambd)), input)
 
 

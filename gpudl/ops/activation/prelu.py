@@ -20,7 +20,7 @@ from gpudl.ops.index.slices import where
 from gpudl.ops.random.fills import rand
 from gpudl.ops.shape.joining import chunk
 
-LEAST_SPLIT, MOST_SPLITS, PARTS = 256, 4096, 1024  # as in ops/conv/pixel_sums.h and prim/map_sum.h
+LEAST_SPLIT, MOST_SPLITS, PARTS = 256, 4096, 1024  # csrc: ops/conv/pixel_sums.h, prim/map_sum.h
 
 
 class PreluOp(Op):
@@ -37,9 +37,7 @@ class PreluOp(Op):
         require(3 <= len(x.shape) <= 5, self, "x", f"is {x}; it must have 3 to 5 axes (N, C, …)")
         require(x.size < 2**31, self, "x", f"is {x}; it must have fewer than 2^31 elements")
         fits = weight.shape in ((1,), (x.shape[1],))
-        words = (
-            f"has shape {weight.shape}; it must be (1,) or ({x.shape[1]},): one for each channel"
-        )
+        words = f"has shape {weight.shape}; it must be (1,) or ({x.shape[1]},), one per channel"
         require(fits, self, "weight", words)
         return (x,)
 
@@ -100,9 +98,9 @@ class PreluOp(Op):
 
 @public("gpudl", "Tensor", "functional")
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """input where it is positive, else weight · input; weight is learned.
+    """input where positive, else weight · input, with a learned weight.
 
-    input: (N, C, …), or any shape for a weight of one element. weight: (C), (1) or ().
+    input: (N, C, …), or any shape if weight has one element. weight: (C), (1) or ().
     """
     if not weight.ndim:
         weight = cast(Any, weight).reshape(1)
@@ -117,9 +115,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 @public("functional")
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """a · sigmoid(b) of the halves a and b of input along dim (Dauphin et al. 2017).
+    """a · sigmoid(b), with a and b the halves of input along dim (Dauphin et al. 2017).
 
-    Raises ValueError where that extent is odd.
+    Raises ValueError if the extent of dim is odd.
     """
     extent = input.shape[dim]
     if extent % 2:
@@ -136,10 +134,10 @@ def rrelu(
     training: bool = False,
     inplace: bool = False,
 ) -> Tensor:
-    """leaky_relu whose slope is drawn from [lower, upper) for each element; their mean where not
-    training (Xu et al. 2015)."""
+    """leaky_relu with a slope drawn from [lower, upper) for each element; if not training, with
+    their mean (Xu et al. 2015). Raises ValueError if lower > upper."""
     if not lower <= upper:
-        raise ValueError(f"rrelu: lower is {lower}, upper {upper}; lower must not exceed upper")
+        raise ValueError(f"rrelu: lower is {lower}; it must not exceed upper, {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     drawn = rand(*input.shape, dtype=input.dtype, device=input.device)

@@ -1,4 +1,4 @@
-"""Activations with an exponential in them: sigmoid, tanh, elu, softplus, gelu, silu and others."""
+"""Activations that use exponentials: sigmoid, tanh, elu, softplus, gelu, silu and others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SELU_SCALE = 1.0507009873554804934
 
 
 class SigmoidOp(Activation):
-    """y = 1 / (1 + exp(-x)). Overflow of the exponential gives the right limit, 0."""
+    """y = 1 / (1 + exp(-x)). If the exponential overflows, y is its limit, 0."""
 
     saves = ("y",)
 
@@ -67,7 +67,12 @@ class SoftplusOp(Activation):
     threshold: float = 20.0
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
-        require(self.beta != 0, self, "beta", "is 0; it must not be: the function divides by it")
+        require(
+            self.beta != 0,
+            self,
+            "beta",
+            "is 0; it must not be 0, because the function divides by it",
+        )
         return super().infer(x)
 
     def value(self, xp: Any, x: Any) -> Any:
@@ -92,8 +97,8 @@ class SoftplusOp(Activation):
 
 
 class ScaledTanhOp(Activation):
-    """y = amplitude·tanh(slope·x). LeCun, Bottou, Bengio, Haffner 1998 (appendix A) take 1.7159 and
-    2/3: f(1) is 1 and f(-1) is -1, where the curvature is largest."""
+    """y = amplitude·tanh(slope·x). LeCun, Bottou, Bengio, Haffner 1998 (appendix A) use 1.7159 and
+    2/3, so that f(±1) = ±1, where the curvature is largest."""
 
     saves = ("y",)
     FLOPS = 10
@@ -101,7 +106,12 @@ class ScaledTanhOp(Activation):
     slope: float = 2 / 3
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
-        require(self.amplitude != 0, self, "amplitude", "is 0; the gradient divides by it")
+        require(
+            self.amplitude != 0,
+            self,
+            "amplitude",
+            "is 0; it must not be 0, because the gradient divides by it",
+        )
         return super().infer(x)
 
     def value(self, xp: Any, x: Any) -> Any:
@@ -124,8 +134,8 @@ class ScaledTanhOp(Activation):
 
 class EluOp(Activation):
     """y = outer·x where x > 0, else outer·alpha·(exp(inner·x) - 1). ELU (Clevert, Unterthiner,
-    Hochreiter 2016) has outer = inner = 1; SELU (Klambauer et al. 2017) fixed alpha and outer; CELU
-    (Barron 2017) inner = 1/alpha."""
+    Hochreiter 2016): outer = inner = 1. SELU (Klambauer et al. 2017): fixed alpha and outer. CELU
+    (Barron 2017): inner = 1/alpha."""
 
     special = NO_NAN
     FLOPS = 10
@@ -134,13 +144,13 @@ class EluOp(Activation):
     inner: float = 1.0
 
     def value(self, xp: Any, x: Any) -> Any:
-        # Limited, so that what is not chosen does not overflow; NaN passes.
+        # Clamped so that the branch not taken does not overflow; NaN propagates.
         low = self.alpha * xp.expm1(xp.minimum(self.inner * x, 0 if self.inner > 0 else np.inf))
         return self.outer * xp.where(x > 0, x, low)
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
         slope = self.alpha * self.inner * xp.exp(self.inner * saved.x)
-        return dy * self.outer * xp.where(saved.x <= 0, slope, 1)  # NaN passes its gradient
+        return dy * self.outer * xp.where(saved.x <= 0, slope, 1)  # the gradient passes at NaN
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.ops.aten.elu(x, self.alpha, self.outer, self.inner)
@@ -172,7 +182,7 @@ class LogsigmoidOp(Activation):
 
 
 class GaussianOp(Activation):
-    """y = exp(-x²), the radial unit."""
+    """y = exp(-x²), a radial basis function."""
 
     FLOPS = 10
 
@@ -191,7 +201,7 @@ class GaussianOp(Activation):
 
 
 class GeluOp(Activation):
-    """y = x·P(x), P the integral of the standard normal density (Hendrycks and Gimpel 2016)."""
+    """y = x·P(x), P the standard normal distribution function (Hendrycks and Gimpel 2016)."""
 
     FLOPS = 20
     cpu = ("rational",)
@@ -207,7 +217,7 @@ class GeluOp(Activation):
         return dy * (integral + x * density)
 
     def forward_rational(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        """In float32 from a polynomial: fifty times as fast as a call of math.erfc an element."""
+        """P by a polynomial in float32, 50 times as fast as calling math.erfc per element."""
         if x.dtype != np.float32:
             return self.forward(xp, x)
         return in_pieces(lambda part: (part * normal_integral_float32(part),), (x,))
@@ -228,8 +238,8 @@ class GeluOp(Activation):
 
 
 class GeluTanhOp(Activation):
-    """y = x·(1 + tanh(u))/2, u = sqrt(2/π)·(x + 0.044715·x³): GELU nearly (Hendrycks and Gimpel
-    2016, section 2)."""
+    """y = x·(1 + tanh(u))/2, u = sqrt(2/π)·(x + 0.044715·x³): an approximation of GELU (Hendrycks
+    and Gimpel 2016, section 2)."""
 
     FLOPS = 16
 
@@ -313,7 +323,7 @@ class TanhshrinkOp(Activation):
 
 @public("gpudl", "Tensor", "functional")
 def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + exp(-input)), elementwise, for any size of input."""
+    """1 / (1 + exp(-input)), elementwise, without overflow."""
     return run(SigmoidOp.of(), input)
 
 
@@ -325,31 +335,31 @@ def tanh(input: Tensor) -> Tensor:
 
 @public("functional")
 def scaled_tanh(input: Tensor, amplitude: float = 1.7159, slope: float = 2 / 3) -> Tensor:
-    """amplitude · tanh(slope · input), by default LeCun's: f(±1) = ±1 (LeCun et al. 1998, appendix
-    A). Raises ValueError for amplitude = 0."""
+    """amplitude · tanh(slope · input); the defaults are LeCun's, with f(±1) = ±1 (LeCun et al.
+    1998, appendix A). Raises ValueError for amplitude = 0."""
     return run(ScaledTanhOp.of(float(amplitude), float(slope)), input)
 
 
 @public("functional")
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """input where it is positive, else alpha·(exp(input) - 1)."""
+    """input where positive, else alpha·(exp(input) - 1)."""
     return run(EluOp.of(float(alpha), 1.0, 1.0), input, inplace)
 
 
 @public("functional")
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """1.0507 · elu(input, 1.6733): keeps mean 0 and variance 1 from layer to layer."""
+    """1.0507 · elu(input, 1.6733), which preserves mean 0 and variance 1 across layers."""
     return run(EluOp.of(SELU_ALPHA, SELU_SCALE, 1.0), input, inplace)
 
 
 @public("functional")
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """input where it is positive, else alpha·(exp(input/alpha) - 1); smooth for every alpha.
+    """input where positive, else alpha·(exp(input/alpha) - 1); smooth for every alpha.
 
     Raises ValueError for alpha = 0.
     """
     if alpha == 0:
-        raise ValueError("celu: alpha is 0; it must not be: the function divides by it")
+        raise ValueError("celu: alpha is 0; it must not be 0, because the function divides by it")
     return run(EluOp.of(float(alpha), 1.0, 1 / alpha), input, inplace)
 
 
@@ -357,7 +367,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta*input)) / beta, elementwise: a smooth ReLU.
 
-    Where beta*input > threshold it is the input itself. Raises ValueError for beta = 0.
+    Returns input itself where beta*input > threshold. Raises ValueError for beta = 0.
     """
     return run(SoftplusOp.of(float(beta), float(threshold)), input)
 
@@ -370,16 +380,16 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 @public("functional")
 def gaussian(input: Tensor) -> Tensor:
-    """exp(-input²), the unit of radial basis functions."""
+    """exp(-input²), elementwise: a radial basis function."""
     return run(GaussianOp.of(), input)
 
 
 @public("functional")
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """input · P(input), P the integral of the standard normal density; approximate="tanh" takes a
-    hyperbolic tangent for it (Hendrycks and Gimpel 2016).
+    """input · P(input), P the standard normal distribution function; approximate="tanh" replaces P
+    by its tanh approximation (Hendrycks and Gimpel 2016).
 
-    Raises ValueError for another `approximate`.
+    Raises ValueError for another value of approximate.
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate is {approximate!r}; it must be 'none' or 'tanh'")

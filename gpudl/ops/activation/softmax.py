@@ -15,11 +15,11 @@ from gpudl.ops.elementwise.quick_numpy import row_blocks, row_max, row_sum
 
 LOG2 = 0.69314718055994529
 
-FEW = 1 << 13  # elements that the definition goes through as quickly
+FEW = 1 << 13  # elements up to which the definition is as fast
 
 
 class RowSoftmax(Op):
-    """What both share: they run over the last axis of an array of any rank, and save the result."""
+    """Base of both: over the last axis of an array of any rank; backward reads the result."""
 
     saves = ("y",)
     kernels = ("rows",)
@@ -32,11 +32,11 @@ class RowSoftmax(Op):
         return (x,)
 
     def value(self, y: Array) -> None:
-        """In place, of rows of x less their largest elements."""
+        """Complete the result in place; y holds rows of x minus their maximum."""
         raise TypeError(f"{self.name} declares no value")
 
     def gradient(self, dy: Array, y: Array, dx: Array) -> None:
-        """Of some rows, into dx."""
+        """Write the gradient of some rows into dx."""
         raise TypeError(f"{self.name} declares no gradient")
 
     def forward_blocks(self, xp: Any, x: Array) -> tuple[Array, ...]:
@@ -148,16 +148,16 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 def over_axis(op: Op, input: Tensor, dim: int | None) -> Tensor:
-    """Run an operator that works on the last axis on another one. Without dim, PyTorch's choice:
-    the first axis of 0, 1 and 3 axes, else the second."""
+    """Run an operator over axis dim instead of the last. dim=None is PyTorch's choice: the first
+    axis for inputs of 0, 1 or 3 axes, else the second."""
     if dim is None:
         dim = 0 if input.ndim in (0, 1, 3) else 1
     if not input.ndim and dim in (0, -1):
         return apply(op, input.reshape(1)).reshape(())  # type: ignore[no-any-return]
     if not -input.ndim <= dim < input.ndim:
         raise IndexError(
-            f"{op.name}: dim is {dim}, but the tensor has {input.ndim} axes, "
-            f"{-input.ndim} to {input.ndim - 1}"
+            f"{op.name}: dim is {dim}; it must be from {-input.ndim} to {input.ndim - 1} for "
+            f"{input.ndim} axes"
         )
     if dim in (-1, input.ndim - 1):
         return apply(op, input)  # type: ignore[no-any-return]
@@ -167,27 +167,26 @@ def over_axis(op: Op, input: Tensor, dim: int | None) -> Tensor:
 
 @public("gpudl", "Tensor", "functional")
 def softmax(input: Tensor, dim: int | None = None) -> Tensor:
-    """exp(input) / sum(exp(input)) along axis dim, without overflow: positive, with sum 1.
+    """exp(input) / sum(exp(input)) along axis dim, without overflow.
 
-    Without dim the axis is 0 for an input of 0, 1 or 3 axes and 1 for others, as in PyTorch.
-
-    Raises IndexError for an axis that is not there.
+    dim=None means axis 0 for inputs of 0, 1 or 3 axes, else axis 1, as in PyTorch. Raises
+    IndexError if dim is out of range.
     """
     return over_axis(SoftmaxOp.of(), input, dim)
 
 
 @public("gpudl", "Tensor", "functional")
 def log_softmax(input: Tensor, dim: int | None = None) -> Tensor:
-    """The logarithm of softmax along axis dim, exact where softmax itself is too small for a float.
+    """The logarithm of softmax along axis dim, accurate even where softmax underflows.
 
-    Raises IndexError for an axis that is not there.
+    Raises IndexError if dim is out of range.
     """
     return over_axis(LogSoftmaxOp.of(), input, dim)
 
 
 @public("functional")
 def softmin(input: Tensor, dim: int | None = None) -> Tensor:
-    """softmax(-input) along axis dim. Raises IndexError for an axis that is not there."""
+    """softmax(-input) along axis dim. Raises IndexError if dim is out of range."""
     return softmax(-input, dim)
 
 
@@ -199,6 +198,6 @@ def softmax2d(input: Tensor) -> Tensor:
     """
     if input.ndim not in (3, 4):
         raise ValueError(
-            f"softmax2d: input has {input.ndim} axes; it must be (N, C, H, W) or (C, H, W)"
+            f"softmax2d: input is {list(input.shape)}; it must be (N, C, H, W) or (C, H, W)"
         )
     return softmax(input, -3)

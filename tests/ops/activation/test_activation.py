@@ -1,4 +1,4 @@
-"""What the activations' declarations leave out: changing the input in place."""
+"""Activations beyond what tests/ops/test_all.py derives: in place, NaN, defaults, layers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.ops.harness import native_devices
 
 
 def activations() -> dict[str, Activation]:
-    """The public functions that run one activation and need no more than its input, with the
-    operators that they run by default."""
+    """The public functions that run one activation and require only its input, with the operators
+    that they run by default."""
     found = {}
     for name, function in functions("functional").items():
         arguments = signature(function).parameters.values()
@@ -32,7 +32,7 @@ def activations() -> dict[str, Activation]:
 
 
 def peer(torch, name):
-    """PyTorch's function of the name, or what its functions are put together to."""
+    """PyTorch's function of that name, or else the operator's twin."""
     return getattr(torch.nn.functional, name, None) or partial(ACTIVATIONS[name].twin, torch)
 
 
@@ -66,7 +66,7 @@ def test_in_place_on_a_leaf_that_needs_a_gradient_is_refused():
 
 @everywhere
 @each
-def test_nan_passes_and_zero_size_works(where, name):
+def test_nan_propagates_and_empty_inputs_work(where, name):
     function = getattr(F, name)
     assert np.isnan(np.asarray(function(Tensor(np.array([np.nan], np.float32), device=where)))[0])
     assert function(Tensor(np.zeros((0, 2), np.float32), device=where)).shape == (0, 2)
@@ -74,8 +74,8 @@ def test_nan_passes_and_zero_size_works(where, name):
 
 @everywhere
 @each
-def test_the_gradient_at_nan_is_pytorchs(where, name):
-    """Of one element, for which PyTorch has no vector code."""
+def test_the_gradient_at_nan_agrees_with_pytorch(where, name):
+    """With one element, for which PyTorch runs its scalar code."""
     torch = pytest.importorskip("torch")
     leaves = (
         Tensor(np.array([np.nan], np.float32), device=where, requires_grad=True),
@@ -88,7 +88,7 @@ def test_the_gradient_at_nan_is_pytorchs(where, name):
 
 
 @each
-def test_defaults_are_pytorchs(name):
+def test_defaults_agree_with_pytorch(name):
     torch = pytest.importorskip("torch")
     x = np.linspace(-4, 4, 33, dtype=np.float32)
     theirs = peer(torch, name)(torch.tensor(x)).numpy()
@@ -143,7 +143,7 @@ def test_glu_and_rrelu(where):
         F.glu(Tensor(x[:3]), 0)
 
 
-def test_modules_have_pytorchs_names_options_and_results():
+def test_modules_have_the_names_options_and_results_of_pytorch():
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
     options = {

@@ -1,4 +1,4 @@
-"""softmax along every axis, which the declarations test along the last."""
+"""softmax along every axis; the declarations only test the last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.ops.harness import native_devices
 @pytest.mark.parametrize("where", ["cpu", *native_devices()])
 @pytest.mark.parametrize("dim", [0, 1, 2, 3, -1, -3])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_every_axis_is_pytorchs(where, dim, name):
+def test_every_axis_agrees_with_pytorch(where, dim, name):
     torch = pytest.importorskip("torch")
     array = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
     x = Tensor(array, device=where, requires_grad=True)
@@ -27,6 +27,6 @@ def test_every_axis_is_pytorchs(where, dim, name):
     np.testing.assert_allclose(np.asarray(x.grad), their_x.grad.numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_an_axis_that_is_not_there_is_refused():
-    with pytest.raises(IndexError, match="softmax: dim is 2, but the tensor has 2 axes, -2 to 1"):
+def test_an_axis_out_of_range_is_refused():
+    with pytest.raises(IndexError, match="softmax: dim is 2; it must be from -2 to 1 for 2 axes"):
         F.softmax(Tensor(np.zeros((2, 2), np.float32)), 2)
