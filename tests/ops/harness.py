@@ -1,4 +1,4 @@
-"""What the tests of all operators share: the list of cases, and running one on a device."""
+"""Shared by the tests of all operators: the list of cases, and running one on a device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def label(case: Case) -> str:
 
 
 def draw(case: Case, dtype: str | None = None) -> tuple:
-    """Fresh inputs of a case, the same each time; floating ones in `dtype` if it is given."""
+    """Inputs of a case, the same each time; floating ones in `dtype` if given."""
     arrays = case.make(np.random.default_rng(abs(hash_name(label(case)))))
     if dtype is None:
         return arrays
@@ -41,7 +41,7 @@ def specs_of(arrays: tuple) -> tuple[Spec | None, ...]:
 
 
 def copies(where: Device, op: Op, arrays: tuple) -> tuple:
-    """The arrays on a device; those the operator changes in place as copies."""
+    """The arrays on a device; those that the operator changes in place are copied."""
     return tuple(
         None if a is None else where.asarray(a.copy() if n in op.mutates else a)
         for n, a in zip(op.inputs, arrays, strict=True)
@@ -49,13 +49,13 @@ def copies(where: Device, op: Op, arrays: tuple) -> tuple:
 
 
 def reference(case: Case, dtype: str | None = "float64") -> tuple[tuple, tuple]:
-    """(inputs after the run, outputs) of the definition, in float64."""
+    """(inputs after the run, outputs) of the definition, by default in float64."""
     arrays = copies(cpu, case.op, draw(case, dtype))
     return arrays, cpu.forward(case.op, specs_of(arrays), arrays, "definition")
 
 
 def results(op: Op, inputs: tuple, outputs: tuple) -> dict[str, Array]:
-    """What forward gave: its outputs and the inputs that it changed."""
+    """The results of forward by name: its outputs and the inputs that it changed."""
     given = zip(op.inputs, inputs, strict=True)
     changed = {f"{n} after": a for n, a in given if n in op.mutates and a is not None}
     return {**dict(zip(op.outputs, outputs, strict=True)), **changed}
@@ -71,7 +71,7 @@ def native_devices() -> list:
     return [pytest.param(name, marks=marks) for name, marks in NATIVE_MARKS.items()]
 
 
-# A test is generated for the cases that it compares something of, and for no other.
+# Tests are generated only for cases in which they compare something.
 
 
 def each(cases: Iterable[Case]) -> pytest.MarkDecorator:
@@ -79,7 +79,7 @@ def each(cases: Iterable[Case]) -> pytest.MarkDecorator:
 
 
 def each_on_native_devices(cases: Iterable[Case]) -> pytest.MarkDecorator:
-    """Without kernels an operator runs its definition: on a GPU through CuPy, but on the emulator
+    """An operator without kernels runs its definition: on a GPU through CuPy, but on the emulator
     through NumPy, which would be compared with itself."""
     return pytest.mark.parametrize(
         ("case", "where"),
@@ -100,7 +100,7 @@ def needs_of(case: Case, arrays: tuple) -> tuple[bool, ...]:
 
 
 def gradient_path(case: Case) -> tuple[list[Array], list[Spec]]:
-    """The inputs that take a gradient, and the outputs that it comes from."""
+    """The inputs that get a gradient, and the outputs that have one."""
     op, arrays = case.op, draw(case)
     outputs = zip(op.outputs, op.infer(*specs_of(arrays)), strict=True)
     return (
@@ -114,7 +114,7 @@ def has_gradient(case: Case) -> bool:
 
 
 def has_differences(case: Case) -> bool:
-    """Can its gradient be compared with differences of its outputs?"""
+    """Whether the gradient can be compared with finite differences."""
     if not case.op.true_gradient or not has_gradient(case):
         return False
     inputs, outputs = gradient_path(case)
@@ -124,14 +124,14 @@ def has_differences(case: Case) -> bool:
 
 
 def numpy_forms(case: Case, direction: str) -> list[str]:
-    """The faster NumPy forms beside the definition."""
+    """The NumPy forms that are faster than the definition."""
     if direction == "backward" and not has_gradient(case):
         return []
     return [form for form in case.op.cpu if hasattr(case.op, f"{direction}_{form}")]
 
 
 def algorithms(where: NativeDevice, op: Op, direction: str, specs: tuple) -> list[str | None]:
-    """The kernels that take such inputs; None, the definition, for an operator without kernels."""
+    """The kernels that take such inputs; [None], the definition, if there are no kernels."""
     if not op.kernels:
         return [None]
     known = where.algorithms(op, direction)
@@ -150,14 +150,14 @@ def output_gradients(op: Op, outputs: tuple, seed: int = 1) -> tuple:
     )
 
 
-GUARD = 64  # bytes round every array that a kernel writes
+GUARD = 64  # bytes before and after every array that a kernel writes
 
 
 @contextmanager
 def guarded(where: NativeDevice) -> Iterator[list]:
-    """Kernels write into arrays that were filled with NaN (or -1) and have guard bands round them.
+    """Kernels write into arrays that are filled with NaN (or -1) and surrounded by guard bands.
 
-    Yields the list of (array, buffer); on leaving, every guard band must be untouched.
+    Yields the list of (array, buffer); on exit every guard band must be untouched.
     """
     made: list = []
 

@@ -1,4 +1,4 @@
-"""What holds for every operator, algorithm and device; derived from the declarations alone."""
+"""Tests of every operator, algorithm and device, derived from the declarations alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.tolerance import assert_close
 native = pytest.mark.parametrize("where", h.native_devices())
 
 
-# Their gradients are small differences of terms of size one, whose rounding remains.
+# Their gradients are small differences of terms of size 1, so rounding errors of size 1 remain.
 VANISHING = {
     "sigmoid-large", "batch_norm-training_1x1x1x2", "batch_norm-fused_1x1x1x2",
     "batch_norm-by_hand", "group_norm-by_hand", "group_norm-one_value_in_two_samples",
@@ -37,7 +37,7 @@ def dtype_kind(case) -> str:
 
 
 def coarser(case, algorithm: str | None) -> str:
-    """The dtype of the larger rounding errors: of the results, or of the kernel's operands."""
+    """The dtype that rounds more: the results' or the kernel's operands'."""
     rounded = dtype_kind(case)
     return rounded if rounded == "bfloat16" else product_kind(case.op, algorithm or "")
 
@@ -55,7 +55,7 @@ def test_every_operator_has_cases():
 
 
 @pytest.mark.parametrize("cases", [h.GOOD, h.BAD], ids=["good", "bad"])
-def test_cases_are_told_apart_by_their_names(cases):
+def test_names_of_cases_are_unique(cases):
     assert not [label for label, n in Counter(map(h.label, cases)).items() if n > 1]
 
 
@@ -67,7 +67,7 @@ def test_bad_inputs_are_refused(case):
 
 
 @h.each(h.GOOD)
-def test_infer_tells_shapes_and_dtypes(case):
+def test_infer_agrees_with_the_definition(case):
     arrays = h.copies(cpu, case.op, h.draw(case))
     outputs = cpu.forward(case.op, h.specs_of(arrays), arrays, "definition")
     specs = case.op.infer(*h.specs_of(arrays))
@@ -76,7 +76,7 @@ def test_infer_tells_shapes_and_dtypes(case):
 
 @h.each(filter(h.has_differences, h.GOOD))
 def test_gradient_by_central_differences(case):
-    """In float64 along random directions: J·v from the definition against vᵀ·backward."""
+    """In float64 along random directions: dyᵀ·J·v by differences against vᵀ·backward(dy)."""
     op = case.op
     arrays, outputs = h.reference(case)
     specs = h.specs_of(arrays)
@@ -167,7 +167,7 @@ def every_kernel(where):
 
 
 @h.each_on_native_devices(case for case in h.GOOD if case.op.kernels)
-def test_native_repeats_bit_for_bit(case, where):
+def test_native_results_are_reproducible(case, where):
     where = h.native(where)
     op = case.op
     arrays = h.draw(case)
@@ -187,7 +187,7 @@ def test_native_repeats_bit_for_bit(case, where):
 
 @h.each(case for case in h.GOOD if case.op.twin is not None)
 def test_pytorch_agrees(case):
-    """The peer as an oracle, forward and gradients, in float64; only where it is installed."""
+    """Forward and gradients in float64, if PyTorch is installed."""
     op = case.op
     torch = pytest.importorskip("torch")
     arrays, outputs = h.reference(case)
@@ -217,7 +217,7 @@ def test_pytorch_agrees(case):
 
 
 def compare(case, got, want, kind, what) -> None:
-    """What forward gave, by name, and what it should have."""
+    """Compare the results of forward with the expected ones, by name."""
     assert got.keys() == want.keys()
     assert want, f"{case.op.name} gives nothing to compare"
     for name, expected in want.items():
@@ -225,7 +225,7 @@ def compare(case, got, want, kind, what) -> None:
 
 
 def close(case, got, want, kind, what) -> None:
-    """Values are compared relative to the largest expected one, or to what float32 can hold."""
+    """Compare values relative to the largest expected one, at least float32's smallest normal."""
     want = np.asarray(want)
     if want.dtype.kind != "f":
         assert_close(got, want, kind, what=what)
@@ -239,7 +239,7 @@ def close(case, got, want, kind, what) -> None:
 
 
 def check_backward(case, run, where, kind) -> None:
-    """`run` (a device's backward) against the definition's backward in float64."""
+    """Compare `run`, a device's backward, with the definition's backward in float64."""
     op = case.op
     arrays, outputs = h.reference(case)
     needs = h.needs_of(case, arrays)
@@ -268,5 +268,5 @@ def check_backward(case, run, where, kind) -> None:
 
 
 def only_one(needs: tuple[bool, ...]) -> list[tuple[bool, ...]]:
-    """Gradients of one input alone, as a frozen layer asks for."""
+    """Gradients of one input at a time, as when other layers are frozen."""
     return [tuple(i == j for j in range(len(needs))) for i, need in enumerate(needs) if need]

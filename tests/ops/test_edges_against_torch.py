@@ -1,5 +1,5 @@
-"""Edges where engines tend to differ in silence: NaN, zeros, scalars, nothing, old arguments. Each
-program gives what PyTorch gives, or both refuse it."""
+"""Edge cases where engines tend to differ silently: NaN, zeros, scalars, empty inputs, old
+arguments. Each program must give PyTorch's result, or both must refuse it."""
 
 import warnings
 
@@ -97,9 +97,9 @@ PROGRAMS = {
 
 
 def outcome(program, lib):
-    """Arrays, or the error that refused the program."""
+    """The resulting arrays, or the error that the program raised."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of PyTorch, about what is deprecated
+        warnings.simplefilter("ignore")  # PyTorch's deprecation warnings
         try:
             result = program(lib, lib.nn.functional)
         except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
@@ -109,11 +109,11 @@ def outcome(program, lib):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_program_does_what_it_does_in_pytorch(name):
+def test_the_program_agrees_with_pytorch(name):
     torch = pytest.importorskip("torch")
     theirs, ours = outcome(PROGRAMS[name], torch), outcome(PROGRAMS[name], gpudl)
     if isinstance(theirs, Exception):
-        assert isinstance(ours, Exception), f"PyTorch refuses: {theirs}; ours gave {ours}"
+        assert isinstance(ours, Exception), f"PyTorch raises {theirs!r}; ours gave {ours}"
     else:
         assert not isinstance(ours, Exception), ours
         for a, b in zip(ours, theirs, strict=True):
