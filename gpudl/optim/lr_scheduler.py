@@ -5,6 +5,7 @@ t."""
 from __future__ import annotations
 
 import math
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,8 +18,13 @@ class LRScheduler:
     last_epoch.
 
     base_lr is the group's "initial_lr", remembered when the first schedule is made. last_epoch:
-    the t to go on from; -1 starts at 0.
+    the t to go on from; -1 starts at 0. Schedules of one optimizer multiply: what another schedule
+    or the user has changed since the last step scales base_lr, unless `step` is given an epoch.
+    Groups added later are scheduled from the lr that they come with.
     """
+
+    chains = True  # False: changes made by others are overwritten, as PyTorch's LambdaLR does
+    eta_min = 0.0  # what changes by others scale is the part of lr above it
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
@@ -26,11 +32,24 @@ class LRScheduler:
                 f"{type(self).__name__}: got {type(optimizer).__name__}, not an Optimizer"
             )
         self.optimizer = optimizer
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-        self.base_lrs: list[float] = [g["initial_lr"] for g in optimizer.param_groups]
         self.last_epoch = last_epoch
+        self.base_lrs: list[float] = []
+        self._bases: list[float] = []  # base_lrs, scaled by what others have changed
+        self._last_lr: list[float] = []  # what this schedule has set
+        for i, group in enumerate(optimizer.param_groups):
+            first = "initial_lr" not in group
+            group.setdefault("initial_lr", group["lr"])
+            base = group["initial_lr"]
+            if first:
+                self._add(base, base)
+            else:
+                self._add(base, base if last_epoch < 0 else self.rate(base, last_epoch, i))
         self.step()
+
+    def _add(self, base: float, last: float) -> None:
+        self.base_lrs.append(base)
+        self._bases.append(base)
+        self._last_lr.append(last)
 
     def factor(self, t: int) -> float:
         raise TypeError(f"{type(self).__name__} declares no factor")
@@ -40,9 +59,19 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Time moves on by one, or to `epoch`."""
+        for i, group in enumerate(self.optimizer.param_groups):
+            if i == len(self.base_lrs):  # the group was added after the last step
+                group.setdefault("initial_lr", group["lr"])
+                base = group["initial_lr"]
+                self._add(base, self.rate(base, self.last_epoch, i) if self.chains else base)
+            if epoch is not None or not self.chains:
+                self._bases[i] = self.base_lrs[i]
+            elif group["lr"] != self._last_lr[i] != self.eta_min:
+                scale = (group["lr"] - self.eta_min) / (self._last_lr[i] - self.eta_min)
+                self._bases[i] = self.eta_min + (self._bases[i] - self.eta_min) * scale
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         for i, group in enumerate(self.optimizer.param_groups):
-            group["lr"] = self.rate(self.base_lrs[i], self.last_epoch, i)
+            group["lr"] = self._last_lr[i] = self.rate(self._bases[i], self.last_epoch, i)
 
     def get_last_lr(self) -> list[float]:
         """The groups' learning rates as they are now."""
@@ -58,22 +87,30 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where state_dict() was taken. The optimizer's own state carries the learning
-        rates."""
+        rates: load it first."""
         vars(self).update(state_dict)
+        if "_last_lr" not in state_dict and self.base_lrs:  # saved before schedules multiplied
+            self._bases = list(self.base_lrs)
+            self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
 
 class LambdaLR(LRScheduler):
     """lr = base_lr · lr_lambda(t); one function, or one for each group."""
 
+    chains = False
+
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
-        count = len(optimizer.param_groups)
-        given = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * count
-        if len(given) != count:
-            raise ValueError(f"LambdaLR: {len(given)} functions for {count} parameter groups")
-        self.lr_lambdas: list[Callable[[int], float]] = given
+        self.lr_lambdas: Callable[[int], float] | list[Callable[[int], float]]
+        is_list = isinstance(lr_lambda, (list, tuple))
+        self.lr_lambdas = list(lr_lambda) if is_list else lr_lambda
+        if is_list:
+            _for_each_group("LambdaLR", "functions", self.lr_lambdas, optimizer)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base_lr: float, t: int, group: int) -> float:
+        if not isinstance(self.lr_lambdas, list):
+            return base_lr * self.lr_lambdas(t)
+        _for_each_group("LambdaLR", "functions", self.lr_lambdas, self.optimizer)
         return base_lr * self.lr_lambdas[group](t)
 
 
@@ -198,11 +235,20 @@ class SequentialLR(LRScheduler):
         self.schedulers, self.milestones = list(schedulers), list(milestones)
         super().__init__(optimizer, last_epoch)
 
+    def _at(self, t: int) -> tuple[int, int]:
+        """The schedule that is on, by number, and its own time."""
+        index = bisect_right(self.milestones, t)
+        return index, t - (self.milestones[index - 1] if index else 0)
+
+    def rate(self, base_lr: float, t: int, group: int) -> float:
+        index, own = self._at(t)
+        return self.schedulers[index].rate(base_lr, own, group)
+
     def step(self, epoch: int | None = None) -> None:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        index = bisect_right(self.milestones, self.last_epoch)
-        start = self.milestones[index - 1] if index else 0
-        self.schedulers[index].step(self.last_epoch - start)
+        index, own = self._at(self.last_epoch)
+        goes_on = epoch is None and own == self.schedulers[index].last_epoch + 1 and own > 0
+        self.schedulers[index].step(None if goes_on else own)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
@@ -217,10 +263,11 @@ class SequentialLR(LRScheduler):
 class ReduceLROnPlateau(LRScheduler):
     """Multiply lr by factor when a measure has not improved for more than `patience` steps.
 
-    step(metrics) takes the measure. mode: "min" or "max" is better. An improvement is better than
-    the best so far by threshold, relative to it (threshold_mode "rel") or absolute ("abs"). After a
-    reduction `cooldown` steps are not counted. No lr falls below min_lr (a number, or one for each
-    group); steps smaller than eps are not taken.
+    step(metrics) takes the measure; NaN is no improvement, and is warned of. mode: "min" or "max"
+    is better. An improvement is better than the best so far by threshold, relative to it
+    (threshold_mode "rel") or absolute ("abs"). After a reduction `cooldown` steps are not counted.
+    No lr falls below min_lr (a number, or one for each group); steps smaller than eps are not
+    taken.
     """
 
     def __init__(
@@ -242,19 +289,21 @@ class ReduceLROnPlateau(LRScheduler):
                 f"ReduceLROnPlateau: mode {mode!r} must be min or max, threshold_mode "
                 f"{threshold_mode!r} rel or abs"
             )
-        count = len(optimizer.param_groups)
-        self.min_lrs = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * count
-        if len(self.min_lrs) != count:
-            raise ValueError(f"ReduceLROnPlateau: {len(self.min_lrs)} min_lr for {count} groups")
+        self.min_lrs = list(min_lr) if isinstance(min_lr, (list, tuple)) else min_lr
+        if isinstance(self.min_lrs, list):
+            _for_each_group("ReduceLROnPlateau", "min_lr", self.min_lrs, optimizer)
         self.mode, self.patience, self.cooldown, self.eps = mode, patience, cooldown, eps
         self.reduction, self.threshold, self.threshold_mode = factor, threshold, threshold_mode
         self.optimizer = optimizer
+        self.base_lrs = []
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         measure = float(metrics)
+        if math.isnan(measure):
+            warnings.warn("ReduceLROnPlateau: the measure is NaN", stacklevel=2)
         if self._better(measure):
             self.best, self.num_bad_epochs = measure, 0
         else:
@@ -273,7 +322,18 @@ class ReduceLROnPlateau(LRScheduler):
         return sign * measure > sign * self.best * (1 + sign * self.threshold)
 
     def _reduce(self) -> None:
-        for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+        if isinstance(self.min_lrs, list):
+            _for_each_group("ReduceLROnPlateau", "min_lr", self.min_lrs, self.optimizer)
+        for i, group in enumerate(self.optimizer.param_groups):
+            least = self.min_lrs[i] if isinstance(self.min_lrs, list) else self.min_lrs
             lowered = max(group["lr"] * self.reduction, least)
             if group["lr"] - lowered > self.eps:
                 group["lr"] = lowered
+
+
+def _for_each_group(schedule: str, what: str, values: list[Any], optimizer: Optimizer) -> None:
+    if len(values) != len(optimizer.param_groups):
+        raise ValueError(
+            f"{schedule}: {len(values)} {what} for {len(optimizer.param_groups)} parameter groups; "
+            "give one for all groups, or one for each"
+        )

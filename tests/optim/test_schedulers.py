@@ -52,6 +52,76 @@ def test_as_pytorch(name):
     np.testing.assert_allclose(ours_path, theirs, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("second", ["exponential", "multistep", "cosine", "linear", "lambda"])
+@pytest.mark.parametrize("first", ["step", "linear", "cosine", "lambda"])
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+def test_chained_schedules_as_pytorch(first, second):
+    torch = pytest.importorskip("torch")
+
+    def path(module, optimizer):
+        schedules = [SCHEDULES[name](module, optimizer) for name in (first, second)]
+        rates = []
+        for epoch in range(7):
+            optimizer.step()
+            for schedule in schedules:
+                schedule.step()
+            if epoch == 3:  # by hand, as a plateau would
+                optimizer.param_groups[0]["lr"] *= 0.5
+            rates.append([g["lr"] for g in optimizer.param_groups])
+        return rates
+
+    theirs = optimizer_of(torch.optim, lambda x: torch.tensor(x, requires_grad=True))
+    expected = path(torch.optim.lr_scheduler, theirs)
+    np.testing.assert_allclose(path(ours, make()), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_a_plateau_reduction_survives_another_schedule():
+    optimizer = make()
+    step, plateau = ours.StepLR(optimizer, 2, 0.5), ours.ReduceLROnPlateau(optimizer, patience=0)
+    seen = []
+    for measure in (1, 2, 2, 2):
+        step.step()
+        plateau.step(measure)
+        seen.append(optimizer.param_groups[1]["lr"])
+    np.testing.assert_allclose(seen, [0.1, 0.005, 0.0005, 0.000025])
+
+
+def test_a_group_added_later_is_scheduled_from_its_own_rate():
+    optimizer = make()
+    halved, single = (
+        ours.ExponentialLR(optimizer, 0.5),
+        ours.LambdaLR(optimizer, lambda t: 1 / (1 + t)),
+    )
+    halved.step()
+    optimizer.add_param_group({"params": [Tensor(np.zeros(2), requires_grad=True)], "lr": 0.8})
+    halved.step()
+    assert optimizer.param_groups[2]["lr"] == pytest.approx(0.4)
+    single.step()
+    assert optimizer.param_groups[2]["lr"] == pytest.approx(0.4)
+    listed = ours.LambdaLR(make(), [lambda t: 1.0] * 2)
+    listed.optimizer.add_param_group({"params": [Tensor(np.zeros(2), requires_grad=True)]})
+    with pytest.raises(ValueError, match="LambdaLR: 2 functions for 3 parameter groups; give one"):
+        listed.step()
+
+
+def test_a_measure_that_is_not_a_number_is_warned_of():
+    optimizer = make()
+    plateau = ours.ReduceLROnPlateau(optimizer, patience=0)
+    with pytest.warns(UserWarning, match="the measure is NaN"):
+        plateau.step(math.nan)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+
+
+def test_a_state_saved_before_schedules_multiplied():
+    optimizer = make()
+    schedule = ours.StepLR(optimizer, 2, 0.5)
+    state = {"base_lrs": [0.5, 0.1], "last_epoch": 3, "step_size": 2, "gamma": 0.5}
+    optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"] = 0.25, 0.05
+    schedule.load_state_dict(state)
+    schedule.step()
+    assert schedule.get_last_lr() == [0.125, 0.025]
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_resumes(name):
     whole = make()
