@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ class Schedule(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         if self.every == "epoch":
-            self.schedule.step(*([getattr(row, self.metric)] if self.metric else []))
+            self.schedule.step(*([_watched(trainer, row, self.metric)] if self.metric else []))
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.schedule.state_dict())
@@ -95,8 +96,24 @@ class Schedule(Callback):
         self.schedule.load_state_dict(state)
 
 
+def _watched(trainer: Trainer, row: Row, metric: str) -> float:
+    """A column of the history by name; without a test part, the training part's."""
+    name = metric.removeprefix("test_") if trainer.test is None else metric
+    columns = row.columns()
+    if name not in columns:
+        raise ValueError(f"metric: {metric!r}, expected one of {', '.join(columns)}")
+    value = float(columns[name])
+    if math.isnan(value):
+        warnings.warn(f"{name} is NaN in epoch {row.epoch}: no improvement", stacklevel=2)
+    return value
+
+
 class EarlyStopping(Callback):
-    """Ends training when `metric` has not fallen (with mode "max", risen) for `patience` epochs."""
+    """Ends training when `metric` has not fallen (with mode "max", risen) for `patience` epochs.
+
+    metric: a column of the history; of a training without test part, "test_loss" is the training
+    loss. NaN is no improvement, and is warned of.
+    """
 
     def __init__(self, patience: int, metric: str = "test_loss", mode: str = "min") -> None:
         if patience < 1 or mode not in ("min", "max"):
@@ -109,7 +126,7 @@ class EarlyStopping(Callback):
         self.waited = 0
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
-        value = self.sign * float(getattr(row, self.metric))
+        value = self.sign * _watched(trainer, row, self.metric)
         if value < self.best:
             self.best, self.waited = value, 0
             return

@@ -25,13 +25,23 @@ def softmax(logits: Floats) -> Floats:
     return result
 
 
-def class_logits(outputs: Any) -> Any:
+def are_classes(outputs: Any, labels: Any) -> bool:
+    """Whether labels (N,) are integers and outputs (N, classes), so that some can be right."""
+    return outputs.ndim == 2 and labels.ndim == 1 and labels.dtype.kind in "biu"
+
+
+def class_logits(outputs: Any, labels: Any = None) -> Any:
     """Logits (N, classes) of a model's outputs.
 
     Scores (N, 1), above 0 for the second of two classes, become the logits (0, score), whose
-    softmax is (σ(-score), σ(score)). Other outputs are returned unchanged.
+    softmax is (σ(-score), σ(score)). Other outputs are returned unchanged, and so are those for
+    labels that are no classes.
     """
-    return cat([zeros_like(outputs), outputs], 1) if outputs.shape[1] == 1 else outputs
+    if outputs.ndim != 2 or outputs.shape[1] != 1:
+        return outputs
+    if labels is not None and not are_classes(outputs, labels):
+        return outputs
+    return cat([zeros_like(outputs), outputs], 1)
 
 
 def accuracy(logits: Floats, labels: Integers) -> float:
@@ -49,7 +59,8 @@ def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> I
 class Evaluation:
     """A model's logits for a data set, in its order.
 
-    loss: the mean over all samples. logits: (N, classes). labels: (N,).
+    loss: the mean over all samples. logits: (N, classes). labels: (N,). For targets that are no
+    classes, both have the shapes of the model and the data, and the accuracy is NaN.
     """
 
     loss: float
@@ -71,6 +82,8 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
+        if not are_classes(self.logits, self.labels):
+            return float("nan")
         return accuracy(self.logits, self.labels)
 
     @property
@@ -106,7 +119,7 @@ def evaluate(
         with no_grad():
             for images, labels in batches:
                 between()
-                logits = class_logits(classify(images))
+                logits = class_logits(classify(images), labels)
                 total += loss(logits, labels).item() * len(labels)
                 all_logits.append(to_numpy(logits))
                 all_labels.append(to_numpy(labels))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gpudl.autograd.tape import no_grad
 from gpudl.core import random
 from gpudl.nn.utils import clip_grad_norm_
-from gpudl.train.metrics import Evaluation, class_logits, evaluate
+from gpudl.train.metrics import Evaluation, are_classes, class_logits, evaluate
 
 AUXILIARY = 0.3  # weight of the loss of an auxiliary head
 JUDGING = (0, 1, 0)  # seed, stream and offset of draws in an evaluation; training uses stream 0
@@ -47,12 +47,10 @@ class Scores:
 class Objective:
     """How a model is trained and evaluated on batches; a subclass defines what the batches are.
 
-    unit: the items counted, in the plural. counts_right: whether there is an accuracy. clip: the
-    maximum norm of all gradients together.
+    unit: the items counted, in the plural. clip: the maximum norm of all gradients together.
     """
 
     unit = "images"
-    counts_right = False
     clip: float | None = None
 
     def measure(self, model: Any, batch: Batch) -> Measured:
@@ -79,14 +77,13 @@ class Objective:
 
 
 class Supervised(Objective):
-    """Batches are (images, labels); the model returns logits (N, classes), or scores (N, 1) for the
-    second of two classes: see `class_logits`.
+    """Batches are (inputs, targets). If the targets are classes, (N,) integers, the model returns
+    logits (N, classes), or scores (N, 1) for the second of two classes: see `class_logits`. For
+    other targets the loss takes the outputs as they are, and no accuracy is counted.
 
     In training, a model with auxiliary heads returns (logits, *auxiliary_logits); each auxiliary
     loss is weighted by 0.3 (Szegedy et al. 2015, section 5).
     """
-
-    counts_right = True
 
     def __init__(
         self, loss: Callable[[Any, Any], Any], clip: float | None = None, unit: str = "images"
@@ -96,11 +93,16 @@ class Supervised(Objective):
     def measure(self, model: Any, batch: Batch) -> Measured:
         images, labels = batch
         outputs = model(images)
-        logits, *heads = map(class_logits, outputs if isinstance(outputs, tuple) else (outputs,))
+        logits, *heads = (
+            class_logits(output, labels)
+            for output in (outputs if isinstance(outputs, tuple) else (outputs,))
+        )
         loss = self.loss(logits, labels)
         for head in heads:
             loss = loss + self.loss(head, labels) * AUXILIARY
-        correct = (logits.array.argmax(axis=1) == labels.array).sum()
+        correct = None
+        if are_classes(logits, labels):
+            correct = (logits.array.argmax(axis=1) == labels.array).sum()
         return Measured(loss, len(labels), correct)
 
     def evaluate(

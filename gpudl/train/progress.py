@@ -37,19 +37,17 @@ class Progress(Callback):
         self.stream = sys.stdout if stream is None else stream
         self.show_bar = self.stream.isatty() if bar is None else bar
         self.epochs = 0
-        self._has_header = False
+        self._columns: tuple[str, ...] = ()  # of the latest header
         self._bar: Any = None
         self._drawn_at = 0.0
 
     def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
         self.epochs = epochs
-        self._has_header = False
-        if trainer.epoch < epochs and trainer.objective.counts_right:
-            self._print_header(COLUMNS, trainer.objective.unit)
+        self._columns = ()
 
     def _print_header(self, columns: Iterable[str], unit: str) -> None:
-        self._has_header = True
-        self._print(header(columns, unit))
+        self._columns = tuple(columns)
+        self._print(header(self._columns, unit))
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         if not self.show_bar:
@@ -69,6 +67,8 @@ class Progress(Callback):
         )
 
     def on_step_end(self, trainer: Trainer) -> None:
+        if not self._columns and trainer.totals.correct is not None:
+            self._print_header(COLUMNS, trainer.objective.unit)
         if self._bar is None:
             return
         self._bar.update()
@@ -76,16 +76,18 @@ class Progress(Callback):
         totals = trainer.totals
         if now - self._drawn_at > REDRAW and totals.images and totals.seconds:
             self._drawn_at = now
-            accuracy = f"accuracy {totals.correct / totals.images:.4f}, "
+            right = totals.correct
+            accuracy = "" if right is None else f"accuracy {right / totals.images:.4f}, "
             self._bar.set_postfix_str(
                 f"loss {totals.loss / totals.images:.4f}, "
-                f"{accuracy if trainer.objective.counts_right else ''}"
+                f"{accuracy}"
                 f"{totals.images / totals.seconds:,.0f} {trainer.objective.unit}/s"
             )
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         self.close()
-        if not self._has_header:  # some column names are known only after the first epoch
+        # Some columns are known only after the first epoch.
+        if [c for c in row.columns() if c != "step"] != [c for c in self._columns if c != "step"]:
             self._print_header(row.columns(), trainer.objective.unit)
         self._print(line(row, self.epochs, trainer.objective.unit))
 
@@ -100,7 +102,10 @@ class Progress(Callback):
             self._bar = None
 
     def _print(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        if self._bar is None:
+            print(text, file=self.stream, flush=True)
+        else:
+            self._bar.write(text, file=self.stream)  # above the bar
 
 
 def header(columns: Iterable[str] = COLUMNS, unit: str = "images") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +22,12 @@ READ_EVERY = 20  # steps on a GPU between reads of the loss: each read waits for
 
 @dataclass
 class Totals:
-    """Sums over the batches of the current epoch. images: the number of images, or of whatever the
-    objective counts. seconds: training time without evaluation."""
+    """Sums over the batches of the current epoch. correct: None if there is no right and wrong.
+    images: the number of images, or of whatever the objective counts. seconds: training time
+    without evaluation."""
 
     loss: float = 0.0
-    correct: int = 0
+    correct: int | None = None
     images: int = 0
     seconds: float = 0.0
     others: dict[str, float] = field(default_factory=dict)
@@ -113,7 +115,8 @@ class Trainer:
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.objective = loss if isinstance(loss, Objective) else Supervised(loss)
-        self.train, self.test, self.callbacks = train, test, list(callbacks)
+        self.train, self.callbacks = train, list(callbacks)
+        self.test = copy.copy(test) if test is train else test  # a loader has one position
         self.epoch = 0  # epochs completed
         self.step = 0  # optimizer steps completed
         self.totals = Totals()
@@ -175,7 +178,7 @@ class Trainer:
             epoch=self.epoch,
             step=self.step,
             loss=totals.loss / seen,
-            accuracy=totals.correct / seen if self.objective.counts_right else math.nan,
+            accuracy=math.nan if totals.correct is None else totals.correct / seen,
             test_loss=tested.loss if tested else math.nan,
             test_accuracy=tested.accuracy if isinstance(tested, Evaluation) else math.nan,
             lr=lr,
@@ -210,7 +213,8 @@ class Trainer:
                     "try a smaller learning rate (--lr)"
                 )
             self.totals.loss += value * images
-            self.totals.correct += int(correct or 0)
+            if correct is not None:
+                self.totals.correct = (self.totals.correct or 0) + int(correct)
             self.totals.images += images
             for name, other in others.items():
                 self.totals.others[name] = (

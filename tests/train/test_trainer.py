@@ -1,20 +1,26 @@
 """The training loop, and resuming bit for bit from a checkpoint of any step."""
 
 import csv
+import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from gpudl import data, nn, optim
 from gpudl.train import (
     DivergedError,
     EarlyStopping,
     Job,
+    Progress,
     StoppedError,
+    Trainer,
     TrainingError,
     configure,
     load_state,
     load_weights,
 )
+from gpudl.train.trainer import Row
 
 SMALL = {"epochs": 2, "batch_size": 32, "schedule": "cosine"}  # 5 steps per epoch
 
@@ -153,24 +159,64 @@ def test_a_failing_save_keeps_the_last_checkpoint(blocks, tmp_path, monkeypatch)
     assert job.run.checkpoint.read_bytes() == before
 
 
+def epochs(stopping, *losses, test="a test part"):
+    """The reason to stop after epochs with these losses."""
+    trainer = SimpleNamespace(stop_reason=None, test=test)
+    for number, loss in enumerate(losses, 1):
+        tested = loss if test else math.nan
+        row = Row(number, number, loss, math.nan, tested, math.nan, 0.1, 1.0, 1.0)
+        stopping.on_epoch_end(trainer, row)
+    return trainer.stop_reason
+
+
 def test_early_stopping():
-    class Row:
-        def __init__(self, value):
-            self.test_loss = value
-
-    class Trainer:
-        stop_reason = None
-
-    stopping, trainer = EarlyStopping(patience=2), Trainer()
-    for value in (1.0, 0.5, 0.6):
-        stopping.on_epoch_end(trainer, Row(value))
-    assert trainer.stop_reason is None
+    stopping = EarlyStopping(patience=2)
+    assert epochs(stopping, 1.0, 0.5, 0.6) is None
     again = EarlyStopping(patience=2)
     again.load_state_dict(stopping.state_dict())
-    again.on_epoch_end(trainer, Row(0.5))
-    assert "test_loss has not improved for 2 epochs" in trainer.stop_reason
+    assert "test_loss has not improved for 2 epochs" in epochs(again, 0.5)
     with pytest.raises(ValueError, match="patience 0"):
         EarlyStopping(0)
+
+
+def test_early_stopping_without_a_test_part_watches_the_training_loss():
+    assert epochs(EarlyStopping(2), 3, 2, 1, 0.5, test=None) is None
+    assert epochs(EarlyStopping(2), 3, 2, 2, 2, test=None) is not None
+
+
+def test_early_stopping_says_what_it_cannot_watch():
+    with pytest.raises(ValueError, match="metric: 'test_accuracy', expected one of epoch, step, l"):
+        epochs(EarlyStopping(2, "test_accuracy", "max"), 1.0)
+    with pytest.warns(UserWarning, match="test_loss is NaN in epoch 2: no improvement"):
+        assert epochs(EarlyStopping(1), 1.0, math.nan) is not None
+
+
+def test_a_regression_has_no_accuracy(capsys):
+    x = np.random.default_rng(0).standard_normal((64, 3)).astype(np.float32)
+    y = x @ np.float32([[1], [-2], [0.5]])
+    net = nn.Linear(3, 1)
+    loader = data.Loader(data.ArrayDataset(x, y), 16, device="cpu")
+    progress = Progress(bar=False)
+    trainer = Trainer(
+        net, optim.SGD(net.parameters(), lr=0.1), nn.MSELoss(), loader, loader, [progress]
+    )
+    row = trainer.fit(20)[-1]
+    assert row.test_loss < 1e-2
+    assert not row.has_accuracy
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert "accuracy" not in header
+    assert {len(line) for line in lines} == {len(header)}
+
+
+def test_labels_of_pixels_have_no_accuracy():
+    x = np.zeros((4, 1, 3, 3), np.float32)
+    loader = data.Loader(data.ArrayDataset(x, np.ones((4, 3, 3), np.int64)), 2, device="cpu")
+    net = nn.Conv2d(1, 2, 1)
+    row = Trainer(
+        net, optim.SGD(net.parameters(), lr=1), nn.CrossEntropyLoss(), loader, loader
+    ).fit(1)[0]
+    assert row.loss > row.test_loss
+    assert not row.has_accuracy
 
 
 def test_a_run_accepts_one_process_and_unchanged_data(blocks, tmp_path):
