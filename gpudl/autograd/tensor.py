@@ -6,6 +6,7 @@ gpudl.ops binds arithmetic and all other functions to it, as each operator's mod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from sys import getrefcount
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,6 +16,7 @@ from gpudl.autograd.arrays import as_array, place_of
 from gpudl.autograd.methods import Methods
 from gpudl.autograd.tape import HookHandle, Taped, Version, whole
 from gpudl.core import dtypes
+from gpudl.core.layout import is_dense, stored_order
 from gpudl.core.op import Array, is_floating
 from gpudl.devices.find import Device, MetaArray, cpu
 from gpudl.devices.find import device as device_of
@@ -30,8 +32,6 @@ class Tensor(Taped, Methods["Tensor"]):
     """
 
     _grad: Tensor | None = None
-    # (data, where its first gradient goes, weak reference to the arena that has both)
-    _grad_slot: tuple[Array, Array, Callable[[], Any]] | None = None
 
     __array_priority__ = 1000  # so that NumPy leaves `array + tensor` to Tensor
 
@@ -175,21 +175,16 @@ class Tensor(Taped, Methods["Tensor"]):
     def _version(self) -> int:
         return self._cell[0]
 
-    def _accumulate(self, gradient: Array) -> None:
-        """Add to `.grad`. A first gradient is copied: it may be another tensor's memory too.
-        Parameters of an optimizer have a slot in its flat arena, which then holds the gradient; it
-        belongs to the array that was this tensor's when the arena was made, not to a later one."""
+    def _accumulate(self, gradient: Array, owned: bool = False) -> None:
+        """Add to `.grad`. A first gradient is copied, since it may be another tensor's memory too,
+        unless it is `owned`: nobody else holds it. It has this tensor's memory order."""
         if self._grad is not None:
             self._grad.array += gradient
             self._grad._cell[0] += 1
-        elif self._grad_slot is not None and self._grad_slot[0] is self.array:
-            slot = self._grad_slot[1]
-            slot[...] = gradient
-            self._grad = Tensor.from_array(slot, device=self.device)
-        elif isinstance(gradient, MetaArray):
-            self._grad = Tensor.from_array(gradient, device=self.device)
-        else:
-            self._grad = Tensor.from_array(whole(gradient.copy()), device=self.device)
+            return
+        if not isinstance(gradient, MetaArray):
+            gradient = in_order_of(self.array, gradient, owned)
+        self._grad = Tensor.from_array(gradient, device=self.device)
 
     def backward(
         self,
@@ -323,14 +318,56 @@ class Tensor(Taped, Methods["Tensor"]):
         if self._node is not None:
             raise RuntimeError("only leaves can be deep-copied; use detach() or clone()")
         copied = type(self).__new__(type(self))
-        copied.array = self.array if isinstance(self.array, MetaArray) else self.array.copy()
+        copied.array = self.array if isinstance(self.array, MetaArray) else self.array.copy("K")
         copied.device = self.device
         copied._cell = [0]
         copied._requires_grad = self._requires_grad
         if self._grad is not None:
-            copied._grad = Tensor.from_array(self._grad.array.copy(), device=self.device)
+            copied._grad = Tensor.from_array(self._grad.array.copy("K"), device=self.device)
         memo[id(self)] = copied
         return copied
+
+
+def in_order_of(like: Array, array: Array, owned: bool) -> Array:
+    """A copy in the memory order of an array of the same shape, if that one has no gaps; the array
+    itself if it is owned and has that order."""
+    if like.flags.c_contiguous:
+        if owned and array.flags.c_contiguous:
+            return array
+        return whole(array.copy())
+    order = stored_order(like)
+    if owned and is_dense(array, order):
+        return array
+    return array.transpose(order).copy().transpose(sorted(range(len(order)), key=order.__getitem__))
+
+
+def _pop(found: list[tuple[Any, Any]]) -> tuple[Any, Any, int, int]:
+    """The last pair, and how many references there are to its gradient and to what that is a view
+    of."""
+    reached, gradient = found.pop()
+    base = getattr(gradient, "base", None)
+    return reached, gradient, getrefcount(gradient), getrefcount(base)
+
+
+# The counts when nobody else holds either; they depend on Python's version.
+_, _, ALONE, BASE_ALONE = _pop([(None, np.empty((2, 2)).T)])
+
+
+def _take(found: list[tuple[Any, Any]]) -> tuple[Tensor, Array, bool]:
+    """The last tensor and its gradient, and whether nobody else holds the gradient's memory."""
+    reached, gradient, references, base_references = _pop(found)
+    if references != ALONE or not isinstance(gradient, reached.device.xp.ndarray):
+        return reached, gradient, False
+    owner = gradient.base
+    if owner is None:
+        return reached, gradient, bool(gradient.flags.owndata)
+    whole_view = (  # transposed, say
+        base_references == BASE_ALONE
+        and type(owner) is type(gradient)
+        and bool(owner.flags.owndata)
+        and owner.nbytes == gradient.nbytes
+    )
+    return reached, gradient, whole_view
 
 
 def _device_of(data: Any) -> Device:
@@ -368,10 +405,11 @@ def backward(
     create_graph: bool = False,
 ) -> None:
     """Accumulate gradients of `tensors` into `.grad` of all leaves that require gradients."""
-    roots = tape.roots_of(tensors, grad_tensors, create_graph)
-    for reached, gradient in tape.walk(roots, bool(retain_graph)):
-        assert isinstance(reached, Tensor)
-        reached._accumulate(gradient)
+    found = tape.walk(tape.roots_of(tensors, grad_tensors, create_graph), bool(retain_graph))
+    found.reverse()
+    while found:
+        reached, gradient, owned = _take(found)
+        reached._accumulate(gradient, owned)
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

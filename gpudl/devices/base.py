@@ -58,6 +58,10 @@ class Device:
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return array  # type: ignore[no-any-return]
 
+    def address(self, array: Array) -> int:
+        """Where the array's first element is in the device's memory."""
+        return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
     def forward(self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None) -> Arrays:
         """The operator's outputs. algorithm: the form to run; None lets the device choose."""
         raise TypeError

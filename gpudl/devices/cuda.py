@@ -40,6 +40,9 @@ class Cuda(NativeDevice):
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return self.xp.asnumpy(array)  # type: ignore[no-any-return]
 
+    def address(self, array: Array) -> int:
+        return array.data.ptr  # type: ignore[no-any-return]
+
     def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
         """Those that this GPU can run: mma from compute capability 8.0 on, wgmma on 9.0 alone, and
         if the module was built for it."""

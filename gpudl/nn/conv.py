@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.layers import reset
-from gpudl.nn.module import Module, Parameter
+from gpudl.nn.module import Module, Parameter, kernel_order
 from gpudl.ops.conv.arguments import Number, Padding, each, paddings
 from gpudl.ops.conv.conv import conv1d, conv2d, conv3d
 from gpudl.ops.conv.transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
@@ -64,7 +64,9 @@ class _Conv(Module):
         self.dilation = each(name, "dilation", dilation, axes)
         self.groups = groups
         self.padding_mode = padding_mode
-        self.weight = Parameter(empty(*self.weight_shape(), *self.kernel_size))
+        weight = empty(*self.weight_shape(), *self.kernel_size)
+        weight.array = kernel_order(weight.array, weight.device)
+        self.weight = Parameter(weight)
         self.register_parameter("bias", Parameter(empty(out_channels)) if bias else None)
         self.reset_parameters()
 

@@ -11,9 +11,11 @@ import numpy as np
 from gpudl.autograd.tape import HookHandle, no_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
+from gpudl.core.layout import arrange
 from gpudl.core.op import Array, is_floating
-from gpudl.devices.find import MetaArray
+from gpudl.devices.find import Device, MetaArray, NativeDevice
 from gpudl.devices.find import device as device_of
+from gpudl.ops.shape.convert import move
 
 __all__ = ["Module", "Parameter"]
 
@@ -258,6 +260,7 @@ class Module:
                 parameter.grad = None
             elif parameter.grad is not None:
                 parameter.grad.array[...] = 0
+                parameter.grad._cell[0] += 1
 
     def to(self: M, *targets: Any, device: Any = None, dtype: Any = None) -> M:
         """Move all parameters and buffers, with their gradients, to a device, or convert floating
@@ -366,6 +369,14 @@ def _check_replacement(module: Module, name: str, value: Any, is_buffer: bool) -
     )
 
 
+def kernel_order(array: Array, device: Device) -> Array:
+    """The parameter in the memory order that it had best have on the device: kernels take weights
+    of convolutions channels-last."""
+    if isinstance(device, NativeDevice) and array.ndim in (3, 4, 5):
+        return arrange(device.xp, array, "nhwc")
+    return array
+
+
 def _move(tensor: Tensor, target: Any) -> None:
     """Change a tensor's device or dtype in place, so that optimizers keep their parameters."""
     device = tensor.device
@@ -377,14 +388,15 @@ def _move(tensor: Tensor, target: Any) -> None:
         def change(array: Array) -> Array:
             return array.astype(dtype)
     else:
-        before, device = device, device_of(target)
-        if device is before:
+        device = device_of(target)
+        if device is tensor.device:
             return
         if isinstance(tensor.array, MetaArray):
             raise ValueError("to: parameters on the meta device have no values to move")
 
         def change(array: Array) -> Array:
-            return device.asarray(before.to_numpy(array))
+            moved = move(array, device)
+            return kernel_order(moved, device) if isinstance(tensor, Parameter) else moved
 
     with no_grad():
         gradient = tensor._grad
@@ -392,5 +404,4 @@ def _move(tensor: Tensor, target: Any) -> None:
         tensor._grad = (
             None if gradient is None else Tensor.from_array(change(gradient.array), device)
         )
-        tensor._grad_slot = None
         tensor._cell[0] += 1

@@ -1,28 +1,30 @@
-"""Optimizer: parameter groups, flat arenas, state dictionaries in PyTorch's structure."""
+"""Optimizer: parameter groups, one launch a step, state dictionaries in PyTorch's structure."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gpudl.autograd.apply import apply
 from gpudl.autograd.tape import enable_grad
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Op, is_floating
-from gpudl.optim.arena import Arena
+from gpudl.optim.flat_state import FlatState
+from gpudl.optim.launches import Chosen, Launch, launches_of
 
 Group = dict[str, Any]
 
 
-class Launch(NamedTuple):
-    """One launch: the rule, and whose parameters of the arena it moves with which numbers."""
+PATTERNS = 64  # sets of parameters updated together that are remembered
 
-    rule: Op
-    arena: Arena
-    chosen: list[int]
-    hyper: Tensor
+
+class Together(NamedTuple):
+    """What one launch updates: parts of flat states, and the sets of numbers that they take."""
+
+    chosen: list[Chosen]
+    sets: dict[tuple[float, ...], int]
 
 
 class Optimizer:
@@ -32,7 +34,8 @@ class Optimizer:
     params: tensors, or groups {"params": tensors, option: value}. A group's options are read at
     every step and may be changed. Parameters without a gradient, and their state, stay as they are.
 
-    Constructing an optimizer moves the parameters into flat memory: `param.array` becomes a view.
+    Parameters and gradients are updated where they are: nothing is moved, and what shares a
+    parameter's memory goes on sharing it.
     """
 
     update: ClassVar[type[Op]]  # the operator, and which options are its fields
@@ -45,7 +48,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = dict(defaults)
         self.param_groups: list[Group] = []
-        self._arenas: list[list[Arena]] = []
+        self._states: list[list[FlatState]] = []  # by group
+        self._known: dict[Any, list[Launch]] = {}
         self._launches: list[Launch] = []
         given = [params] if isinstance(params, Tensor) else list(params)
         if not given:
@@ -84,13 +88,13 @@ class Optimizer:
             if not fits:
                 raise ValueError(complaint)
         self.param_groups.append(group)
-        self._arenas.append(self._make_arenas(group))
+        self._states.append(self._make_states(group))
 
-    def _make_arenas(self, group: Group) -> list[Arena]:
+    def _make_states(self, group: Group) -> list[FlatState]:
         alike: dict[Any, list[Tensor]] = {}
         for p in group["params"]:
             alike.setdefault((p.device.name, p.dtype), []).append(p)
-        return [Arena(params, self.states(group)) for params in alike.values()]
+        return [FlatState(params, self.states(group)) for params in alike.values()]
 
     # ---------------------------------------------------------------- what a subclass says
 
@@ -132,40 +136,64 @@ class Optimizer:
 
         To replay a captured graph of launch(), call this before each replay.
         """
-        self._launches = [
-            launch
-            for number, group in enumerate(self.param_groups)
-            for arena in self._current_arenas(number)
-            for launch in self._plan(group, arena)
-        ]
+        found: dict[Any, Together] = {}
+        for number, group in enumerate(self.param_groups):
+            names, rule = self.states(group), self.rule(group)
+            for state in self._current_states(number):
+                if state.want_states(names):
+                    self._known.clear()
+                key = rule, state.device.name, state.dtype, tuple(names)
+                together = found.setdefault(key, Together([], {}))
+                self._count(group, state, together)
+        self._launches = []
+        for (rule, *_), (chosen, sets) in found.items():
+            if chosen:
+                known = self._launches_of(rule, chosen)
+                for launch in known:
+                    launch.advance(list(sets))
+                self._launches += known
 
-    def _plan(self, group: Group, arena: Arena) -> Iterator[Launch]:
-        arena.want_states(self.states(group))
-        together: dict[tuple[float, ...], list[int]] = {}
-        for i in arena.active():
-            together.setdefault(self.hyper(group, arena.steps[i] + 1), []).append(i)
-        rule = self.rule(group)
-        for numbers, chosen in together.items():
-            arena.count(chosen)
-            yield Launch(rule, arena, chosen, arena.hyper(tuple(chosen), numbers))
+    def _count(self, group: Group, state: FlatState, together: Together) -> None:
+        """Note that the parameters with a gradient get one more update, and with which numbers."""
+        active = [p._grad is not None for p in state.params]
+        if True not in active:
+            return
+        steps = state.steps = [step + has for step, has in zip(state.steps, active, strict=True)]
+        sets = together.sets
+        set_of = {
+            step: sets.setdefault(self.hyper(group, step), len(sets))
+            for step in dict.fromkeys(itertools.compress(steps, active))
+        }
+        numbers = [set_of[step] if has else None for step, has in zip(steps, active, strict=True)]
+        together.chosen.append(Chosen(state, tuple(numbers)))
+
+    def _launches_of(self, rule: Op, chosen: list[Chosen]) -> list[Launch]:
+        key = rule, tuple([(id(state), numbers) for state, numbers in chosen])
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) > PATTERNS:  # ever other parameters without a gradient
+                self._known.clear()
+            known = self._known[key] = launches_of(rule, chosen)
+        return known
 
     def launch(self) -> None:
-        """The device's half of step(): one kernel for all parameters with the same numbers."""
-        for rule, arena, chosen, hyper in self._launches:
-            states = [arena.states.get(name) for name in rule.inputs[4:]]
-            apply(rule, arena.values, arena.gradients, hyper, arena.mask(chosen), *states)
-            arena.changed(chosen)
+        """The device's half of step(): one kernel for all parameters that share device, dtype and
+        rule."""
+        for launch in self._launches:
+            launch.launch()
 
-    def _current_arenas(self, number: int) -> list[Arena]:
-        """The group's arenas; made again if parameters were moved or given other arrays."""
-        arenas = self._arenas[number]
-        if not all(arena.is_current() for arena in arenas):
-            saved = {id(p): state for p, state in self._all_state(arenas)}
-            arenas = self._arenas[number] = self._make_arenas(self.param_groups[number])
-            for p, arena, i in _places(arenas):
-                if id(p) in saved:
-                    _restore(arena, i, saved[id(p)])
-        return arenas
+    def _current_states(self, number: int) -> list[FlatState]:
+        """The group's state; made again if parameters were moved."""
+        states = self._states[number]
+        if not all(state.fits() for state in states):
+            saved = {id(p): entry for p, entry in self._all_state(states)}
+            states = self._states[number] = self._make_states(self.param_groups[number])
+            self._known.clear()
+            for state in states:
+                for i, p in enumerate(state.params):
+                    if id(p) in saved:
+                        _restore(state, i, saved[id(p)])
+        return states
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or set them to zero (then momentum goes on with a gradient of
@@ -185,15 +213,16 @@ class Optimizer:
         """Of each parameter that was updated: "step" and the state's arrays, by name."""
         return {
             p: self._shown(group, {k: v for k, v in s.items() if k != "step"}, s["step"], p)
-            for group, arenas in zip(self.param_groups, self._arenas, strict=True)
-            for p, s in self._all_state(arenas)
+            for group, states in zip(self.param_groups, self._states, strict=True)
+            for p, s in self._all_state(states)
         }
 
-    def _all_state(self, arenas: list[Arena]) -> Iterator[tuple[Tensor, dict[str, Any]]]:
-        for p, arena, i in _places(arenas):
-            if arena.steps[i]:
-                parts = {name: arena.part(flat, i) for name, flat in arena.states.items()}
-                yield p, {"step": arena.steps[i], **parts}
+    def _all_state(self, states: list[FlatState]) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+        for state in states:
+            for i, p in enumerate(state.params):
+                if state.steps[i]:
+                    parts = {name: state.part(flat, i) for name, flat in state.states.items()}
+                    yield p, {"step": state.steps[i], **parts}
 
     def _shown(self, group: Group, arrays: dict[str, Any], step: int, p: Tensor) -> dict[str, Any]:
         numbers: dict[str, float] = {"step": step} if self.counts_steps else {}
@@ -237,10 +266,11 @@ class Optimizer:
             for p, number in zip(self._all_params(), order, strict=True)
         }
         for number, group in enumerate(self.param_groups):
-            for arena in self._current_arenas(number):
-                arena.want_states(self.states(group))
-                for i, p in enumerate(arena.params):
-                    _restore(arena, i, entries[id(p)] or {"step": 0})
+            for state in self._current_states(number):
+                if state.want_states(self.states(group)):
+                    self._known.clear()
+                for i, p in enumerate(state.params):
+                    _restore(state, i, entries[id(p)] or {"step": 0})
 
     def _all_params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -253,21 +283,15 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def _places(arenas: list[Arena]) -> Iterator[tuple[Tensor, Arena, int]]:
-    for arena in arenas:
-        for i, p in enumerate(arena.params):
-            yield p, arena, i
-
-
-def _restore(arena: Arena, i: int, state: Mapping[str, Any]) -> None:
+def _restore(flat_state: FlatState, i: int, state: Mapping[str, Any]) -> None:
     """Give parameter i this state; what is absent starts anew. Arrays may come from another
     device."""
-    arena.steps[i] = int(state.get("step", 1))
-    for name, flat in arena.states.items():
+    flat_state.steps[i] = int(state.get("step", 1))
+    for name, flat in flat_state.states.items():
         value = state.get(name)
-        part = arena.part(flat, i)
+        part = flat_state.part(flat, i)
         if value is None:
-            part[...] = arena.fills[name]
+            part[...] = flat_state.fills[name]
             continue
         array = value.array if isinstance(value, Tensor) else value
         if tuple(array.shape) != part.shape:
@@ -275,7 +299,8 @@ def _restore(arena: Arena, i: int, state: Mapping[str, Any]) -> None:
                 f"load_state_dict: {name} has shape {tuple(array.shape)}, the parameter "
                 f"{part.shape}"
             )
-        part[...] = arena.device.asarray(array if isinstance(array, np.ndarray) else _host(array))
+        array = array if isinstance(array, np.ndarray) else _host(array)
+        part[...] = flat_state.device.asarray(array)
 
 
 def _host(array: Any) -> Any:

@@ -62,26 +62,39 @@ def test_edges():
     np.testing.assert_allclose(p.grad.numpy(), [0.6, 0.8, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("where", native_devices())
+def test_all_gradients_are_clipped_by_one_launch(where, monkeypatch):
+    _, ours, _ = pair(where)
+    device, calls = ours[0].device, []
+    forward = type(device).forward
+    monkeypatch.setattr(
+        type(device), "forward", lambda *a, **k: calls.append(a[1].name) or forward(*a, **k)
+    )
+    utils.clip_grad_norm_(ours, 0.5)
+    utils.clip_grad_value_(ours, 0.5)
+    assert calls == ["vector_norm", "clip_norm", "clip_value"]
+
+
 @everywhere
-@pytest.mark.parametrize("whole", [True, False])
-def test_gradients_of_an_optimizer_are_clipped_as_one_array(where, whole):
+def test_gradients_of_any_memory_order_and_dtype(where):
+    """Channels last, with gaps, and two dtypes, as in PyTorch."""
     torch, ours, theirs = pair(where)
-    optimizer = gpudl.optim.SGD(ours, lr=1.0)
-    for p, q in zip(ours, theirs, strict=True):
-        if q.grad is None:  # the last one has none in pair(): stale numbers must not count
-            q.grad = torch.ones_like(q) if whole else None
-        gradient = 1e6 * np.ones(p.shape) if q.grad is None else q.grad.numpy().copy()
-        p.grad = None
-        p.backward(Tensor(gradient.astype(np.float32), device=where))
-        if q.grad is None:
-            p.grad = None
-    arrays = utils._arrays([p for p in ours if p.grad is not None])
-    assert len(arrays) == (1 if whole else 3)
-    got = utils.clip_grad_norm_(ours, 0.5)
-    want = torch.nn.utils.clip_grad_norm_(theirs, 0.5)
-    assert got.item() == pytest.approx(want.item(), rel=1e-6)
+    stored = np.asarray(ours[2].grad).transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    spread = np.zeros(10, np.float32)
+    spread[::2] = np.asarray(ours[1].grad)
+    device = ours[0].device
+    ours[2].grad = Tensor.from_array(device.asarray(stored), device)
+    ours[1].grad = Tensor.from_array(device.asarray(spread)[::2], device)
+    if where == "cpu":
+        ours[0].grad, theirs[0].grad = ours[0].grad.double(), None
+        theirs[0].data = theirs[0].data.double()
+        theirs[0].grad = torch.tensor(np.asarray(ours[0].grad))
+    utils.clip_grad_norm_(ours, 0.5)
+    torch.nn.utils.clip_grad_norm_(theirs, 0.5)
     compare(ours, theirs)
-    assert optimizer._arenas[0][0].slots[0] is ours[0].grad.array
+    utils.clip_grad_value_(ours, 0.1)
+    torch.nn.utils.clip_grad_value_(theirs, 0.1)
+    compare(ours, theirs)
 
 
 @everywhere

@@ -1,17 +1,19 @@
 // The norm of a gradient, and limiting gradients by it or by value, without the host in between: the norm stays on the
 // device, and the kernel that scales reads it there.
 #include "core/export.h"
-#include "prim/elementwise.h"
+#include "ops/optimizer/blocks.h"
 #include "prim/reduce.h"
 
 namespace gpudl {
 namespace {
 
+using prim::BlockPart;
+using prim::Blocks;
 using prim::Flat;
 using prim::MAP_BLOCK;
+using prim::Rows;
 
-constexpr int NORM_PARTS = 1024;         // blocks at most; one block of as many threads adds their sums
-constexpr int64_t NORM_ALONE = 1 << 13;  // elements that one block does by itself
+constexpr int NORM_THREADS = 1024;  // of the block that adds the blocks' sums
 
 enum class Norm { sum, squares, largest, powers };
 
@@ -39,17 +41,16 @@ struct Power {
 // sass: norm_kernel LDG SHFL registers<=64
 template <int PACK>
 __global__ void __launch_bounds__(MAP_BLOCK)
-    norm_kernel(Power power, const float* x, int64_t n, double* part, float* y) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * MAP_BLOCK * PACK;
-  int64_t first = (static_cast<int64_t>(blockIdx.x) * MAP_BLOCK + threadIdx.x) * PACK;
+    norm_kernel(Power power, Flat<const float> x, Rows rows, Blocks blocks, double* part, float* y) {
+  const BlockPart mine = prim::block_part(rows, blocks, x.size());
+  const float* const at = mine.at(x.data, 0);
   double sum = 0;
-  for (; first + PACK <= n; first += stride) {
-    const auto loaded = prim::load_pack<PACK>(x + first);
+  prim::for_part<PACK>(mine, prim::is_aligned_at<PACK>(at), [&](auto size, int first) {
+    constexpr int N = decltype(size)::value;
+    const auto loaded = prim::load_pack<N>(at + first);
 #pragma unroll
-    for (int i = 0; i < PACK; ++i) sum = power(sum, power.of(loaded.at[i]));
-  }
-  if constexpr (PACK > 1)
-    for (; first < n; ++first) sum = power(sum, power.of(x[first]));
+    for (int i = 0; i < N; ++i) sum = power(sum, power.of(loaded.at[i]));
+  });
   sum = prim::block_reduce<MAP_BLOCK>(sum, power);
   if (threadIdx.x != 0) return;
   if (gridDim.x == 1) *y = power.root(sum);
@@ -58,60 +59,67 @@ __global__ void __launch_bounds__(MAP_BLOCK)
 
 // *y = the norm, from the blocks' sums. One block.
 // sass: norm_parts_kernel SHFL registers<=64
-__global__ void __launch_bounds__(NORM_PARTS) norm_parts_kernel(Power power, const double* part, int parts, float* y) {
-  const double mine = static_cast<int>(threadIdx.x) < parts ? part[threadIdx.x] : 0.;
-  const double sum = prim::block_reduce<NORM_PARTS>(mine, power);
+__global__ void __launch_bounds__(NORM_THREADS)
+    norm_parts_kernel(Power power, const double* part, int parts, float* y) {
+  double mine = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < parts; i += NORM_THREADS) mine = power(mine, part[i]);
+  const double sum = prim::block_reduce<NORM_THREADS>(mine, power);
   if (threadIdx.x == 0) *y = power.root(sum);
 }
 
-void vector_norm_forward_flat(Flat<const float> x, Flat<float> y, View<float, 1> workspace, double ord) {
+void vector_norm_forward_flat(Flat<const float> x, Rows rows, Blocks blocks, Flat<float> y, View<float, 1> workspace,
+                              double ord) {
   const Power power{norm_of(ord), static_cast<float>(ord)};
-  const int64_t n = x.size(), each = MAP_BLOCK * 16;
-  const int blocks = n <= NORM_ALONE ? 1 : static_cast<int>(std::min<int64_t>((n + each - 1) / each, NORM_PARTS));
-  double* part = reinterpret_cast<double*>(workspace.data);
-  if (prim::is_aligned<4>(x.data)) launch(norm_kernel<4>, blocks, MAP_BLOCK, 0, power, x.data, n, part, y.data);
-  else launch(norm_kernel<1>, blocks, MAP_BLOCK, 0, power, x.data, n, part, y.data);
-  if (blocks > 1) launch(norm_parts_kernel, 1, NORM_PARTS, 0, power, part, blocks, y.data);
+  const unsigned parts = std::max(1u, prim::block_count(blocks, x.size()));
+  double* const part = reinterpret_cast<double*>(workspace.data);
+  launch(norm_kernel<4>, parts, MAP_BLOCK, 0, power, x, rows, blocks, part, y.data);
+  if (parts > 1) launch(norm_parts_kernel, 1, NORM_THREADS, 0, power, part, static_cast<int>(parts), y.data);
 }
-GPUDL_EXPORT(vector_norm, forward, flat, x, y, workspace, ord);
+GPUDL_EXPORT(vector_norm, forward, flat, x, rows, blocks, y, workspace, ord);
+
+// f(x) for all elements, in place.
+template <int PACK, class F>
+GPUDL_DEVICE void change_part(Flat<float> x, const Rows& rows, const Blocks& blocks, F f) {
+  const BlockPart mine = prim::block_part(rows, blocks, x.size());
+  float* const at = mine.at(x.data, 0);
+  prim::for_part<PACK>(mine, prim::is_aligned_at<PACK>(at), [&](auto size, int first) {
+    constexpr int N = decltype(size)::value;
+    auto pack = prim::load_pack<N>(at + first);
+#pragma unroll
+    for (int i = 0; i < N; ++i) pack.at[i] = f(pack.at[i]);
+    prim::store_pack<N>(at + first, pack);
+  });
+}
 
 // x *= min(1, max_norm / (norm + 1e-6)); where that is 1, no memory is touched.
-// sass: clip_norm_kernel LDG STG registers<=32
+// sass: clip_norm_kernel LDG STG registers<=40
 template <int PACK>
-__global__ void __launch_bounds__(MAP_BLOCK) clip_norm_kernel(float* x, int64_t n, const float* norm, float max_norm) {
+__global__ void __launch_bounds__(MAP_BLOCK)
+    clip_norm_kernel(Flat<float> x, Rows rows, Blocks blocks, const float* norm, float max_norm) {
   const float factor = __fdiv_rn(max_norm, *norm + 1e-6f);
   if (factor >= 1) return;
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * MAP_BLOCK * PACK;
-  int64_t first = (static_cast<int64_t>(blockIdx.x) * MAP_BLOCK + threadIdx.x) * PACK;
-  for (; first + PACK <= n; first += stride) {
-    auto pack = prim::load_pack<PACK>(x + first);
-#pragma unroll
-    for (int i = 0; i < PACK; ++i) pack.at[i] *= factor;
-    prim::store_pack<PACK>(x + first, pack);
-  }
-  if constexpr (PACK > 1)
-    for (; first < n; ++first) x[first] *= factor;
+  change_part<PACK>(x, rows, blocks, [factor](float value) { return value * factor; });
 }
 
-void clip_norm_forward_flat(Flat<float> x, View<const float, 1, rows> norm, float max_norm) {
-  const int64_t n = x.size();
-  if (prim::is_aligned<4>(x.data))
-    launch(clip_norm_kernel<4>, prim::map_blocks<4>(n), MAP_BLOCK, 0, x.data, n, norm.data, max_norm);
-  else launch(clip_norm_kernel<1>, prim::map_blocks<1>(n), MAP_BLOCK, 0, x.data, n, norm.data, max_norm);
+void clip_norm_forward_flat(Flat<float> x, View<const float, 1, Layout::rows> norm, Rows rows, Blocks blocks,
+                            float max_norm) {
+  launch(clip_norm_kernel<4>, prim::block_count(blocks, x.size()), MAP_BLOCK, 0, x, rows, blocks, norm.data, max_norm);
 }
-GPUDL_EXPORT(clip_norm, forward, flat, x, norm, max_norm);
+GPUDL_EXPORT(clip_norm, forward, flat, x, norm, rows, blocks, max_norm);
 
 // x limited to [-bound, bound]; NaN stays.
-// sass: map_kernel LDG STG registers<=32
-struct Limit {
-  float bound;
-  GPUDL_DEVICE float operator()(float x) const { return x > bound ? bound : x < -bound ? -bound : x; }
-};
-
-void clip_value_forward_flat(Flat<float> x, float bound) {
-  prim::map(Limit{bound}, x, Flat<const float>{x.data, {x.dim[0]}});
+// sass: clip_value_kernel LDG STG registers<=32
+template <int PACK>
+__global__ void __launch_bounds__(MAP_BLOCK) clip_value_kernel(Flat<float> x, Rows rows, Blocks blocks, float bound) {
+  change_part<PACK>(x, rows, blocks, [bound](float value) {
+    return value > bound ? bound : value < -bound ? -bound : value;
+  });
 }
-GPUDL_EXPORT(clip_value, forward, flat, x, bound);
+
+void clip_value_forward_flat(Flat<float> x, Rows rows, Blocks blocks, float bound) {
+  launch(clip_value_kernel<4>, prim::block_count(blocks, x.size()), MAP_BLOCK, 0, x, rows, blocks, bound);
+}
+GPUDL_EXPORT(clip_value, forward, flat, x, rows, blocks, bound);
 
 }  // namespace
 }  // namespace gpudl

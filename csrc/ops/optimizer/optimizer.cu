@@ -8,13 +8,14 @@
 namespace gpudl {
 namespace {
 
+using prim::Blocks;
+using prim::Rows;
 using prim::update;
 using prim::UpdateArguments;
 using Values = View<float, 1>;
 using State = Maybe<View<float, 1>>;
 using Gradients = View<const float, 1>;
-using Hyper = View<const float, 1>;
-using Active = Maybe<View<const uint8_t, 1>>;
+using Hyper = View<const float, 2>;
 
 // lr, momentum, keep, first.
 struct PlainSgd {
@@ -39,13 +40,13 @@ struct Sgd {
   }
 };
 
-void sgd_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, State momentum_buffer, bool maximize,
-                      bool nesterov, bool velocity) {
-  const UpdateArguments a{param, grad, hyper, active, maximize};
+void sgd_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, State momentum_buffer,
+                      bool maximize, bool nesterov, bool velocity) {
+  const UpdateArguments a{param, grad, hyper, rows, blocks, maximize};
   if (momentum_buffer) update(Sgd{nesterov, velocity}, a, {momentum_buffer.data});
   else update(PlainSgd{}, a, {});
 }
-GPUDL_EXPORT(sgd, forward, flat, param, grad, hyper, active, momentum_buffer, maximize, nesterov, velocity);
+GPUDL_EXPORT(sgd, forward, flat, param, grad, hyper, rows, blocks, momentum_buffer, maximize, nesterov, velocity);
 
 // sqrt(x) + eps, or sqrt(x + eps).
 GPUDL_DEVICE float root(float x, float eps, bool inside) { return inside ? __fsqrt_rn(x + eps) : __fsqrt_rn(x) + eps; }
@@ -60,11 +61,11 @@ struct Adagrad {
   }
 };
 
-void adagrad_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values sum, bool maximize,
-                          bool eps_inside) {
-  update(Adagrad{eps_inside}, {param, grad, hyper, active, maximize}, {sum.data});
+void adagrad_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values sum,
+                          bool maximize, bool eps_inside) {
+  update(Adagrad{eps_inside}, {param, grad, hyper, rows, blocks, maximize}, {sum.data});
 }
-GPUDL_EXPORT(adagrad, forward, flat, param, grad, hyper, active, sum, maximize, eps_inside);
+GPUDL_EXPORT(adagrad, forward, flat, param, grad, hyper, rows, blocks, sum, maximize, eps_inside);
 
 // lr, rho, rest, eps; the state is square_avg, acc_delta.
 struct Adadelta {
@@ -77,11 +78,11 @@ struct Adadelta {
   }
 };
 
-void adadelta_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values square_avg,
+void adadelta_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values square_avg,
                            Values acc_delta, bool maximize) {
-  update(Adadelta{}, {param, grad, hyper, active, maximize}, {square_avg.data, acc_delta.data});
+  update(Adadelta{}, {param, grad, hyper, rows, blocks, maximize}, {square_avg.data, acc_delta.data});
 }
-GPUDL_EXPORT(adadelta, forward, flat, param, grad, hyper, active, square_avg, acc_delta, maximize);
+GPUDL_EXPORT(adadelta, forward, flat, param, grad, hyper, rows, blocks, square_avg, acc_delta, maximize);
 
 // lr, alpha, rest, eps, momentum; the state is square_avg, then grad_avg and momentum_buffer where wanted.
 template <bool CENTERED, bool MOMENTUM>
@@ -101,9 +102,9 @@ struct Rmsprop {
   }
 };
 
-void rmsprop_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values square_avg, State grad_avg,
-                          State momentum_buffer, bool maximize, bool eps_inside) {
-  const UpdateArguments a{param, grad, hyper, active, maximize};
+void rmsprop_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values square_avg,
+                          State grad_avg, State momentum_buffer, bool maximize, bool eps_inside) {
+  const UpdateArguments a{param, grad, hyper, rows, blocks, maximize};
   float* const square = square_avg.data;
   if (grad_avg && momentum_buffer)
     update(Rmsprop<true, true>{eps_inside}, a, {square, grad_avg.data, momentum_buffer.data});
@@ -111,7 +112,7 @@ void rmsprop_forward_flat(Values param, Gradients grad, Hyper hyper, Active acti
   else if (momentum_buffer) update(Rmsprop<false, true>{eps_inside}, a, {square, momentum_buffer.data});
   else update(Rmsprop<false, false>{eps_inside}, a, {square});
 }
-GPUDL_EXPORT(rmsprop, forward, flat, param, grad, hyper, active, square_avg, grad_avg, momentum_buffer, maximize,
+GPUDL_EXPORT(rmsprop, forward, flat, param, grad, hyper, rows, blocks, square_avg, grad_avg, momentum_buffer, maximize,
              eps_inside);
 
 // etaminus, etaplus, least, most; the state is prev, step_size.
@@ -127,11 +128,11 @@ struct Rprop {
   }
 };
 
-void rprop_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values prev, Values step_size,
-                        bool maximize) {
-  update(Rprop{}, {param, grad, hyper, active, maximize}, {prev.data, step_size.data});
+void rprop_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values prev,
+                        Values step_size, bool maximize) {
+  update(Rprop{}, {param, grad, hyper, rows, blocks, maximize}, {prev.data, step_size.data});
 }
-GPUDL_EXPORT(rprop, forward, flat, param, grad, hyper, active, prev, step_size, maximize);
+GPUDL_EXPORT(rprop, forward, flat, param, grad, hyper, rows, blocks, prev, step_size, maximize);
 
 // eta, shrink, mu; the state is ax.
 struct Asgd {
@@ -143,10 +144,10 @@ struct Asgd {
   }
 };
 
-void asgd_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values ax, bool maximize) {
-  update(Asgd{}, {param, grad, hyper, active, maximize}, {ax.data});
+void asgd_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values ax, bool maximize) {
+  update(Asgd{}, {param, grad, hyper, rows, blocks, maximize}, {ax.data});
 }
-GPUDL_EXPORT(asgd, forward, flat, param, grad, hyper, active, ax, maximize);
+GPUDL_EXPORT(asgd, forward, flat, param, grad, hyper, rows, blocks, ax, maximize);
 
 }  // namespace
 }  // namespace gpudl

@@ -7,12 +7,13 @@
 namespace gpudl {
 namespace {
 
+using prim::Blocks;
+using prim::Rows;
 using prim::update;
 using Values = View<float, 1>;
 using State = Maybe<View<float, 1>>;
 using Gradients = View<const float, 1>;
-using Hyper = View<const float, 1>;
-using Active = Maybe<View<const uint8_t, 1>>;
+using Hyper = View<const float, 2>;
 
 // a or b, whichever is larger; a NaN in a wins.
 GPUDL_DEVICE float larger(float a, float b) { return a > b || a != a ? a : b; }
@@ -36,13 +37,13 @@ struct Adam {
   }
 };
 
-void adam_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values exp_avg, Values exp_avg_sq,
-                       State max_exp_avg_sq, bool maximize) {
-  const prim::UpdateArguments a{param, grad, hyper, active, maximize};
+void adam_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values exp_avg,
+                       Values exp_avg_sq, State max_exp_avg_sq, bool maximize) {
+  const prim::UpdateArguments a{param, grad, hyper, rows, blocks, maximize};
   if (max_exp_avg_sq) update(Adam<true>{}, a, {exp_avg.data, exp_avg_sq.data, max_exp_avg_sq.data});
   else update(Adam<false>{}, a, {exp_avg.data, exp_avg_sq.data});
 }
-GPUDL_EXPORT(adam, forward, flat, param, grad, hyper, active, exp_avg, exp_avg_sq, max_exp_avg_sq, maximize);
+GPUDL_EXPORT(adam, forward, flat, param, grad, hyper, rows, blocks, exp_avg, exp_avg_sq, max_exp_avg_sq, maximize);
 
 // gain, beta2, step, eps; the state is exp_avg, exp_inf.
 struct Adamax {
@@ -54,11 +55,11 @@ struct Adamax {
   }
 };
 
-void adamax_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values exp_avg, Values exp_inf,
-                         bool maximize) {
-  update(Adamax{}, {param, grad, hyper, active, maximize}, {exp_avg.data, exp_inf.data});
+void adamax_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values exp_avg,
+                         Values exp_inf, bool maximize) {
+  update(Adamax{}, {param, grad, hyper, rows, blocks, maximize}, {exp_avg.data, exp_inf.data});
 }
-GPUDL_EXPORT(adamax, forward, flat, param, grad, hyper, active, exp_avg, exp_inf, maximize);
+GPUDL_EXPORT(adamax, forward, flat, param, grad, hyper, rows, blocks, exp_avg, exp_inf, maximize);
 
 // decay, gain, beta2, rest2, root2, eps, now, ahead; the state is exp_avg, exp_avg_sq.
 struct Nadam {
@@ -70,11 +71,11 @@ struct Nadam {
   }
 };
 
-void nadam_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values exp_avg, Values exp_avg_sq,
-                        bool maximize) {
-  update(Nadam{}, {param, grad, hyper, active, maximize}, {exp_avg.data, exp_avg_sq.data});
+void nadam_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values exp_avg,
+                        Values exp_avg_sq, bool maximize) {
+  update(Nadam{}, {param, grad, hyper, rows, blocks, maximize}, {exp_avg.data, exp_avg_sq.data});
 }
-GPUDL_EXPORT(nadam, forward, flat, param, grad, hyper, active, exp_avg, exp_avg_sq, maximize);
+GPUDL_EXPORT(nadam, forward, flat, param, grad, hyper, rows, blocks, exp_avg, exp_avg_sq, maximize);
 
 // decay, gain, beta2, rest2, step, rectified, eps; the state is exp_avg, exp_avg_sq.
 struct Radam {
@@ -86,11 +87,11 @@ struct Radam {
   }
 };
 
-void radam_forward_flat(Values param, Gradients grad, Hyper hyper, Active active, Values exp_avg, Values exp_avg_sq,
-                        bool maximize) {
-  update(Radam{}, {param, grad, hyper, active, maximize}, {exp_avg.data, exp_avg_sq.data});
+void radam_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows, Blocks blocks, Values exp_avg,
+                        Values exp_avg_sq, bool maximize) {
+  update(Radam{}, {param, grad, hyper, rows, blocks, maximize}, {exp_avg.data, exp_avg_sq.data});
 }
-GPUDL_EXPORT(radam, forward, flat, param, grad, hyper, active, exp_avg, exp_avg_sq, maximize);
+GPUDL_EXPORT(radam, forward, flat, param, grad, hyper, rows, blocks, exp_avg, exp_avg_sq, maximize);
 
 }  // namespace
 }  // namespace gpudl

@@ -1,4 +1,4 @@
-"""Optimizer updates over a flat arena, beside PyTorch's fused ones."""
+"""Optimizer updates of one parameter, beside PyTorch's fused ones."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def workloads(scale: Scale) -> Iterator[Workload]:
              _rmsprop),
             ("Adagrad", AdagradOp.of(), (0, 0, 1e-3, 1e-10), (state,), _adagrad),
         ):  # fmt: skip
-            numbers = given(np.array(hyper, np.float32))
+            numbers = given(np.array([hyper], np.float32))
             yield Workload(
                 f"{name} {network}",
                 op,
-                ((n,), (n,), numbers, None, *states),
+                ((n,), (n,), numbers, None, None, *states),
                 ("forward",),
                 independent=0,
                 peer=_stepper(make),

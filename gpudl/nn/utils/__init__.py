@@ -4,47 +4,64 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.layout import is_dense, stored_order
+from gpudl.core.op import is_small
+from gpudl.devices.base import quietly
+from gpudl.devices.find import NativeDevice
+from gpudl.ops.optimizer.blocks import tables_of
 from gpudl.ops.optimizer.clipping import ClipNormOp, ClipValueOp, VectorNormOp
 from gpudl.ops.shape.joining import stack
 
 Parameters = Tensor | Iterable[Tensor]
 
 
-def _with_gradients(parameters: Parameters) -> list[Tensor]:
+def _gradients(parameters: Parameters) -> list[Tensor]:
     many = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    return [p for p in {id(p): p for p in many}.values() if p.grad is not None]
+    return [p.grad for p in {id(p): p for p in many}.values() if p.grad is not None]
 
 
-def _arrays(params: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients, as few arrays: one for all of an optimizer's parameters, if all are here and
-    their gradients where backward puts them."""
-    given = {id(p) for p in params}
-    found: list[Tensor] = []
-    seen: set[int] = set()  # parameters whose arena is in `found` already
-    for p in params:
-        if id(p) in seen:
-            continue
-        arena = p._grad_slot[2]() if p._grad_slot is not None else None
-        if arena is not None and all(
-            id(q) in given and q._grad is not None and q._grad.array is slot
-            for q, slot in zip(arena.params, arena.slots, strict=True)
-        ):
-            found.append(arena.gradients)
-            seen.update(map(id, arena.params))
-        elif p.grad is not None:
-            found.append(p.grad)
-    return found
+def _over(
+    op: VectorNormOp | ClipNormOp | ClipValueOp, tensors: Sequence[Tensor], *rest: Tensor
+) -> list[Any]:
+    """The operator on all tensors of a device and dtype: in one launch where kernels take them."""
+    device, dtype = tensors[0].device, tensors[0].dtype
+    arrays = [t.array for t in tensors]
+    if device.name == "cpu" and not is_small(dtype):
+        result = quietly(op.over, np, arrays, *(t.array for t in rest))
+        return [] if result is None else [Tensor(result.astype(dtype))]
+    if not isinstance(device, NativeDevice) or dtype != np.float32:
+        return [apply(op, t.detach(), *rest, None, None) for t in tensors]
+    dense = [a if is_dense(a, stored_order(a)) else a.copy() for a in arrays]
+    x, rows, blocks = tables_of(device, dense)
+    result = apply(op, x, *rest, rows, blocks)
+    for array, copy in zip(arrays, dense, strict=True):
+        if copy is not array and op.mutates:
+            array[...] = copy
+    return [result]
 
 
-def _total(arrays: Sequence[Tensor], norm_type: float, error_if_nonfinite: bool) -> Tensor:
-    if not arrays:
+def _alike(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Tensors by device and dtype."""
+    found: dict[Any, list[Tensor]] = {}
+    for t in tensors:
+        found.setdefault((t.device.name, t.dtype), []).append(t)
+    return list(found.values())
+
+
+def _total(tensors: Sequence[Tensor], norm_type: float, error_if_nonfinite: bool) -> Tensor:
+    if not tensors:
         return Tensor(0.0)
     op = VectorNormOp.of(float(norm_type))
-    norms: list[Tensor] = [apply(op, a.detach()) for a in arrays]
-    total: Tensor = norms[0] if len(norms) == 1 else apply(op, stack(norms))
+    norms: list[Tensor] = [norm for alike in _alike(tensors) for norm in _over(op, alike)]
+    if len(norms) > 1:
+        norms = _over(op, [stack([n.to(norms[0].device) for n in norms])])
+    total = norms[0]
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
             f"clip_grad_norm_: the gradients' norm is {total.item()}; look for an infinite or "
@@ -65,24 +82,20 @@ def get_total_norm(
 
 def clip_grads_with_norm_(parameters: Parameters, max_norm: float, total_norm: Tensor) -> None:
     """Scale all gradients in place by max_norm/(total_norm + 1e-6), at most by 1."""
-    params = _with_gradients(parameters)
-    _scale(params, _arrays(params), max_norm, total_norm)
+    _scale(_gradients(parameters), max_norm, total_norm)
 
 
-def _scale(
-    params: Sequence[Tensor], arrays: Sequence[Tensor], max_norm: float, total_norm: Tensor
-) -> None:
+def _scale(gradients: Sequence[Tensor], max_norm: float, total_norm: Tensor) -> None:
     op = ClipNormOp.of(float(max_norm))
-    for array in arrays:
-        apply(op, array.detach(), total_norm.to(array.dtype))
-    _changed(params)
+    for alike in _alike(gradients):
+        _over(op, alike, total_norm.to(alike[0].dtype, device=alike[0].device))
+    _changed(gradients)
 
 
-def _changed(params: Sequence[Tensor]) -> None:
-    """Record that the gradients changed in place."""
-    for p in params:
-        if p.grad is not None:
-            p.grad._cell[0] += 1
+def _changed(gradients: Sequence[Tensor]) -> None:
+    """Record that they changed in place."""
+    for gradient in gradients:
+        gradient._cell[0] += 1
 
 
 def clip_grad_norm_(
@@ -95,21 +108,19 @@ def clip_grad_norm_(
     before scaling.
 
     The factor is max_norm/(norm + 1e-6), at most 1 (Pascanu, Mikolov, Bengio 2013, algorithm 1).
-    The gradients of an optimizer's parameters are one array: two kernels for the norm, one to
-    scale. error_if_nonfinite: raise RuntimeError for an infinite or NaN norm; this waits for the
-    device.
+    On a device with kernels two of them compute the norm of all gradients, and one scales.
+    error_if_nonfinite: raise RuntimeError for an infinite or NaN norm; this waits for the device.
     """
-    params = _with_gradients(parameters)
-    arrays = _arrays(params)
-    total = _total(arrays, norm_type, error_if_nonfinite)
-    _scale(params, arrays, max_norm, total)
+    gradients = _gradients(parameters)
+    total = _total(gradients, norm_type, error_if_nonfinite)
+    _scale(gradients, max_norm, total)
     return total
 
 
 def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
     """Limit every element of every gradient in place to [-clip_value, clip_value]."""
-    params = _with_gradients(parameters)
+    gradients = _gradients(parameters)
     op = ClipValueOp.of(float(clip_value))
-    for array in _arrays(params):
-        apply(op, array.detach())
-    _changed(params)
+    for alike in _alike(gradients):
+        _over(op, alike)
+    _changed(gradients)

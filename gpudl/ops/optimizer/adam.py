@@ -21,7 +21,16 @@ class AdamOp(UpdateRule):
     2015.
     """
 
-    inputs = ("param", "grad", "hyper", "active?", "exp_avg", "exp_avg_sq", "max_exp_avg_sq?")
+    inputs = (
+        "param",
+        "grad",
+        "hyper",
+        "rows?",
+        "blocks?",
+        "exp_avg",
+        "exp_avg_sq",
+        "max_exp_avg_sq?",
+    )
     mutates = ("param", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     HYPER = ("weight_decay", "l1", "decay", "gain", "beta2", "rest2", "step", "root2", "eps")
     FLOPS = 14
@@ -71,7 +80,7 @@ class AdamaxOp(UpdateRule):
     """exp_avg += gain·(g - exp_avg); exp_inf = max(beta2·exp_inf, |g| + eps); param -=
     step·exp_avg/exp_inf. step = lr/(1 - beta1^t). Kingma and Ba 2015, algorithm 2."""
 
-    inputs = ("param", "grad", "hyper", "active?", "exp_avg", "exp_inf")
+    inputs = ("param", "grad", "hyper", "rows?", "blocks?", "exp_avg", "exp_inf")
     mutates = ("param", "exp_avg", "exp_inf")
     HYPER = ("weight_decay", "l1", "gain", "beta2", "step", "eps")
     FLOPS = 9
@@ -91,7 +100,7 @@ class AdamaxOp(UpdateRule):
 class Means(UpdateRule):
     """exp_avg += gain·(g - exp_avg); exp_avg_sq = beta2·exp_avg_sq + rest2·g²."""
 
-    inputs = ("param", "grad", "hyper", "active?", "exp_avg", "exp_avg_sq")
+    inputs = ("param", "grad", "hyper", "rows?", "blocks?", "exp_avg", "exp_avg_sq")
     mutates = ("param", "exp_avg", "exp_avg_sq")
     FLOPS = 14
 

@@ -1,10 +1,10 @@
 """Updates of parameters in place, for all of an optimizer's parameters at once (gpudl.optim uses
 them).
 
-param, grad and the state are flat arrays. hyper holds the numbers of the rule, in the order of the
-class's `HYPER`, on the device: they change from step to step. active marks the elements to update
-(uint8); without it all are. The penalties come first: g = grad + weight_decay·param +
-l1·sign(param).
+param, grad and the state are flat arrays, or memory where the parameters, their gradients and
+states lie: `rows` and `blocks` (gpudl.ops.optimizer.blocks) then say where each of them is. hyper
+holds sets of the rule's numbers, in the order of the class's `HYPER`, on the device: they change
+from step to step. The penalties come first: g = grad + weight_decay·param + l1·sign(param).
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
+from gpudl.ops.optimizer.blocks import require_blocks
 
 CHUNK = 1 << 16  # elements that the NumPy form works on at a time: they stay in the cache
+
+SET = 2  # the column of a row that says which set of numbers it takes
 
 
 class UpdateRule(Op):
@@ -29,31 +32,49 @@ class UpdateRule(Op):
 
     HYPER: ClassVar[tuple[str, ...]]
     FLOPS: ClassVar[int]  # of one element
+    FIRST_STATE: ClassVar[int] = 5  # the input behind param, grad, hyper, rows and blocks
 
     maximize: bool = False
 
-    def infer(self, param: Spec, grad: Spec, hyper: Spec, active: Any, *state: Any) -> Any:
-        arrays = dict(zip(self.inputs[4:], state, strict=True))
+    def infer(
+        self, param: Spec, grad: Spec, hyper: Spec, rows: Any, blocks: Any, *state: Any
+    ) -> Any:
+        arrays = dict(zip(self.inputs[self.FIRST_STATE :], state, strict=True))
         require_float(self, param=param, grad=grad, hyper=hyper, **arrays)
         count = len(self.HYPER)
         require(
-            hyper.shape == (count,),
+            len(hyper.shape) == 2 and hyper.shape[1] == count,
             self,
             "hyper",
-            f"is {hyper}; it must hold {count} numbers: {', '.join(self.HYPER)}",
+            f"is {hyper}; it must hold sets of {count} numbers: {', '.join(self.HYPER)}",
         )
-        require(len(param.shape) == 1, self, "param", f"is {param}; it must be flat")
-        for name, spec in {"grad": grad, "active": active, **arrays}.items():
-            fits = spec is None or spec.shape == param.shape
+        require_blocks(self, rows, blocks, 3 + sum(s is not None for s in state))
+        for name, spec in {"param": param, "grad": grad, **arrays}.items():
+            flat = spec is None or len(spec.shape) == 1
+            require(flat, self, name, f"is {spec}; it must be flat")
+            fits = spec is None or rows is not None or spec.shape == param.shape
             require(fits, self, name, f"is {spec}; it must have param's shape {param.shape}")
-        flags = active is None or active.dtype == np.uint8
-        require(flags, self, "active", f"is {active}; it must be uint8")
         return ()
 
     def forward(
-        self, xp: Any, param: Any, grad: Any, hyper: Any, active: Any, *state: Any
+        self, xp: Any, param: Any, grad: Any, hyper: Any, rows: Any, blocks: Any, *state: Any
     ) -> tuple[Any, ...]:
-        h = dict(zip(self.HYPER, hyper, strict=True))
+        if rows is None:
+            self.change(xp, param, grad, hyper[0], *state)
+            return ()
+        for number, first, count in blocks:
+            at_param, at_grad, numbers, *at_state = rows[number] + first * (
+                np.arange(rows.shape[1]) != SET
+            )
+            starts = iter(at_state)
+            parts = [None if a is None else a[(at := next(starts)) : at + count] for a in state]
+            p, g = param[at_param : at_param + count], grad[at_grad : at_grad + count]
+            self.change(xp, p, g, hyper[numbers], *parts)
+        return ()
+
+    def change(self, xp: Any, param: Any, grad: Any, numbers: Any, *state: Any) -> None:
+        """Update these elements, all with the same numbers."""
+        h = dict(zip(self.HYPER, numbers, strict=True))
         g = -grad if self.maximize else grad
         if h["weight_decay"] != 0:
             g = g + h["weight_decay"] * param
@@ -62,25 +83,25 @@ class UpdateRule(Op):
         values = self.rule(xp, param, g, h, *state)
         for target, value in zip((param, *state), values, strict=True):
             if target is not None:
-                xp.copyto(target, value, where=True if active is None else active != 0)
-        return ()
+                target[...] = value
 
     def forward_chunked(
-        self, xp: Any, param: Any, grad: Any, hyper: Any, active: Any, *state: Any
+        self, xp: Any, param: Any, grad: Any, hyper: Any, rows: Any, blocks: Any, *state: Any
     ) -> tuple[Any, ...]:
         """The same in pieces that the cache holds, without temporaries where the rule has such a
         form."""
-        h = dict(zip(self.HYPER, hyper, strict=True))
+        if rows is not None:
+            return self.forward(xp, param, grad, hyper, rows, blocks, *state)
+        h = dict(zip(self.HYPER, hyper[0], strict=True))
         spare = np.empty((2, min(CHUNK, len(param))), param.dtype)
-        plain = active is None and h["l1"] == 0 and not self.maximize
+        plain = h["l1"] == 0 and not self.maximize
         for start in range(0, len(param), CHUNK):
             part = slice(start, start + CHUNK)
-            arrays: list[Any] = [
-                None if a is None else a[part] for a in (param, grad, active, *state)
-            ]
-            two = spare[0, : arrays[0].size], spare[1, : arrays[0].size]
-            if not plain or not self.in_place(two, arrays[0], arrays[1], h, *arrays[3:]):
-                self.forward(xp, arrays[0], arrays[1], hyper, *arrays[2:])
+            p, g = param[part], grad[part]
+            parts = [None if a is None else a[part] for a in state]
+            two: tuple[Any, Any] = spare[0][: len(p)], spare[1][: len(p)]
+            if not plain or not self.in_place(two, p, g, h, *parts):
+                self.change(xp, p, g, hyper[0], *parts)
         return ()
 
     def in_place(
@@ -93,7 +114,9 @@ class UpdateRule(Op):
         """New values of param and of each state (None for absent ones)."""
         raise TypeError(f"{self.name}: declares no rule")
 
-    def cost(self, param: Spec, grad: Spec, hyper: Spec, active: Any, *state: Any) -> Cost:
+    def cost(
+        self, param: Spec, grad: Spec, hyper: Spec, rows: Any, blocks: Any, *state: Any
+    ) -> Cost:
         arrays = 3 + 2 * sum(s is not None for s in state)  # param and state are read and written
         return Cost(self.FLOPS * param.size, arrays * param.size * param.dtype.itemsize)
 
@@ -101,28 +124,42 @@ class UpdateRule(Op):
     def drawn(
         cls,
         op: Op,
-        hyper: tuple[float, ...],
+        hyper: Any,
         n: int,
-        masked: bool,
         present: int,
+        tables: Any = None,
         remark: str = "",
     ) -> Case:
-        """A case of n elements; `present` states of the rule's are given, the others are absent."""
+        """A case of n elements; `present` states of the rule's are given, the others are absent.
+        hyper: one set of numbers, or several. tables: rows and blocks."""
 
         def make(rng: np.random.Generator) -> tuple[Any, ...]:
             # States in [1, 2) fit all rules: a mean square must exceed the squared mean.
             given = [1 + rng.random(n) for _ in range(present)]
             if "grad_avg" in cls.inputs and present > 1:
                 given[1] -= 1
-            state = given + [None] * (len(cls.inputs) - 4 - present)
-            floats = [rng.standard_normal(n), rng.standard_normal(n), np.array(hyper)]
-            active = rng.integers(0, 2, n).astype(np.uint8) if masked else None
-            arrays = [*floats, None, *state]
-            drawn = [None if a is None else a.astype(np.float32) for a in arrays]
-            return (*drawn[:3], active, *drawn[4:])
+            state = given + [None] * (len(cls.inputs) - cls.FIRST_STATE - present)
+            floats = [rng.standard_normal(n), rng.standard_normal(n), np.array(hyper, ndmin=2)]
+            first, then = (
+                [None if a is None else np.float32(a) for a in b] for b in (floats, state)
+            )
+            return (*first, *(tables or (None, None)), *then)
 
-        name = f"{op}, {n} elements, {present} states{', masked' if masked else ''}{remark}"
-        return Case(name, op, make)
+        return Case(f"{op}, {n} elements, {present} states{remark}", op, make)
+
+    @classmethod
+    def scattered(cls, op: Op, hyper: Any, present: int, remark: str = "") -> Case:
+        """Three parameters of 150, 1 and 37 elements in memory with gaps, the last one with other
+        numbers; some aligned to 16 bytes, some not. What the tables do not name must stay."""
+        rows = np.zeros((3, 3 + present), np.int64)
+        rows[:, 0] = 8, 161, 204
+        rows[:, 1] = 0, 160, 171
+        rows[:, 2] = 0, 0, 1
+        rows[:, 3:] = 32 * np.arange(present) % 48 + np.array([[0], [153], [160]])
+        blocks = np.array([(0, 0, 64), (0, 64, 64), (0, 128, 22), (2, 0, 37), (1, 0, 1)], np.int32)
+        other = np.array(hyper) * np.where(np.array(cls.HYPER) == "first", 0, 0.5)
+        tables = rows, blocks
+        return cls.drawn(op, [hyper, other], 300, present, tables, f", scattered{remark}")
 
     @classmethod
     def grid(cls, fields: Any, hypers: Any, states: Any) -> Iterator[Case]:
@@ -131,12 +168,14 @@ class UpdateRule(Op):
             for i, hyper in enumerate(hypers):
                 remark = ", other numbers" if i else ""
                 for present in states:
-                    yield cls.drawn(cls.of(*values), hyper, 300, True, present, remark)
-        for n in (0, 1):
-            yield cls.drawn(cls.of(), hypers[0], n, False, max(states))
-        yield cls.drawn(cls.of(), hypers[0], CHUNK + 77, False, max(states))
-        wrong = cls.drawn(cls.of(), hypers[0][1:], 3, False, max(states))
+                    yield cls.scattered(cls.of(*values), hyper, present, remark)
+        for n in (0, 1, CHUNK + 77):
+            yield cls.drawn(cls.of(), hypers[0], n, max(states))
+        wrong = cls.drawn(cls.of(), hypers[0][1:], 3, max(states))
         yield Case("too few numbers", wrong.op, wrong.make, error=f"{cls.name}: hyper is float32")
+        narrow = np.zeros((1, 2), np.int64), np.zeros((1, 3), np.int32)
+        wrong = cls.drawn(cls.of(), hypers[0], 3, max(states), narrow)
+        yield Case("narrow rows", wrong.op, wrong.make, error=f"{cls.name}: rows is int64")
 
 
 def decayed(spare: Any, param: Any, grad: Any, h: dict[str, Any]) -> Any:

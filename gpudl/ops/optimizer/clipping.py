@@ -3,47 +3,83 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
+from gpudl.ops.optimizer.blocks import PART, require_blocks
 
 
 def draws(*shape: int, scale: float = 1) -> Any:
-    return lambda rng: ((rng.standard_normal(shape) * scale).astype(np.float32),)
+    return lambda rng: ((rng.standard_normal(shape) * scale).astype(np.float32), None, None)
+
+
+SCATTERED = (  # elements of 6000: [3, 4503), [4600, 4601), [4704, 4741)
+    np.array([[3], [4600], [4704]]),
+    np.array([(2, 0, 37), (0, 0, 4096), (0, 4096, 404), (1, 0, 1)], np.int32),
+)
+
+
+def parts(x: Any, rows: Any, blocks: Any) -> list[Any]:
+    """The pieces of x that the tables name; without tables x itself."""
+    if rows is None:
+        return [x]
+    return [x[(at := rows[row, 0] + first) : at + count] for row, first, count in blocks]
+
+
+def power_sum(xp: Any, arrays: Iterable[Any], ord: float) -> Any:
+    """Σ|x|^ord over the elements of all arrays, in float64; ord = inf: the largest |x|."""
+    total = xp.zeros(())
+    for x in arrays:
+        size = xp.abs(x.astype(xp.float64))
+        if ord == math.inf:
+            total = xp.maximum(total, size.max()) if size.size else total
+        else:
+            total = total + (size * size if ord == 2 else size**ord).sum()
+    return total
+
+
+def root(xp: Any, total: Any, ord: float) -> Any:
+    """The norm from the sum of powers."""
+    return total if ord == math.inf else xp.sqrt(total) if ord == 2 else total ** (1 / ord)
 
 
 class VectorNormOp(Op):
-    """y = (Σ|x|^ord)^(1/ord) over all elements, summed in float64; ord = inf: the largest |x|."""
+    """y = (Σ|x|^ord)^(1/ord) over all elements, summed in float64; ord = inf: the largest |x|. With
+    tables (gpudl.ops.optimizer.blocks) over the pieces of x that they name."""
 
+    inputs = ("x", "rows?", "blocks?")
     kernels = ("flat",)
     backward = None  # type: ignore[assignment]
     ord: float = 2.0
 
-    def infer(self, x: Spec) -> tuple[Spec, ...]:
+    def infer(self, x: Spec, rows: Any, blocks: Any) -> tuple[Spec, ...]:
         require_float(self, x=x)
         require(self.ord > 0, self, "ord", f"is {self.ord}; it must be above zero")
+        require_blocks(self, rows, blocks, 1)
         return (Spec((), x.dtype),)
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        size = xp.abs(x.astype(xp.float64))
-        if self.ord == math.inf:
-            total = size.max() if size.size else xp.zeros(())
-        elif self.ord == 2:
-            total = xp.sqrt((size * size).sum())
-        else:
-            total = (size**self.ord).sum() ** (1 / self.ord)
-        return (xp.asarray(total).astype(x.dtype),)
+    def forward(self, xp: Any, x: Array, rows: Any, blocks: Any) -> tuple[Array, ...]:
+        return (self.over(xp, parts(x, rows, blocks)).astype(x.dtype),)
+
+    def over(self, xp: Any, arrays: Sequence[Array]) -> Array:
+        """The norm of all arrays as one, in float64."""
+        return xp.asarray(root(xp, power_sum(xp, arrays, self.ord), self.ord))
 
     def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        return 2 * 1024  # a float64 for each block
+        """A float64 for each block."""
+        x, _, blocks = specs
+        count: int = -(-x.size // PART) if blocks is None else blocks.shape[0]
+        return 2 * count
 
-    def cost(self, x: Spec) -> Cost:
+    def cost(self, x: Spec, rows: Any, blocks: Any) -> Cost:
         return Cost(2 * x.size, x.size * x.dtype.itemsize)
 
-    def twin(self, torch: Any, x: Any) -> Any:
+    def twin(self, torch: Any, x: Any, rows: Any, blocks: Any) -> Any:
+        if rows is not None:
+            x = torch.cat(parts(x, rows.numpy(), blocks.numpy()))
         return (
             torch.linalg.vector_norm(x, self.ord) if x.numel() else torch.zeros((), dtype=x.dtype)
         )
@@ -55,72 +91,103 @@ class VectorNormOp(Op):
             yield Case(f"{p}, empty", cls.of(p), draws(0))
         yield Case("many blocks", cls(), draws(3, 4567))
         yield Case("many blocks, largest", cls.of(math.inf), draws(13001))
-        yield Case("unaligned", cls(), lambda rng: (draws(603)(rng)[0][1:],))
+        yield Case("unaligned", cls(), lambda rng: (draws(603)(rng)[0][1:], None, None))
         yield Case("large", cls(), draws(50, scale=1e25))
         x = np.array([3, -4], np.float32)
-        yield Case("by hand", cls(), lambda rng: (x,), golden=(np.float32(5),))
+        yield Case("by hand", cls(), lambda rng: (x, None, None), golden=(np.float32(5),))
         odd = np.array([1, np.nan, np.inf], np.float32)
-        yield Case("NaN", cls.of(math.inf), lambda rng: (odd,), golden=(np.float32(np.nan),))
+        yield Case(
+            "NaN", cls.of(math.inf), lambda rng: (odd, None, None), golden=(np.float32(np.nan),)
+        )
         yield Case("ord 0", cls.of(0.0), draws(3), error="ord is 0")
-        yield Case("integers", cls(), lambda rng: (np.arange(3),), error="x is int64")
+        yield Case("integers", cls(), lambda rng: (np.arange(3), None, None), error="x is int64")
+        for p in (2.0, math.inf):
+            yield Case(
+                f"scattered, {p}", cls.of(p), lambda rng: (*draws(6000)(rng)[:1], *SCATTERED)
+            )
+        alone = (SCATTERED[0], None)
+        yield Case(
+            "no blocks", cls(), lambda rng: (draws(5)(rng)[0], *alone), error="blocks is None"
+        )
 
 
 class ClipNormOp(Op):
     """x *= min(1, max_norm/(norm + 1e-6)) in place; norm is one number on the device. Pascanu,
     Mikolov, Bengio 2013, algorithm 1; PyTorch adds the 1e-6."""
 
-    inputs = ("x", "norm")
+    inputs = ("x", "norm", "rows?", "blocks?")
     outputs = ()
     mutates = ("x",)
     kernels = ("flat",)
     backward = None  # type: ignore[assignment]
     max_norm: float
 
-    def infer(self, x: Spec, norm: Spec) -> tuple[Spec, ...]:
+    def infer(self, x: Spec, norm: Spec, rows: Any, blocks: Any) -> tuple[Spec, ...]:
         require_float(self, x=x, norm=norm)
+        require_blocks(self, rows, blocks, 1)
         require(norm.shape == (), self, "norm", f"is {norm}; it must be a single number")
         return ()
 
-    def forward(self, xp: Any, x: Array, norm: Array) -> tuple[Array, ...]:
-        factor = x.dtype.type(self.max_norm) / (norm + x.dtype.type(1e-6))
-        x *= xp.minimum(factor, x.dtype.type(1))  # NaN passes
+    def forward(self, xp: Any, x: Array, norm: Array, rows: Any, blocks: Any) -> tuple[Array, ...]:
+        self.over(xp, parts(x, rows, blocks), norm)
         return ()
 
-    def cost(self, x: Spec, norm: Spec) -> Cost:
+    def over(self, xp: Any, arrays: Sequence[Array], norm: Array) -> None:
+        """Scale all arrays, of norm's dtype."""
+        number = norm.dtype.type
+        factor = xp.minimum(number(self.max_norm) / (norm + number(1e-6)), number(1))  # NaN passes
+        for x in arrays:
+            x *= factor
+
+    def cost(self, x: Spec, norm: Spec, rows: Any, blocks: Any) -> Cost:
         return Cost(x.size, 2 * x.size * x.dtype.itemsize)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        for norm in (0.5, 3, np.nan, np.inf):
+        def drawn(n: int, norm: float, *tables: Any) -> Any:
             given = np.array(norm, np.float32)
-            yield Case(f"norm {norm}", cls.of(1.5), lambda rng, n=given: (*draws(67, 5)(rng), n))
-        two = np.array(2, np.float32)
-        yield Case("unaligned", cls.of(1.0), lambda rng: (draws(63)(rng)[0][1:], two))
-        yield Case("norms", cls.of(1.0), lambda rng: draws(3)(rng) * 2, error="norm is .* a single")
+            return lambda rng: (draws(n)(rng)[0][n % 2 :], given, *(tables or (None, None)))
+
+        for norm in (0.5, 3, np.nan, np.inf):
+            yield Case(f"norm {norm}", cls.of(1.5), drawn(334, norm))
+        yield Case("unaligned", cls.of(1.0), drawn(63, 2))
+        yield Case("scattered", cls.of(1.0), drawn(6000, 2, *SCATTERED))
+        pair = np.ones(2, np.float32)
+        wrong = lambda rng: (pair, pair, None, None)  # noqa: E731
+        yield Case("norms", cls.of(1.0), wrong, error="norm is .* a single")
 
 
 class ClipValueOp(Op):
     """x limited in place to [-bound, bound]; NaN stays."""
 
+    inputs = ("x", "rows?", "blocks?")
     outputs = ()
     mutates = ("x",)
     kernels = ("flat",)
     backward = None  # type: ignore[assignment]
     bound: float
 
-    def infer(self, x: Spec) -> tuple[Spec, ...]:
+    def infer(self, x: Spec, rows: Any, blocks: Any) -> tuple[Spec, ...]:
         require_float(self, x=x)
+        require_blocks(self, rows, blocks, 1)
         return ()
 
-    def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
-        xp.clip(x, -self.bound, self.bound, out=x)
+    def forward(self, xp: Any, x: Array, rows: Any, blocks: Any) -> tuple[Array, ...]:
+        self.over(xp, parts(x, rows, blocks))
         return ()
 
-    def cost(self, x: Spec) -> Cost:
+    def over(self, xp: Any, arrays: Sequence[Array]) -> None:
+        """Limit all arrays."""
+        for x in arrays:
+            xp.clip(x, -self.bound, self.bound, out=x)
+
+    def cost(self, x: Spec, rows: Any, blocks: Any) -> Cost:
         return Cost(2 * x.size, 2 * x.size * x.dtype.itemsize)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield Case("draws", cls.of(0.5), draws(31, 5))
         odd = np.array([np.nan, np.inf, -np.inf, 0.25], np.float32)
-        yield Case("special values", cls.of(2.0), lambda rng: (odd.copy(),))
+        yield Case("special values", cls.of(2.0), lambda rng: (odd.copy(), None, None))
+        scattered = lambda rng: (*draws(6000)(rng)[:1], *SCATTERED)  # noqa: E731
+        yield Case("scattered", cls.of(0.5), scattered)

@@ -20,7 +20,7 @@ class SgdOp(UpdateRule):
     v_before).
     """
 
-    inputs = ("param", "grad", "hyper", "active?", "momentum_buffer?")
+    inputs = ("param", "grad", "hyper", "rows?", "blocks?", "momentum_buffer?")
     mutates = ("param", "momentum_buffer")
     HYPER = ("weight_decay", "l1", "lr", "momentum", "keep", "first")
     FLOPS = 6
@@ -77,7 +77,7 @@ class AdagradOp(UpdateRule):
     Duchi, Hazan, Singer 2011.
     """
 
-    inputs = ("param", "grad", "hyper", "active?", "sum")
+    inputs = ("param", "grad", "hyper", "rows?", "blocks?", "sum")
     mutates = ("param", "sum")
     HYPER = ("weight_decay", "l1", "lr", "eps")
     FLOPS = 7
@@ -102,7 +102,16 @@ class RmspropOp(UpdateRule):
     same mean of g. eps_inside: sqrt(… + eps). Tieleman and Hinton 2012, lecture 6e.
     """
 
-    inputs = ("param", "grad", "hyper", "active?", "square_avg", "grad_avg?", "momentum_buffer?")
+    inputs = (
+        "param",
+        "grad",
+        "hyper",
+        "rows?",
+        "blocks?",
+        "square_avg",
+        "grad_avg?",
+        "momentum_buffer?",
+    )
     mutates = ("param", "square_avg", "grad_avg", "momentum_buffer")
     HYPER = ("weight_decay", "l1", "lr", "alpha", "rest", "eps", "momentum")
     FLOPS = 12
@@ -132,7 +141,7 @@ class AdadeltaOp(UpdateRule):
     acc_delta = rho·acc_delta + rest·step²; param -= lr·step. rest = 1 - rho. Zeiler 2012, algorithm
     1."""
 
-    inputs = ("param", "grad", "hyper", "active?", "square_avg", "acc_delta")
+    inputs = ("param", "grad", "hyper", "rows?", "blocks?", "square_avg", "acc_delta")
     mutates = ("param", "square_avg", "acc_delta")
     HYPER = ("weight_decay", "l1", "lr", "rho", "rest", "eps")
     FLOPS = 14
@@ -154,7 +163,7 @@ class RpropOp(UpdateRule):
     other (then g counts as 0), within [least, most]; param -= sign(g)·step_size; prev = g.
     Riedmiller and Braun 1993."""
 
-    inputs = ("param", "grad", "hyper", "active?", "prev", "step_size")
+    inputs = ("param", "grad", "hyper", "rows?", "blocks?", "prev", "step_size")
     mutates = ("param", "prev", "step_size")
     HYPER = ("weight_decay", "l1", "etaminus", "etaplus", "least", "most")
     FLOPS = 8
@@ -177,7 +186,7 @@ class AsgdOp(UpdateRule):
     """param = shrink·param - eta·g; ax, the average of param since it began, += mu·(param - ax).
     shrink = 1 - lambd·eta. Polyak and Juditsky 1992."""
 
-    inputs = ("param", "grad", "hyper", "active?", "ax")
+    inputs = ("param", "grad", "hyper", "rows?", "blocks?", "ax")
     mutates = ("param", "ax")
     HYPER = ("weight_decay", "l1", "eta", "shrink", "mu")
     FLOPS = 6

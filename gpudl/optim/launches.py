@@ -1,0 +1,310 @@
+"""One update of many parameters, which stay where they are.
+
+Kernels take all of them in one launch, by a table of their addresses. Elsewhere an operator's call
+takes one parameter, or many small ones, which are gathered for it and put back.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpudl.autograd.apply import apply
+from gpudl.autograd.tensor import Tensor
+from gpudl.core.layout import flattened, is_dense, shaped
+from gpudl.core.op import Array, Op, Plan
+from gpudl.ops.optimizer.base import CHUNK, SET, UpdateRule
+from gpudl.ops.optimizer.blocks import blocks_of, offsets
+from gpudl.optim.flat_state import FlatState
+
+FIRST_STATE = UpdateRule.FIRST_STATE
+
+
+class Chosen(NamedTuple):
+    """Parameters of a flat state to update: for each the set of numbers that it takes, or None."""
+
+    state: FlatState
+    numbers: tuple[int | None, ...]
+
+
+class Member(NamedTuple):
+    """A parameter to update, by its number in a FlatState, and the set of numbers that it takes."""
+
+    state: FlatState
+    i: int
+    numbers: int
+
+    @property
+    def param(self) -> Tensor:
+        return self.state.params[self.i]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        return self.state.orders[self.i]
+
+
+class Launch:
+    """members: have gradients and share device, dtype and the names of their states."""
+
+    def __init__(self, rule: Op, members: Sequence[Member]) -> None:
+        self.rule = rule
+        self.members = list(members)
+        self.params = [m.param for m in members]
+        first = members[0].state
+        self.device, self.dtype = first.device, first.dtype
+        self.names = [name for name in rule.inputs[FIRST_STATE:] if name in first.states]
+        self.hyper: Tensor | None = None
+        self._numbers: list[tuple[float, ...]] = []
+
+    def advance(self, numbers: list[tuple[float, ...]]) -> None:
+        """The host's half of a step: send what changed, always to the same place, where a captured
+        graph goes on reading."""
+        if numbers != self._numbers:
+            array = self.device.asarray(np.array(numbers, self.dtype))
+            if self.hyper is None:
+                self.hyper = Tensor.from_array(array, self.device)
+            else:
+                self.hyper.array[...] = array
+            self._numbers = numbers
+        self.find()
+
+    def find(self) -> None:
+        """Note where parameters and gradients are now."""
+
+    def launch(self) -> None:
+        """The device's half."""
+        self.run()
+        for p in self.params:
+            p._cell[0] += 1
+
+    def run(self) -> None:
+        raise TypeError
+
+    def states(self, pieces: dict[str, Any]) -> list[Tensor | None]:
+        """The state as arguments of the rule; None for what the parameters have not."""
+        found = [pieces.get(name) for name in self.rule.inputs[FIRST_STATE:]]
+        return [None if a is None else self.tensor(a) for a in found]
+
+    def tensor(self, array: Array) -> Tensor:
+        return Tensor.from_array(array, self.device)
+
+
+class TableLaunch(Launch):
+    """One kernel, which finds each parameter and gradient by its address. An array with gaps, or a
+    gradient in another memory order than its parameter, takes a detour through a dense copy."""
+
+    def __init__(self, rule: Op, members: Sequence[Member]) -> None:
+        super().__init__(rule, members)
+        self.members = [m for m in members if m.state.sizes[m.i]]
+        # Arguments that the rows' offsets count from; nothing is read or written here.
+        self.anchors = [self.tensor(self.device.xp.empty(1, self.dtype)) for _ in range(2)]
+        self.origins = [self.device.address(a.array) for a in self.anchors]
+        flats = members[0].state.states
+        self.flats = [flats[name] for name in self.names]
+        rows = np.zeros((len(self.members), SET + 1 + len(self.names)), np.int64)
+        rows[:, SET] = [m.numbers for m in self.members]
+        for column, (name, flat) in enumerate(zip(self.names, self.flats, strict=True), SET + 1):
+            found = [self.device.address(s.piece(s.states[name], i)) for s, i, _ in self.members]
+            rows[:, column] = self._offsets(found, self.device.address(flat.array))
+        self._rows = rows
+        self.rows = self.tensor(self.device.asarray(rows.copy()))
+        blocks = blocks_of([m.state.sizes[m.i] for m in self.members])
+        self.blocks = self.tensor(self.device.asarray(blocks))
+        self._copies: dict[tuple[int, bool], Array] = {}
+        self._detours: list[tuple[int, bool]] = []  # member, whether of its gradient
+
+    def _offsets(self, addresses: list[int], origin: int) -> Any:
+        return offsets(addresses, origin, self.dtype.itemsize)
+
+    def find(self) -> None:
+        self._detours = []
+        rows = self._rows.copy()
+        params = [self._address(k, m.param.array, m.order) for k, m in enumerate(self.members)]
+        grads = [
+            self._address(k, _gradient(m.param).array, m.order, gradient=True)
+            for k, m in enumerate(self.members)
+        ]
+        rows[:, 0] = self._offsets(params, self.origins[0])
+        rows[:, 1] = self._offsets(grads, self.origins[1])
+        if not np.array_equal(rows, self._rows):
+            self._rows = rows
+            self.rows.array[...] = self.device.asarray(rows)
+
+    def _address(self, k: int, array: Array, order: tuple[int, ...], gradient: bool = False) -> int:
+        address = self.device.address(array)
+        dense = is_dense(array, order) and array.dtype == self.dtype
+        if dense and address % self.dtype.itemsize == 0:
+            return address
+        self._detours.append((k, gradient))
+        copy = self._copies.get((k, gradient))
+        if copy is None:
+            empty = self.device.xp.empty(array.size, self.dtype)
+            copy = self._copies[k, gradient] = shaped(empty, array.shape, order)
+        return self.device.address(copy)
+
+    def run(self) -> None:
+        if not self.members:  # all are empty
+            return
+        for k, gradient in self._detours:
+            member = self.members[k]
+            source = _gradient(member.param) if gradient else member.param
+            self._copies[k, gradient][...] = source.array
+        states = self.states({n: f.array for n, f in zip(self.names, self.flats, strict=True)})
+        apply(self.rule, *self.anchors, self.hyper, self.rows, self.blocks, *states)
+        for k, gradient in self._detours:
+            if not gradient:
+                self.members[k].param.array[...] = self._copies[k, False]
+
+
+class Call(NamedTuple):
+    """One call of the rule for parameters whose states lie side by side. params: gathered in
+    `param` if targets says where each goes back to, from which part; else there is one, and
+    `param` is its memory. orders: of their axes, None if all are as in the shape."""
+
+    params: list[Tensor]
+    orders: list[tuple[int, ...]] | None
+    targets: list[tuple[Array, Array]]
+    arrays: list[Array | None]  # what the rule takes: param, gradient, numbers, tables, states
+    plan: Plan
+
+    def gather(self, xp: Any, arrays: list[Array], out: Array) -> None:
+        """Put arrays, which have these orders, one after the other."""
+        if self.orders is None:
+            xp.concatenate(arrays, None, out)
+        else:
+            flats = [flattened(a, o) for a, o in zip(arrays, self.orders, strict=True)]
+            xp.concatenate(flats, out=out)
+
+
+class GatheredLaunch(Launch):
+    """A call of the rule for each large parameter, and one for many small ones."""
+
+    def __init__(self, rule: Op, members: Sequence[Member]) -> None:
+        super().__init__(rule, members)
+        self._arrays: list[Array] = []
+        self._calls: list[Call] = []
+
+    def find(self) -> None:
+        arrays = [p.array for p in self.params]
+        if len(arrays) == len(self._arrays) and all(map(operator.is_, arrays, self._arrays)):
+            return
+        self._arrays = arrays
+        runs = list(side_by_side(self.members))
+        longest = max((sum(m.state.sizes[m.i] for m in run) for run in runs), default=0)
+        xp = self.device.xp
+        spare = xp.empty(longest, self.dtype), xp.empty(longest, self.dtype)
+        self._calls = [self._call(run, *spare) for run in runs]
+
+    def _call(self, members: list[Member], param: Array, grad: Array) -> Call:
+        assert self.hyper is not None
+        state, i, numbers = members[0]
+        size = sum(m.state.sizes[m.i] for m in members)
+        begin = state.offsets[i]
+        states = {name: state.states[name].array[begin : begin + size] for name in self.names}
+        params, orders, targets = [m.param for m in members], [m.order for m in members], []
+        param, grad = param[:size], grad[:size]
+        if len(members) == 1 and is_dense(params[0].array, orders[0]):
+            param = flattened(params[0].array, orders[0])
+        else:
+            at = 0
+            for p, order in zip(params, orders, strict=True):
+                part = param[at : (at := at + p.numel())]
+                dense = is_dense(p.array, order)
+                target = flattened(p.array, order) if dense else p.array
+                targets.append((target, part if dense else shaped(part, p.shape, order)))
+        arrays = [
+            param, grad, self.hyper.array[numbers : numbers + 1], None, None,
+            *(states.get(name) for name in self.rule.inputs[FIRST_STATE:]),
+        ]  # fmt: skip
+        straight = all(order == tuple(range(len(order))) for order in orders)
+        plan = self.rule.plan(tuple(arrays))
+        return Call(params, None if straight else orders, targets, arrays, plan)
+
+    def run(self) -> None:
+        xp, device = self.device.xp, self.device
+        for call in self._calls:
+            grads = [_gradient(p).array for p in call.params]
+            arrays = list(call.arrays)
+            if call.targets:
+                call.gather(xp, [p.array for p in call.params], arrays[0])
+                call.gather(xp, grads, arrays[1])
+            else:
+                order = call.orders[0] if call.orders else tuple(range(grads[0].ndim))
+                arrays[1] = flattened(grads[0], order).astype(self.dtype, copy=False)
+            forward = device.forward_wide if call.plan.wide else device.forward
+            forward(self.rule, call.plan.specs, tuple(arrays))
+            for target, part in call.targets:
+                target[...] = part
+
+
+def _gradient(param: Tensor) -> Tensor:
+    gradient = param._grad
+    assert gradient is not None
+    return gradient
+
+
+def side_by_side(members: Sequence[Member]) -> Iterator[list[Member]]:
+    """Small members whose states follow each other, as many as the cache holds; each large one by
+    itself."""
+    run: list[Member] = []
+    stop = total = 0
+    for m in sorted(members, key=lambda m: (id(m.state), m.state.offsets[m.i])):
+        state, i, numbers = m
+        size = state.sizes[i]
+        if size == 0:
+            continue
+        follows = run and run[-1].state is state and run[-1].numbers == numbers
+        fits = follows and state.small(i) and state.offsets[i] == stop and total + size <= CHUNK
+        if run and not fits:
+            yield run
+            run, total = [], 0
+        run.append(m)
+        stop, total = state.offsets[i] + size, total + size
+    if run:
+        yield run
+
+
+def apart(members: Sequence[Member]) -> list[list[Member]]:
+    """Members in rounds, so that no two of a round share memory: each takes its turn, as in
+    PyTorch."""
+    spans = [_span(m) for m in members]
+    in_order = sorted(spans)
+    if all(a[1] <= b[0] for a, b in pairwise(in_order)):
+        return [list(members)]
+    rounds: list[list[Member]] = []
+    place: list[int] = []  # of each member, its round
+    for k, m in enumerate(members):
+        (start, stop), before = spans[k], spans[:k]
+        shared = [place[j] for j, (a, b) in enumerate(before) if a < stop and start < b]
+        place.append(max(shared, default=-1) + 1)
+        rounds += [[]] * (place[k] == len(rounds))
+        rounds[place[k]] = [*rounds[place[k]], m]
+    return rounds
+
+
+def _span(member: Member) -> tuple[int, int]:
+    """The first byte of a parameter and the one past its last."""
+    array = member.param.array
+    start = stop = member.state.device.address(array)
+    if array.size == 0:
+        return start, stop
+    for extent, stride in zip(array.shape, array.strides, strict=True):
+        start += min(0, (extent - 1) * stride)
+        stop += max(0, (extent - 1) * stride)
+    return start, stop + array.itemsize
+
+
+def launches_of(rule: Op, chosen: Sequence[Chosen]) -> list[Launch]:
+    """What updates these parameters."""
+    members = [
+        Member(state, i, n)
+        for state, numbers in chosen
+        for i, n in enumerate(numbers)
+        if n is not None
+    ]
+    kind = TableLaunch if members[0].state.by_table else GatheredLaunch
+    return [kind(rule, round_) for round_ in apart(members)]
