@@ -30,7 +30,6 @@ __all__ = [
     "LeakyReLU",
     "LogSigmoid",
     "LogSoftmax",
-    "Mish",
     "PReLU",
     "RReLU",
     "ReLU",
@@ -296,12 +295,6 @@ class SiLU(_InPlace):
     """x · sigmoid(x)."""
 
     function = smooth.silu
-
-
-class Mish(_InPlace):
-    """x · tanh(softplus(x))."""
-
-    function = smooth.mish
 
 
 class Tanhshrink(Activation):
