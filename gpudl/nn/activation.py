@@ -30,6 +30,7 @@ __all__ = [
     "LeakyReLU",
     "LogSigmoid",
     "LogSoftmax",
+    "Mish",
     "PReLU",
     "RReLU",
     "ReLU",
@@ -295,6 +296,12 @@ class SiLU(_InPlace):
     """x · sigmoid(x)."""
 
     function = smooth.silu
+
+
+class Mish(_InPlace):
+    """x · tanh(softplus(x))."""
+
+    function = smooth.mish
 
 
 class Tanhshrink(Activation):

@@ -21,6 +21,7 @@ from gpudl.ops.activation.smooth import elu as elu
 from gpudl.ops.activation.smooth import gaussian as gaussian
 from gpudl.ops.activation.smooth import gelu as gelu
 from gpudl.ops.activation.smooth import logsigmoid as logsigmoid
+from gpudl.ops.activation.smooth import mish as mish
 from gpudl.ops.activation.smooth import scaled_tanh as scaled_tanh
 from gpudl.ops.activation.smooth import selu as selu
 from gpudl.ops.activation.smooth import sigmoid as sigmoid

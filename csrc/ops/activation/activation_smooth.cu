@@ -101,6 +101,21 @@ struct Silu {
 };
 GPUDL_ACTIVATION(silu, flat, flat_bfloat16, Silu, x);
 
+// x·tanh(log(1 + exp(x))). With e = exp(x) the hyperbolic tangent is n/(n + 2), n = e·(e + 2): 1 to the last bit from
+// e = 10^4 on, where n·n would overflow soon.
+struct Mish {
+  GPUDL_DEVICE static float bend(float x) {
+    const float e = expf(x), n = e * (e + 2);
+    return e > 1e4f ? 1.f : n / (n + 2);
+  }
+  GPUDL_DEVICE float value(float x) const { return x * bend(x); }
+  GPUDL_DEVICE float gradient(float dy, float x) const {
+    const float t = bend(x);
+    return dy * (t + x * (sigmoid(x) * (1 - t * t)));
+  }
+};
+GPUDL_ACTIVATION(mish, flat, flat_bfloat16, Mish, x);
+
 // x - tanh(x).
 struct Tanhshrink {
   GPUDL_DEVICE float value(float x) const { return x - tanhf(x); }

@@ -281,6 +281,26 @@ class SiluOp(Activation):
         yield from cls.few_cases(at_1, 0, at_2, np.nan, np.inf, np.nan)
 
 
+class MishOp(Activation):
+    """y = x·tanh(log(1 + exp(x))) (Misra 2020)."""
+
+    FLOPS = 14
+
+    def value(self, xp: Any, x: Any) -> Any:
+        return x * xp.tanh(xp.logaddexp(xp.zeros_like(x), x))
+
+    def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
+        x = saved.x
+        t = xp.tanh(xp.logaddexp(xp.zeros_like(x), x))
+        return dy * (t + x * ((1 - t * t) / (1 + xp.exp(-x))))
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        at_1, at_2 = -0.30340146137410895, 1.9439589595339946
+        yield from cls.few_cases(at_1, 0, at_2, np.nan, np.inf, np.nan)
+        yield Case("large", cls(), lambda rng: (normal(rng, (40,), 50),))
+
+
 class TanhshrinkOp(Activation):
     """y = x - tanh(x)."""
 
@@ -380,6 +400,12 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input · sigmoid(input), also called swish."""
     return run(SiluOp.of(), input, inplace)
+
+
+@public("functional")
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """input · tanh(softplus(input))."""
+    return run(MishOp.of(), input, inplace)
 
 
 @public("functional")
