@@ -13,10 +13,12 @@ list(APPEND cuda_kernels ${GPUDL_KERNELS})
 
 set(objects)
 foreach(source ${cuda_kernels})
-  get_filename_component(stem ${source} NAME_WE)
-  set(object ${CMAKE_CURRENT_BINARY_DIR}/${stem}.cu.o)
+  file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR}/csrc ${source})
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}.o)
+  get_filename_component(folder ${object} DIRECTORY)
+  file(MAKE_DIRECTORY ${folder})
   add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM
-    COMMENT "nvcc ${stem}.cu"
+    COMMENT "nvcc ${name}"
     COMMAND ${GPUDL_NVCC} -c -std=c++20 -O3 -lineinfo -ccbin ${CMAKE_CXX_COMPILER}
       -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wno-unknown-pragmas ${GPUDL_GENCODE}
       -I${PROJECT_SOURCE_DIR}/csrc -MD -MF ${object}.d ${source} -o ${object})

@@ -173,10 +173,11 @@ def inspect(
     command = [nvcc.path, "-std=c++20", "-O3", "-ccbin", compiler.path, "-I", str(ROOT / "csrc")]
     command += ["-Xptxas", "-v", "-cubin", f"-gencode=arch=compute_{arch},code=sm_{arch}"]
     key = hashlib.sha256(repr((command, source_hash(source))).encode()).hexdigest()[:16]
-    cubin = OUT / f"{source.stem}.sm_{arch}.{key}.cubin"
+    name = os.path.relpath(source, ROOT / "csrc").replace(os.sep, ".")
+    cubin = OUT / f"{name}.sm_{arch}.{key}.cubin"
     log = cubin.with_suffix(".log")
     if not (cubin.is_file() and log.is_file()):
-        for old in OUT.glob(f"{source.stem}.sm_{arch}.*"):
+        for old in OUT.glob(f"{name}.sm_{arch}.*"):
             old.unlink()
         result = toolchain.run([*command, str(source), "-o", str(cubin)], timeout=900)
         if result.returncode:
