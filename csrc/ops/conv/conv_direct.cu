@@ -74,11 +74,13 @@ GPUDL_DEVICE int source_row(const Sweep& s, const DirectPlace& place, const Summ
   return inside ? (depth * s.h.source_extent + row) * s.w.source_extent : -1;
 }
 
-// Tap number `tap` of a sweep: relative to tap 0, and where its weights lie.
-GPUDL_DEVICE Summand sweep_tap(const Sweep& s, int tap, int& weight) {
-  const int j_w = tap % s.w.taps, j_h = tap / s.w.taps % s.h.taps, j_d = tap / s.w.taps / s.h.taps;
-  weight = s.tap_weight(j_d, j_h, j_w);
-  return {j_d * s.d.tap_step, j_h * s.h.tap_step, j_w * s.w.tap_step, 0};
+// The numbers along the axes of tap number `tap` of a sweep.
+GPUDL_DEVICE Triple tap_at(const Sweep& s, int tap) {
+  return {tap / s.w.taps / s.h.taps, tap / s.w.taps % s.h.taps, tap % s.w.taps};
+}
+
+GPUDL_DEVICE Summand summand_of(const Sweep& s, const Triple& tap, int channel) {
+  return {tap.d * s.d.tap_step, tap.h * s.h.tap_step, tap.w * s.w.tap_step, channel};
 }
 
 // to[pixel, g*to_c + c] = finish(sum over the sweep's taps and channels). TC channels x TQ results a thread.
@@ -103,15 +105,13 @@ __global__ void __launch_bounds__(THREADS, 5)  // left to itself, the compiler s
     const int count = min(DEPTH, depth - start);
     __syncthreads();
     for (int i = threadIdx.x; i < count; i += THREADS) {
-      int ignored;
-      summands[i] = sweep_tap(s, (start + i) / s.from_c, ignored);
-      summands[i].channel = (start + i) % s.from_c;
+      summands[i] = summand_of(s, tap_at(s, (start + i) / s.from_c), (start + i) % s.from_c);
     }
     for (int i = threadIdx.x; i < count * width; i += THREADS) {
       const int e = i / width, slot = first_slot + i % width / TC;
       const int c = slot % group_slots * TC + i % width % TC;
-      int at;
-      sweep_tap(s, (start + e) / s.from_c, at);
+      const Triple tap = tap_at(s, (start + e) / s.from_c);
+      const int at = s.tap_weight(tap.d, tap.h, tap.w);
       const bool there = slot < plan.slots && c < s.to_c;
       const int64_t group_start = static_cast<int64_t>(slot / group_slots) * s.group_weights();
       weights[e][i % width] =
@@ -177,8 +177,9 @@ __global__ void __launch_bounds__(THREADS) conv_depthwise_kernel(const float* fr
     __syncthreads();
     for (int i = threadIdx.x; i < count * width; i += THREADS) {
       const int e = i / width, c = first_channel + i % width;
-      int at;
-      const Summand summand = sweep_tap(s, start + e, at);
+      const Triple tap = tap_at(s, start + e);
+      const int at = s.tap_weight(tap.d, tap.h, tap.w);
+      const Summand summand = summand_of(s, tap, 0);
       if (i % width == 0) summands[e] = summand;
       weights[e][i % width] = c < s.groups ? weight[static_cast<int64_t>(c) * s.group_weights() + at] : 0.f;
     }

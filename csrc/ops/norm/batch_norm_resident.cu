@@ -29,7 +29,6 @@ struct Forward {
 
 // Mean and variance of the thread's channels, in two passes over registers: Σ x, then Σ (x - mean) and its squares, of
 // which the first corrects what rounding left in the mean (Chan, Golub, LeVeque 1983).
-template <bool ALIGNED>
 GPUDL_DEVICE void statistics_of(const ChannelRows& m, const ChannelPlace& place, const Four (&values)[ITEMS],
                                 Eight* shared, float (&mean)[4], float (&squares)[4]) {
   const float share = 1.f / static_cast<float>(m.rows);
@@ -77,7 +76,7 @@ __global__ void __launch_bounds__(BLOCK) batch_norm_forward_resident_kernel(Chan
                     : Four{};
   }
   float mean[4], scale[4], shift[4];
-  if (f.training) statistics_of<ALIGNED>(m, place, values, shared, mean, scale);
+  if (f.training) statistics_of(m, place, values, shared, mean, scale);
 #pragma unroll
   for (int c = 0; c < 4; ++c) {
     const int at = channel + c;
