@@ -101,9 +101,14 @@ def contenders(device_name: str) -> dict[str, Any]:
 
 def exact(name: str) -> bool:
     """Whether it must stay below the loop: our kernels that do not round their operands."""
-    from gpudl.ops.matrix.matmul import MatmulOp
+    from gpudl.devices import modules
 
-    return name.startswith("gpudl") and name.removeprefix("gpudl ") not in MatmulOp.precision
+    ours, _, algorithm = name.partition(" ")
+    if ours != "gpudl" or algorithm == "definition":
+        return ours == "gpudl"
+    built = next(name for name in modules.NAMES if modules.why_missing(name) is None)
+    launcher = modules.launchers(built)[f"matmul_forward_{algorithm}"]
+    return launcher.computes.rounds == "float32"
 
 
 def measure(device: str, most: int) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,10 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from gpudl.core.launcher import Launcher
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "cmake")]
@@ -135,22 +138,23 @@ def predictions(suite: str, work: Any, dtype: str, measured: Measurements) -> It
         flops={k: v * REACHED_FLOPS for k, v in H100.flops.items()}, bandwidth=REACHED_BANDWIDTH
     )
     for direction in work.directions:
-        algorithm = algorithm_on_cuda(work, direction, dtype)
-        if algorithm is None:
+        kernel = kernel_on_cuda(work, direction, dtype)
+        if kernel is None:
             return
         cost = work.cost(direction, dtype)
-        floor = nominal.roofline(algorithm, cost.flops, cost.bytes)
+        computes = kernel.computes
+        floor = nominal.roofline(computes, cost.flops, cost.bytes)
         yield Prediction(
-            algorithm,
+            kernel.algorithm,
             "memory" if cost.bytes / nominal.bandwidth >= floor else "arithmetic",
             floor,
-            reached.roofline(algorithm, cost.flops, cost.bytes),
-            predict(work, direction, algorithm, dtype),
+            reached.roofline(computes, cost.flops, cost.bytes),
+            predict(work, direction, kernel, dtype),
             measured.get((suite, work.name, direction, dtype, "highest", "")),
         )
 
 
-def algorithm_on_cuda(work: Any, direction: str, dtype: str) -> str | None:
+def kernel_on_cuda(work: Any, direction: str, dtype: str) -> Launcher | None:
     """The kernel that an H100 would run; None if none accepts the inputs."""
     from gpudl.core.machine import H100
     from gpudl.devices.find import device
@@ -158,22 +162,22 @@ def algorithm_on_cuda(work: Any, direction: str, dtype: str) -> str | None:
     op, specs = work.op, work.specs(dtype)
     emulator: Any = device("emulator")  # has the same kernels
     kind = direction.split()[0]
-    known = emulator.algorithms(op, kind)
+    known = emulator.kernels(op, kind)
     try:
-        preferred = op.prefer(H100, kind, "highest", known, *specs)
-        return next((a for a in preferred if emulator.takes(op, kind, a, specs)), None)
+        preferred = op.prefer(H100, "highest", known, *specs)
+        return next((k for k in preferred if emulator.takes(op, k, specs)), None)
     except (TypeError, ValueError):
         return None
 
 
-def predict(work: Any, direction: str, algorithm: str, dtype: str) -> float | None:
+def predict(work: Any, direction: str, kernel: Launcher, dtype: str) -> float | None:
     """The prediction of the operator, with tiles and waves; None for a single gradient, because an
     operator predicts all its gradients together."""
     from gpudl.core.machine import H100
 
     if direction not in ("forward", "backward"):
         return None
-    return float(work.op.predict(H100, direction, algorithm, *work.specs(dtype)))
+    return float(work.op.predict(H100, kernel, *work.specs(dtype)))
 
 
 def measurements() -> Measurements:

@@ -76,12 +76,14 @@ Argument from_python(const py::handle& value) {
                        py::str(py::type::of(value)).cast<std::string>());
 }
 
-int64_t call(const Function& function, const py::args& values) {
+// What the launcher or function makes of these arguments, its errors by its name.
+template <class F>
+int64_t call(const Function& function, const py::args& values, F run) {
   std::vector<Argument> arguments;
   arguments.reserve(values.size());
   for (const auto& value : values) arguments.push_back(from_python(value));
   try {
-    return function.call(function.parameters, arguments);
+    return run(arguments);
   } catch (const std::invalid_argument& error) {
     throw py::value_error(function.name + ": " + error.what());
   } catch (const std::exception& error) {
@@ -110,13 +112,24 @@ py::dict describe(const Launcher& launcher) {
   d["algorithm"] = launcher.algorithm;
   d["file"] = launcher.file;
   d["line"] = launcher.line;
+  const Computes& c = launcher.computes;
+  d["computes"] = py::make_tuple(name_of(c.numbers), name_of(c.unit), c.products, c.fewest);
   d["parameters"] = parameters;
   return d;
 }
 
 // The registry is complete by now and lives as long as the module.
 void define(py::module_& m, const Function& function) {
-  m.def(function.name.c_str(), [&function](const py::args& values) { return call(function, values); });
+  m.def(function.name.c_str(), [&function](const py::args& values) {
+    return call(function, values, [&](const auto& given) { return function.call(function.parameters, given); });
+  });
+}
+
+// <launcher>_workspace: its arguments but the workspace, for which None stands.
+void define_workspace(py::module_& m, const Launcher& launcher) {
+  if (!launcher.workspace) return;
+  m.def((launcher.name + "_workspace").c_str(),
+        [&launcher](const py::args& values) { return call(launcher, values, launcher.workspace); });
 }
 
 }  // namespace
@@ -127,6 +140,7 @@ PYBIND11_MODULE(GPUDL_MODULE_NAME, m) {
   for (const Launcher& launcher : launchers()) {
     schema[py::str(launcher.name)] = describe(launcher);
     define(m, launcher);
+    define_workspace(m, launcher);
   }
   for (const Function& function : functions()) define(m, function);
   m.attr("schema") = schema;

@@ -52,8 +52,21 @@ void check_same_order(const std::vector<Parameter>& parameters, const std::vecto
 
 }  // namespace
 
-bool add_launcher(const char* op, const char* direction, const char* algorithm, const char* file, int line,
-                  std::vector<Parameter> parameters, decltype(Function::call) launch) {
+std::vector<size_t> find_arguments(const Launcher& launcher, const std::vector<Parameter>& wanted) {
+  std::vector<size_t> found;
+  for (const Parameter& want : wanted) {
+    const auto& all = launcher.parameters;
+    const auto at = std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return p.name == want.name; });
+    if (at == all.end()) throw std::logic_error(launcher.name + " has no argument " + want.name);
+    if (std::string_view(at->kind) != want.kind || at->dtype != want.dtype || at->rank != want.rank)
+      throw std::logic_error(launcher.name + ": the workspace is computed from another type of " + want.name);
+    found.push_back(static_cast<size_t>(at - all.begin()));
+  }
+  return found;
+}
+
+Exported add_launcher(const char* op, const char* direction, const char* algorithm, const char* file, int line,
+                      std::vector<Parameter> parameters, decltype(Function::call) launch) {
   constexpr std::string_view ROOT = "csrc/";
   const std::string_view path = file;
   const size_t at = path.rfind(ROOT);
@@ -63,8 +76,10 @@ bool add_launcher(const char* op, const char* direction, const char* algorithm, 
                          direction,
                          algorithm,
                          std::string(at == path.npos ? path : path.substr(at)),
-                         line});
-  return true;
+                         line,
+                         {},
+                         {}});
+  return Exported(launchers().back());
 }
 
 bool add_function(const char* name, std::vector<Parameter> parameters, decltype(Function::call) call) {

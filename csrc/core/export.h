@@ -6,6 +6,15 @@
 //   void max_pool2d_forward_direct(View<const float, 4, nhwc> x, View<float, 4, nhwc> y, Pair kernel_size);
 //   GPUDL_EXPORT(max_pool2d, forward, direct, x, y, kernel_size);
 //
+// A launcher takes scratch memory as `workspace`, of float32 elements, and then says how many it wants: a function of
+// some of its other arguments, which are given by name and whose data it must not read. A launcher that does not
+// compute in float32 on CUDA cores says what it computes with.
+//
+//   int64_t linear_forward_workspace(Matrices<const float> x, View<const float, 2> weight) { … }
+//   GPUDL_EXPORT(linear, forward, mma_tf32x3, x, weight, y, workspace)
+//       .computes({Numbers::tf32, Unit::mma, 3})
+//       .workspace<linear_forward_workspace>("x, weight");
+//
 // Where a template makes the launchers of several operators or algorithms, a macro of the family takes the words, names
 // each instance (constexpr auto& max_pool2d_forward_wide = max_pool_forward<int>;) and exports it; its use then reads
 //
@@ -237,13 +246,42 @@ struct Export<FUNCTION> {
   static std::vector<Parameter> describe(const char* names) {
     std::vector<Parameter> parameters{Bind<P>::describe()...};
     const auto split = split_names(names);
-    for (size_t i = 0; i < parameters.size(); ++i) parameters[i].name = split[i];
+    for (size_t i = 0; i < parameters.size(); ++i) parameters[i].name = split.at(i);
     return parameters;
   }
 };
 
-bool add_launcher(const char* op, const char* direction, const char* algorithm, const char* file, int line,
-                  std::vector<Parameter> parameters, decltype(Function::call) launch);
+// Where the arguments of a workspace's function, described in `wanted`, stand among the launcher's.
+std::vector<size_t> find_arguments(const Launcher& launcher, const std::vector<Parameter>& wanted);
+
+// What has been exported, to say more of it.
+class Exported {
+ public:
+  explicit Exported(Launcher& launcher) : launcher(launcher) {}
+
+  Exported computes(Computes computes) const {
+    launcher.computes = computes;
+    return *this;
+  }
+  // FUNCTION: gives the elements of `workspace` from the arguments that `names` lists.
+  template <auto FUNCTION>
+  Exported workspace(const char* names) const {
+    const std::vector<Parameter> wanted = Export<FUNCTION>::describe(names);
+    const std::vector<size_t> at = find_arguments(launcher, wanted);
+    launcher.workspace = [wanted, at](const std::vector<Argument>& all) {
+      std::vector<Argument> arguments;
+      for (const size_t i : at) arguments.push_back(all.at(i));
+      return Export<FUNCTION>::call(wanted, arguments);
+    };
+    return *this;
+  }
+
+ private:
+  Launcher& launcher;
+};
+
+Exported add_launcher(const char* op, const char* direction, const char* algorithm, const char* file, int line,
+                      std::vector<Parameter> parameters, decltype(Function::call) launch);
 bool add_function(const char* name, std::vector<Parameter> parameters, decltype(Function::call) call);
 
 }  // namespace gpudl
@@ -253,7 +291,7 @@ bool add_function(const char* name, std::vector<Parameter> parameters, decltype(
 
 #define GPUDL_EXPORT(op, direction, algorithm, ...)                                                   \
   GPUDL_CHECK_NAMES(op##_##direction##_##algorithm, __VA_ARGS__);                                     \
-  static const bool op##_##direction##_##algorithm##_exported =                                       \
+  static const ::gpudl::Exported op##_##direction##_##algorithm##_exported =                          \
       ::gpudl::add_launcher(#op, #direction, #algorithm, __FILE__, __LINE__,                          \
                             ::gpudl::Export<&op##_##direction##_##algorithm>::describe(#__VA_ARGS__), \
                             &::gpudl::Export<&op##_##direction##_##algorithm>::launch)

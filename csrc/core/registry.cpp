@@ -26,6 +26,25 @@ const char* name_of(DType dtype) {
   return "unknown";
 }
 
+const char* name_of(Numbers numbers) {
+  switch (numbers) {
+    case Numbers::float32: return "float32";
+    case Numbers::tf32: return "tf32";
+    case Numbers::bfloat16: return "bfloat16";
+    case Numbers::float16: return "float16";
+  }
+  return "unknown";
+}
+
+const char* name_of(Unit unit) {
+  switch (unit) {
+    case Unit::simt: return "simt";
+    case Unit::mma: return "mma";
+    case Unit::wgmma: return "wgmma";
+  }
+  return "unknown";
+}
+
 int bytes_of(DType dtype) {
   switch (dtype) {
     case DType::f64:

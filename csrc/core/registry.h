@@ -2,10 +2,12 @@
 // Plain C++, so that the binding needs neither the kernels nor a device.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "core/computes.h"
 #include "platform/control.h"
 
 namespace gpudl {
@@ -53,6 +55,9 @@ struct Launcher : Function {
   std::string op, direction, algorithm;
   std::string file;  // that exports it: csrc/ops/…
   int line;
+  Computes computes;
+  // How many elements the argument `workspace` must have beside such other arguments; empty where there is none.
+  std::function<int64_t(const std::vector<Argument>&)> workspace;
 };
 
 std::vector<Launcher>& launchers();

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "core/check.h"
+#include "core/machine.h"
 #include "core/view.h"
 #include "platform/device.h"
 #include "prim/channels.h"
@@ -120,8 +121,16 @@ __global__ void __launch_bounds__(CHUNK_BLOCK)
   }
 }
 
-constexpr int COLUMN_SUMS_BLOCKS = 528;  // four a multiprocessor of an H100; gpudl/ops/matrix/linear.py knows it too
-constexpr int COLUMN_SUMS_LEAST = 4;     // turns of a block that are worth a second kernel
+constexpr int COLUMN_SUMS_BLOCKS = 4 * MULTIPROCESSORS;
+constexpr int COLUMN_SUMS_LEAST = 4;  // turns of a block that are worth a second kernel
+
+// Elements of the workspace with which columns are summed well: no more parts than there are blocks, each of at least
+// 128 rows.
+inline int64_t column_sums_workspace(int64_t rows, int64_t columns) {
+  const int64_t blocks = COLUMN_SUMS_BLOCKS / std::max<int64_t>(1, (columns + 255) / 256);
+  const int64_t parts = std::min(rows / 128, blocks);
+  return parts > 1 ? parts * columns : 0;
+}
 
 template <int PACK, class F, class T>
 void column_sums_packed(F f, const T* dy, T* dz, int64_t rows, int columns, T* sums, View<float, 1> workspace) {

@@ -112,9 +112,8 @@ def _lines(where: Device, call: Call, measure: bool) -> Iterator[str]:
     for candidate in candidates:
         line = f"{'*' if candidate == chosen else ' '} {candidate!s:<28}"
         if isinstance(where, NativeDevice):
-            seconds = call.op.predict(
-                where.machine, call.direction, candidate.algorithm, *call.specs
-            )
+            kernel = where.launcher(call.op, call.direction, candidate.algorithm)
+            seconds = call.op.predict(where.machine, kernel, *call.specs)
             line += f" predicted {seconds * 1e6:10,.1f} µs"
         if measure:
             with no_grad():

@@ -7,9 +7,11 @@ Predictions rank algorithms before anything is measured; they are no claims of s
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gpudl.core.launcher import Computes
 
 
 class Machine(NamedTuple):
@@ -25,19 +27,16 @@ class Machine(NamedTuple):
     shared_bytes: int
     launch: float = 2.5e-6
 
-    def ceiling(self, algorithm: str) -> float:
-        """FLOP/s that an algorithm can reach, by its name: "wgmma_bf16", "mma_tf32x3" (three
-        products for each that is wanted), "simt"."""
-        found = re.search(r"(tf32|bf16|f16)(?:x(\d))?", algorithm)
-        if found is None:
+    def ceiling(self, computes: Computes) -> float:
+        """FLOP/s that a kernel which computes so can reach; several products count as one."""
+        if computes.unit == "simt":
             return self.flops["float32"]
-        kind, products = found.groups()
-        share = 1.0 if "wgmma" in algorithm else self.mma
-        return self.flops[kind] * share / int(products or 1)
+        share = 1.0 if computes.unit == "wgmma" else self.mma
+        return self.flops[computes.numbers] * share / computes.products
 
-    def roofline(self, algorithm: str, flops: float, moved: float) -> float:
+    def roofline(self, computes: Computes, flops: float, moved: float) -> float:
         """Seconds for this many operations and bytes."""
-        return max(flops / self.ceiling(algorithm), moved / self.bandwidth) + self.launch
+        return max(flops / self.ceiling(computes), moved / self.bandwidth) + self.launch
 
     def waves(self, blocks: int, resident: int = 1) -> float:
         """How much longer a grid takes because its last wave leaves multiprocessors idle: at least
@@ -51,11 +50,12 @@ class Machine(NamedTuple):
 # Peaks from the vendor's data sheets (dense, boost clock). mma.sync was seen at about 62 % of wgmma
 # on Hopper.
 H100 = Machine(
-    "H100", 132, {"float32": 66.9e12, "tf32": 494.7e12, "bf16": 989.4e12, "f16": 989.4e12},
+    "H100", 132,
+    {"float32": 66.9e12, "tf32": 494.7e12, "bfloat16": 989.4e12, "float16": 989.4e12},
     mma=0.62, bandwidth=3.35e12, shared_bytes=227 * 1024,
 )  # fmt: skip
 A100 = Machine(
-    "A100", 108, {"float32": 19.5e12, "tf32": 156e12, "bf16": 312e12, "f16": 312e12},
+    "A100", 108, {"float32": 19.5e12, "tf32": 156e12, "bfloat16": 312e12, "float16": 312e12},
     mma=1.0, bandwidth=1.555e12, shared_bytes=163 * 1024,
 )  # fmt: skip
 

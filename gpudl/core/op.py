@@ -19,6 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
+    from gpudl.core.launcher import Launcher, Launchers
     from gpudl.core.machine import Machine
 else:
 
@@ -110,7 +111,6 @@ class Op:
     internal: ClassVar[tuple[str, ...]] = ()  # outputs without a gradient, read by backward
     mutates: ClassVar[tuple[str, ...]] = ()  # inputs that forward changes in place
     constants: ClassVar[tuple[str, ...]] = ()  # floating inputs without a gradient, as in PyTorch
-    precision: ClassVar[dict[str, str]] = {}  # what an algorithm rounds float32 operands to
     kernels: ClassVar[tuple[str, ...]] = ()  # hand-written algorithms, in order of preference
     cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms than the definition, likewise
     true_gradient: ClassVar[bool] = True  # False: backward deliberately uses another one
@@ -215,42 +215,34 @@ class Op:
         that the operator has no gradient."""
         raise TypeError(f"{type(self).__name__} declares no backward")
 
-    def supports(self, algorithm: str, *specs: Any) -> bool:
+    def supports(self, kernel: Launcher, *specs: Any) -> bool:
         """Whether this kernel can run on such inputs; dtypes are checked elsewhere."""
         return True
 
-    def fits(self, machine: Machine, algorithm: str, *specs: Any) -> bool:
+    def fits(self, machine: Machine, kernel: Launcher, *specs: Any) -> bool:
         """Whether this GPU has what the kernel needs for such inputs."""
         return True
 
     def prefer(
-        self,
-        machine: Machine | None,
-        direction: str,
-        precision: str,
-        algorithms: tuple[str, ...],
-        *specs: Any,
-    ) -> tuple[str, ...]:
-        """The kernels to choose from, best first; the first that accepts the inputs runs.
+        self, machine: Machine | None, precision: str, kernels: Launchers, *specs: Any
+    ) -> Launchers:
+        """The kernels of one direction to choose from, best first; the first that accepts the
+        inputs runs.
 
         machine: the GPU, None for the emulator. precision: of float32 products, "highest", "high"
         or "medium"."""
-        return algorithms
+        return kernels
 
-    def tile_shapes(self, direction: str, algorithm: str, *specs: Any) -> tuple[int, ...]:
+    def tile_shapes(self, kernel: Launcher, *specs: Any) -> tuple[int, ...]:
         """Numbers of the tile shapes that tuning may try, for launchers that have an argument
         `tile_shape`; 0 is the launcher's own pick."""
         return (0,)
 
-    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+    def predict(self, machine: Machine, kernel: Launcher, *specs: Any) -> float:
         """Predicted seconds of the kernel on a GPU, for ranking. By default the roofline of `cost`,
         with backward counted as twice forward."""
-        cost, times = self.cost(*specs), 2 if direction == "backward" else 1
-        return machine.roofline(algorithm, times * cost.flops, times * cost.bytes)
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        """How many float32 elements of scratch memory the kernel wants, forward or backward."""
-        return 0
+        cost, times = self.cost(*specs), 2 if kernel.direction == "backward" else 1
+        return machine.roofline(kernel.computes, times * cost.flops, times * cost.bytes)
 
     def cost(self, *specs: Any) -> Cost:
         """Cost of one forward pass. By default each array moves once, one operation per output."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.core.launcher import Launcher
 from gpudl.core.machine import Machine, machine_of
 from gpudl.core.op import Array, Op
 from gpudl.devices import modules
@@ -43,16 +44,16 @@ class Cuda(NativeDevice):
     def address(self, array: Array) -> int:
         return array.data.ptr  # type: ignore[no-any-return]
 
-    def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
+    def kernels(self, op: Op, direction: str) -> tuple[Launcher, ...]:
         """Those that this GPU can run: mma from compute capability 8.0 on, wgmma on 9.0 alone, and
         if the module was built for it."""
         capability = self.xp.cuda.Device(self.index).compute_capability
-        known = super().algorithms(op, direction)
-        if capability != "90" or "90a" not in self.module.archs:
-            known = tuple(a for a in known if "wgmma" not in a)
-        if int(capability) < 80:
-            known = tuple(a for a in known if "mma" not in a)
-        return known
+        units = {"simt"}
+        if int(capability) >= 80:
+            units.add("mma")
+        if capability == "90" and "90a" in self.module.archs:
+            units.add("wgmma")
+        return tuple(k for k in super().kernels(op, direction) if k.computes.unit in units)
 
     @cached_property
     def place(self) -> str:

@@ -8,7 +8,7 @@ import sys
 from functools import cache
 from types import ModuleType
 
-from gpudl.core.launcher import Launcher, Parameter
+from gpudl.core.launcher import Computes, Launcher, Parameter
 
 NAMES = ("emulator", "cuda")
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
@@ -54,9 +54,14 @@ def launchers(name: str) -> dict[str, Launcher]:
     module = load(name)
     found = {}
     for launcher, schema in module.schema.items():
-        parameters = tuple(Parameter(**p) for p in schema["parameters"])
-        run = getattr(module, launcher)
-        found[launcher] = Launcher(**{**schema, "parameters": parameters, "run": run})
+        known = {
+            "computes": Computes(*schema["computes"]),
+            "parameters": tuple(Parameter(**p) for p in schema["parameters"]),
+            "run": getattr(module, launcher),
+            "workspace": getattr(module, f"{launcher}_workspace", None),
+            "module": module,
+        }
+        found[launcher] = Launcher(**{**schema, **known})
     return found
 
 

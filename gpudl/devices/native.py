@@ -17,7 +17,7 @@ from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Array, Arrays, Needs, Op, Spec, Specs, is_floating
 from gpudl.devices.base import Device, quietly
 
-# The kinds of products that float32 operands may be given at each precision.
+# What float32 operands may be rounded to at each precision.
 ALLOWED = {
     "highest": {"float32"},
     "high": {"float32", "tf32"},
@@ -96,16 +96,21 @@ class NativeDevice(Device):
         known = op.cache(f"{self.name} takes")
         found = known.get((direction, specs))
         if found is None:
-            names = self.algorithms(op, direction)
-            found = known[direction, specs] = any(
-                self.takes(op, direction, a, specs) for a in names
-            )
+            kernels = self.kernels(op, direction)
+            found = known[direction, specs] = any(self.takes(op, k, specs) for k in kernels)
         return bool(found)
 
+    def launcher(self, op: Op, direction: str, algorithm: str) -> Launcher:
+        return self.launchers[f"{op.name}_{direction}_{algorithm}"]
+
+    def kernels(self, op: Op, direction: str) -> tuple[Launcher, ...]:
+        """The operator's hand-written algorithms that this device has."""
+        found = (self.launchers.get(f"{op.name}_{direction}_{a}") for a in op.kernels)
+        return tuple(kernel for kernel in found if kernel)
+
     def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
-        """The hand-written algorithms of the operator that this device has."""
-        known = self.launchers
-        return tuple(a for a in op.kernels if f"{op.name}_{direction}_{a}" in known)
+        """Their names."""
+        return tuple(kernel.algorithm for kernel in self.kernels(op, direction))
 
     def _plan(
         self,
@@ -125,7 +130,8 @@ class NativeDevice(Device):
                 chosen = Candidate.parse(algorithm)
             else:
                 chosen = self._choose(op, direction, specs, values, results)
-            plan = KernelCall(self.launchers, op, direction, chosen, specs)
+            launcher = self.launcher(op, direction, chosen.algorithm)
+            plan = KernelCall(launcher, op, chosen, specs)
             plans[key] = plan
         return plan
 
@@ -149,7 +155,8 @@ class NativeDevice(Device):
             return candidates[0]
 
         def seconds_of(candidate: Candidate) -> float:
-            call = KernelCall(self.launchers, op, direction, candidate, specs)
+            launcher = self.launcher(op, direction, candidate.algorithm)
+            call = KernelCall(launcher, op, candidate, specs)
             return median_seconds(lambda: call(self, values, results), self.synchronize)
 
         return choices.fastest(self.place, problem, candidates, seconds_of)
@@ -158,34 +165,36 @@ class NativeDevice(Device):
         """The kernels that can run the operator on such inputs as precisely as asked for: first
         the one that it prefers, then all tile shapes of each. Raises TypeError if there are none.
         """
-        known = self.algorithms(op, direction)
+        known = self.kernels(op, direction)
         gpu = None if self.name == "emulator" else self.machine
-        preferred = op.prefer(gpu, direction, NativeDevice.precision, known, *specs)
-        fit = [a for a in preferred if self.takes(op, direction, a, specs)]
-        exact = [a for a in fit if is_precise(op, a, specs, NativeDevice.precision)]
+        preferred = op.prefer(gpu, NativeDevice.precision, known, *specs)
+        fit = [k for k in preferred if self.takes(op, k, specs)]
+        exact = [k for k in fit if is_precise(k, specs, NativeDevice.precision)]
         if not fit:
             came = [f"{n} {s}" for n, s in zip(op.inputs, specs, strict=True) if s is not None]
             raise TypeError(
                 f"{op.name}: no {direction} kernel on {self.name} takes {', '.join(came)}; it has "
-                f"{known or 'none'} (use float32, or device='cpu')"
+                f"{self.algorithms(op, direction) or 'none'} (use float32, or device='cpu')"
             )
-        names = dict.fromkeys([fit[0], *exact])
-        firsts = [Candidate(a) for a in names]
+        kernels = dict.fromkeys([fit[0], *exact])
+        firsts = [Candidate(k.algorithm) for k in kernels]
         shaped = [
-            Candidate(a, v) for a in names for v in op.tile_shapes(direction, a, *specs) if v != 0
+            Candidate(k.algorithm, shape)
+            for k in kernels
+            for shape in op.tile_shapes(k, *specs)
+            if shape != 0
         ]
         return firsts + shaped
 
-    def takes(self, op: Op, direction: str, algorithm: str, specs: Specs) -> bool:
+    def takes(self, op: Op, kernel: Launcher, specs: Specs) -> bool:
         """Does the kernel take inputs of these dtypes, does the operator say that it supports them,
         and has this device what it needs?"""
-        launcher = self.launchers[f"{op.name}_{direction}_{algorithm}"]
-        kinds = {p.name: p for p in launcher.parameters}
+        kinds = {p.name: p for p in kernel.parameters}
         for name, spec in zip(op.inputs, specs, strict=True):
             p = kinds.get(name)
             if p and spec is not None and p.kind == "array" and p.dtype != spec.dtype.name:
                 return False
-        return op.supports(algorithm, *specs) and op.fits(self.machine, algorithm, *specs)
+        return op.supports(kernel, *specs) and op.fits(self.machine, kernel, *specs)
 
     def chosen(self, op: Op, direction: str, specs: Specs) -> Candidate | None:
         """What ran on such inputs, in this state of the choice; None if nothing did."""
@@ -206,12 +215,12 @@ class NativeDevice(Device):
         return H100
 
 
-def is_precise(op: Op, algorithm: str, specs: Specs, precision: str) -> bool:
-    """Does the algorithm round float32 operands no further than the precision allows?"""
+def is_precise(kernel: Launcher, specs: Specs, precision: str) -> bool:
+    """Does the kernel round float32 operands no further than the precision allows?"""
     first = next((s for s in specs if s is not None and is_floating(s.dtype)), None)
     if first is None or first.dtype != np.float32:
         return True
-    return op.precision.get(algorithm, "float32") in ALLOWED[precision]
+    return kernel.computes.rounds in ALLOWED[precision]
 
 
 def describe_problem(op: Op, direction: str, specs: Specs, results: dict[str, Spec]) -> str:
@@ -235,20 +244,13 @@ class KernelCall:
     """One launcher with its arguments sorted out: which come from the caller, which are made here,
     which are the operator's fields."""
 
-    def __init__(
-        self,
-        launchers: dict[str, Launcher],
-        op: Op,
-        direction: str,
-        chosen: Candidate,
-        specs: Specs,
-    ) -> None:
+    def __init__(self, launcher: Launcher, op: Op, chosen: Candidate, specs: Specs) -> None:
+        self.launcher, self.name = launcher, launcher.name
         self.chosen = chosen
-        self.name = f"{op.name}_{direction}_{chosen.algorithm}"
-        self.launcher = launchers[self.name]
         self.fixed = {**op.parameters(), "tile_shape": chosen.tile_shape}
-        self.mutates = op.mutates
-        self.workspace = op.workspace(direction, chosen.algorithm, *specs)
+        names = [p.name for p in launcher.parameters]
+        self.place = names.index("workspace") if launcher.workspace else -1
+        self.workspace: int | None = None  # its elements, known from the first call on
         # A gradient that the launcher works on (not Maybe) is made even where nobody needs it.
         self.scratch = {
             p.name: Spec(spec.shape, spec.dtype, p.layout)
@@ -269,7 +271,7 @@ class KernelCall:
             if name in results:
                 array = made[name] = self._result(device, results[name], p, like)
             elif name == "workspace":
-                array = device.allocate(Spec((self.workspace,), np.dtype(np.float32)))
+                array = None  # sized by the others
             elif name in self.scratch:
                 array = device.allocate(self.scratch[name])
             elif p.kind == "array":
@@ -279,6 +281,11 @@ class KernelCall:
             if p.layout == "any" and like is None:
                 like = array
             arguments.append(array)
+        if self.launcher.workspace is not None:
+            if self.workspace is None:
+                self.workspace = self.launcher.workspace(*arguments)
+            scratch = device.allocate(Spec((self.workspace,), np.dtype(np.float32)))
+            arguments[self.place] = scratch
         device.prepare()
         self.launcher.run(*arguments)
         missing = results.keys() - made.keys()

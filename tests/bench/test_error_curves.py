@@ -5,6 +5,7 @@ import pytest
 
 from bench import error_curves as curves
 from gpudl.devices.find import NativeDevice
+from tests.ops.harness import needs_emulator
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,7 @@ def test_curves_of_the_cpu(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
+@needs_emulator
 def test_kernels_above_the_loop_are_listed():
     row = {"operands": "normal", "k": 8}
     row["rms"] = {"float32 loop": 1.0, "gpudl simt": 1.2, "gpudl mma_tf32": 900.0, "torch": 1.5}

@@ -10,6 +10,7 @@ import pytest
 import gpudl
 import gpudl.nn.functional as F
 from gpudl.core.choice import Choices, choices
+from gpudl.core.launcher import Computes
 from gpudl.core.machine import A100, H100, machine_of
 from gpudl.core.op import Bounded
 from gpudl.devices.find import NativeDevice, device
@@ -177,10 +178,10 @@ class TestExplain:
 def test_a_prediction_is_the_larger_of_arithmetic_and_bytes():
     flops, moved = 2 * 8192**3, 3 * 8192**2 * 2
     bound = flops / 989.4e12 + H100.launch
-    assert H100.roofline("wgmma_bf16", flops, moved) == pytest.approx(bound)
-    assert H100.roofline("relu", 1e3, 3.35e9) == pytest.approx(1e-3 + H100.launch)
-    assert H100.ceiling("mma_tf32x3") == pytest.approx(494.7e12 * 0.62 / 3)
-    assert H100.ceiling("simt") == 66.9e12
+    assert H100.roofline(Computes("bfloat16", "wgmma"), flops, moved) == pytest.approx(bound)
+    assert H100.roofline(Computes(), 1e3, 3.35e9) == pytest.approx(1e-3 + H100.launch)
+    assert H100.ceiling(Computes("tf32", "mma", 3)) == pytest.approx(494.7e12 * 0.62 / 3)
+    assert H100.ceiling(Computes()) == 66.9e12
 
 
 def test_a_partial_last_wave_counts_as_a_whole_one():
@@ -192,7 +193,7 @@ def test_a_partial_last_wave_counts_as_a_whole_one():
 
 def test_unknown_machines_are_scaled_from_the_nearest_known():
     half = machine_of("80", 54)
-    assert half.flops["bf16"] == A100.flops["bf16"] / 2
+    assert half.flops["tf32"] == A100.flops["tf32"] / 2
     assert machine_of("90", 132) == H100
     assert machine_of("90", 132, 1 << 16).shared_bytes == 1 << 16
 
@@ -205,8 +206,8 @@ def test_candidates_begin_with_the_preferred_kernel():
     x, w = np.zeros((4, 8), np.float32), np.zeros((3, 8), np.float32)
     specs = op.plan((x, w, None)).specs
     candidates = emulator.candidates(op, "forward", specs)
-    known = emulator.algorithms(op, "forward")
-    assert candidates[0].algorithm == op.prefer(None, "forward", "highest", known, *specs)[0]
+    known = emulator.kernels(op, "forward")
+    assert candidates[0].algorithm == op.prefer(None, "highest", known, *specs)[0].algorithm
     assert len(candidates) == len(set(candidates))
 
 

@@ -67,6 +67,9 @@ NATIVE_MARKS = {
 }
 
 
+needs_emulator = pytest.mark.skipif(EMULATOR_MISSING is not None, reason=str(EMULATOR_MISSING))
+
+
 def native_devices() -> list:
     return [pytest.param(name, marks=marks) for name, marks in NATIVE_MARKS.items()]
 
@@ -134,9 +137,10 @@ def algorithms(where: NativeDevice, op: Op, direction: str, specs: tuple) -> lis
     """The kernels that take such inputs; [None], the definition, if there are no kernels."""
     if not op.kernels:
         return [None]
-    known = where.algorithms(op, direction)
-    fit = [a for a in known if where.takes(op, direction, a, specs)]
-    assert fit, f"{op.name}: no {direction} kernel takes these inputs; exported are {known}"
+    known = where.kernels(op, direction)
+    fit = [kernel.algorithm for kernel in known if where.takes(op, kernel, specs)]
+    names = where.algorithms(op, direction)
+    assert fit, f"{op.name}: no {direction} kernel takes these inputs; exported are {names}"
     return fit
 
 

@@ -25,21 +25,20 @@ VANISHING = {
 }  # fmt: skip
 
 
-def product_kind(op, algorithm: str) -> str:
-    """The dtype that an algorithm rounds its operands to."""
-    return getattr(op, "precision", {}).get(algorithm, "float32")
-
-
 def dtype_kind(case) -> str:
     """The dtype that results are rounded to."""
     floats = [a.dtype.name for a in h.draw(case) if a is not None and h.is_floating(a.dtype)]
     return next((kind for kind in ("bfloat16", "float16") if kind in floats), "float32")
 
 
-def coarser(case, algorithm: str | None) -> str:
+def coarser(case, where, direction: str, algorithm: str | None) -> str:
     """The dtype that rounds more: the results' or the kernel's operands'."""
     rounded = dtype_kind(case)
-    return rounded if rounded == "bfloat16" else product_kind(case.op, algorithm or "")
+    if rounded == "bfloat16":
+        return rounded
+    if algorithm is None:
+        return "float32"
+    return where.launcher(case.op, direction, algorithm).computes.rounds
 
 
 @h.each(case for case in h.GOOD if case.golden)
@@ -129,7 +128,8 @@ def test_native_forward(case, where):
             outputs = where.forward(op, specs, placed, algorithm)
             where.synchronize()
         got = {name: where.to_numpy(a) for name, a in h.results(op, placed, outputs).items()}
-        compare(case, got, want, coarser(case, algorithm), algorithm or "definition")
+        kind = coarser(case, where, "forward", algorithm)
+        compare(case, got, want, kind, algorithm or "definition")
 
 
 @h.each_on_native_devices(filter(h.has_gradient, h.GOOD))
@@ -144,7 +144,7 @@ def test_native_backward(case, where):
                 where.synchronize()
             return result
 
-        check_backward(case, run, where, coarser(case, algorithm))
+        check_backward(case, run, where, coarser(case, where, "backward", algorithm))
 
 
 @native

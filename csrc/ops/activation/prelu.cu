@@ -1,5 +1,7 @@
 // y = x where x > 0, else weight·x, the weight one for all or one a channel. Arrays are channels-last: rows of
 // channels. The weights' gradient is summed in two stages of fixed order.
+#include <algorithm>
+
 #include "core/export.h"
 #include "prim/column_sums.h"
 #include "prim/map_sum.h"
@@ -58,7 +60,15 @@ void prelu_backward_flat(Activations dy, Activations x, View<const float, 1> wei
   prim::column_sums(prim::PassSaved<float, WeightGradient>{x.data, {}}, dy.data, static_cast<float*>(nullptr),
                     x.size() / channels, channels, dweight.data, workspace);
 }
-GPUDL_EXPORT(prelu, backward, flat, dy, x, weight, dx, dweight, workspace);
+
+// One weight: the sums of blocks. One a channel: parts of 256 rows.
+int64_t prelu_backward_workspace(Activations x, View<const float, 1> weight) {
+  if (weight.dim[0] == 1) return prim::SUM_PARTS;
+  const int64_t channels = x.dim[4], rows = x.size() / std::max<int64_t>(1, channels);
+  return channels * std::clamp<int64_t>((rows + 255) / 256, 1, 4096);
+}
+GPUDL_EXPORT(prelu, backward, flat, dy, x, weight, dx, dweight, workspace)
+    .workspace<prelu_backward_workspace>("x, weight");
 
 }  // namespace
 }  // namespace gpudl

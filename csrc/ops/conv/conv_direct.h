@@ -6,6 +6,10 @@ namespace gpudl {
 
 struct Direct {
   using Element = float;
+  static constexpr Computes COMPUTES{};
+  static int64_t forward_workspace(const ConvShape&) { return 0; }
+  static int64_t data_workspace(const ConvShape&) { return 0; }
+  static int64_t weight_workspace(const ConvShape& conv);
   static void forward(const ConvShape& conv, const float* x, const float* weight, float* y,
                       const ConvFinish<float>& finish, Workspace workspace);
   static void data_gradient(const ConvShape& conv, const float* dy, const float* weight, float* dx,

@@ -3,6 +3,10 @@
 //
 //   struct Direct {
 //     using Element = float;
+//     static constexpr Computes COMPUTES{};
+//     static int64_t forward_workspace(const ConvShape&);  // elements that each of the three sums wants
+//     static int64_t data_workspace(const ConvShape&);
+//     static int64_t weight_workspace(const ConvShape&);
 //     static void forward(const ConvShape&, const Element* x, const Element* weight, Element* y,
 //                         const ConvFinish<Element>&, Workspace);
 //     static void data_gradient(const ConvShape&, const Element* dy, const Element* weight, Element* dx,
@@ -12,6 +16,8 @@
 //   GPUDL_CONV(conv2d, direct, Direct);  // exports conv2d_forward_direct and conv2d_backward_direct
 //   GPUDL_CONV_TRANSPOSE(conv_transpose2d, direct, Direct);
 #pragma once
+#include <algorithm>
+
 #include "core/export.h"
 #include "ops/conv/conv.h"
 #include "prim/column_sums.h"
@@ -90,18 +96,66 @@ void conv_transpose_backward(Volume<const T> dy, Volume<const T> x, Volume<const
   if (dbias) prim::column_sums(dy.data, int64_t{1} * conv.N * conv.image_pixels(), conv.C, dbias.data, workspace);
 }
 
+// -------------------------------------------------------------------------------- workspaces
+
+template <class A, class T = typename A::Element>
+int64_t conv_forward_workspace(Volume<const T> x, Volume<const T> weight, Volume<const T> y, Triple stride,
+                               Triple padding, Triple dilation, int groups) {
+  return A::forward_workspace(conv_shape(x.dim, weight.dim, y.dim, stride, padding, dilation, groups));
+}
+
+// For the gradients of the weights and of a bias, along the outputs or along the image.
+template <class A>
+int64_t conv_sums_workspace(const ConvShape& conv) {
+  const auto bias = [](int64_t channels, int64_t pixels) {
+    return channels * std::clamp<int64_t>(ceil_div<int64_t>(pixels, 256), 1, 128);
+  };
+  return std::max({A::weight_workspace(conv), bias(conv.K, conv.pixels()),
+                   bias(conv.C, int64_t{1} * conv.N * conv.image_pixels())});
+}
+
+template <class A, class T = typename A::Element>
+int64_t conv_backward_workspace(Volume<const T> dy, Volume<const T> x, Volume<const T> weight, Triple stride,
+                                Triple padding, Triple dilation, int groups, int activation) {
+  const ConvShape conv = conv_shape(x.dim, weight.dim, dy.dim, stride, padding, dilation, groups);
+  const int64_t before_activation = activation == RELU ? ceil_div<int64_t>(dy.size(), 4) * 4 : 0;
+  return before_activation + std::max(A::data_workspace(conv), conv_sums_workspace<A>(conv));
+}
+
+template <class A, class T = typename A::Element>
+int64_t conv_transpose_forward_workspace(Volume<const T> x, Volume<const T> weight, Volume<const T> y, Triple stride,
+                                         Triple padding, Triple dilation, int groups) {
+  return A::data_workspace(conv_shape(y.dim, weight.dim, x.dim, stride, padding, dilation, groups));
+}
+
+template <class A, class T = typename A::Element>
+int64_t conv_transpose_backward_workspace(Volume<const T> dy, Volume<const T> x, Volume<const T> weight, Triple stride,
+                                          Triple padding, Triple dilation, int groups) {
+  const ConvShape conv = conv_shape(dy.dim, weight.dim, x.dim, stride, padding, dilation, groups);
+  return std::max(A::forward_workspace(conv), conv_sums_workspace<A>(conv));
+}
+
 }  // namespace gpudl
 
 #define GPUDL_CONV(op, algorithm, A)                                                                                 \
   constexpr auto& op##_forward_##algorithm = conv_forward<A>;                                                        \
   GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, residual, y, workspace, stride, padding, dilation, groups,   \
-               activation);                                                                                          \
+               activation)                                                                                           \
+      .computes(A::COMPUTES)                                                                                         \
+      .workspace<conv_forward_workspace<A>>("x, weight, y, stride, padding, dilation, groups");                      \
   constexpr auto& op##_backward_##algorithm = conv_backward<A>;                                                      \
   GPUDL_EXPORT(op, backward, algorithm, dy, x, weight, y, dx, dweight, dbias, dresidual, workspace, stride, padding, \
-               dilation, groups, activation)
+               dilation, groups, activation)                                                                         \
+      .computes(A::COMPUTES)                                                                                         \
+      .workspace<conv_backward_workspace<A>>("dy, x, weight, stride, padding, dilation, groups, activation")
 
-#define GPUDL_CONV_TRANSPOSE(op, algorithm, A)                                                            \
-  constexpr auto& op##_forward_##algorithm = conv_transpose_forward<A>;                                   \
-  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, y, workspace, stride, padding, dilation, groups); \
-  constexpr auto& op##_backward_##algorithm = conv_transpose_backward<A>;                                 \
-  GPUDL_EXPORT(op, backward, algorithm, dy, x, weight, dx, dweight, dbias, workspace, stride, padding, dilation, groups)
+#define GPUDL_CONV_TRANSPOSE(op, algorithm, A)                                                                   \
+  constexpr auto& op##_forward_##algorithm = conv_transpose_forward<A>;                                          \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, y, workspace, stride, padding, dilation, groups)         \
+      .computes(A::COMPUTES)                                                                                     \
+      .workspace<conv_transpose_forward_workspace<A>>("x, weight, y, stride, padding, dilation, groups");        \
+  constexpr auto& op##_backward_##algorithm = conv_transpose_backward<A>;                                        \
+  GPUDL_EXPORT(op, backward, algorithm, dy, x, weight, dx, dweight, dbias, workspace, stride, padding, dilation, \
+               groups)                                                                                           \
+      .computes(A::COMPUTES)                                                                                     \
+      .workspace<conv_transpose_backward_workspace<A>>("dy, x, weight, stride, padding, dilation, groups")

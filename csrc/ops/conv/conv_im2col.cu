@@ -18,7 +18,12 @@ namespace {
 using Gemm = prim::Gemm<float>;
 using prim::GemmMatrix;
 
-constexpr int MAX_IMAGES = 65535;  // the limit of a grid's second extent
+constexpr int MAX_IMAGES = 65535;         // the limit of a grid's second extent
+constexpr int64_t MAX_COLUMNS = 1 << 24;  // elements in the workspace at a time, unless one image has more
+
+int64_t columns_of_image(const ConvShape& conv) {
+  return int64_t{1} * conv.output_pixels() * conv.groups * conv.filter_size();
+}
 
 // The work cut into parts of as many images as the workspace holds columns of; what it holds beyond that is for partial
 // sums of the weights' gradient.
@@ -30,7 +35,7 @@ struct Parts {
   Workspace partials;  // the rest of the workspace
 
   Parts(const ConvShape& shape, Workspace workspace) : conv(shape), columns(workspace.data) {
-    const int64_t image = int64_t{1} * conv.output_pixels() * conv.groups * conv.filter_size();
+    const int64_t image = columns_of_image(conv);
     pointwise = is_pointwise(conv);
     check(pointwise || workspace.size() >= image, "workspace",
           "must hold the " + std::to_string(image) + " columns of at least one image");
@@ -84,6 +89,20 @@ void finish_sums(float* values, int64_t size, int channels, const ConvFinish<flo
 
 struct Im2col {
   using Element = float;
+  static constexpr Computes COMPUTES{};
+
+  // Of how many images the workspace holds the columns.
+  static int64_t images(const ConvShape& conv) {
+    return std::clamp<int64_t>(MAX_COLUMNS / std::max<int64_t>(1, columns_of_image(conv)), 1, std::max(1, conv.N));
+  }
+  static int64_t forward_workspace(const ConvShape& conv) {
+    return is_pointwise(conv) ? 0 : images(conv) * columns_of_image(conv);
+  }
+  static int64_t data_workspace(const ConvShape& conv) { return forward_workspace(conv); }
+  static int64_t weight_workspace(const ConvShape& conv) {
+    const int64_t pixels = images(conv) * conv.output_pixels();
+    return forward_workspace(conv) + prim::gemm_workspace(conv.group_k(), conv.filter_size(), pixels, conv.groups);
+  }
 
   // The product adds the bias and applies the activation where it can: its epilogue counts biases from each product's
   // first column, so not for groups, and knows no residual.

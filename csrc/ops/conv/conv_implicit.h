@@ -3,6 +3,7 @@
 //
 //   struct Main {
 //     using Element = T;
+//     static constexpr Computes COMPUTES{…};
 //     static void matrices(const prim::Gemm<T>&);            // the plain product
 //     template <class G> static void operands(const G&);     // of any operands, with the usual epilogue
 //     template <class G> static void weights(const G&);      // of a weight gradient's operands
@@ -13,8 +14,8 @@
 
 namespace gpudl {
 
-// Room for the pieces of k that pay off (gpudl/ops/matrix/matmul.py, gemm_workspace): a sweep gets no more than its
-// own, though other products of the same call may ask for a larger workspace.
+// Room for the pieces of k that pay off: a sweep gets no more than its own, though other products of the same call may
+// ask for a larger workspace.
 inline Workspace pieces_of(Workspace all, int m, int n, int k, int batch) {
   const int64_t outputs = int64_t{1} * m * n * batch;
   const int64_t tiles = int64_t{1} * batch * ceil_div(m, 64) * ceil_div(n, 64);
@@ -22,9 +23,24 @@ inline Workspace pieces_of(Workspace all, int m, int n, int k, int batch) {
   return {all.data, {static_cast<int>(pieces <= 1 ? 0 : std::min(all.size(), pieces * outputs))}};
 }
 
+// Of all algorithms that are implicit matrix products.
+struct ImplicitWorkspace {
+  static int64_t forward_workspace(const ConvShape& conv) {
+    return prim::gemm_workspace(conv.pixels(), conv.group_k(), conv.filter_size(), conv.groups);
+  }
+  static int64_t data_workspace(const ConvShape& conv) {
+    const int64_t pixels = int64_t{1} * conv.N * conv.image_pixels();
+    return prim::gemm_workspace(pixels, conv.group_c(), int64_t{1} * conv.taps() * conv.group_k(), conv.groups);
+  }
+  static int64_t weight_workspace(const ConvShape& conv) {
+    return prim::gemm_workspace(conv.group_k(), conv.filter_size(), conv.pixels(), conv.groups);
+  }
+};
+
 template <class Main>
-struct ImplicitGemm {
+struct ImplicitGemm : ImplicitWorkspace {
   using Element = typename Main::Element;
+  static constexpr Computes COMPUTES = Main::COMPUTES;
   using T = Element;
   using Epilogue = prim::GemmEpilogue<T>;
 

@@ -10,6 +10,7 @@ namespace {
 
 struct Simt {
   using Element = float;
+  static constexpr Computes COMPUTES = prim::computes::simt;
   static void matrices(const prim::Gemm<float>& gemm) { prim::gemm_simt(gemm); }
   template <class G>
   static void operands(const G& gemm) {
@@ -27,6 +28,7 @@ struct Simt {
 // Short sums are more exact on CUDA cores.
 struct MmaTf32x3 {
   using Element = float;
+  static constexpr Computes COMPUTES = prim::computes::mma_tf32x3;
   static void matrices(const prim::Gemm<float>& gemm) { prim::gemm_mma_tf32x3(gemm); }
   template <class G>
   static void operands(const G& gemm) {

@@ -6,9 +6,10 @@
 namespace gpudl {
 namespace {
 
-template <class T, void (*MATRICES)(const prim::Gemm<T>&)>
+template <class T, void (*MATRICES)(const prim::Gemm<T>&), const Computes& COMPUTED>
 struct MmaHalf {
   using Element = T;
+  static constexpr Computes COMPUTES = COMPUTED;
   static void matrices(const prim::Gemm<T>& gemm) { MATRICES(gemm); }
   template <class G>
   static void operands(const G& gemm) {
@@ -20,8 +21,8 @@ struct MmaHalf {
   }
 };
 
-using Bf16 = ImplicitGemm<MmaHalf<bfloat16, prim::gemm_mma_bf16>>;
-using F16 = ImplicitGemm<MmaHalf<float16, prim::gemm_mma_f16>>;
+using Bf16 = ImplicitGemm<MmaHalf<bfloat16, prim::gemm_mma_bf16, prim::computes::mma_bf16>>;
+using F16 = ImplicitGemm<MmaHalf<float16, prim::gemm_mma_f16, prim::computes::mma_f16>>;
 GPUDL_CONV(conv1d, implicit_mma_bf16, Bf16);
 GPUDL_CONV(conv2d, implicit_mma_bf16, Bf16);
 GPUDL_CONV(conv3d, implicit_mma_bf16, Bf16);

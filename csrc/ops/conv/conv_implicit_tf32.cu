@@ -8,6 +8,7 @@ namespace {
 
 struct MmaTf32 {
   using Element = float;
+  static constexpr Computes COMPUTES = prim::computes::mma_tf32;
   static void matrices(const prim::Gemm<float>& gemm) { prim::gemm_mma_tf32(gemm); }
   template <class G>
   static void operands(const G& gemm) {

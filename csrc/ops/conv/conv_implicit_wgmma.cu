@@ -12,6 +12,7 @@ namespace {
 // Windows of one tap are plain products.
 struct Main {
   using Element = bfloat16;
+  static constexpr Computes COMPUTES = prim::computes::mma_bf16;
   static void matrices(const prim::Gemm<bfloat16>& gemm) { prim::gemm_wgmma_bf16(gemm); }
   template <class G>
   static void operands(const G& gemm) {
@@ -23,8 +24,9 @@ struct Main {
   }
 };
 
-struct Wgmma {
+struct Wgmma : ImplicitWorkspace {
   using Element = bfloat16;
+  static constexpr Computes COMPUTES = prim::computes::wgmma_bf16;
   using T = bfloat16;
   using Otherwise = ImplicitGemm<Main>;
   using Epilogue = prim::GemmEpilogue<T>;

@@ -158,8 +158,22 @@ void conv_relu_max_pool2d_backward_direct(Volume<const float> dy, Volume<const f
   if (dweight) Direct::weight_gradient(conv, dz, x.data, dweight.data, workspace);
   if (dbias) prim::column_sums<float>(dz, conv.pixels(), conv.K, dbias.data, workspace);
 }
+
+// As for the gradients of the whole convolution, with the outputs that no window holds.
+int64_t conv_relu_max_pool2d_backward_workspace(Volume<const float> x, Volume<const float> weight,
+                                                Volume<const float> y, Triple stride, Triple padding, Triple dilation,
+                                                int groups, Pair pool) {
+  const auto outputs = [](int image, int window, int stride, int padding, int dilation) {
+    return (image + 2 * padding - dilation * (window - 1) - 1) / stride + 1;
+  };
+  const int all[5] = {y.dim[0], 1, outputs(x.dim[2], weight.dim[2], stride.h, padding.h, dilation.h),
+                      outputs(x.dim[3], weight.dim[3], stride.w, padding.w, dilation.w), y.dim[4]};
+  const ConvShape conv = conv_shape(x.dim, weight.dim, all, stride, padding, dilation, groups);
+  return y.size() * pool.h * pool.w + conv_sums_workspace<Direct>(conv);
+}
 GPUDL_EXPORT(conv_relu_max_pool2d, backward, direct, dy, x, weight, y, argmax, dx, dweight, dbias, workspace, stride,
-             padding, dilation, groups, pool);
+             padding, dilation, groups, pool)
+    .workspace<conv_relu_max_pool2d_backward_workspace>("x, weight, y, stride, padding, dilation, groups, pool");
 
 }  // namespace
 }  // namespace gpudl

@@ -143,7 +143,13 @@ void embedding_backward_rows(View<const float, 2, rows> dy, Index index, Index o
   launch(packs ? embedding_joins_kernel<4> : embedding_joins_kernel<1>, grid, BLOCK, 0,
          static_cast<const float*>(workspace.data), sorted, table, columns);
 }
-GPUDL_EXPORT(embedding, backward, rows, dy, index, order, dweight, padding_idx, workspace);
+
+// Two rows of partial sums a chunk.
+int64_t embedding_backward_workspace(Index index, View<const float, 2> dweight) {
+  return int64_t{2} * ((index.dim[0] + CHUNK - 1) / CHUNK) * dweight.dim[1];
+}
+GPUDL_EXPORT(embedding, backward, rows, dy, index, order, dweight, padding_idx, workspace)
+    .workspace<embedding_backward_workspace>("index, dweight");
 
 }  // namespace
 }  // namespace gpudl

@@ -46,6 +46,9 @@ static __global__ void __launch_bounds__(LOSS_PARTS) loss_total_kernel(LossTotal
   if (threadIdx.x == 0) total.write(loss, weight);
 }
 
+// Elements of the workspace: the loss and the weight of each block.
+inline int64_t loss_workspace(bool reduced) { return reduced ? 2 * LOSS_PARTS : 0; }
+
 // Blocks for a kernel whose groups of WIDTH threads take rows in turn and end with LossTotal::finish.
 template <int WIDTH>
 int loss_blocks(int rows, int columns) {

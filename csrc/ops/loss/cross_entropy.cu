@@ -77,7 +77,8 @@ void cross_entropy_forward_rows(Matrix x, Labels target, Weight weight, Column y
   });
 }
 GPUDL_EXPORT(cross_entropy, forward, rows, x, target, weight, y, lse, divisor, workspace, ignore_index, label_smoothing,
-             reduced, averaged);
+             reduced, averaged)
+    .workspace<prim::loss_workspace>("reduced");
 
 // dx = scale * (p * mass - (1-e) * w[t] * [c = t] - e/C * w[c]) + dlse * p, mass = (1-e) * w[t] + e/C * sum of w.
 // sass: cross_entropy_backward_rows_kernel MUFU STG registers<=64

@@ -71,7 +71,8 @@ void cross_entropy_probabilities_forward_rows(Matrix x, Matrix target, Weight we
   });
 }
 GPUDL_EXPORT(cross_entropy_probabilities, forward, rows, x, target, weight, y, lse, mass, workspace, label_smoothing,
-             reduced, averaged);
+             reduced, averaged)
+    .workspace<prim::loss_workspace>("reduced");
 
 // dx = scale * (p * mass - w * q'), dtarget = scale * (1 - e) * w * (lse - x).
 // sass: cross_entropy_probabilities_backward_kernel MUFU STG registers<=64

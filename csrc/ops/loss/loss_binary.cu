@@ -30,7 +30,8 @@ void binary_cross_entropy_forward_flat(Flat<const float> x, Flat<const float> ta
                                        Workspace workspace, bool reduced, bool averaged) {
   prim::pair_loss_forward(Bce{weight.data}, x, target, y, workspace, {reduced, averaged});
 }
-GPUDL_EXPORT(binary_cross_entropy, forward, flat, x, target, weight, y, workspace, reduced, averaged);
+GPUDL_EXPORT(binary_cross_entropy, forward, flat, x, target, weight, y, workspace, reduced, averaged)
+    .workspace<prim::pair_loss_workspace>("reduced");
 
 void binary_cross_entropy_backward_flat(Flat<const float> x, Flat<const float> target, Weights weight,
                                         Flat<const float> dy, Maybe<Flat<float>> dx, Maybe<Flat<float>> dtarget,
@@ -60,7 +61,8 @@ void binary_cross_entropy_with_logits_forward_flat(Flat<const float> x, Flat<con
   prim::pair_loss_forward(BceWithLogits{weight.data, pos_weight.data}, x, target, y, workspace, {reduced, averaged});
 }
 GPUDL_EXPORT(binary_cross_entropy_with_logits, forward, flat, x, target, weight, pos_weight, y, workspace, reduced,
-             averaged);
+             averaged)
+    .workspace<prim::pair_loss_workspace>("reduced");
 
 void binary_cross_entropy_with_logits_backward_flat(Flat<const float> x, Flat<const float> target, Weights weight,
                                                     Weights pos_weight, Flat<const float> dy, Maybe<Flat<float>> dx,

@@ -47,7 +47,8 @@ void nll_loss_forward_rows(View<const float, 2, rows> x, Labels target, Weight w
          reduced ? nullptr : y.data, total);
   if (reduced) prim::finish_loss(total, blocks);
 }
-GPUDL_EXPORT(nll_loss, forward, rows, x, target, weight, y, divisor, workspace, ignore_index, reduced, averaged);
+GPUDL_EXPORT(nll_loss, forward, rows, x, target, weight, y, divisor, workspace, ignore_index, reduced, averaged)
+    .workspace<prim::loss_workspace>("reduced");
 
 // The gradient of element i of x.
 // sass: map_kernel STG registers<=48

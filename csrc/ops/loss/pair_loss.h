@@ -70,6 +70,8 @@ void pair_loss_forward(L loss, Flat<const float> x, Flat<const float> target, Fl
   map_sum(LossValue<L>{loss}, y.data, divisor, workspace.data, x, target);
 }
 
+inline int64_t pair_loss_workspace(bool reduced) { return reduced ? SUM_PARTS : 0; }
+
 template <class Slope>
 void pair_loss_gradient(Slope slope, Flat<const float> x, Flat<const float> target, Flat<const float> dy,
                         Maybe<Flat<float>> out, Reduction reduction) {
@@ -103,8 +105,9 @@ struct PairLoss<L, Types<P...>> {
 
 }  // namespace gpudl::prim
 
-#define GPUDL_PAIR_LOSS(op, algorithm, L, ...)                                                                 \
-  constexpr auto& op##_forward_##algorithm = ::gpudl::prim::PairLoss<L>::forward;                              \
-  GPUDL_EXPORT(op, forward, algorithm, x, target, y, workspace, reduced, averaged __VA_OPT__(, ) __VA_ARGS__); \
-  constexpr auto& op##_backward_##algorithm = ::gpudl::prim::PairLoss<L>::backward;                            \
+#define GPUDL_PAIR_LOSS(op, algorithm, L, ...)                                                                \
+  constexpr auto& op##_forward_##algorithm = ::gpudl::prim::PairLoss<L>::forward;                             \
+  GPUDL_EXPORT(op, forward, algorithm, x, target, y, workspace, reduced, averaged __VA_OPT__(, ) __VA_ARGS__) \
+      .workspace<::gpudl::prim::pair_loss_workspace>("reduced");                                              \
+  constexpr auto& op##_backward_##algorithm = ::gpudl::prim::PairLoss<L>::backward;                           \
   GPUDL_EXPORT(op, backward, algorithm, x, target, dy, dx, dtarget, reduced, averaged __VA_OPT__(, ) __VA_ARGS__)

@@ -2,6 +2,8 @@
 //
 // sass: column_sums_kernel registers<=104
 // sass: add_parts_kernel registers<=40
+#include <algorithm>
+
 #include "core/export.h"
 #include "prim/column_sums.h"
 #include "prim/gemm/gemm.h"
@@ -86,11 +88,30 @@ void backward(Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight
                .tile_shape = tile_shape});
 }
 
-#define GPUDL_LINEAR(op, algorithm, T)                                                               \
-  constexpr auto& op##_forward_##algorithm = forward<T, prim::gemm_##algorithm>;                     \
-  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, y, mask, workspace, activation, tile_shape); \
-  constexpr auto& op##_backward_##algorithm = backward<T, prim::gemm_##algorithm>;                   \
-  GPUDL_EXPORT(op, backward, algorithm, dy, x, weight, y, mask, dx, dweight, dbias, workspace, activation, tile_shape)
+template <class T>
+int64_t forward_workspace(Matrices<const T> x, View<const T, 2> weight) {
+  return prim::gemm_workspace(int64_t{1} * x.dim[0] * x.dim[1], weight.dim[0], weight.dim[1]);
+}
+
+template <class T>
+int64_t backward_workspace(Matrices<const T> x, View<const T, 2> weight, int activation) {
+  const int64_t rows = int64_t{1} * x.dim[0] * x.dim[1], outputs = weight.dim[0], inputs = weight.dim[1];
+  const bool none = static_cast<Activation>(activation) == Activation::none;
+  const int64_t before_activation = none ? 0 : (rows * outputs + 3) / 4 * 4;
+  return before_activation +
+         std::max({prim::gemm_workspace(rows, inputs, outputs), prim::gemm_workspace(outputs, inputs, rows),
+                   prim::column_sums_workspace(rows, outputs)});
+}
+
+#define GPUDL_LINEAR(op, algorithm, T)                                                                                 \
+  constexpr auto& op##_forward_##algorithm = forward<T, prim::gemm_##algorithm>;                                       \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, y, mask, workspace, activation, tile_shape)                    \
+      .computes(prim::computes::algorithm)                                                                             \
+      .workspace<forward_workspace<T>>("x, weight");                                                                   \
+  constexpr auto& op##_backward_##algorithm = backward<T, prim::gemm_##algorithm>;                                     \
+  GPUDL_EXPORT(op, backward, algorithm, dy, x, weight, y, mask, dx, dweight, dbias, workspace, activation, tile_shape) \
+      .computes(prim::computes::algorithm)                                                                             \
+      .workspace<backward_workspace<T>>("x, weight, activation")
 
 GPUDL_LINEAR(linear, simt, float);
 GPUDL_LINEAR(linear, simt_large, float);

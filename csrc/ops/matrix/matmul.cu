@@ -1,4 +1,6 @@
 // matmul: y = op(a) · op(b) over stacks of matrices, and its gradients, by every algorithm of prim/gemm/gemm.h.
+#include <algorithm>
+
 #include "core/export.h"
 #include "prim/gemm/gemm.h"
 
@@ -92,11 +94,41 @@ void backward(Matrices<const T> dy, Matrices<const T> a, Matrices<const T> b, Ma
   }
 }
 
-#define GPUDL_MATMUL(op, algorithm, T)                                                            \
-  constexpr auto& op##_forward_##algorithm = forward<T, prim::gemm_##algorithm>;                  \
-  GPUDL_EXPORT(op, forward, algorithm, a, b, y, workspace, transpose_a, transpose_b, tile_shape); \
-  constexpr auto& op##_backward_##algorithm = backward<T, prim::gemm_##algorithm>;                \
-  GPUDL_EXPORT(op, backward, algorithm, dy, a, b, da, db, workspace, transpose_a, transpose_b, tile_shape)
+struct Extents {
+  int64_t batch, m, n, k;
+};
+
+// Of the forward product.
+template <class T>
+Extents extents(const Matrices<const T>& a, bool transpose_a, const Matrices<const T>& b, bool transpose_b) {
+  const int64_t batch = a.dim[0] == 1 ? b.dim[0] : a.dim[0];
+  const int64_t m = a.dim[transpose_a ? 2 : 1], n = b.dim[transpose_b ? 1 : 2], k = a.dim[transpose_a ? 1 : 2];
+  if (b.dim[0] == 1 && !transpose_a) return {1, batch * m, n, k};
+  return {batch, m, n, k};
+}
+
+template <class T>
+int64_t forward_workspace(Matrices<const T> a, Matrices<const T> b, bool transpose_a, bool transpose_b) {
+  const auto [batch, m, n, k] = extents(a, transpose_a, b, transpose_b);
+  return prim::gemm_workspace(m, n, k, batch);
+}
+
+template <class T>
+int64_t backward_workspace(Matrices<const T> a, Matrices<const T> b, bool transpose_a, bool transpose_b) {
+  const auto [batch, m, n, k] = extents(a, transpose_a, b, transpose_b);
+  return std::max(prim::gemm_workspace(m, k, n, batch, a.dim[0] == 1),
+                  prim::gemm_workspace(k, n, m, batch, b.dim[0] == 1));
+}
+
+#define GPUDL_MATMUL(op, algorithm, T)                                                                     \
+  constexpr auto& op##_forward_##algorithm = forward<T, prim::gemm_##algorithm>;                           \
+  GPUDL_EXPORT(op, forward, algorithm, a, b, y, workspace, transpose_a, transpose_b, tile_shape)           \
+      .computes(prim::computes::algorithm)                                                                 \
+      .workspace<forward_workspace<T>>("a, b, transpose_a, transpose_b");                                  \
+  constexpr auto& op##_backward_##algorithm = backward<T, prim::gemm_##algorithm>;                         \
+  GPUDL_EXPORT(op, backward, algorithm, dy, a, b, da, db, workspace, transpose_a, transpose_b, tile_shape) \
+      .computes(prim::computes::algorithm)                                                                 \
+      .workspace<backward_workspace<T>>("a, b, transpose_a, transpose_b")
 
 GPUDL_MATMUL(matmul, simt, float);
 GPUDL_MATMUL(matmul, simt_large, float);

@@ -1,6 +1,8 @@
 // What the kernels of batch normalisation share: the activation that ends them, the running statistics, and the
 // coefficients per channel.
 #pragma once
+#include <algorithm>
+
 #include "prim/channels.h"
 
 namespace gpudl::prim {
@@ -9,6 +11,20 @@ using Vector = View<const float, 1>;
 using MaybeVector = Maybe<Vector>;
 using Statistic = Maybe<View<float, 1>>;
 using Bits = View<uint8_t, 2>;  // of the activation; (0, 0) where it is not kept
+
+// Into how many parts the sums over rows are cut, each of about 4096 elements: rows of as many of the channels as a
+// block takes side by side.
+constexpr int64_t NORM_COLUMNS = 4 * CHUNK_COLUMNS;
+inline int64_t norm_parts(int64_t rows, int64_t channels, int64_t most) {
+  const int64_t enough = (rows * std::min(channels, NORM_COLUMNS) + 4095) / 4096;
+  return std::max<int64_t>(1, std::min(most, enough));
+}
+
+constexpr int64_t NORM_BLOCKS = 512;  // that share the sums over an array, at most
+inline int64_t batch_norm_parts(const View<const float, 5, nhwc>& x) {
+  const int64_t channels = std::max(1, x.dim[4]);
+  return norm_parts(x.size() / channels, channels, NORM_BLOCKS * NORM_COLUMNS / std::max(channels, NORM_COLUMNS));
+}
 
 // y = f(z) for z after the addition. f passes z on or bends it with a fixed slope, so one bit an element says what
 // backward must know. A NaN passes, as in PyTorch.

@@ -111,7 +111,6 @@ __global__ void __launch_bounds__(BLOCK, 2)
 using Input = View<const float, 5, nhwc>;
 using MaybeOutput = Maybe<View<float, 5, nhwc>>;
 
-// workspace: slopes, then the partial sums: (3 + 2·parts)·C floats.
 void batch_norm_backward_parts(Input dy, MaybeVector dmean, MaybeVector dinvstd, Input x, MaybeVector weight,
                                Maybe<Input> y, Vector mean, Vector invstd, Maybe<View<const uint8_t, 2>> mask,
                                MaybeOutput dx, Statistic dweight, Statistic dbias, MaybeOutput dresidual,
@@ -134,8 +133,12 @@ void batch_norm_backward_parts(Input dy, MaybeVector dmean, MaybeVector dinvstd,
   const auto kernel = wide ? batch_norm_backward_parts_kernel<true> : batch_norm_backward_parts_kernel<false>;
   launch(kernel, chunk_grid(m), BLOCK, 0, m, gradient, x.data, mean.data, slopes, dx.data, dresidual.data);
 }
+
+// Slopes, then the partial sums.
+int64_t batch_norm_backward_workspace(Input x) { return (3 + 2 * batch_norm_parts(x)) * x.dim[4]; }
 GPUDL_EXPORT(batch_norm, backward, parts, dy, dmean, dinvstd, x, weight, y, mean, invstd, mask, dx, dweight, dbias,
-             dresidual, workspace, training, activation);
+             dresidual, workspace, training, activation)
+    .workspace<batch_norm_backward_workspace>("x");
 
 }  // namespace
 }  // namespace gpudl

@@ -137,7 +137,6 @@ __global__ void __launch_bounds__(BLOCK, 3)
 using Input = View<const float, 5, nhwc>;
 using Output = View<float, 5, nhwc>;
 
-// workspace: scale and shift, then the partial moments: (2 + 2·parts)·C floats.
 void batch_norm_forward_parts(Input x, Statistic running_mean, Statistic running_var, MaybeVector weight,
                               MaybeVector bias, Maybe<Input> residual, Maybe<View<int64_t, 1, rows>> batches, Output y,
                               View<float, 1> mean, View<float, 1> invstd, Bits mask, View<float, 1> workspace,
@@ -166,8 +165,12 @@ void batch_norm_forward_parts(Input x, Statistic running_mean, Statistic running
   launch(kernel, chunk_grid(m), BLOCK, 0, m, x.data, residual.data, per, y.data, mask.size() ? mask.data : nullptr,
          NormActivation{activation});
 }
+
+// Scale and shift, then the partial moments.
+int64_t batch_norm_forward_workspace(Input x) { return (2 + 2 * batch_norm_parts(x)) * x.dim[4]; }
 GPUDL_EXPORT(batch_norm, forward, parts, x, running_mean, running_var, weight, bias, residual, batches, y, mean, invstd,
-             mask, workspace, training, momentum, cumulative, eps, activation);
+             mask, workspace, training, momentum, cumulative, eps, activation)
+    .workspace<batch_norm_forward_workspace>("x");
 
 }  // namespace
 }  // namespace gpudl

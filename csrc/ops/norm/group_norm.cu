@@ -214,7 +214,6 @@ Groups groups_of(const Input& x, int groups, int64_t room) {
   return {m, x.dim[0], static_cast<int>(std::max<int64_t>(1, parts)), groups};
 }
 
-// workspace: the partial moments, 2·samples·parts·channels floats.
 void group_norm_forward_nhwc(Input x, MaybeVector weight, MaybeVector bias, Output y, View<float, 2> mean,
                              View<float, 2> invstd, View<float, 1> workspace, int num_groups, float eps) {
   const Groups g = groups_of(x, num_groups, workspace.size());
@@ -226,11 +225,18 @@ void group_norm_forward_nhwc(Input x, MaybeVector weight, MaybeVector bias, Outp
   launch(wide ? group_norm_forward_nhwc_kernel<true> : group_norm_forward_nhwc_kernel<false>, g.grid(), BLOCK, 0, g,
          x.data, weight.data, bias.data, mean.data, invstd.data, y.data);
 }
-GPUDL_EXPORT(group_norm, forward, nhwc, x, weight, bias, y, mean, invstd, workspace, num_groups, eps);
+
+// The partial sums of each sample.
+int64_t group_norm_workspace(Input x) {
+  const int64_t samples = x.dim[0], channels = x.dim[4], positions = int64_t{1} * x.dim[1] * x.dim[2] * x.dim[3];
+  const int64_t tiles = (channels + NORM_COLUMNS - 1) / NORM_COLUMNS;
+  return 2 * samples * channels * norm_parts(positions, channels, NORM_BLOCKS / std::max<int64_t>(1, samples * tiles));
+}
+GPUDL_EXPORT(group_norm, forward, nhwc, x, weight, bias, y, mean, invstd, workspace, num_groups, eps)
+    .workspace<group_norm_workspace>("x");
 
 using Stat = View<const float, 2>;
 
-// workspace: slopes and constants of the groups, then the partial sums: 2·samples·(groups + parts·channels) floats.
 void group_norm_backward_nhwc(Input dy, Maybe<Stat> dmean, Maybe<Stat> dinvstd, Input x, MaybeVector weight, Stat mean,
                               Stat invstd, Maybe<Output> dx, Statistic dweight, Statistic dbias,
                               View<float, 1> workspace, int num_groups) {
@@ -251,8 +257,14 @@ void group_norm_backward_nhwc(Input dy, Maybe<Stat> dmean, Maybe<Stat> dinvstd, 
   if (dweight || dbias)
     add_parts(partial, x.size() > 0 ? g.samples * g.parts : 0, g.m.channels, dweight.data, dbias.data);
 }
+
+// Before them, slopes and constants of the groups.
+int64_t group_norm_backward_workspace(Input x, int num_groups) {
+  return int64_t{2} * x.dim[0] * num_groups + group_norm_workspace(x);
+}
 GPUDL_EXPORT(group_norm, backward, nhwc, dy, dmean, dinvstd, x, weight, mean, invstd, dx, dweight, dbias, workspace,
-             num_groups);
+             num_groups)
+    .workspace<group_norm_backward_workspace>("x, num_groups");
 
 }  // namespace
 }  // namespace gpudl

@@ -131,7 +131,6 @@ void forward(const Forward& f, int64_t size, int columns, float eps) {
       f.x, f.weight, f.bias, static_cast<const float*>(f.y));
 }
 
-// workspace: the partial sums, 2·parts·columns floats.
 void backward(const Backward& b, int64_t size, int columns, const View<float, 1>& workspace) {
   if (columns == 0) return;
   const int rows = static_cast<int>(size / columns);
@@ -167,8 +166,15 @@ void layer_norm_backward_rows(In dy, Maybe<In> dmean, Maybe<In> dinvstd, In x, M
             dbias.data},
            x.size(), columns, workspace);
 }
+
+// The partial sums of the gradients of weight and bias: up to 512 parts of 32 rows.
+int64_t layer_norm_backward_workspace(In x, int columns) {
+  const int64_t part = int64_t{32} * std::max(1, columns);
+  return 2 * std::clamp<int64_t>((x.size() + part - 1) / part, 1, 512) * columns;
+}
 GPUDL_EXPORT(layer_norm, backward, rows, dy, dmean, dinvstd, x, weight, mean, invstd, dx, dweight, dbias, workspace,
-             columns);
+             columns)
+    .workspace<layer_norm_backward_workspace>("x, columns");
 
 void rms_norm_forward_rows(In x, Maybe<In> weight, Out y, Out invrms, int columns, float eps) {
   forward({x.data, weight.data, nullptr, y.data, nullptr, invrms.data}, x.size(), columns, eps);
@@ -180,7 +186,8 @@ void rms_norm_backward_rows(In dy, Maybe<In> dinvrms, In x, Maybe<In> weight, In
   backward({dy.data, x.data, weight.data, nullptr, invrms.data, nullptr, dinvrms.data, dx.data, dweight.data, nullptr},
            x.size(), columns, workspace);
 }
-GPUDL_EXPORT(rms_norm, backward, rows, dy, dinvrms, x, weight, invrms, dx, dweight, workspace, columns);
+GPUDL_EXPORT(rms_norm, backward, rows, dy, dinvrms, x, weight, invrms, dx, dweight, workspace, columns)
+    .workspace<layer_norm_backward_workspace>("x, columns");
 
 }  // namespace
 }  // namespace gpudl

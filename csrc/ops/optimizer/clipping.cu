@@ -75,7 +75,11 @@ void vector_norm_forward_flat(Flat<const float> x, Rows rows, Blocks blocks, Fla
   launch(norm_kernel<4>, parts, MAP_BLOCK, 0, power, x, rows, blocks, part, y.data);
   if (parts > 1) launch(norm_parts_kernel, 1, NORM_THREADS, 0, power, part, static_cast<int>(parts), y.data);
 }
-GPUDL_EXPORT(vector_norm, forward, flat, x, rows, blocks, y, workspace, ord);
+
+// A double for each block.
+int64_t vector_norm_workspace(Flat<const float> x, Blocks blocks) { return 2 * prim::block_count(blocks, x.size()); }
+GPUDL_EXPORT(vector_norm, forward, flat, x, rows, blocks, y, workspace, ord)
+    .workspace<vector_norm_workspace>("x, blocks");
 
 // f(x) for all elements, in place.
 template <int PACK, class F>

@@ -63,7 +63,10 @@ void max_unpool_forward_owner(Volume<const float> x, Volume<const int64_t> indic
   launch(max_unpool_claim_kernel, in.grid(), VOLUME_BLOCK, 0, indices, y, owner, in);
   launch(max_unpool_write_kernel, out.grid(), VOLUME_BLOCK, 0, x, owner, y, out);
 }
-GPUDL_EXPORT(max_unpool, forward, owner, x, indices, y, workspace);
+
+// The last writer of each element.
+int64_t max_unpool_workspace(Volume<const float> y) { return y.size(); }
+GPUDL_EXPORT(max_unpool, forward, owner, x, indices, y, workspace).workspace<max_unpool_workspace>("y");
 
 void max_unpool_backward_owner(Volume<const float> dy, Volume<const int64_t> indices, Volume<float> dx) {
   const Places places(dx, 1);

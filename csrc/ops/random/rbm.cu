@@ -180,13 +180,24 @@ void divergence(Matrix v0, Matrix h0, Matrix vk, Matrix hk, MatrixOut dweight, V
   mean_difference(h0, hk, dhidden);
 }
 
-#define GPUDL_GIBBS(op, algorithm, Algorithm)                  \
-  constexpr auto& op##_forward_##algorithm = gibbs<Algorithm>; \
-  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, counter, mean, sample, workspace, transpose, gaussian)
+int64_t gibbs_workspace(Matrix x, Matrix mean) { return prim::gemm_workspace(mean.dim[0], mean.dim[1], x.dim[1]); }
 
-#define GPUDL_DIVERGENCE(op, algorithm, Algorithm)                  \
-  constexpr auto& op##_forward_##algorithm = divergence<Algorithm>; \
-  GPUDL_EXPORT(op, forward, algorithm, v0, h0, vk, hk, dweight, dvisible, dhidden, workspace)
+int64_t divergence_workspace(Matrix v0, Matrix h0, Matrix vk) {
+  const auto product = [&](const Matrix& v) { return prim::gemm_workspace(h0.dim[1], v0.dim[1], v.dim[0]); };
+  return std::max(product(v0), product(vk));
+}
+
+#define GPUDL_GIBBS(op, algorithm, Algorithm)                                                                  \
+  constexpr auto& op##_forward_##algorithm = gibbs<Algorithm>;                                                 \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, counter, mean, sample, workspace, transpose, gaussian) \
+      .computes(prim::computes::algorithm)                                                                     \
+      .workspace<gibbs_workspace>("x, mean")
+
+#define GPUDL_DIVERGENCE(op, algorithm, Algorithm)                                            \
+  constexpr auto& op##_forward_##algorithm = divergence<Algorithm>;                           \
+  GPUDL_EXPORT(op, forward, algorithm, v0, h0, vk, hk, dweight, dvisible, dhidden, workspace) \
+      .computes(prim::computes::algorithm)                                                    \
+      .workspace<divergence_workspace>("v0, h0, vk")
 
 GPUDL_GIBBS(gibbs_half_step, simt, Simt);
 GPUDL_GIBBS(gibbs_half_step, mma_tf32x3, Split);

@@ -33,10 +33,12 @@ void backward(MaybeSteps dy, Maybe<View<const float, 2>> dhn, View<const float, 
 
 #define GPUDL_GRU(op, algorithm, Algorithm)                                                                         \
   constexpr auto& op##_forward_##algorithm = forward<Algorithm>;                                                    \
-  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, h0, lengths, y, hn, gates, workspace, reverse);             \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, bias, h0, lengths, y, hn, gates, workspace, reverse)              \
+      .workspace<recurrent_forward_workspace<Algorithm>>("x, weight");                                              \
   constexpr auto& op##_backward_##algorithm = backward<Algorithm>;                                                  \
   GPUDL_EXPORT(op, backward, algorithm, dy, dhn, weight, h0, lengths, y, gates, dx, dweight, dbias, dh0, workspace, \
-               reverse)
+               reverse)                                                                                             \
+      .workspace<recurrent_backward_workspace<Algorithm, GruCell, 1>>("y, weight")
 
 GPUDL_GRU(gru_sequence, persistent, Persistent);
 GPUDL_GRU(gru_sequence, stepwise, Stepwise);

@@ -34,10 +34,12 @@ void backward(MaybeSteps dy, Maybe<View<const float, 2>> dhn, Maybe<View<const f
 
 #define GPUDL_LSTM(op, algorithm, Algorithm)                                                                           \
   constexpr auto& op##_forward_##algorithm = forward<Algorithm>;                                                       \
-  GPUDL_EXPORT(op, forward, algorithm, x, weight, h0, c0, lengths, y, hn, cn, gates, cells, workspace, reverse);       \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, h0, c0, lengths, y, hn, cn, gates, cells, workspace, reverse)        \
+      .workspace<recurrent_forward_workspace<Algorithm>>("x, weight");                                                 \
   constexpr auto& op##_backward_##algorithm = backward<Algorithm>;                                                     \
   GPUDL_EXPORT(op, backward, algorithm, dy, dhn, dcn, weight, h0, c0, lengths, y, gates, cells, dx, dweight, dh0, dc0, \
-               workspace, reverse)
+               workspace, reverse)                                                                                     \
+      .workspace<recurrent_backward_workspace<Algorithm, LstmCell, 2>>("y, weight")
 
 GPUDL_LSTM(lstm_sequence, persistent, Persistent);
 GPUDL_LSTM(lstm_sequence, stepwise, Stepwise);

@@ -186,9 +186,12 @@ GPUDL_DEVICE void recurrent_backward_unit(const Cell& cell, const RecurrentBackw
   if (b.cells != nullptr) b.dc0[state] = d.c;
 }
 
-// A part of the workspace, which shrinks by it; parts start at multiples of 16 bytes as the whole does.
+// Elements of a part of the workspace: parts start at multiples of 16 bytes as the whole does.
+inline int64_t padded_part(int64_t elements) { return (elements + 31) / 32 * 32; }
+
+// A part of the workspace, which shrinks by it.
 inline float* take_workspace(View<float, 1>& workspace, int64_t elements, const char* what) {
-  const int64_t padded = (elements + 31) / 32 * 32;
+  const int64_t padded = padded_part(elements);
   check(workspace.dim[0] >= padded, "workspace", std::string("is too small for ") + what);
   float* part = workspace.data;
   workspace = {part + padded, {static_cast<int>(workspace.dim[0] - padded)}};

@@ -1,5 +1,7 @@
 // What the launchers of the recurrent operators share.
 #pragma once
+#include <algorithm>
+
 #include "core/export.h"
 #include "ops/recurrent/recurrent_persistent.h"
 #include "ops/recurrent/recurrent_stepwise.h"
@@ -16,6 +18,12 @@ inline Sequence sequence_of(const Steps& x, const View<const float, 2>& weight, 
 }
 
 struct Persistent {
+  static int64_t forward_workspace(int64_t, int64_t, int64_t) { return padded_part(1); }
+  // Two parts of every block for every other.
+  static int64_t backward_workspace(int64_t batch, int64_t, int64_t hidden, int64_t weight) {
+    const int64_t blocks = std::min<int64_t>(hidden, RECURRENT_MOST_BLOCKS);
+    return padded_part(1) + padded_part(2 * blocks * batch * (hidden + (hidden + blocks - 1) / blocks)) + weight;
+  }
   template <class Cell>
   static void forward(const Cell& cell, const RecurrentForward& f, Workspace workspace) {
     recurrent_forward_persistent(cell, f, workspace);
@@ -27,6 +35,12 @@ struct Persistent {
 };
 
 struct Stepwise {
+  static int64_t forward_workspace(int64_t batch, int64_t width, int64_t hidden) {
+    return padded_part(batch * width) + gemm_workspace(batch, width, hidden);
+  }
+  static int64_t backward_workspace(int64_t batch, int64_t width, int64_t hidden, int64_t weight) {
+    return std::max(weight, gemm_workspace(batch, hidden, width));
+  }
   template <class Cell>
   static void forward(const Cell& cell, const RecurrentForward& f, Workspace workspace) {
     recurrent_forward_stepwise(cell, f, workspace);
@@ -36,6 +50,21 @@ struct Stepwise {
     recurrent_backward_stepwise(cell, b, workspace);
   }
 };
+
+template <class Algorithm>
+int64_t recurrent_forward_workspace(Steps x, View<const float, 2> weight) {
+  return Algorithm::forward_workspace(x.dim[1], weight.dim[0], weight.dim[1]);
+}
+
+// What recurrent_backward takes, the algorithm's own, and the product that is the weight's gradient.
+template <class Algorithm, class Cell, int STATES>
+int64_t recurrent_backward_workspace(Steps y, View<const float, 2> weight) {
+  const int64_t steps = y.dim[0], batch = y.dim[1], width = weight.dim[0], hidden = weight.dim[1];
+  int64_t kept = STATES * padded_part(batch * hidden) + padded_part(batch * width);
+  if (Cell::SEPARATE) kept += padded_part(steps * batch * width);
+  const int64_t product = gemm_workspace(width, hidden, (steps - 1) * batch);
+  return kept + Algorithm::backward_workspace(batch, width, hidden, product);
+}
 
 // dh0, dc0 and first are filled in from the workspace where they are null; dproduct, where the cell needs it.
 template <class Algorithm, class Cell>

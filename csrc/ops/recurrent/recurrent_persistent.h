@@ -26,7 +26,9 @@ constexpr int RECURRENT_WARPS = RECURRENT_BLOCK / 32;
 constexpr int RECURRENT_SAMPLES = 16;  // of the state that are in shared memory at once
 constexpr int RECURRENT_TILE = 8;      // rows of the weight, and samples, that a warp multiplies at once
 
-// How the hidden units are spread over blocks. gpudl/ops/recurrent/base.py computes the same.
+constexpr int RECURRENT_MOST_BLOCKS = 160;  // for which the workspace has room
+
+// How the hidden units are spread over blocks.
 struct RecurrentSlices {
   int units = 0, blocks = 0;
   int rows = 0;    // of the weight in a block: GATES·units, rounded up to tiles; row g·units + i is gate g of unit i
@@ -46,7 +48,7 @@ struct RecurrentSlices {
 
 // multiprocessors: of the device; one block on each is meant.
 inline RecurrentSlices recurrent_slices(int hidden, int gates, int multiprocessors) {
-  const int most = std::clamp(multiprocessors, 1, 160);  // the workspace is for no more
+  const int most = std::clamp(multiprocessors, 1, RECURRENT_MOST_BLOCKS);
   RecurrentSlices s;
   s.units = (hidden + most - 1) / most;
   s.blocks = (hidden + s.units - 1) / s.units;
@@ -60,6 +62,13 @@ inline RecurrentSlices recurrent_slices(int hidden, int gates, int multiprocesso
     if (best == 0 || work < best) best = work, s.splits = splits;
   }
   return s;
+}
+
+// What a block of either kernel needs at most.
+inline int64_t recurrent_shared_bytes(int hidden, int gates, int batch, int multiprocessors) {
+  RecurrentSlices s = recurrent_slices(hidden, gates, multiprocessors);
+  s.splits = RECURRENT_WARPS;
+  return static_cast<int64_t>(std::max(s.forward_bytes(), s.backward_bytes(batch)));
 }
 
 // The block's rows of the weight, zero beyond its units and beyond the row's end.

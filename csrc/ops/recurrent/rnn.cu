@@ -10,6 +10,9 @@ namespace {
 
 using namespace prim;
 
+// Of all recurrent layers, for gpudl/ops/recurrent/base.py.
+GPUDL_FUNCTION(recurrent_shared_bytes, hidden, gates, batch, multiprocessors);
+
 template <class Algorithm>
 void forward(Steps x, View<const float, 2> weight, View<const float, 2> h0, Lengths lengths, View<float, 3> y,
              View<float, 2> hn, Workspace workspace, bool reverse, int nonlinearity) {
@@ -32,10 +35,12 @@ void backward(MaybeSteps dy, Maybe<View<const float, 2>> dhn, View<const float, 
 
 #define GPUDL_RNN(op, algorithm, Algorithm)                                                                    \
   constexpr auto& op##_forward_##algorithm = forward<Algorithm>;                                               \
-  GPUDL_EXPORT(op, forward, algorithm, x, weight, h0, lengths, y, hn, workspace, reverse, nonlinearity);       \
+  GPUDL_EXPORT(op, forward, algorithm, x, weight, h0, lengths, y, hn, workspace, reverse, nonlinearity)        \
+      .workspace<recurrent_forward_workspace<Algorithm>>("x, weight");                                         \
   constexpr auto& op##_backward_##algorithm = backward<Algorithm>;                                             \
   GPUDL_EXPORT(op, backward, algorithm, dy, dhn, weight, h0, lengths, y, dx, dweight, dh0, workspace, reverse, \
-               nonlinearity)
+               nonlinearity)                                                                                   \
+      .workspace<recurrent_backward_workspace<Algorithm, RnnCell, 1>>("y, weight")
 
 GPUDL_RNN(rnn_sequence, persistent, Persistent);
 GPUDL_RNN(rnn_sequence, stepwise, Stepwise);

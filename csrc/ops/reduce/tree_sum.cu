@@ -11,7 +11,7 @@ namespace {
 using namespace prim;
 
 constexpr int BLOCK = CHUNK_BLOCK;
-constexpr int MAX_PARTIAL = 2048;  // partial sums, which is what `workspace` holds
+constexpr int MAX_PARTIAL = 2048;  // partial sums
 constexpr int PART = 4096;         // numbers that are worth a block of their own
 
 // y[row] = scale·Σ x[row]. A group of threads a row.
@@ -136,11 +136,13 @@ void backward(const float* dy, float* dx, Triple split, bool mean) {
          dx, scale);
 }
 
+int64_t tree_sum_workspace() { return MAX_PARTIAL; }
+
 void tree_sum_forward_rows(View<const float, 1, rows> x, View<float, 1, rows> y, View<float, 1> workspace, Triple split,
                            bool mean) {
   forward(x.data, y.data, workspace, split, mean);
 }
-GPUDL_EXPORT(tree_sum, forward, rows, x, y, workspace, split, mean);
+GPUDL_EXPORT(tree_sum, forward, rows, x, y, workspace, split, mean).workspace<tree_sum_workspace>("");
 
 void tree_sum_backward_rows(View<const float, 1, rows> dy, View<float, 1, rows> dx, Triple split, bool mean) {
   backward(dy.data, dx.data, split, mean);
@@ -152,7 +154,7 @@ void tree_sum_forward_nhwc(View<const float, 5, nhwc> x, View<float, 1, rows> y,
                            bool mean) {
   forward(x.data, y.data, workspace, split, mean);
 }
-GPUDL_EXPORT(tree_sum, forward, nhwc, x, y, workspace, split, mean);
+GPUDL_EXPORT(tree_sum, forward, nhwc, x, y, workspace, split, mean).workspace<tree_sum_workspace>("");
 
 void tree_sum_backward_nhwc(View<const float, 1, rows> dy, View<float, 5, nhwc> dx, Triple split, bool mean) {
   backward(dy.data, dx.data, split, mean);

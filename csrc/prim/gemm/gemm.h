@@ -24,13 +24,15 @@
 //
 // Where c is small and k long, k is cut into pieces that run side by side: as many as the workspace holds m·n·batch
 // float32 partial sums for (none without a workspace), added in a fixed order by a second kernel, so that the bits
-// never change. gpudl/ops/matrix/matmul.py's gemm_workspace tells how much pays off.
+// never change. prim/gemm/gemm_pieces.h tells how much pays off.
 #pragma once
 #include <cstdint>
 
+#include "core/computes.h"
 #include "core/view.h"
 #include "platform/device.h"
 #include "prim/gemm/gemm_epilogue.h"
+#include "prim/gemm/gemm_pieces.h"
 
 namespace gpudl::prim {
 
@@ -77,5 +79,23 @@ void gemm_mma_f16(const Gemm<float16>& gemm);
 void gemm_wgmma_bf16(const Gemm<bfloat16>& gemm);
 void gemm_wgmma_f16(const Gemm<float16>& gemm);
 void gemm_wgmma_tf32(const Gemm<float>& gemm);
+
+// With fewer summands a float32 loop errs less than split products (docs/precision.md).
+constexpr int TF32X3_FEWEST = 96, BF16X6_FEWEST = 32;
+
+// What they compute with, for the launchers that call them.
+namespace computes {
+constexpr Computes simt{};
+constexpr Computes simt_large{};
+constexpr Computes mma_tf32{Numbers::tf32, Unit::mma};
+constexpr Computes mma_tf32x3{Numbers::tf32, Unit::mma, 3, TF32X3_FEWEST};
+constexpr Computes mma_bf16x1{Numbers::bfloat16, Unit::mma};
+constexpr Computes mma_bf16x6{Numbers::bfloat16, Unit::mma, 6, BF16X6_FEWEST};
+constexpr Computes mma_bf16{Numbers::bfloat16, Unit::mma};
+constexpr Computes mma_f16{Numbers::float16, Unit::mma};
+constexpr Computes wgmma_bf16{Numbers::bfloat16, Unit::wgmma};
+constexpr Computes wgmma_f16{Numbers::float16, Unit::wgmma};
+constexpr Computes wgmma_tf32{Numbers::tf32, Unit::wgmma};
+}  // namespace computes
 
 }  // namespace gpudl::prim

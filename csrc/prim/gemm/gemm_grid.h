@@ -12,8 +12,6 @@
 
 namespace gpudl::prim {
 
-constexpr int GEMM_MULTIPROCESSORS = 132;  // of the GPU that analytic choices are made for: an H100
-
 // Blocks are numbered tile column first, then tile row, piece of k, batch: one number, for gridDim.y and z are small.
 struct GemmGrid {
   int tiles_m = 0, tiles_n = 0;

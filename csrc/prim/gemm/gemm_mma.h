@@ -168,7 +168,7 @@ template <class Large, class Small, class G>
 bool gemm_small_tiles(const G& g) {
   const auto work = [&]<class Tile>(const Tile*) {
     const int64_t blocks = gemm_grid(g, Tile::BM, Tile::BN, Tile::BK).blocks(g.batch);
-    return (blocks + GEMM_MULTIPROCESSORS - 1) / GEMM_MULTIPROCESSORS * Tile::BM * Tile::BN;
+    return (blocks + MULTIPROCESSORS - 1) / MULTIPROCESSORS * Tile::BM * Tile::BN;
   };
   using LargeTile = typename Large::Tile;
   using SmallTile = typename Small::Tile;

@@ -10,10 +10,8 @@ using Large = SplitProducts<PARTS, MmaTile<128, 64, 16, 32, 32, PARTS == 1 ? 2 :
 template <int PARTS>
 using Small = SplitProducts<PARTS, MmaTile<64, 64, 16, 32, 32, PARTS == 1 ? 4 : 3>>;
 
-// With fewer summands a float32 loop may err less (docs/precision.md).
 void gemm_mma_bf16x6(const Gemm<float>& gemm) {
-  constexpr int FEW = 32;
-  gemm.k < FEW ? gemm_simt(gemm) : gemm_mma_with<Large<3>, Small<3>>(gemm);
+  gemm.k < BF16X6_FEWEST ? gemm_simt(gemm) : gemm_mma_with<Large<3>, Small<3>>(gemm);
 }
 
 void gemm_mma_bf16x1(const Gemm<float>& gemm) { gemm_mma_with<Large<1>, Small<1>>(gemm); }

@@ -122,8 +122,6 @@ struct Tf32x3Products {
   }
   GPUDL_DEVICE bool finish() const { return __syncthreads_or(extreme) != 0; }
 };
-// With fewer summands a float32 loop errs less than split products (docs/precision.md).
-constexpr int TF32X3_FEWEST = 96;
 using Tf32x3 = Tf32x3Products<MmaTile<128, 64, 16, 32, 32>>;
 
 }  // namespace gpudl::prim

@@ -226,7 +226,6 @@ bool gemm_wgmma_fits_large(const Gemm<T, E, A, B, C>& g) {
 // reaches (wgmma of n = 64 is bound by shared memory). 1 large, 2 medium, 3 small.
 template <class G>
 int gemm_wgmma_choose(const G& g) {
-  constexpr int MULTIPROCESSORS = 132;
   if (g.tile_shape != 0) return g.tile_shape;
   const auto time = [&](int BM, int BN, double speed) {
     const int64_t blocks = gemm_grid(g, BM, BN, 64).blocks(g.batch);

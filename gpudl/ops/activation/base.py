@@ -9,6 +9,7 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.launcher import Launcher
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require_float
 from gpudl.ops.elementwise.quick_numpy import in_pieces, quick
 from gpudl.ops.matrix.matmul import draw_bfloat16
@@ -35,8 +36,8 @@ class Activation(Op):
         require_float(self, x=x)
         return (x,)
 
-    def supports(self, algorithm: str, *specs: Any) -> bool:
-        return bool((specs[0].dtype == np.float32) == (algorithm == "flat"))
+    def supports(self, kernel: Launcher, *specs: Any) -> bool:
+        return bool((specs[0].dtype == np.float32) == (kernel.algorithm == "flat"))
 
     def value(self, xp: Any, x: Any) -> Any:
         raise TypeError(f"{self.name} declares no value")

@@ -20,8 +20,6 @@ from gpudl.ops.index.slices import where
 from gpudl.ops.random.fills import rand
 from gpudl.ops.shape.joining import chunk
 
-LEAST_SPLIT, MOST_SPLITS, PARTS = 256, 4096, 1024  # csrc: ops/conv/pixel_sums.h, prim/map_sum.h
-
 
 class PreluOp(Op):
     """y = x where x > 0, else weight·x; weight (C) or (1), x (N, C, …) with one to three more axes
@@ -57,14 +55,6 @@ class PreluOp(Op):
             axes = None if shape == (1,) else tuple(a for a in range(x.ndim) if a != 1)
             dweight = terms.sum(axes, dtype=dy.dtype).reshape(shape)
         return dx, dweight
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        if direction == "forward":
-            return 0
-        x, weight = specs
-        pixels = x.size // max(1, x.shape[1])
-        splits = max(1, min(MOST_SPLITS, -(-pixels // LEAST_SPLIT)))
-        return PARTS if weight.size == 1 else splits * x.shape[1]
 
     def cost(self, x: Spec, weight: Spec) -> Cost:
         return Cost(2 * x.size, (2 * x.size + weight.size) * x.dtype.itemsize)

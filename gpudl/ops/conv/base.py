@@ -8,15 +8,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from gpudl.core.launcher import Launcher, Launchers
 from gpudl.core.machine import Machine
 from gpudl.core.op import Array, Op, Spec, require
-from gpudl.ops.matrix.cost import gemm_workspace
 
 Size = tuple[int, ...]  # one number for each spatial axis
 Triple = tuple[int, int, int]
 ACTIVATIONS = ("none", "relu")  # numbered as in csrc/ops/conv/conv_export.h
 FEW_CHANNELS = 16  # groups with fewer run faster without a matrix product
-MAX_COLUMNS = 1 << 24  # elements of the column buffer, unless one image needs more
 MOST_ROWS = 256  # of the largest tile: the last one may extend this far past the matrix
 LARGEST = 2**31 - 1  # kernels use 32-bit indices within an image and the weights
 SHAPES = {1: "(N, C, W)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
@@ -67,12 +66,6 @@ class Windowed(Op):
         "implicit_wgmma_bf16",
         "implicit_mma_f16",
     )
-    precision: ClassVar[dict[str, str]] = {
-        "implicit_mma_tf32": "tf32",
-        "implicit_mma_bf16": "bfloat16",
-        "implicit_wgmma_bf16": "bfloat16",
-        "implicit_mma_f16": "float16",
-    }
     cpu = ("im2col",)
 
     stride: Size
@@ -170,47 +163,42 @@ class Windowed(Op):
         swaps them."""
         raise TypeError(f"{type(self).__name__} declares no image_and_output")
 
-    def supports(self, algorithm: str, *specs: Any) -> bool:
+    def supports(self, kernel: Launcher, *specs: Any) -> bool:
         """Whether 32-bit indices suffice within an image, its columns and the weights."""
         weight: Spec = specs[1]
         image, output = self.image_and_output(*specs)
         of_one = [s.size // max(1, s.shape[0]) for s in (image, output)]
-        if "wgmma" in algorithm:  # TMA needs rows of channels aligned to 16 bytes
+        if kernel.computes.unit == "wgmma":  # TMA needs rows of channels aligned to 16 bytes
             rows = math.gcd(image.shape[1], output.shape[1]) // self.groups % 8 == 0
             if not rows or (self.groups > 1 and not self.is_pointwise(*specs)):
                 return False
-        if "mma" in algorithm or algorithm.startswith("implicit"):  # rows: all pixels of the batch
+        if kernel.algorithm not in ("direct", "im2col"):  # rows: all pixels of the batch
             of_one += [s.size // max(1, s.shape[1]) + MOST_ROWS for s in (image, output)]
-        if algorithm == "im2col":
+        if kernel.algorithm == "im2col":
             of_one.append(self.columns_of_image(*specs))
         return bool(max(weight.size, *of_one) <= LARGEST)
 
     def prefer(
-        self,
-        machine: Machine | None,
-        direction: str,
-        precision: str,
-        algorithms: tuple[str, ...],
-        *specs: Any,
-    ) -> tuple[str, ...]:
+        self, machine: Machine | None, precision: str, kernels: Launchers, *specs: Any
+    ) -> Launchers:
         """On a GPU ranked by predicted time, TF32 last unless the precision allows it. The emulator
         prefers "direct" for groups of few channels, where most of a matrix tile is padding."""
         if machine is None:
             k, c_group = specs[1].shape[:2]
             few = min(k // self.groups, c_group) < FEW_CHANNELS
-            return tuple(sorted(algorithms, key="direct".__eq__, reverse=few))
+            return tuple(sorted(kernels, key=lambda k: k.algorithm == "direct", reverse=few))
 
-        def rank(algorithm: str) -> float:
-            return self.predict(machine, direction, algorithm, *specs)
+        def rank(kernel: Launcher) -> float:
+            return self.predict(machine, kernel, *specs)
 
         exact = precision == "highest"
-        fit = [a for a in algorithms if not (exact and self.precision.get(a) == "tf32")]
-        return (*sorted(fit, key=rank), *(a for a in algorithms if a not in fit))
+        fit = [k for k in kernels if not (exact and k.computes.rounds == "tf32")]
+        return (*sorted(fit, key=rank), *(k for k in kernels if k not in fit))
 
-    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+    def predict(self, machine: Machine, kernel: Launcher, *specs: Any) -> float:
         from gpudl.ops.conv import predict
 
-        return predict.seconds(self, machine, direction, algorithm, specs)
+        return predict.seconds(self, machine, kernel, specs)
 
     def is_pointwise(self, *specs: Any) -> bool:
         """Whether windows of one element read every element of the image exactly once."""
@@ -223,63 +211,11 @@ class Windowed(Op):
         output = self.image_and_output(*specs)[1]
         return int(math.prod((*output.shape[2:], self.groups, *specs[1].shape[1:])))
 
-    def forward_workspace(self, algorithm: str, *specs: Any) -> int:
-        """Scratch for the outputs of the convolution that the kernels compute."""
-        if algorithm == "direct":
-            return 0
-        if algorithm == "im2col":
-            return self._columns(*specs)[0]
-        weight, output = specs[1], self.image_and_output(*specs)[1]
-        pixels = output.size // max(1, output.shape[1])
-        filters = weight.shape[0] // self.groups
-        return gemm_workspace(pixels, filters, math.prod(weight.shape[1:]), self.groups)
-
-    def data_workspace(self, algorithm: str, *specs: Any) -> int:
-        """Scratch for the gradient of its image."""
-        if algorithm == "direct":
-            return 0
-        if algorithm == "im2col":
-            return self._columns(*specs)[0]
-        weight, image = specs[1], self.image_and_output(*specs)[0]
-        pixels = image.size // max(1, image.shape[1])
-        depth = weight.size // weight.shape[1] // self.groups
-        return gemm_workspace(pixels, weight.shape[1], depth, self.groups)
-
-    def weight_workspace(self, algorithm: str, *specs: Any) -> int:
-        """Scratch for the gradients of its weights and of a bias along the output's channels, or
-        the image's in transposed convolution."""
-        weight: Spec = specs[1]
-        image, output = self.image_and_output(*specs)
-        biases = max(
-            s.shape[1] * max(1, min(-(-s.size // max(1, s.shape[1]) // 256), 128))
-            for s in (image, output)
-        )
-        k, pixels = weight.shape[0], output.size // max(1, output.shape[1])
-        if algorithm == "direct":
-            return max(gradient_splits(pixels, weight.size) * weight.size, biases)
-        columns, images = self._columns(*specs) if algorithm == "im2col" else (0, output.shape[0])
-        depth = images * math.prod(output.shape[2:])
-        partial = gemm_workspace(k // self.groups, weight.size // k, depth, self.groups)
-        return max(columns + partial, biases)
-
     def reduction(self, *specs: Any) -> int:
         output, weight = self.image_and_output(*specs)[1], specs[1].shape
         taps, filters = math.prod(weight[2:]), weight[0] // self.groups
         pixels = output.size // max(1, output.shape[1])
         return int(max(weight[1] * taps, filters * taps, pixels))
-
-    def _columns(self, *specs: Any) -> tuple[int, int]:
-        """(elements of the column buffer, images per chunk)"""
-        images = self.image_and_output(*specs)[0].shape[0]
-        each = self.columns_of_image(*specs)
-        images = max(1, min(images, MAX_COLUMNS // max(1, each)))
-        return (0 if self.is_pointwise(*specs) else images * each), images
-
-
-def gradient_splits(pixels: int, weights: int) -> int:
-    """Number of parts of the pixels that a weight gradient sums separately: enough to fill a GPU
-    (512 blocks of 256 sums), each of at least 256 pixels."""
-    return max(1, min(-(-pixels // 256), 512 * 256 // weights, 4096))
 
 
 # -------------------------------------------------------------------- arrays

@@ -149,15 +149,6 @@ class Convolution(Windowed):
     def image_and_output(self, *specs: Any) -> tuple[Spec, Spec]:
         return specs[0], self.infer_cached(specs)[0]
 
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        y = self.infer_cached(specs)[0]
-        if direction == "forward":
-            return self.forward_workspace(algorithm, *specs)
-        before_activation = 0 if self.activation == "none" else -(-y.size // 4) * 4
-        return before_activation + max(
-            self.data_workspace(algorithm, *specs), self.weight_workspace(algorithm, *specs)
-        )
-
     # ------------------------------------------------------------------ for tests and benchmarks
 
     def cost(self, *specs: Any) -> Cost:

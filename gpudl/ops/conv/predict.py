@@ -26,10 +26,10 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpudl.ops.matrix import cost
-from gpudl.ops.matrix.cost import gemm_workspace
+from gpudl.ops.matrix.cost import gemm_pieces
 
 if TYPE_CHECKING:
+    from gpudl.core.launcher import Launcher
     from gpudl.core.machine import Machine
 
 LARGE, SMALL = (128, 128, 8), (32, 32, 16)  # tiles (BM, BN, BK) of csrc/prim/gemm/gemm_simt.h
@@ -40,7 +40,6 @@ TILES = {
     "implicit_mma_f16": (128, 128, 32),
     "implicit_wgmma_bf16": (128, 128, 64),
 }
-FEWEST = {"implicit_mma_tf32x3": cost.FEWEST["mma_tf32x3"]}  # shorter sums are not split
 # Assumed share of the CUDA cores' peak that the direct kernels reach, by channels per thread: with
 # 8 channels each loaded x feeds 8 products, with 1 only one.
 DIRECT = {1: 0.12, 4: 0.3, 8: 0.45}
@@ -78,37 +77,37 @@ def products(op: Any, direction: str, specs: tuple[Any, ...]) -> Iterator[Produc
         yield Product("weight", filters, depth, outputs, groups)
 
 
-def seconds(
-    op: Any, machine: Machine, direction: str, algorithm: str, specs: tuple[Any, ...]
-) -> float:
+def seconds(op: Any, machine: Machine, kernel: Launcher, specs: tuple[Any, ...]) -> float:
     item = specs[0].dtype.itemsize
     moved = item * (specs[1].size + sum(s.size for s in op.image_and_output(*specs)))
     total = 0.0
-    for product in products(op, direction, specs):
-        kernel = "implicit_gemm" if product.k < FEWEST.get(algorithm, 0) else algorithm
-        if algorithm == "direct":
+    for product in products(op, kernel.direction, specs):
+        computes = kernel.computes.of_sum(product.k)
+        if kernel.algorithm == "direct":
             channels = product.m if product.what == "weight" else product.n
             share = DIRECT[1 if channels == 1 else 4 if channels <= 4 else 8]
             flops: float = 2 * product.m * product.n * product.k * product.groups
-            total += machine.roofline(algorithm, flops / share, moved)
+            total += machine.roofline(computes, flops / share, moved)
         else:
             columns = 2 * item * op.columns_of_image(*specs) * specs[0].shape[0]
-            explicit = algorithm == "im2col"
+            explicit = kernel.algorithm == "im2col"
             flops = _tiled(machine, kernel, product)
-            total += machine.roofline(kernel, flops, moved + (columns if explicit else 0))
+            total += machine.roofline(computes, flops, moved + (columns if explicit else 0))
             total += machine.launch * explicit
         total += machine.launch * (product.launches - 1)
     return total
 
 
-def _tiled(machine: Machine, algorithm: str, p: Product) -> float:
+def _tiled(machine: Machine, kernel: Launcher, p: Product) -> float:
     """Operations of all tiles, including idle multiprocessors in the last wave."""
     large = min(p.m, p.n) > 64 and p.m * p.n * p.groups >= 64 * 128 * 128
-    bm, bn, bk = TILES.get(algorithm, LARGE if large else SMALL)
+    bm, bn, bk = LARGE if large else SMALL
+    if kernel.computes.of_sum(p.k).unit != "simt":
+        bm, bn, bk = TILES[kernel.algorithm]
     tiles = -(-p.m // bm) * -(-p.n // bn) * p.groups
-    pieces = gemm_workspace(p.m, p.n, p.k, p.groups) // max(1, p.m * p.n * p.groups)
+    pieces = gemm_pieces(kernel.module, p.m, p.n, p.k, p.groups)
     k = -(-p.k // bk) * bk
-    if "wgmma" in algorithm and p.channels:  # every tap starts a new stage
+    if kernel.computes.unit == "wgmma" and p.channels:  # every tap starts a new stage
         k = p.k // p.channels * -(-p.channels // bk) * bk
     flops = 2 * bm * bn * tiles * k
-    return flops * machine.waves(tiles * max(1, pieces))
+    return flops * machine.waves(tiles * pieces)

@@ -126,12 +126,6 @@ class ConvReluMaxPool2dOp(Windowed):
     def image_and_output(self, *specs: Any) -> tuple[Spec, Spec]:
         return self.convolution.image_and_output(*specs, None)
 
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        if direction == "forward":
-            return 0
-        y = self.infer_cached(specs)[0]
-        return y.size * self.pool[0] * self.pool[1] + self.weight_workspace(algorithm, *specs)
-
     # ------------------------------------------------------------------ for tests and benchmarks
 
     def cost(self, *specs: Any) -> Cost:

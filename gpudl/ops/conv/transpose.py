@@ -129,13 +129,6 @@ class TransposedConvolution(Windowed):
     def image_and_output(self, *specs: Any) -> tuple[Spec, Spec]:
         return self.infer_cached(specs)[0], specs[0]
 
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        if direction == "forward":
-            return self.data_workspace(algorithm, *specs)
-        return max(
-            self.forward_workspace(algorithm, *specs), self.weight_workspace(algorithm, *specs)
-        )
-
     # ------------------------------------------------------------------ for tests and benchmarks
 
     def cost(self, *specs: Any) -> Cost:

@@ -15,7 +15,6 @@ from gpudl.core.public import public
 from gpudl.ops.reduce.segments import sum_repeated
 from gpudl.ops.reduce.sorting import SortOp
 
-CHUNK = 32  # positions that the kernel sums sequentially
 NO_ROW = -1
 MOST_ELEMENTS = (1 << 31) - 1
 
@@ -48,13 +47,6 @@ class EmbeddingOp(Op):
             fits = spec.size <= MOST_ELEMENTS
             require(fits, self, name, f"is {spec}; it must have at most 2^31 - 1 elements")
         return (y,)
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        """Two rows of partial sums per chunk."""
-        if direction == "forward":
-            return 0
-        weight, index, _ = specs
-        return int(-(-index.size // CHUNK) * 2 * weight.shape[1])
 
     def forward(self, xp: Any, weight: Any, index: Any, order: Any) -> tuple[Any, ...]:
         check_rows(index, len(weight))

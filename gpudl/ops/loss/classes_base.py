@@ -10,7 +10,6 @@ import numpy as np
 from gpudl.core.op import Array, Case, Op, Spec, require, require_float
 
 IGNORED = -100
-LOSS_PARTS = 1024  # floats of scratch memory for a reduced loss (csrc/ops/loss/class_loss.h)
 
 
 class ClassLoss(Op):
@@ -73,9 +72,6 @@ class ClassLoss(Op):
         divisor = weights.sum() if self.averaged else weights.dtype.type(1)
         y = losses.sum() / divisor if self.reduced else losses.reshape(shape)
         return xp.asarray(y), xp.asarray(divisor)
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        return LOSS_PARTS if direction == "forward" and self.reduced else 0
 
     def reduction(self, x: Spec, *others: Any) -> int:
         return x.size

@@ -10,8 +10,6 @@ import numpy as np
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.elementwise.quick_numpy import in_pieces, quick, sum_in_pieces
 
-PARTS = 1024  # floats of scratch memory for a sum (csrc/prim/map_sum.h)
-
 
 class ElementLoss(Op):
     """A loss of x and target of equal shape. A subclass defines the `losses` of the elements and
@@ -80,9 +78,6 @@ class ElementLoss(Op):
             return tuple(None if slope is None else slope * dy for slope in slopes)
 
         return in_pieces(gradients, (*saved[:-1], *(() if self.reduced else dys)))
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        return PARTS if direction == "forward" and self.reduced else 0
 
     def cost(self, x: Spec, *others: Spec | None) -> Cost:
         read = 1 + sum(s is not None for s in others)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
-from gpudl.ops.loss.classes_base import LOSS_PARTS, logits
+from gpudl.ops.loss.classes_base import logits
 
 
 class CrossEntropyProbabilitiesOp(Op):
@@ -70,9 +70,6 @@ class CrossEntropyProbabilitiesOp(Op):
             each = 1 if saved.weight is None else saved.weight
             dtarget = scale * ((self.label_smoothing - 1) * each * logs)
         return dx, dtarget, None
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        return LOSS_PARTS if direction == "forward" and self.reduced else 0
 
     def cost(self, x: Spec, target: Spec, weight: Spec | None = None) -> Cost:
         rows = x.size // x.shape[-1]

@@ -14,7 +14,6 @@ from gpudl.core.dtypes import dtype_of
 from gpudl.core.op import Array, Case, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.devices.find import NativeDevice
-from gpudl.ops.matrix.cost import column_workspace, gemm_workspace
 from gpudl.ops.matrix.matmul import Product, draw, draw_bfloat16, draw_float16, wide
 
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")  # numbered as in csrc/prim/gemm/gemm_epilogue.h
@@ -123,17 +122,6 @@ class LinearOp(Product):
     def save(self, inputs: Any, outputs: Any, specs: Any, needs: Any = None) -> Any:
         y = None if self.activation == "none" or self.bits else outputs[0]
         return self.saved_type(inputs[0], inputs[1], y, outputs[1] if self.bits else None, specs)
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        _, rows, outputs, inputs = self.extents(*specs)
-        if direction == "forward":
-            return gemm_workspace(rows, outputs, inputs)
-        before_activation = 0 if self.activation == "none" else -(-rows * outputs // 4) * 4
-        return before_activation + max(
-            gemm_workspace(rows, inputs, outputs),
-            gemm_workspace(outputs, inputs, rows),
-            column_workspace(rows, outputs),
-        )
 
     def twin(self, torch: Any, x: Any, weight: Any, bias: Any) -> Any:
         y = torch.nn.functional.linear(x, weight, bias)

@@ -9,12 +9,12 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.launcher import Launcher, Launchers
 from gpudl.core.machine import Machine
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.devices.find import NativeDevice
 from gpudl.ops.matrix.cost import gemm_seconds
-from gpudl.ops.matrix.cost import gemm_workspace as gemm_workspace  # of other products too
 
 PRECISIONS = ("highest", "high", "medium")
 
@@ -48,54 +48,43 @@ class Product(Op):
         "simt", "simt_large", "mma_bf16x6", "mma_tf32x3", "wgmma_tf32", "mma_tf32", "mma_bf16x1",
         "wgmma_bf16", "mma_bf16", "wgmma_f16", "mma_f16",
     )  # fmt: skip
-    precision: ClassVar[dict[str, str]] = {
-        "mma_tf32": "tf32", "wgmma_tf32": "tf32", "mma_bf16x1": "bfloat16",
-        "mma_bf16": "bfloat16", "wgmma_bf16": "bfloat16", "mma_f16": "float16",
-        "wgmma_f16": "float16",
-    }  # fmt: skip
 
     def extents(self, *specs: Any) -> tuple[int, int, int, int]:
         """(batch, m, n, k) of the forward product."""
         raise TypeError(f"{type(self).__name__} declares no extents")
 
     def prefer(
-        self,
-        machine: Machine | None,
-        direction: str,
-        precision: str,
-        algorithms: tuple[str, ...],
-        *specs: Any,
-    ) -> tuple[str, ...]:
+        self, machine: Machine | None, precision: str, kernels: Launchers, *specs: Any
+    ) -> Launchers:
         """By predicted time among those precise enough: "high" allows TF32 products of float32,
         "medium" bfloat16. The emulator keeps the declared order, the fastest to emulate first."""
         if machine is None:
-            return algorithms
+            return kernels
         wanted = {"highest": "float32", "high": "tf32", "medium": "bfloat16"}[precision]
 
-        def rank(algorithm: str) -> tuple[bool, float]:
-            rounds = self.precision.get(algorithm, "float32")
-            time = self.predict(machine, direction, algorithm, *specs)
-            return rounds not in ("float32", wanted), time
+        def rank(kernel: Launcher) -> tuple[bool, float]:
+            time = self.predict(machine, kernel, *specs)
+            return kernel.computes.rounds not in ("float32", wanted), time
 
-        return tuple(sorted(algorithms, key=rank))
+        return tuple(sorted(kernels, key=rank))
 
-    def tile_shapes(self, direction: str, algorithm: str, *specs: Any) -> tuple[int, ...]:
+    def tile_shapes(self, kernel: Launcher, *specs: Any) -> tuple[int, ...]:
         """1 and 2 are small and large for simt, large and small for mma (gemm_mma.h)."""
-        return (0, 1, 2) if algorithm == "simt" or algorithm.startswith("mma") else (0,)
+        shaped = kernel.algorithm == "simt" or kernel.computes.unit == "mma"
+        return (0, 1, 2) if shaped else (0,)
 
-    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+    def predict(self, machine: Machine, kernel: Launcher, *specs: Any) -> float:
         batch, m, n, k = self.extents(*specs)
         itemsize = next(s.dtype.itemsize for s in specs if s is not None)
-        products = [(m, n, k)] if direction == "forward" else [(m, k, n), (k, n, m)]
-        return sum(gemm_seconds(machine, algorithm, batch, *p, itemsize) for p in products)
+        products = [(m, n, k)] if kernel.direction == "forward" else [(m, k, n), (k, n, m)]
+        return sum(gemm_seconds(machine, kernel, batch, *p, itemsize) for p in products)
 
-    def supports(self, algorithm: str, *specs: Any) -> bool:
+    def supports(self, kernel: Launcher, *specs: Any) -> bool:
         """TMA needs rows aligned to 16 bytes."""
-        group = {"wgmma_bf16": 8, "wgmma_f16": 8, "wgmma_tf32": 4}.get(algorithm)
-        if group is None:
+        if kernel.computes.unit != "wgmma":
             return True
         present = [s for s in (*specs, self.infer(*specs)[0]) if s is not None and len(s.shape) > 1]
-        return all(s.size > 0 and s.shape[-1] % group == 0 for s in present)
+        return all(s.size > 0 and s.shape[-1] * s.dtype.itemsize % 16 == 0 for s in present)
 
     def cost(self, *specs: Any) -> Cost:
         batch, m, n, k = self.extents(*specs)
@@ -184,15 +173,6 @@ class MatmulOp(Product):
         if len(b) == 1 and not self.transpose_a:
             a = a.reshape(1, -1 if a.size else len(a) * a.shape[1], a.shape[2])
         return a, b
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        batch, m, n, k = self.extents(*specs)
-        if direction == "forward":
-            return gemm_workspace(m, n, k, batch)
-        return max(
-            gemm_workspace(m, k, n, batch, _count(specs[0]) == 1),
-            gemm_workspace(k, n, m, batch, _count(specs[1]) == 1),
-        )
 
     def twin(self, torch: Any, a: Any, b: Any) -> Any:
         a = a.transpose(-1, -2) if self.transpose_a else a

@@ -10,6 +10,7 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tape import is_grad_enabled
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.launcher import Launcher
 from gpudl.core.layout import channels_last
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
@@ -20,9 +21,6 @@ from gpudl.ops.shape.create import ones, zeros
 
 ACTIVATIONS = ("none", "relu", "relu6", "leaky_relu")
 RESIDENT_ROWS = 1792  # values of a channel that one block can hold in registers
-PART_SIZE = 4096  # elements that a block processes at once
-PARTS = 512  # most blocks per pass
-TILE = 128  # channels per block
 
 
 class BatchNormOp(Op):
@@ -250,16 +248,8 @@ class BatchNormOp(Op):
 
     # ------------------------------------------------------------ kernels, costs, tests
 
-    def supports(self, algorithm: str, x: Spec, *others: Any) -> bool:
-        return algorithm != "resident" or values_per_channel(x) <= RESIDENT_ROWS
-
-    def workspace(self, direction: str, algorithm: str, x: Spec, *others: Any) -> int:
-        if algorithm == "resident":
-            return 0
-        rows, channels = values_per_channel(x), x.shape[1]
-        most = max(1, PARTS * TILE // max(channels, TILE))
-        parts = max(1, min(most, -(-rows * min(channels, TILE) // PART_SIZE)))
-        return ((3 if direction == "backward" else 2) + 2 * parts) * channels
+    def supports(self, kernel: Launcher, x: Spec, *others: Any) -> bool:
+        return kernel.algorithm != "resident" or values_per_channel(x) <= RESIDENT_ROWS
 
     def cost(self, x: Spec, *others: Any) -> Cost:
         """Training reads x twice if a channel does not fit into registers."""

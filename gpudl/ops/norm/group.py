@@ -14,10 +14,6 @@ from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.ops.norm.batch import along, batch_norm, values_per_channel
 
-BLOCKS = 512  # most blocks per pass, unless there are more samples
-TILE = 128  # channels per block
-PART_SIZE = 4096  # elements that a block processes at once
-
 
 class GroupNormOp(Op):
     """y = (x - mean)·invstd·weight + bias with mean and biased variance over each group of channels
@@ -91,14 +87,6 @@ class GroupNormOp(Op):
             dx = dx + dmean[..., None] / max(n, 1)
         dweight = (dy * xhat.reshape(dy.shape)).sum(axes)
         return dx.reshape(dy.shape), dweight, dy.sum(axes)
-
-    def workspace(self, direction: str, algorithm: str, x: Spec, *others: Any) -> int:
-        samples, channels = x.shape[:2]
-        positions = x.size // max(1, samples * channels)
-        most = BLOCKS // max(1, samples * -(-channels // TILE))
-        parts = max(1, min(most, -(-positions * min(channels, TILE) // PART_SIZE)))
-        groups = self.num_groups if direction == "backward" else 0
-        return 2 * samples * (groups + parts * channels)
 
     def cost(self, x: Spec, *others: Any) -> Cost:
         return Cost(8 * x.size, 3 * x.size * x.dtype.itemsize)

@@ -13,9 +13,6 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 
-PARTS = 512  # most blocks that sum the gradients of weight and bias
-ROWS_PER_PART = 32
-
 
 class RowNorm(Op):
     """Shared by both. normalized_shape: the extents of the axes to normalise over."""
@@ -67,12 +64,6 @@ class RowNorm(Op):
     def sum_rows(self, g: Any) -> Any:
         """The sum over all leading axes."""
         return g.reshape(-1, self.columns).sum(0).reshape(self.normalized_shape)
-
-    def workspace(self, direction: str, algorithm: str, x: Spec, *vectors: Any) -> int:
-        if direction == "forward":
-            return 0
-        parts = min(PARTS, -(-x.size // max(1, self.columns * ROWS_PER_PART)))
-        return 2 * max(1, parts) * self.columns
 
     def cost(self, x: Spec, *vectors: Any) -> Cost:
         return Cost(8 * x.size, 2 * x.size * x.dtype.itemsize)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
-from gpudl.ops.optimizer.blocks import PART, require_blocks
+from gpudl.ops.optimizer.blocks import require_blocks
 
 
 def draws(*shape: int, scale: float = 1) -> Any:
@@ -67,12 +67,6 @@ class VectorNormOp(Op):
     def over(self, xp: Any, arrays: Sequence[Array]) -> Array:
         """The norm of all arrays as one, in float64."""
         return xp.asarray(root(xp, power_sum(xp, arrays, self.ord), self.ord))
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        """A float64 for each block."""
-        x, _, blocks = specs
-        count: int = -(-x.size // PART) if blocks is None else blocks.shape[0]
-        return 2 * count
 
     def cost(self, x: Spec, rows: Any, blocks: Any) -> Cost:
         return Cost(2 * x.size, x.size * x.dtype.itemsize)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.launcher import Launcher
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.ops.elementwise.base import fixed, normal
@@ -56,9 +57,9 @@ class InterpolateOp(Op):
             require(fits, self, name, f"is {spec}; it must have at most 2^31 - 1 elements")
         return (y,)
 
-    def supports(self, algorithm: str, x: Spec) -> bool:
+    def supports(self, kernel: Launcher, x: Spec) -> bool:
         planes = self.method == "linear" and len(self.size) == 3
-        return algorithm == (f"{self.method}_planes" if planes else self.method)
+        return kernel.algorithm == (f"{self.method}_planes" if planes else self.method)
 
     def parameters(self) -> dict[str, Any]:
         fields = super().parameters()

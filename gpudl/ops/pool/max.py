@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpudl.core.launcher import Launcher
 from gpudl.core.op import Array, Case, Op, Spec
 from gpudl.ops.pool.base import Adaptive, Ints, Pool, Sliding
 from gpudl.ops.pool.cases import adaptive_cases, drawn, refused_cases, window_cases
@@ -33,8 +34,8 @@ class MaxPool(Pool):
     def index_dtype(self, x_shape: Ints) -> np.dtype[Any]:
         return np.dtype(np.uint8 if self.taps(x_shape) <= BYTE else np.int32)
 
-    def supports(self, algorithm: str, *specs: Any) -> bool:
-        return (algorithm == "direct") == (self.taps(specs[0].shape) <= BYTE)
+    def supports(self, kernel: Launcher, *specs: Any) -> bool:
+        return (kernel.algorithm == "direct") == (self.taps(specs[0].shape) <= BYTE)
 
     def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
         y_shape = self.infer(Spec(x.shape, x.dtype))[0].shape

@@ -40,10 +40,6 @@ class MaxUnpoolOp(Op):
     def parameters(self) -> dict[str, Any]:
         return {"output_size": (1,) * (3 - len(self.output_size)) + self.output_size}
 
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        """Room for the number of each element's last writer."""
-        return self.infer(*specs)[0].size if direction == "forward" else 0
-
     def planes(self, array: Array) -> Array:
         """(N*C, elements of a plane)"""
         return array.reshape(array.shape[0] * array.shape[1], math.prod(array.shape[2:]))

@@ -14,7 +14,6 @@ from gpudl.core import random
 from gpudl.core.op import Case, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.core.random import Generator
-from gpudl.ops.matrix.cost import gemm_workspace
 from gpudl.ops.matrix.matmul import Product, draw
 from gpudl.ops.random.fills import COUNTER, check_counter, counter_on, uniform_like
 
@@ -66,10 +65,6 @@ class GibbsHalfStepOp(Product):
             return z, z + noise.astype(z.dtype, copy=False)
         mean = 1 / (1 + xp.exp(-z))
         return mean, (uniform_like(counter, mean) < mean).astype(mean.dtype)
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        _, m, n, k = self.extents(*specs)
-        return gemm_workspace(m, n, k)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -146,10 +141,6 @@ class ContrastiveDivergenceOp(Product):
     def forward(self, xp: Any, v0: Any, h0: Any, vk: Any, hk: Any) -> tuple[Any, ...]:
         dweight = xp.matmul(hk.T, vk) / len(vk) - xp.matmul(h0.T, v0) / len(v0)
         return dweight, vk.mean(0) - v0.mean(0), hk.mean(0) - h0.mean(0)
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        _, m, n, _ = self.extents(*specs)
-        return max(gemm_workspace(m, n, specs[0].shape[0]), gemm_workspace(m, n, specs[2].shape[0]))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

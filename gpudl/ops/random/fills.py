@@ -11,6 +11,7 @@ import numpy as np
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import random
+from gpudl.core.launcher import Launcher
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
 from gpudl.core.random import Generator
@@ -149,8 +150,8 @@ class BernoulliOp(Op):
         check_counter(self, counter)
         return (p,)
 
-    def supports(self, algorithm: str, p: Spec, counter: Spec) -> bool:
-        return len(p.shape) == RANKS[algorithm]
+    def supports(self, kernel: Launcher, p: Spec, counter: Spec) -> bool:
+        return len(p.shape) == RANKS[kernel.algorithm]
 
     def forward(self, xp: Any, p: Any, counter: Any) -> tuple[Any, ...]:
         return ((uniform_like(counter, p) < p.astype(np.float32)).astype(p.dtype),)
@@ -186,8 +187,8 @@ class DropoutOp(Op):
         require(0 <= self.p <= 1, self, "p", f"is {self.p}; it must be from 0 to 1")
         return (x,)
 
-    def supports(self, algorithm: str, x: Spec, counter: Spec) -> bool:
-        return len(x.shape) == RANKS[algorithm]
+    def supports(self, kernel: Launcher, x: Spec, counter: Spec) -> bool:
+        return len(x.shape) == RANKS[kernel.algorithm]
 
     def forward(self, xp: Any, x: Any, counter: Any) -> tuple[Any, ...]:
         keep = uniform_like(counter, x) >= np.float32(self.p)

@@ -8,14 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpudl.core.launcher import Launcher, Launchers
 from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
-from gpudl.ops.matrix.matmul import gemm_workspace
-
-# Constants of csrc/ops/recurrent/recurrent_persistent.h.
-TILE, SAMPLES, WARPS = 8, 16, 8
-MOST_BLOCKS = 160
-PART = 32  # parts of the workspace are rounded up to multiples of so many floats
 
 # H100, for predictions: bandwidth of the L2 cache in bytes/s, seconds per barrier across blocks.
 L2_BYTES = 5.5e12
@@ -32,7 +27,6 @@ class RecurrentSequence(Op):
 
     GATES: ClassVar[int]  # width of x, in units of H
     STATES: ClassVar[tuple[str, ...]] = ("h0",)
-    SEPARATE: ClassVar[bool] = False  # whether the product's gradient differs from x's
     kernels = ("persistent", "stepwise")
 
     reverse: bool = False
@@ -92,25 +86,24 @@ class RecurrentSequence(Op):
 
     # ------------------------------------------------------------ kernels
 
-    def fits(self, machine: Machine, algorithm: str, *specs: Any) -> bool:
-        needed = self.shared_bytes(machine.multiprocessors, *specs)
-        return algorithm != "persistent" or needed <= machine.shared_bytes
+    def fits(self, machine: Machine, kernel: Launcher, *specs: Any) -> bool:
+        if kernel.algorithm != "persistent":
+            return True
+        _, batch, width = specs[0].shape
+        sizes = width // self.GATES, self.GATES, batch, machine.multiprocessors
+        needed: int = kernel.module.recurrent_shared_bytes(*sizes)
+        return needed <= machine.shared_bytes
 
     def prefer(
-        self,
-        machine: Machine | None,
-        direction: str,
-        precision: str,
-        algorithms: tuple[str, ...],
-        *specs: Any,
-    ) -> tuple[str, ...]:
+        self, machine: Machine | None, precision: str, kernels: Launchers, *specs: Any
+    ) -> Launchers:
         """By predicted time; the emulator keeps the declared order."""
         if machine is None:
-            return algorithms
+            return kernels
         gpu = machine
-        return tuple(sorted(algorithms, key=lambda a: self.predict(gpu, direction, a, *specs)))
+        return tuple(sorted(kernels, key=lambda k: self.predict(gpu, k, *specs)))
 
-    def predict(self, machine: Machine, direction: str, algorithm: str, *specs: Any) -> float:
+    def predict(self, machine: Machine, kernel: Launcher, *specs: Any) -> float:
         """Time per step times the number of steps. persistent: every block reads the state
         (backward, every block sends a part to every other), half of peak arithmetic, a barrier.
         stepwise: two launches, and reading the weight from the L2 cache."""
@@ -118,41 +111,15 @@ class RecurrentSequence(Op):
         hidden = width // self.GATES
         cache = L2_BYTES * machine.multiprocessors / H100.multiprocessors
         arithmetic = 2 * batch * weight / (0.5 * machine.flops["float32"])
-        if algorithm == "stepwise":
+        forward = kernel.direction == "forward"
+        if kernel.algorithm == "stepwise":
             step = 2 * machine.launch + max(arithmetic, 4 * weight / cache)
         else:
             units = padded(hidden, machine.multiprocessors) // machine.multiprocessors
             moved = 4 * batch * hidden * (padded(hidden, units) // units)
-            step = BARRIER + arithmetic + moved * (2 if direction == "backward" else 1) / cache
-        each = step if direction == "forward" else step + arithmetic
+            step = BARRIER + arithmetic + (moved if forward else 2 * moved) / cache
+        each = step if forward else step + arithmetic
         return float(steps * each)
-
-    def shared_bytes(self, blocks: int, *specs: Any) -> int:
-        """Most shared memory that a block of the persistent kernels needs if so many blocks run at
-        once; see csrc/ops/recurrent/recurrent_persistent.h."""
-        _, batch, width = specs[0].shape
-        hidden = width // self.GATES
-        rows = padded(padded(hidden, blocks) // blocks * self.GATES, TILE)
-        line = padded(hidden, 128) + 4
-        forward = SAMPLES * line + WARPS * rows * (SAMPLES + 1)
-        return 4 * (rows * line + max(forward, rows * padded(batch, TILE)))
-
-    def workspace(self, direction: str, algorithm: str, *specs: Any) -> int:
-        steps, batch, width = specs[0].shape
-        hidden = width // self.GATES
-        if direction == "forward":
-            if algorithm == "persistent":
-                return PART
-            return padded(batch * width) + gemm_workspace(batch, width, hidden)
-        kept = len(self.STATES) * padded(batch * hidden) + padded(batch * width)
-        if self.SEPARATE:
-            kept += padded(steps * batch * width)
-        product = gemm_workspace(width, hidden, (steps - 1) * batch)
-        if algorithm == "stepwise":
-            return kept + max(product, gemm_workspace(batch, hidden, width))
-        blocks = min(hidden, MOST_BLOCKS)
-        parts = 2 * blocks * batch * (hidden + -(-hidden // blocks))
-        return kept + PART + padded(parts) + product
 
     def cost(self, *specs: Any) -> Cost:
         x, weight = specs[0], specs[1]
@@ -235,7 +202,7 @@ class RecurrentSequence(Op):
         yield Case("weight", forward, narrow, error=f"{name}: weight is .* must have shape")
 
 
-def padded(count: int, to: int = PART) -> int:
+def padded(count: int, to: int) -> int:
     """count, rounded up to a multiple of `to`."""
     return -(-count // to) * to
 

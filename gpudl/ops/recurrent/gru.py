@@ -28,7 +28,6 @@ class GruSequenceOp(RecurrentSequence):
     saves = ("weight", "h0", "lengths", "y", "gates")
     cpu = ("batched",)
     GATES = 3
-    SEPARATE = True
 
     def infer(
         self, x: Spec, weight: Spec, bias: Spec | None, h0: Spec, lengths: Spec | None

@@ -10,11 +10,11 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.launcher import Launcher
 from gpudl.core.layout import channels_last, is_dense
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.devices.find import NativeDevice
 
-PARTIAL = 2048  # most partial sums
 MOST = 2**31 - 2**16  # elements: the kernels' 32-bit indices may run slightly past the end
 
 
@@ -61,11 +61,8 @@ class TreeSumOp(Op):
         stored = dx.reshape([shape[axis] for axis in channels_last(len(shape))])
         return (stored.transpose(0, len(shape) - 1, *range(1, len(shape) - 1)),)
 
-    def supports(self, algorithm: str, x: Spec) -> bool:
-        return (algorithm == "nhwc") == self.last
-
-    def workspace(self, direction: str, algorithm: str, x: Spec) -> int:
-        return PARTIAL if direction == "forward" else 0
+    def supports(self, kernel: Launcher, x: Spec) -> bool:
+        return (kernel.algorithm == "nhwc") == self.last
 
     def cost(self, x: Spec) -> Cost:
         return Cost(x.size, (x.size + math.prod(self.shape)) * x.dtype.itemsize)

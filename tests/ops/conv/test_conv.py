@@ -11,7 +11,6 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.core.machine import H100
 from gpudl.nn import functional
 from gpudl.nn.functional import conv2d
-from gpudl.ops.conv import base as conv_base
 from gpudl.ops.conv import conv
 from tests.ops import harness as h
 
@@ -205,8 +204,11 @@ def test_a_small_workspace_splits_the_batch(where, groups, monkeypatch):
     dy = where.asarray(rng.standard_normal((5, 6, 6, 5)).astype(np.float32))
     results = []
     for images in (5, 2):
-        monkeypatch.setattr(conv_base, "MAX_COLUMNS", images * 6 * 5 * 4 * 9)
-        monkeypatch.setattr(conv_base, "gemm_workspace", lambda *extents: 0)
+        columns = images * 6 * 5 * 4 * 9
+        for direction in ("forward", "backward"):
+            name = f"conv2d_{direction}_im2col"
+            small = where.launchers[name]._replace(workspace=lambda *_, n=columns: n)
+            monkeypatch.setitem(where.launchers, name, small)
         op = conv.Conv2dOp((1, 1), (1, 1), (1, 1), groups)  # new, without cached plans
         with h.guarded(where):
             (y,) = where.forward(op, specs, arrays, "im2col")
@@ -225,14 +227,16 @@ GPU_CHOICES = {
 }
 
 
+@h.needs_emulator
 @pytest.mark.parametrize("name", GPU_CHOICES)
 def test_predicted_times_choose_the_kernel_on_a_gpu(name):
     (x, weight, groups), precision, chosen = GPU_CHOICES[name]
     op = conv.Conv2dOp.of((1, 1), (1, 1), (1, 1), groups)
     specs = (*(h.Spec(s, np.dtype(np.float32)) for s in (x, weight)), None, None)
-    known = tuple(a for a in op.kernels if not a.endswith(("_bf16", "_f16")))
-    order = op.prefer(H100, "forward", precision, known, *specs)
-    assert order[0] == chosen
+    emulator = h.native("emulator")
+    known = tuple(k for k in emulator.kernels(op, "forward") if emulator.takes(op, k, specs))
+    order = op.prefer(H100, precision, known, *specs)
+    assert order[0].algorithm == chosen
     assert sorted(order) == sorted(known)
 
 

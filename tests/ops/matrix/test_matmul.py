@@ -8,10 +8,12 @@ import pytest
 import gpudl
 from gpudl import Tensor
 from gpudl.autograd.tensor import tensor
+from gpudl.core.machine import H100
 from gpudl.core.op import Spec
+from gpudl.devices import modules
 from gpudl.nn import functional
-from gpudl.ops.matrix.cost import gemm_pieces, gemm_workspace
 from gpudl.ops.matrix.linear import LinearOp
+from tests.ops import harness as h
 
 
 def normal(*shape: int):
@@ -66,26 +68,36 @@ def test_linear_without_activation_does_not_keep_its_result():
     np.testing.assert_allclose(w.grad.numpy(), np.ones((3, 5)) @ x.numpy(), rtol=1e-5)
 
 
+@h.needs_emulator
 def test_workspace_is_only_for_pieces_that_pay_off():
-    assert gemm_workspace(1024, 1024, 4096) == 0  # enough tiles
-    assert gemm_workspace(64, 64, 256) == 0  # too short
-    assert gemm_workspace(10, 84, 4096) == gemm_pieces(10, 84, 4096) * 10 * 84 > 0
-    assert gemm_workspace(8, 8, 8, batch=3, sum_batches=True) == 3 * 8 * 8
-    assert gemm_workspace(0, 8, 8) == 0
+    def workspace(m: int, n: int, k: int, batch: int = 1) -> int:
+        """Of the gradient of a, one matrix of (m, n), of a stack of products with k summands."""
+        launcher = modules.launchers("emulator")["matmul_backward_simt"]
+        b, a = np.zeros((batch, n, k), np.float32), np.zeros((m, n), np.float32)
+        dy = np.zeros((batch, m, k), np.float32)
+        given = {"dy": dy, "a": a.T.copy(), "b": b, "transpose_a": True, "transpose_b": False}
+        return launcher.workspace(*(given.get(p.name) for p in launcher.parameters))
+
+    pieces = modules.load("emulator").gemm_pieces
+    assert workspace(1024, 1024, 4096) == 0  # enough tiles
+    assert workspace(64, 64, 256) == 0  # too short
+    assert workspace(10, 84, 4096) == pieces(10, 84, 4096, 1) * 10 * 84 > 0
+    assert workspace(8, 8, 8, batch=3) == 3 * 8 * 8
+    assert workspace(0, 8, 8) == 0
 
 
+@h.needs_emulator
 def test_pieces_fill_the_multiprocessors():
+    pieces = modules.load("emulator").gemm_pieces
     for m, n, k in [(10, 84, 4096), (256, 256, 8192), (64, 4096, 2048), (512, 512, 512)]:
-        blocks = -(-m // 64) * -(-n // 64) * gemm_pieces(m, n, k)
-        assert blocks <= 132, (m, n, k)  # one wave
-    assert gemm_pieces(256, 256, 8192) * 16 > 66  # more than half of them
-    assert gemm_pieces(4096, 4096, 64) == gemm_pieces(4096, 4096, 1) == gemm_pieces(5, 5, 0) == 1
+        blocks = -(-m // 64) * -(-n // 64) * pieces(m, n, k, 1)
+        assert blocks <= H100.multiprocessors, (m, n, k)  # one wave
+    assert pieces(256, 256, 8192, 1) * 16 > 66  # more than half of them
+    assert pieces(4096, 4096, 64, 1) == pieces(4096, 4096, 1, 1) == pieces(5, 5, 0, 1) == 1
 
 
-@pytest.mark.parametrize("where", ["cpu", "emulator"])
+@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=h.needs_emulator)])
 def test_linear_with_relu_passes_nan_and_keeps_bits_instead_of_y(where):
-    if where == "emulator":
-        pytest.importorskip("gpudl._emulator")
     x, weight = normal(5, 3), normal(10, 3)
     x[2, 1] = np.nan
     inputs = [tensor(a, device=where, requires_grad=True) for a in (x, weight, normal(10))]
@@ -104,10 +116,12 @@ def test_linear_with_relu_passes_nan_and_keeps_bits_instead_of_y(where):
         y.sum().backward()
 
 
+@h.needs_emulator
 @pytest.mark.parametrize("bits", [False, True])
 def test_linear_uses_tma_only_for_aligned_rows(bits):
     half = np.dtype(np.float16)
     op = LinearOp.of("relu", bits)
     specs = [Spec(shape, half) for shape in ((16, 24), (40, 24), (40,))]
-    assert op.supports("wgmma_f16", *specs)
-    assert not op.supports("wgmma_f16", Spec((16, 20), half), Spec((40, 20), half), specs[2])
+    kernel = modules.launchers("emulator")["linear_forward_wgmma_f16"]
+    assert op.supports(kernel, *specs)
+    assert not op.supports(kernel, Spec((16, 20), half), Spec((40, 20), half), specs[2])

@@ -10,7 +10,6 @@ from bench.error_curves import loop, operands, units
 from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Spec
 from gpudl.devices.find import NativeDevice
-from gpudl.ops.matrix.cost import FEWEST
 from gpudl.ops.matrix.matmul import MatmulOp
 from tests.ops import harness as h
 
@@ -22,16 +21,16 @@ HIGHEST = (
     "mma_tf32x3",
 )  # float32 at "highest" may choose these
 M, N = 64, 33
+OP = MatmulOp.of(False, False)
 
 
 def product(where: str, algorithm: str, a, b):
     device = h.native(where)
-    op = MatmulOp.of(False, False)
-    if algorithm.partition(":")[0] not in device.algorithms(op, "forward"):
+    if algorithm.partition(":")[0] not in device.algorithms(OP, "forward"):
         pytest.skip(f"this GPU does not have {algorithm}")  # it depends on compute capability
     placed = device.asarray(a), device.asarray(b)
     specs = Spec(a.shape, a.dtype), Spec(b.shape, b.dtype)
-    return device.to_numpy(device.forward(op, specs, placed, algorithm)[0])
+    return device.to_numpy(device.forward(OP, specs, placed, algorithm)[0])
 
 
 def drawn(kind: str, k: int):
@@ -46,7 +45,8 @@ def test_highest_is_as_accurate_as_a_float32_loop(where, algorithm, kind):
         a, b = drawn(kind, k)
         # The emulator does not fuse multiply-adds, so its reference loop does not either. Split
         # products are compared with the fused loop on every device.
-        splits = k >= FEWEST.get(algorithm, k + 1) and kind != "badly scaled"
+        computes = h.native(where).launcher(OP, "forward", algorithm).computes
+        splits = computes.of_sum(k).products > 1 and kind != "badly scaled"
         largest, mean = units(product(where, algorithm, a, b), a, b)
         largest_of_loop, mean_of_loop = units(loop(a, b, where == "cuda" or splits), a, b)
         print(f"{kind}, k = {k}: {algorithm} {largest:.2f} (mean {mean:.2f}), "
@@ -65,13 +65,13 @@ def truncation():
     module.set_truncation(False)
 
 
-@pytest.mark.parametrize("algorithm", FEWEST)
+@pytest.mark.parametrize("algorithm", ["mma_bf16x6", "mma_tf32x3"])
 @pytest.mark.parametrize("kind", ["normal", "positive", "many sizes"])
 def test_splitting_holds_where_tensor_cores_truncate(truncation, algorithm, kind):
     """Tensor cores of GPUs do; see csrc/platform/emulator/truncating_sum.h."""
     for k in (32, 48, 96, 129, 512):
         a, b = drawn(kind, k)
-        if k < FEWEST[algorithm]:
+        if h.native("emulator").launcher(OP, "forward", algorithm).computes.fewest > k:
             continue
         largest, mean = units(product("emulator", algorithm, a, b), a, b)
         largest_of_loop, mean_of_loop = units(loop(a, b, fused=True), a, b)
@@ -158,14 +158,16 @@ def test_every_tile_shape(where, algorithm, shape):
     np.testing.assert_allclose(got, want, rtol=2.0**-7, atol=1e-4 if dtype == "float32" else 0.1)
 
 
+@h.needs_emulator
 def test_precision_defaults_to_highest():
     assert gpudl.get_float32_matmul_precision() == "highest"
-    op = MatmulOp.of(False, False)
     spec = Spec((512, 512), np.dtype(np.float32))
+    where = h.native("emulator")
+    float32 = tuple(k for k in where.kernels(OP, "forward") if where.takes(OP, k, (spec, spec)))
 
     def first(machine: Machine | None) -> str:
         precision = gpudl.get_float32_matmul_precision()
-        return op.prefer(machine, "forward", precision, op.kernels[:7], spec, spec)[0]
+        return OP.prefer(machine, precision, float32, spec, spec)[0].algorithm
 
     assert first(H100) == "mma_bf16x6"
     try:
