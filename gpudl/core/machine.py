@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 class Machine(NamedTuple):
     """flops: peak FLOP/s by kind of arithmetic (dense). mma: the share of the tensor cores' peak
-    that mma.sync reaches. bandwidth: bytes/s of its memory. shared_bytes: of shared memory, that a
-    block can have. launch: seconds between two kernels."""
+    that mma.sync reaches. bandwidth, cache: bytes/s of its memory and of its second-level cache.
+    shared_bytes: of shared memory, that a block can have. launch: seconds between two kernels.
+    barrier: seconds of a barrier of all blocks."""
 
     name: str
     multiprocessors: int
     flops: dict[str, float]
     mma: float
     bandwidth: float
+    cache: float
     shared_bytes: int
     launch: float = 2.5e-6
+    barrier: float = 1.5e-6
 
     def ceiling(self, computes: Computes) -> float:
         """FLOP/s that a kernel which computes so can reach; several products count as one."""
@@ -52,11 +55,11 @@ class Machine(NamedTuple):
 H100 = Machine(
     "H100", 132,
     {"float32": 66.9e12, "tf32": 494.7e12, "bfloat16": 989.4e12, "float16": 989.4e12},
-    mma=0.62, bandwidth=3.35e12, shared_bytes=227 * 1024,
+    mma=0.62, bandwidth=3.35e12, cache=5.5e12, shared_bytes=227 * 1024,
 )  # fmt: skip
 A100 = Machine(
     "A100", 108, {"float32": 19.5e12, "tf32": 156e12, "bfloat16": 312e12, "float16": 312e12},
-    mma=1.0, bandwidth=1.555e12, shared_bytes=163 * 1024,
+    mma=1.0, bandwidth=1.555e12, cache=4.5e12, shared_bytes=163 * 1024,
 )  # fmt: skip
 
 
@@ -70,5 +73,6 @@ def machine_of(capability: str, multiprocessors: int, shared_bytes: int | None =
         multiprocessors=multiprocessors,
         flops={kind: flops * scale for kind, flops in near.flops.items()},
         bandwidth=near.bandwidth * scale,
+        cache=near.cache * scale,
         shared_bytes=shared_bytes or near.shared_bytes,
     )

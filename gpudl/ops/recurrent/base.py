@@ -9,12 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.core.launcher import Launcher, Launchers
-from gpudl.core.machine import H100, Machine
+from gpudl.core.machine import Machine
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
-
-# H100, for predictions: bandwidth of the L2 cache in bytes/s, seconds per barrier across blocks.
-L2_BYTES = 5.5e12
-BARRIER = 1.5e-6
 
 
 class RecurrentSequence(Op):
@@ -109,15 +105,14 @@ class RecurrentSequence(Op):
         stepwise: two launches, and reading the weight from the L2 cache."""
         (steps, batch, width), weight = specs[0].shape, specs[1].size
         hidden = width // self.GATES
-        cache = L2_BYTES * machine.multiprocessors / H100.multiprocessors
         arithmetic = 2 * batch * weight / (0.5 * machine.flops["float32"])
         forward = kernel.direction == "forward"
         if kernel.algorithm == "stepwise":
-            step = 2 * machine.launch + max(arithmetic, 4 * weight / cache)
+            step = 2 * machine.launch + max(arithmetic, 4 * weight / machine.cache)
         else:
             units = padded(hidden, machine.multiprocessors) // machine.multiprocessors
             moved = 4 * batch * hidden * (padded(hidden, units) // units)
-            step = BARRIER + arithmetic + (moved if forward else 2 * moved) / cache
+            step = machine.barrier + arithmetic + (moved if forward else 2 * moved) / machine.cache
         each = step if forward else step + arithmetic
         return float(steps * each)
 
