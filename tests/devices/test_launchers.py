@@ -143,3 +143,35 @@ class TestConv2d:
         """The memory is never touched, so the system never allocates it."""
         with pytest.raises(ValueError, match=r"x: has 2147500000 elements.*split the batch"):
             self.call(module, x=image(2, 53687500, 4, 5))
+
+
+class TestRegistry:
+    """What launchers say of themselves."""
+
+    def test_a_launcher_that_takes_a_workspace_says_how_large(self):
+        for launcher in modules.launchers("emulator").values():
+            takes = "workspace" in {p.name for p in launcher.parameters}
+            assert takes == (launcher.workspace is not None), launcher.name
+
+    def test_names_agree_with_what_is_computed(self):
+        short = {"bfloat16": "bf16", "float16": "f16"}
+        for launcher in modules.launchers("emulator").values():
+            numbers, unit, products, _ = launcher.computes
+            if unit == "simt":
+                assert "mma" not in launcher.algorithm, launcher.name
+            else:
+                factor = f"x{products}" if products > 1 else ""
+                expected = f"{unit}_{short.get(numbers, numbers)}{factor}"
+                assert launcher.algorithm.removeprefix("implicit_").startswith(expected)
+
+    def test_a_workspace_is_computed_from_shapes_and_fields(self):
+        launcher = modules.launchers("emulator")["group_norm_backward_nhwc"]
+        known = {"x": image(2, 12, 4, 4), "num_groups": 3}
+        arguments = [known.get(p.name) for p in launcher.parameters]
+        assert launcher.workspace(*arguments) == 2 * 2 * (3 + 12)  # one part of each sample
+
+    def test_a_workspace_of_arguments_that_do_not_fit(self):
+        launcher = modules.launchers("emulator")["group_norm_backward_nhwc"]
+        arguments = [{"num_groups": 3}.get(p.name) for p in launcher.parameters]
+        with pytest.raises(ValueError, match="group_norm_backward_nhwc: x: must be an array"):
+            launcher.workspace(*arguments)
