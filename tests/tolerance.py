@@ -1,4 +1,4 @@
-"""How far results may be apart: one table, by dtype of the products and length of the sums."""
+"""Tolerances: one table, by dtype of the products and length of the sums."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def verdicts(before, after, by=None):
     return {c.key[1]: c.verdict for c in compare.changes(before, after, by)}
 
 
-def test_changes_beyond_the_noise_are_told_from_noise():
+def test_changes_are_distinguished_from_noise():
     before = content(
         row("slow", 1.0), row("fast", 1.0), row("same", 1.0), row("wild", 1.0, spread=0.5)
     )
@@ -45,7 +45,7 @@ def test_changes_beyond_the_noise_are_told_from_noise():
     assert verdicts(before, after) == {"slow": "slower", "fast": "faster", "same": "", "wild": ""}
 
 
-def test_a_change_below_two_percent_is_never_called_one():
+def test_changes_below_two_percent_are_never_reported():
     before, after = content(row("a", 1.0, spread=1e-6)), content(row("a", 1.015, spread=1e-6))
     assert verdicts(before, after) == {"a": ""}
 

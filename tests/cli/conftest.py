@@ -1,4 +1,4 @@
-"""Fixtures that run the command line, in this process or in one of its own."""
+"""Fixtures that run the command line, in this process or in a separate one."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def gpudl(capsys, monkeypatch, tmp_path):
 
 @pytest.fixture
 def spawn(tmp_path):
-    """Starts a command in a process of its own, which is killed after the test if it still runs."""
+    """Starts a command in a separate process, which is killed after the test if it still runs."""
     started = []
 
     def start(*words) -> subprocess.Popen:

@@ -22,7 +22,7 @@ def wait_for(process, path, seconds=60):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
-def test_a_stop_saves_and_tells_how_to_continue(spawn, blocks, tmp_path, number, code):
+def test_a_stop_saves_and_says_how_to_continue(spawn, blocks, tmp_path, number, code):
     process = spawn("train", "mlp", "--data", blocks, "--out", "r", *LONG)
     wait_for(process, tmp_path / "r" / "history.csv")
     process.send_signal(number)
@@ -62,8 +62,8 @@ def results(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["lenet5", "mlp"])
 def test_killed_at_random_moments_and_resumed_gives_the_same_bits(spawn, tmp_path, model):
-    """Trains on the real digits. Each process lives a little longer than the one before, so that
-    the training ends however slow the machine is."""
+    """Trains on the real digits. Each process lives a little longer than the one before, so
+    training finishes however slow the machine is."""
     options = ("--seed", 5, "--epochs", 4, "--save-every", 0.05)
     if model == "mlp":
         options += ("--option", "dropout=0.2")

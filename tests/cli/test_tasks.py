@@ -64,7 +64,7 @@ def test_refuses_a_text_with_other_characters(gpudl, poet, tmp_path):
     (tmp_path / "other.txt").write_text("sunflower " * 200)
     result = gpudl("evaluate", poet, "--data", tmp_path / "other.txt")
     assert result.code == 2
-    assert "has 'f', which is not in the text of the training" in result.err
+    assert "has 'f', which is not in the training text" in result.err
     (tmp_path / "fewer.txt").write_text("a rose is\n" * 200)
     result = gpudl("evaluate", poet, "--data", tmp_path / "fewer.txt")
     assert float(result.out.splitlines()[-1].split()[2]) < 1

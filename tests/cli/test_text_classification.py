@@ -43,7 +43,7 @@ def verse(tmp_path):
     return path
 
 
-def test_lines_of_two_files_are_told_apart(gpudl, languages, tmp_path):
+def test_lines_of_two_files_are_distinguished(gpudl, languages, tmp_path):
     words = ("--data", languages, "--epochs", 4, "--batch-size", 8, "--lr", 0.01, "--out", "run")
     result = gpudl("train", "reader_here", *words)
     assert result.code == 0, result.err
@@ -67,7 +67,7 @@ def test_lines_of_two_files_are_told_apart(gpudl, languages, tmp_path):
         assert message in result.err
 
 
-def test_pieces_of_a_text_are_told_from_forgeries(verse, tmp_path):
+def test_pieces_of_a_text_are_distinguished_from_forgeries(verse, tmp_path):
     settings = configure("reader_here", data=str(verse), limit=64, epochs=1, window=40, **CPU)
     data = settings.config.data
     assert data.classes == ("forged", "genuine")
@@ -80,9 +80,7 @@ def test_pieces_of_a_text_are_told_from_forgeries(verse, tmp_path):
     Job.resume(tmp_path / "run").close()
 
 
-def test_other_texts_are_read_with_the_characters_of_the_training(
-    gpudl, languages, verse, tmp_path
-):
+def test_other_texts_are_read_with_the_training_characters(gpudl, languages, verse, tmp_path):
     words = ("--data", languages, "--epochs", 1, "--out", "run")
     assert gpudl("train", "reader_here", *words).code == 0
     other = tmp_path / "other"
@@ -91,7 +89,7 @@ def test_other_texts_are_read_with_the_characters_of_the_training(
     (other / "others.txt").write_text("bb r\n" * 10)
     assert "test accuracy" in gpudl("evaluate", "run", "--data", other).out
     (other / "others.txt").write_text("bb y\n" * 10)
-    assert "has 'y', which is not in the texts" in gpudl("evaluate", "run", "--data", other).err
+    assert "has 'y', which is not in the training" in gpudl("evaluate", "run", "--data", other).err
     refused = gpudl("evaluate", "run", "--data", verse)
     assert "the classes forged, genuine, but the model has others, vowels" in refused.err
 

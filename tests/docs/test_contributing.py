@@ -1,4 +1,4 @@
-"""The guide for contributors names what is there, and its excerpts are the code."""
+"""CONTRIBUTING.md names files that exist, and its excerpts match the code."""
 
 import re
 from pathlib import Path
@@ -12,13 +12,13 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def paths() -> list[str]:
-    """Files and folders that the text names."""
+    """Files and folders named in the text."""
     words = re.findall(r"`((?:gpudl|csrc|tests|bench|cmake|scripts|docs)/[\w./]+)`", TEXT)
     return sorted(set(words))
 
 
 @pytest.mark.parametrize("path", paths())
-def test_a_file_that_is_named_is_there(path):
+def test_a_named_file_exists(path):
     assert (ROOT / path).exists()
 
 
@@ -32,7 +32,7 @@ def test_the_levels_are_those_of_the_import_graph():
 
 
 def excerpts() -> list[tuple[str, str]]:
-    """Blocks of code, each with the file that the text before it names last."""
+    """Code blocks, each with the last file named before it."""
     found, last = [], ""
     for part in re.split(r"(```(?:python|cpp)\n.*?```)", TEXT, flags=re.DOTALL):
         if part.startswith("```"):
@@ -43,7 +43,7 @@ def excerpts() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("path", "code"), excerpts(), ids=lambda text: text.partition("\n")[0])
-def test_an_excerpt_is_the_code(path, code):
+def test_an_excerpt_matches_the_code(path, code):
     """Line by line, in order."""
     lines = iter((ROOT / path).read_text(encoding="utf-8").splitlines())
     assert [line for line in code.splitlines() if line and line not in lines] == []

@@ -1,4 +1,4 @@
-"""The README: its program and commands run, and its figures are those of committed measurements."""
+"""The README: its program and commands run, and its numbers match committed measurements."""
 
 import contextlib
 import csv
@@ -33,13 +33,13 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """What a reader may type, without the comments behind."""
+    """The commands for a reader to type, without trailing comments."""
     lines = re.findall(r"^    (gpudl .*)$", TEXT, re.MULTILINE)
     return [text.partition(" #")[0].strip() for text in lines]
 
 
 def rows() -> list[list[str]]:
-    """Cells of the tables, heads and rules left out."""
+    """Cells of the tables, without heads and rules."""
     lines = [text for text in TEXT.splitlines() if text.startswith("| ")]
     return [[cell.strip() for cell in text.strip("|").split("|")] for text in lines]
 
@@ -49,7 +49,7 @@ def linked(text: str) -> list[Path]:
 
 
 def plain(text: str) -> str:
-    """Without addresses, and versions of programs."""
+    """The text without URLs and program versions."""
     return VERSIONS.sub("", re.sub(r"\]\(\S+\)", "]", text))
 
 
@@ -64,7 +64,7 @@ def test_the_program_runs_as_printed():
     assert int(share[1]) >= 90
 
 
-def test_the_training_is_the_one_whose_history_is_committed():
+def test_the_printed_training_run_matches_the_committed_history():
     (shown,) = blocks("text")
     _, title, head, *epochs, result = shown.splitlines()
     train, test = load("digits")
@@ -81,15 +81,15 @@ def test_the_training_is_the_one_whose_history_is_committed():
 
 
 def history_line(row: dict[str, str], epochs: int) -> str:
-    """As the training prints it."""
+    """As printed during training."""
     return line(Row(**{name: json.loads(value) for name, value in row.items()}), epochs)
 
 
 # -------------------------------------------------------------------- figures
 
 
-def test_every_figure_stands_beside_the_file_that_it_is_from():
-    """In prose there is none; in a table its row links to a file."""
+def test_every_number_has_a_link_to_its_source():
+    """There are none in prose; in a table the row links to a file."""
     prose = re.sub(r"^```.*?^```|^    .*?$|^\|.*?$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
     assert FIGURE.findall(plain(prose)) == []
     with_figures = [row for row in rows() if FIGURE.search(plain(" ".join(row)))]
@@ -103,7 +103,7 @@ def measured_rows() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("row", measured_rows(), ids=lambda row: row[-1])
-def test_a_result_is_the_one_that_was_measured(row):
+def test_a_result_matches_its_measurement(row):
     _, result, minutes, source = row
     (path,) = linked(source)
     record = json.loads(path.read_text(encoding="utf-8"))
@@ -117,8 +117,8 @@ def test_a_result_is_the_one_that_was_measured(row):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_speed_of_a_step_is_the_one_that_was_measured(threads):
-    """Of both sessions: the lowest and the highest."""
+def test_the_speed_of_a_step_matches_its_measurements(threads):
+    """The lowest and highest ratios of both sessions."""
     (row,) = (r for r in rows() if r[0] == str(threads))
     turns, alone = [], []
     for path in linked(row[-1]):
@@ -140,14 +140,14 @@ def test_a_command_is_understood(command):
     build_parser().parse_args(shlex.split(command)[1:])
 
 
-def test_files_that_commands_name_are_there():
+def test_files_named_in_commands_exist():
     words = [word for command in commands() for word in shlex.split(command)]
     assert (ROOT / next(w for w in words if w.endswith(".png"))).is_file()
 
 
 @pytest.mark.slow
-def test_the_commands_run_in_their_order(tmp_path):
-    """As after `make train`; trainings on a few images."""
+def test_the_commands_run_in_order(tmp_path):
+    """As after `make train`, but training on few images."""
     try:
         load("mnist")
     except DataError as error:
@@ -175,6 +175,6 @@ def test_links_lead_to_files(page):
     assert [place for place in places if not (page.parent / place).exists()] == []
 
 
-def test_the_doctor_answers(capsys):
+def test_the_doctor_runs(capsys):
     assert main(["doctor"]) == 0
     assert "devices" in capsys.readouterr().out

@@ -126,7 +126,7 @@ def test_safetensors(tmp_path):
         load_torch_state(tmp_path / "none.pth")
 
 
-def test_anything_may_stand_beside_the_weights(torch, save):
+def test_other_values_may_be_saved_beside_the_weights(torch, save):
     counts = Counter({3: 1, 7: 1})
     beside = {
         "milestones": counts, "classes": {"cat", "dog"}, "frozen": frozenset([1]), "b": b"x" * 300,
@@ -270,7 +270,7 @@ DOUBLED = b"K\1" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(100))  # a pai
 
 @pytest.mark.parametrize("nested", [DEEP, DOUBLED], ids=["deep", "doubled"])
 @pytest.mark.parametrize("place", ["value", "key", "beside", "name"])
-def test_nested_values_are_refused_in_no_time(tmp_path, nested, place):
+def test_nested_values_are_refused_quickly(tmp_path, nested, place):
     content = {
         "value": b"\x80\x02" + nested + b".",
         "key": b"\x80\x02}" + nested + b"K\1s.",

@@ -126,7 +126,7 @@ def small_twin(t, norm=False, without=()):
 @pytest.mark.parametrize(
     "options", [{}, {"norm": True}, {"without": ("conv3", "conv4", "fc6", "fc7")}]
 )
-def test_logits_and_gradients_of_the_small_one_in_pytorch(options):
+def test_logits_and_gradients_of_the_small_net_in_pytorch(options):
     torch = pytest.importorskip("torch")
     own, peer = models.create("alexnet_small", **options), stir(small_twin(torch.nn, **options))
     agree(own, peer, (3, 3, 32, 32))
@@ -136,5 +136,5 @@ def test_logits_and_gradients_of_the_small_one_in_pytorch(options):
 @pytest.mark.parametrize(
     "options", [{}, {"norm": True, "dropout": 0.5}, {"without": ("conv3", "conv4", "fc6", "fc7")}]
 )
-def test_small_one_trains(options):
+def test_small_net_trains(options):
     train_a_step(models.create("alexnet_small", **options), (8, 3, 32, 32))

@@ -257,7 +257,7 @@ def test_invalid_arguments_are_refused():
         dense.Autoencoder((4, 2), activation="cube")
     with pytest.raises(ValueError, match=r"'poisson'.*bernoulli"):
         dense.Autoencoder((4, 2), likelihood="poisson")
-    with pytest.raises(ValueError, match="input's width and the code's"):
+    with pytest.raises(ValueError, match="at least the widths of input and code"):
         dense.Autoencoder((4,))
     with pytest.raises(ValueError, match="noise is 'snow'"):
         regularised.DenoisingAutoencoder((4, 2), noise="snow")

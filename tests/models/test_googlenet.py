@@ -171,7 +171,7 @@ def small_twin(torch):
     return peer
 
 
-def test_logits_and_gradients_of_the_small_one_in_pytorch():
+def test_logits_and_gradients_of_the_small_net_in_pytorch():
     torch = pytest.importorskip("torch")
     own, peer = models.create("googlenet_small"), stir(small_twin(torch))
     own.dropout.p = 0.0
@@ -179,5 +179,5 @@ def test_logits_and_gradients_of_the_small_one_in_pytorch():
     agree_in_training(own, peer, (2, 3, 16, 16))
 
 
-def test_small_one_trains():
+def test_small_net_trains():
     train_a_step(models.create("googlenet_small"), (8, 3, 32, 32))

@@ -59,7 +59,7 @@ def test_initial_weights_as_in_torchvision():
 
 
 @pytest.mark.parametrize("norm", [True, False])
-def test_logits_and_gradients_of_the_small_one_in_pytorch(norm):
+def test_logits_and_gradients_of_the_small_net_in_pytorch(norm):
     torch = pytest.importorskip("torch")
     t, layers = torch.nn, []
     for before, width in ((3, 16), (16, 32), (32, 64)):
@@ -76,6 +76,6 @@ def test_logits_and_gradients_of_the_small_one_in_pytorch(norm):
 
 
 @pytest.mark.parametrize("norm", [True, False])
-def test_small_one_trains(norm):
+def test_small_net_trains(norm):
     net = models.create("vgg_small", widths=(4, 8), batch_norm=norm)
     train_a_step(net, (8, 3, 32, 32))

@@ -54,7 +54,7 @@ def test_logits_of_the_net_in_pytorch(torchvision):
     agree(models.create("zfnet", num_classes=7, hidden=32), stir(peer), (1, 3, 67, 64))
 
 
-def test_logits_and_gradients_of_the_small_one_in_pytorch():
+def test_logits_and_gradients_of_the_small_net_in_pytorch():
     torch = pytest.importorskip("torch")
     t = torch.nn
     peer = t.Sequential()
@@ -74,7 +74,7 @@ def test_logits_and_gradients_of_the_small_one_in_pytorch():
     agree_in_training(own, peer, (2, 3, 32, 32))
 
 
-def test_small_one_trains():
+def test_small_net_trains():
     train_a_step(models.create("zfnet_small"), (8, 3, 32, 32))
 
 

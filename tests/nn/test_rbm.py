@@ -91,7 +91,7 @@ def test_gradients_accumulate_as_in_backward(rbm):
     np.testing.assert_allclose(rbm.weight.grad.numpy(), 2 * once, rtol=1e-6)
 
 
-def test_gaussian_units_are_normal_round_their_mean():
+def test_gaussian_units_are_normal_around_their_mean():
     rbm = nn.RBM(2, 1, visible="gaussian")
     rbm.weight.array[...] = [[3, -2]]
     rbm.visible_bias.array[...] = [1, 0]

@@ -136,7 +136,7 @@ def test_padding_agrees_with_pytorch():
     assert counts.tolist() == [2, 4, 1]
 
 
-def test_dropout_acts_between_layers_in_training_alone():
+def test_dropout_acts_between_layers_only_in_training():
     layer = nn.GRU(3, 4, num_layers=2, dropout=0.5)
     x = gpudl.tensor(draw(3, 2, 3).astype(np.float32))
     assert not np.array_equal(layer(x)[0].detach().numpy(), layer(x)[0].detach().numpy())

@@ -1,4 +1,4 @@
-"""Runs trainings to their end, and stops and resumes them."""
+"""Runs training jobs to the end; stops and resumes them."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def finish(job):
 
 
 def stopped_and_resumed(job, step):
-    """Stops the job after `step` steps and resumes its run to the end. Returns the new job."""
+    """Stops the job after `step` steps, then resumes and finishes its run. Returns the new job."""
     job.progress.on_step_end = lambda trainer: (
         job.stop_request.request("test") if trainer.step == step else None
     )

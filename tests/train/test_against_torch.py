@@ -73,7 +73,7 @@ def test_fifty_steps_of_lenet5_agree_with_pytorch():
         theirs.append(loss.item())
     ours = our_losses(chosen, "cpu", LR, weights)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-    assert ours[-1] < ours[0] / 2  # the training makes progress
+    assert ours[-1] < ours[0] / 2  # training makes progress
 
 
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))

@@ -58,7 +58,7 @@ def test_evaluation_does_not_affect_the_random_numbers_of_training(settings, tmp
     assert_same_weights(evaluated.run, job.run)
 
 
-def test_a_training_stopped_during_evaluation_resumes_bit_for_bit(settings, tmp_path):
+def test_training_stopped_during_evaluation_resumes_bit_for_bit(settings, tmp_path):
     whole = finish(Job.start(settings, tmp_path / "whole"))
     job = Job.start(settings, tmp_path / "parts")
     seen = []

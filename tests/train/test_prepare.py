@@ -1,4 +1,4 @@
-"""The checks before a training, their order, and when memory is allocated."""
+"""The checks before training, their order, and when memory is allocated."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from gpudl.models import registry
 from gpudl.train import Job, TrainingError, configure
 
 
-def test_a_model_gets_its_weights_when_the_training_starts(monkeypatch, blocks, tmp_path):
+def test_a_model_gets_its_weights_when_training_starts(monkeypatch, blocks, tmp_path):
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
     devices = []
 

@@ -1,4 +1,4 @@
-"""The tasks of models: reconstruction, language, steps of their own."""
+"""The tasks of models: reconstruction, language modelling, custom training steps."""
 
 import json
 import os

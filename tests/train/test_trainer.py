@@ -74,7 +74,7 @@ def test_it_learns_and_writes_all_files(blocks, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(blocks, tmp_path_factory):
-    """An uninterrupted training, run once for each optimizer and schedule."""
+    """An uninterrupted training run, made once for each optimizer and schedule."""
     finished = {}
 
     def train(**options):
@@ -131,7 +131,7 @@ def test_dropout_continues_its_random_stream(blocks, tmp_path, whole):
     assert bits_of(job.run) == bits_of(whole(**options))
 
 
-def test_a_diverging_training_keeps_the_last_good_checkpoint(blocks, tmp_path):
+def test_diverging_training_keeps_the_last_good_checkpoint(blocks, tmp_path):
     job = start(blocks, tmp_path / "run", optimizer="sgd", lr=1e30, schedule="constant")
     with (
         job,

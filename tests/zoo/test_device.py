@@ -1,4 +1,4 @@
-"""Pages compute on the device that they are told."""
+"""Pages run on the requested device."""
 
 import os
 
@@ -31,4 +31,4 @@ def test_a_page_runs_on_its_device(name, tmp_path, monkeypatch):
             monkeypatch.setattr(place, direction, counted)
     record = zoo.write(name, tmp_path, quick=True, device="emulator")
     assert record["device"] == "emulator"
-    assert calls["cpu"] < calls["emulator"] / 20, calls  # a model may be made there and moved
+    assert calls["cpu"] < calls["emulator"] / 20, calls  # a model may be created there and moved

@@ -1,4 +1,4 @@
-"""What the lessons read off their curves."""
+"""The quantities that the lessons derive from their curves."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from gpudl.zoo.pages.lessons import stopping_point
 from gpudl.zoo.pages.lessons_of_descent import curvature, pauses
 
 
-def test_training_stops_where_no_better_pass_follows_soon():
+def test_training_stops_where_no_better_epoch_follows_soon():
     assert stopping_point(np.array([3, 2, 1, 2, 2, 2, 2, 2, 0.5])) == 2
     assert stopping_point(np.array([3, 2, 1, 2, 2, 2, 2, 0.5])) == 7
     assert stopping_point(np.array([1.0])) == 0

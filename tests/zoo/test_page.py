@@ -17,8 +17,8 @@ from gpudl.zoo.page import page as zoo_page
 
 @pytest.fixture
 def write(tmp_path):
-    """Runs a function as a page; gives its text and its record."""
-    zoo.names()  # registers the real pages, which the tests are to be without
+    """Runs a function as a page; returns its text and its record."""
+    zoo.names()  # registers the real pages, which are then set aside
     real = dict(PAGES)
     PAGES.clear()
 
@@ -64,7 +64,7 @@ def test_a_page_has_its_parts_in_order(write, tmp_path):
         lambda page: page.image("a", np.full((2, 2), np.inf), "A"),
     ],
 )
-def test_what_is_not_finite_is_refused(write, part):
+def test_values_that_are_not_finite_are_refused(write, part):
     def broken(page):
         part(page)
 

@@ -1,4 +1,4 @@
-"""Every page of the zoo runs, in short, on the real data."""
+"""Every page of the zoo runs briefly on the real data."""
 
 import os
 

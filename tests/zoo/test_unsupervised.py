@@ -17,7 +17,7 @@ def make_page(tmp_path):
     return make
 
 
-def test_batches_come_in_a_new_order_each_epoch_and_leave_no_image_out(make_page):
+def test_batches_are_reshuffled_each_epoch_and_contain_every_image(make_page):
     images, labels = np.arange(12, dtype=np.float32).reshape(12, 1, 1, 1), np.arange(12)
     found = list(batches(make_page(False), images, labels, 4, epochs=2))
     assert [done for done, _, _ in found] == [i / 6 for i in range(6)]
@@ -46,7 +46,7 @@ def test_all_rows_are_mapped_in_batches(make_page):
     np.testing.assert_array_equal(mapped(make_page(False), lambda x: x * 2, rows, 3), rows * 2)
 
 
-def test_principal_components_give_back_what_lies_in_their_plane():
+def test_principal_components_reconstruct_points_in_their_plane():
     rng = np.random.default_rng(0)
     plane = rng.standard_normal((2, 6)).astype(np.float32)
     x = rng.standard_normal((50, 2)).astype(np.float32) @ plane + 3

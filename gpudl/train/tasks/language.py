@@ -149,7 +149,7 @@ class Language(Task):
         classes = config.data.classes
         if unknown := sorted(set(split.test.classes) - set(classes)):
             raise TrainingError(
-                f"--data {name}: has {unknown[0]!r}, which is not in the text of the training; "
+                f"--data {name}: has {unknown[0]!r}, which is not in the training text; "
                 "give a text without it"
             )
         parts: list[Any] = list(split)
