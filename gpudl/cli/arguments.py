@@ -37,8 +37,8 @@ def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def choose_device(requested: str | None) -> str:
-    """The requested device, by default the best that works. Raises CommandError if it does not
-    work."""
+    """The requested device, by default the best one that works. Raises CommandError if the
+    requested one does not."""
     from gpudl.devices.find import why_missing
 
     if requested is None:

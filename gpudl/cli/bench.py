@@ -5,14 +5,14 @@ examples:
   gpudl bench all --out results          all suites, written to a folder; takes long
   gpudl bench show a.json                print a report; --markdown: means by suite
   gpudl bench compare a.json b.json      changes beyond the noise
-  gpudl bench tune gemm --device cuda    measure all kernels that apply, remember the fastest
+  gpudl bench tune gemm --device cuda    time all applicable kernels and remember the fastest
 
 Suites: activation, conv, copy, gemm, kernels (every operator by itself), norm, optimizer, pool,
 rbm, recurrent, softmax, step (whole training steps; the default).
 
 Each row is the median of alternating measurements (ours, PyTorch's, ours, ...) with the same number
-of threads. peer/ours above 1 means that gpudl is faster; roof is the fraction of the rates that a
-copy and a product reach in the same run; error is relative to float64.
+of threads. peer/ours above 1 means that gpudl is faster; roof is the fraction of the roofline given
+by a copy and a matrix product in the same run; error is relative to float64.
 """
 
 from __future__ import annotations
@@ -37,19 +37,21 @@ def add(parser: argparse.ArgumentParser) -> None:
         "words", nargs="*", metavar="SUITE|tune SUITE|show A.json|compare A.json B.json"
     )
     add_device(parser)
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="(default: 1)")
+    parser.add_argument(
+        "--threads", type=positive, default=1, metavar="N", help="CPU threads (default: 1)"
+    )
     parser.add_argument(
         "--dtype",
         type=listed(DTYPES),
         metavar="D,D",
-        help="(default: float32; on cuda also bfloat16)",
+        help="number formats (default: float32; on cuda also bfloat16)",
     )
     parser.add_argument(
         "--precision",
         type=listed(PRECISIONS),
         default=("highest",),
         metavar="P,P",
-        help="of float32 products: highest,high,medium (default: highest)",
+        help="precision of float32 products: highest,high,medium (default: highest)",
     )
     parser.add_argument(
         "--only",
@@ -63,7 +65,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="chosen",
         help="the chosen kernel, or all that can run (default: chosen)",
     )
-    parser.add_argument("--quick", action="store_true", help="a short run of a selection")
+    parser.add_argument("--quick", action="store_true", help="a short run of selected rows")
     parser.add_argument(
         "--sustained",
         type=float,
@@ -71,10 +73,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="also time runs of this length without a pause (default: 2; 0 with --quick)",
     )
     parser.add_argument(
-        "--budget", type=float, metavar="SECONDS", help="start no new row of a suite after this"
+        "--budget", type=float, metavar="SECONDS", help="start no row of a suite after this time"
     )
     parser.add_argument("--compile", action="store_true", help="also time torch.compile")
-    parser.add_argument("--no-peer", action="store_true", help="without PyTorch")
+    parser.add_argument("--no-peer", action="store_true", help="do not time PyTorch")
     parser.add_argument(
         "--out", metavar="FILE.json|DIR", help="write the results here, with versions and date"
     )
@@ -122,7 +124,7 @@ def chosen_suites(words: list[str]) -> tuple[str, ...]:
 
 
 def run_tune(words: list[str], options: argparse.Namespace) -> int:
-    """Run the suites with tuning on; the measurements are kept for `gpudl.tune()`."""
+    """Run the suites with tuning on; `gpudl.tune()` uses the stored measurements."""
     from gpudl.core.choice import choices, tune
     from gpudl.devices.find import NativeDevice
     from gpudl.devices.find import device as find_device
@@ -209,7 +211,7 @@ def finish(content: dict[str, Any], out: Path | None, plots: str | None) -> None
         try:
             for path in pictures.draw(content, Path(plots)):
                 print(f"wrote {path}")
-        except ImportError as error:  # keep the measurements all the same
+        except ImportError as error:  # the measurements are kept
             print(f"no pictures: {error}; to draw them, pip install 'gpudl[train]'")
 
 

@@ -12,10 +12,10 @@ class CommandError(Exception):
 
 
 def explain(error: BaseException) -> str:
-    """One line for any exception.
+    """A one-line message for any exception.
 
-    Errors of gpudl say what is wrong and how to fix it. For others, whose message alone may say
-    nothing, the line adds their type and how to see where they come from.
+    gpudl's own errors say what is wrong and how to fix it. For others, whose message alone may not
+    help, the line adds the type and how to see the traceback.
     """
     message = " ".join(str(error).split())
     if isinstance(error, KeyError) and error.args:  # str() of a KeyError is its repr

@@ -26,13 +26,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", metavar="RUN", help="folder of a run, for example runs/lenet5-digits-1"
     )
-    add_data(parser, "that of the training")
+    add_data(parser, "the one trained on")
     add_classes(parser, "classes of the data that correspond to the model's, in the same order")
     add_device(parser)
     parser.add_argument(
-        "--batch-size", type=positive, default=256, metavar="N", help="(default: 256)"
+        "--batch-size",
+        type=positive,
+        default=256,
+        metavar="N",
+        help="samples per batch (default: 256)",
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="use only N samples")
+    parser.add_argument("--limit", type=positive, metavar="N", help="use at most N samples")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="show its layers and options")
     parser.add_argument(
-        "--recipes", action="store_true", help="list the recipes of full trainings instead"
+        "--recipes", action="store_true", help="list the recipes (full training runs) instead"
     )
 
 
@@ -54,7 +54,7 @@ def _model(name: str) -> str:
 
 
 def _data(info: Info) -> str:
-    """The default data set, with the classes used unless these are all."""
+    """The default data set, with the classes used unless all are."""
     classes = ", ".join(map(str, info.classes))
     return f"{info.dataset} ({classes})" if classes else info.dataset
 

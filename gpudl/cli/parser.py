@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class Version(argparse.Action):
-    """Prints the version; an action of its own, so that it is looked up only on request."""
+    """Prints the version; a separate action, so that it is looked up only on request."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         from gpudl import __version__

@@ -42,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="IMAGE|TEXT",
-        help="image file that Pillow reads; for a model of texts, a text or a .txt file",
+        help="image file; for a text model, a text or a .txt file",
     )
     parser.add_argument(
         "--top", type=positive, default=3, metavar="N", help="classes to show (default: 3)"

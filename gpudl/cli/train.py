@@ -10,7 +10,7 @@ examples:
   gpudl train --resume runs/lenet5-digits-1
 
 A text classifier (text_conv, text_rnn) takes a folder of .txt files, one file per class, one text
-per line; given a single text such as tiny-shakespeare, it learns to tell pieces from forgeries.
+per line. Given a single text such as tiny-shakespeare, it learns to detect forged pieces of it.
 
 Ctrl-C saves a checkpoint. --resume continues from the last one as if training had never stopped,
 with the settings in RUN/config.json. gpudl models --recipes lists the recipes; options given with
@@ -49,7 +49,7 @@ HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
         "epochs",
         int,
         "N",
-        "passes over the data (default: the model's, else 30 for digits, 10 for others)",
+        "passes over the data (default: the model's, else 30 for digits and 10 for others)",
     ),
     ("batch-size", int, "N", "samples per step (default: 64)"),
     ("optimizer", str, "NAME", "adam, adamw, sgd, rmsprop, adagrad (default: adam)"),
@@ -57,23 +57,24 @@ HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
         "lr",
         float,
         "X",
-        "learning rate (default: adam 0.002, sgd 0.05, others see config.json)",
+        "learning rate (default: 0.002 for adam, 0.05 for sgd; for others see config.json)",
     ),
-    ("momentum", float, "X", "of sgd (default: 0.9) and rmsprop (0)"),
+    ("momentum", float, "X", "momentum of sgd (default: 0.9) or rmsprop (default: 0)"),
     ("weight-decay", float, "X", "weight decay (default: 0)"),
     ("schedule", str, "NAME", "cosine (after a warm-up; default), constant, step, sqrt, plateau"),
     ("augment", str, "NAME", "shift, flip, shift+flip, none (default: shift; cifar-10 shift+flip)"),
-    ("shift", int, "N", "most pixels that --augment shift moves an image by (default: 2)"),
+    ("shift", int, "N", "maximum shift of --augment shift in pixels (default: 2)"),
     ("clip", float, "X", "maximum norm of all gradients (default: 1 for text, else no limit)"),
     (
         "window",
         int,
         "N",
-        "characters per sequence of a language model (default: 64), or most per text (80)",
+        "characters per sequence of a language model (default: 64), or at most per text (default: "
+        "80)",
     ),
     ("patience", int, "N", "stop after N epochs without a lower test loss"),
-    ("seed", int, "N", "of all random numbers (default: 0)"),
-    ("blas-threads", int, "N", "threads of NumPy's products (default: 1)"),
+    ("seed", int, "N", "random seed (default: 0)"),
+    ("blas-threads", int, "N", "threads for NumPy's matrix products (default: 1)"),
 )
 RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
 
@@ -81,7 +82,7 @@ RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="see gpudl models")
     parser.add_argument(
-        "--recipe", metavar="NAME|FILE", help="a full training by name, see gpudl models --recipes"
+        "--recipe", metavar="NAME|FILE", help="train a recipe; see gpudl models --recipes"
     )
     parser.add_argument("--resume", metavar="RUN", help="continue a run that was stopped")
     parser.add_argument(
@@ -95,7 +96,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--tune",
         action="store_true",
         default=None,
-        help="on a GPU, measure the kernels that apply and use the fastest",
+        help="on a GPU, time the applicable kernels and use the fastest",
     )
     parser.add_argument(
         "--option",
@@ -105,7 +106,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_classes(parser, "use only these classes, by name or label (default: the model's, else all)")
     parser.add_argument(
-        "--limit", type=positive, metavar="N", help="use only N samples, for trials"
+        "--limit", type=positive, metavar="N", help="use at most N samples of each part, for trials"
     )
     parser.add_argument(
         "--save-every",
@@ -163,7 +164,7 @@ def _started(options: argparse.Namespace) -> Job:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    """The recipe to train; for a model without a recipe, one with defaults only."""
+    """The recipe to train; for a model name, a recipe with only defaults."""
     from gpudl.train.recipe import Recipe, read_recipe
 
     if options.recipe is not None:
@@ -202,7 +203,7 @@ def _resumed(options: argparse.Namespace) -> Job:
             shown = "the model" if name == "model" else f"--{name.replace('_', '-')}"
             raise CommandError(
                 f"train --resume uses the settings in {options.resume}/config.json; "
-                f"leave out {shown}, or start a new training without --resume"
+                f"leave out {shown}, or start a new run without --resume"
             )
     device = options.device and choose_device(options.device)
     return Job.resume(options.resume, device, options.data_dir, options.save_every)

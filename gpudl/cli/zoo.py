@@ -16,9 +16,9 @@ from gpudl.cli.table import table
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pages", nargs="*", metavar="PAGE", help="names, or all")
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help="page names, or all")
     parser.add_argument(
-        "--quick", action="store_true", help="a few steps on little data, to test that it works"
+        "--quick", action="store_true", help="run a few steps on little data, as a test"
     )
     parser.add_argument(
         "--out",
@@ -27,7 +27,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="output folder (default: docs/zoo)",
     )
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="random seed (default: 0)"
+    )
     add_device(parser)
 
 
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.pages:
         pages = [zoo.info(name) for name in zoo.names()]
         rows = [(page.name, page.title, f"{page.minutes:g}") for page in pages]
-        print(table(("page", "shows", "minutes"), rows, right=(2,)))
+        print(table(("page", "title", "minutes"), rows, right=(2,)))
         return 0
     device = choose_device(options.device)
     names = zoo.names() if options.pages == ["all"] else options.pages
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def verdict(check: dict[str, Any], quick: bool) -> str:
-    """The verdict on a claim; none for a quick run, which trains too little for claims to hold."""
+    """The verdict on a claim. A quick run gives none, because it trains too little."""
     if quick:
         return "not judged"
     return "holds" if check["holds"] else "FAILS"
