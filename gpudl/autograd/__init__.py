@@ -1,4 +1,4 @@
-"""Automatic differentiation: the tape, Tensor, gradients, functions of one's own.
+"""Automatic differentiation: the tape, Tensor, gradients, custom functions.
 
 The names are those of torch.autograd. Inside the package the modules are imported by their names.
 """

@@ -19,7 +19,7 @@ def apply(op: Op, *tensors: Tensor | None) -> Any:
     recording = tape._mode.recording
     arrays: list[Array | None] = []
     key: list[Any] = []
-    where: Device | None = None
+    device: Device | None = None
     taped = False
     for tensor in tensors:
         if tensor is None:
@@ -30,46 +30,46 @@ def apply(op: Op, *tensors: Tensor | None) -> Any:
         arrays.append(data)
         key.append(data.shape)
         key.append(data.dtype)
-        if where is None:
-            where = tensor.device
-        elif tensor.device is not where:
+        if device is None:
+            device = tensor.device
+        elif tensor.device is not device:
             raise _devices_differ(op, tensors)
         if recording:
             if tensor._view is not None:
                 tensor._view.refresh(tensor)
             if tensor._node is not None or tensor._requires_grad:
                 taped = True
-    if where is None:
+    if device is None:
         raise TypeError(f"{op.name}: takes at least one tensor")
-    given = tuple(arrays)
+    inputs = tuple(arrays)
     plan = op.plans.get(tuple(key))
     if plan is None:
-        plan = op.plans[tuple(key)] = op.plan(given)
-    outputs = (where.forward_wide if plan.wide else where.forward)(op, plan.specs, given)
+        plan = op.plans[tuple(key)] = op.plan(inputs)
+    outputs = (device.forward_wide if plan.wide else device.forward)(op, plan.specs, inputs)
     for name in op.mutates:
         changed = tensors[op.inputs.index(name)]
         if changed is not None:
             changed._cell[0] += 1
-    node = _node(op, where, tensors, plan) if taped and op.differentiable else None
-    made = _results(op, where, outputs, tensors[0], node, plan)
+    node = _node(op, device, tensors, plan) if taped and op.differentiable else None
+    results = _results(op, device, outputs, tensors[0], node, plan)
     if node is not None:
-        _save(node, op, given, outputs, tensors, made, plan)
-    return made[0] if len(made) == 1 else tuple(made)
+        _save(node, op, inputs, outputs, tensors, results, plan)
+    return results[0] if len(results) == 1 else tuple(results)
 
 
 _new = object.__new__
 
 
 def _results(
-    op: Op, where: Device, outputs: Any, source: Any, node: OpNode | None, plan: Plan
+    op: Op, device: Device, outputs: Any, source: Any, node: OpNode | None, plan: Plan
 ) -> list[Tensor]:
     """The outputs as tensors with their places on the tape. source: the tensor they may be views
     of, if the operator returns views."""
-    made = []
+    results = []
     for index, y in enumerate(outputs):
         result = _new(Tensor)
-        result.array = where.asarray(y) if isinstance(y, np.generic) else y
-        result.device = where
+        result.array = device.asarray(y) if isinstance(y, np.generic) else y
+        result.device = device
         if op.view:
             _share(op, index, source, result)
         else:
@@ -77,17 +77,17 @@ def _results(
         if node is not None and plan.floating_outputs[index]:
             result._node = node
             result._index = index
-        made.append(result)
-    return made
+        results.append(result)
+    return results
 
 
 def _devices_differ(op: Op, tensors: tuple[Tensor | None, ...]) -> ValueError:
     places = [(n, t.device) for n, t in zip(op.inputs, tensors, strict=True) if t is not None]
-    where = places[0][1]
-    name, other = next(place for place in places if place[1] is not where)
+    device = places[0][1]
+    name, other = next(place for place in places if place[1] is not device)
     return ValueError(
-        f"{op.name}: {name} is on {other}, {places[0][0]} on {where}; "
-        f"move it with .to({str(where)!r})"
+        f"{op.name}: {name} is on {other}, {places[0][0]} on {device}; "
+        f"move it with .to({str(device)!r})"
     )
 
 
@@ -102,7 +102,7 @@ def _share(op: Op, index: int, source: Any, result: Tensor) -> None:
     result._stamp = root._stamp
 
 
-def _node(op: Op, where: Device, tensors: Any, plan: Plan) -> OpNode | None:
+def _node(op: Op, device: Device, tensors: Any, plan: Plan) -> OpNode | None:
     edges = []
     taped = False
     for tensor, differentiable in zip(tensors, plan.differentiable, strict=True):
@@ -114,18 +114,18 @@ def _node(op: Op, where: Device, tensors: Any, plan: Plan) -> OpNode | None:
                 edge = tensor
         taped = taped or edge is not None
         edges.append(edge)
-    return OpNode(op, where, tuple(edges), None, wide=plan.wide) if taped else None
+    return OpNode(op, device, tuple(edges), None, wide=plan.wide) if taped else None
 
 
 def _save(
-    node: OpNode, op: Op, arrays: Any, outputs: Any, inputs: Any, made: Any, plan: Plan
+    node: OpNode, op: Op, arrays: Any, outputs: Any, inputs: Any, results: Any, plan: Plan
 ) -> None:
     """Save what backward reads, with its version, to detect a later change in place."""
     node.saved = op.save(arrays, outputs, plan.specs, node.needs)
     if op.saves:
         versions = []
         for name, (is_input, i, _), kept in zip(op.saves, op._saved_from, node.saved, strict=False):
-            tensor = inputs[i] if is_input else made[i]
+            tensor = inputs[i] if is_input else results[i]
             if kept is not None and tensor is not None:
                 versions.append((name, tensor._cell, tensor._cell[0]))
         node.versions = versions

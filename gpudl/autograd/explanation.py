@@ -42,22 +42,22 @@ def explain(
 
     >>> gpudl.explain(F.conv2d, x, weight, padding=1)
     """
-    given = list(_tensors((*args, *kwargs.values(), function)))
-    if not given:
+    tensors = list(_tensors((*args, *kwargs.values(), function)))
+    if not tensors:
         raise TypeError("explain: no argument is a Tensor; give the function's arguments after it")
-    where = given[0].device
-    with _recorded(where) as calls:
+    device = tensors[0].device
+    with _recorded(device) as calls:
         result = function(*args, **kwargs)
         first = result[0] if isinstance(result, tuple) else result
         if isinstance(first, Tensor) and first.requires_grad:
-            leaves = [t for t in given if t.requires_grad]
-            ones = Tensor(np.ones(first.shape, first.dtype), device=where)
+            leaves = [t for t in tensors if t.requires_grad]
+            ones = Tensor(np.ones(first.shape, first.dtype), device=device)
             grad(first, leaves, ones, allow_unused=True)
     done = set()
     for call in calls:
         if not call.op.mutates and (key := call[:3]) not in done:
             done.add(key)
-            print("\n".join(_lines(where, call, measure)), file=file or sys.stdout)
+            print("\n".join(_lines(device, call, measure)), file=file or sys.stdout)
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
@@ -72,10 +72,10 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _recorded(where: Device) -> Iterator[list[Call]]:
+def _recorded(device: Device) -> Iterator[list[Call]]:
     """Collects the operators that run on the device."""
     calls: list[Call] = []
-    forward, backward = where.forward, where.backward
+    forward, backward = device.forward, device.backward
 
     def record_forward(op: Op, specs: Specs, arrays: Any, algorithm: str | None = None) -> Any:
         calls.append(Call(op, "forward", specs, lambda a: forward(op, specs, arrays, a)))
@@ -88,21 +88,21 @@ def _recorded(where: Device) -> Iterator[list[Call]]:
         calls.append(Call(op, "backward", saved.specs, run))
         return backward(op, dys, saved, needs, algorithm)
 
-    where.__dict__.update(forward=record_forward, backward=record_backward)
+    device.__dict__.update(forward=record_forward, backward=record_backward)
     try:
         yield calls
     finally:
-        del where.__dict__["forward"], where.__dict__["backward"]
+        del device.__dict__["forward"], device.__dict__["backward"]
 
 
-def _lines(where: Device, call: Call, measure: bool) -> Iterator[str]:
+def _lines(device: Device, call: Call, measure: bool) -> Iterator[str]:
     """The table of one operator."""
     inputs = ", ".join(str(s) for s in call.specs if s is not None)
-    yield f"{call.op!r} {call.direction} ({inputs}) on {where.name}"
-    if isinstance(where, NativeDevice) and call.op.kernels:
-        candidates = where.candidates(call.op, call.direction, call.specs)
-        chosen = where.chosen(call.op, call.direction, call.specs) or candidates[0]
-    elif isinstance(where, Cpu):
+    yield f"{call.op!r} {call.direction} ({inputs}) on {device.name}"
+    if isinstance(device, NativeDevice) and call.op.kernels:
+        candidates = device.candidates(call.op, call.direction, call.specs)
+        chosen = device.chosen(call.op, call.direction, call.specs) or candidates[0]
+    elif isinstance(device, Cpu):
         forms = [f for f in call.op.cpu if hasattr(call.op, f"{call.direction}_{f}")]
         candidates = [Candidate(name) for name in (*forms, "definition")]
         chosen = candidates[0]
@@ -111,12 +111,12 @@ def _lines(where: Device, call: Call, measure: bool) -> Iterator[str]:
         return
     for candidate in candidates:
         line = f"{'*' if candidate == chosen else ' '} {candidate!s:<28}"
-        if isinstance(where, NativeDevice):
-            kernel = where.launcher(call.op, call.direction, candidate.algorithm)
-            seconds = call.op.predict(where.machine, kernel, *call.specs)
+        if isinstance(device, NativeDevice):
+            kernel = device.launcher(call.op, call.direction, candidate.algorithm)
+            seconds = call.op.predict(device.machine, kernel, *call.specs)
             line += f" predicted {seconds * 1e6:10,.1f} µs"
         if measure:
             with no_grad():
-                seconds = median_seconds(partial(call.run, str(candidate)), where.synchronize)
+                seconds = median_seconds(partial(call.run, str(candidate)), device.synchronize)
             line += f" measured {seconds * 1e6:12,.1f} µs"
         yield line

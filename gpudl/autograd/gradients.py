@@ -134,7 +134,7 @@ class Function:
         if is_grad_enabled() and any(edge is not None for edge in edges):
             shapes = tuple(tuple(a.shape) if isinstance(a, Tensor) else None for a in args)
             node = _FunctionNode(cls, context, edges, shapes, len(outputs), outputs[0].device)
-            # An unchanged input that is returned still needs a place of its own on the tape.
+            # An input returned unchanged still needs its own place on the tape.
             outputs = tuple(
                 Tensor.from_array(o.array, device=o.device, node=node, index=i, version=o._cell)
                 if is_floating(np.dtype(o.dtype))

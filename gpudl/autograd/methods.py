@@ -1,4 +1,4 @@
-"""The functions bound to Tensor at run time; their types stand in methods.pyi, which `make stubs`
+"""The functions bound to Tensor at run time; their types are in methods.pyi, which `make stubs`
 writes."""
 
 from __future__ import annotations

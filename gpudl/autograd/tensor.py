@@ -38,11 +38,11 @@ class Tensor(Taped, Methods["Tensor"]):
     def __init__(
         self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> None:
-        where = device_of(device) if device is not None else _device_of(data)
+        target = device_of(device) if device is not None else _device_of(data)
         if isinstance(data, Tensor):
-            data = data.array if data.device is where else data.device.to_numpy(data.array)
-        self.array = as_array(data, dtype, where)
-        self.device = where
+            data = data.array if data.device is target else data.device.to_numpy(data.array)
+        self.array = as_array(data, dtype, target)
+        self.device = target
         self._cell = [0]
         if requires_grad:
             self.requires_grad = True
@@ -414,10 +414,10 @@ def backward(
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of `data`; see Tensor."""
-    made = Tensor(data, dtype, device, requires_grad)
-    if hasattr(data, "shape") and not isinstance(made.array, MetaArray):
-        made.array = made.array.copy()
-    return made
+    result = Tensor(data, dtype, device, requires_grad)
+    if hasattr(data, "shape") and not isinstance(result.array, MetaArray):
+        result.array = result.array.copy()
+    return result
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:

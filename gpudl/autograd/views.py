@@ -30,7 +30,7 @@ class View(NamedTuple):
     recorded: bool
 
     def refresh(self, tensor: Taped) -> None:
-        """Record `tensor`, whose view this is, again from the current value of its source."""
+        """Record `tensor`, which is this view, again from the current value of its source."""
         if tensor._stamp == self.root._stamp:
             return
         edge = self.source._edge()

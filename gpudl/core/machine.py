@@ -1,8 +1,7 @@
-"""What a GPU can do at most, and how long a kernel should take: the larger of the time for its
-arithmetic and the time for its bytes (Williams, Waterman, Patterson 2009, the roofline), plus the
-time to start it.
+"""Peak rates of GPUs, and how long a kernel should take: the longer of its times for arithmetic and
+for memory traffic (the roofline; Williams, Waterman, Patterson 2009), plus the launch time.
 
-Predictions rank algorithms before anything is measured; they are no claims of speed.
+Predictions rank algorithms before anything is measured; they do not claim actual speeds.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ if TYPE_CHECKING:
 
 class Machine(NamedTuple):
     """flops: peak FLOP/s by kind of arithmetic (dense). mma: the share of the tensor cores' peak
-    that mma.sync reaches. bandwidth, cache: bytes/s of its memory and of its second-level cache.
-    shared_bytes: of shared memory, that a block can have. launch: seconds between two kernels.
-    barrier: seconds of a barrier of all blocks."""
+    that mma.sync reaches. bandwidth, cache: bytes/s of memory and of the L2 cache. shared_bytes:
+    maximum shared memory per block. launch: seconds between two kernels. barrier: seconds per
+    barrier of all blocks."""
 
     name: str
     multiprocessors: int
@@ -31,7 +30,8 @@ class Machine(NamedTuple):
     barrier: float = 1.5e-6
 
     def ceiling(self, computes: Computes) -> float:
-        """FLOP/s that a kernel which computes so can reach; several products count as one."""
+        """FLOP/s that a kernel with this arithmetic can reach; a sum of several rounded products
+        counts as one product."""
         if computes.unit == "simt":
             return self.flops["float32"]
         share = 1.0 if computes.unit == "wgmma" else self.mma
@@ -50,8 +50,8 @@ class Machine(NamedTuple):
         return -(-blocks // slots) * slots / blocks
 
 
-# Peaks from the vendor's data sheets (dense, boost clock). mma.sync was seen at about 62 % of wgmma
-# on Hopper.
+# Peaks from the vendor's data sheets (dense, boost clock). mma.sync reached about 62 % of wgmma's
+# rate on Hopper.
 H100 = Machine(
     "H100", 132,
     {"float32": 66.9e12, "tf32": 494.7e12, "bfloat16": 989.4e12, "float16": 989.4e12},
@@ -65,8 +65,8 @@ A100 = Machine(
 
 @cache
 def machine_of(capability: str, multiprocessors: int, shared_bytes: int | None = None) -> Machine:
-    """The nearest machine that is known, with this number of multiprocessors and as much shared
-    memory: for ranking, what counts are ratios. capability: such as "90" or "86"."""
+    """The most similar known machine, scaled to this number of multiprocessors and shared memory;
+    ranking depends only on ratios. capability: such as "90" or "86"."""
     near = H100 if int(capability) >= 90 else A100
     scale = multiprocessors / near.multiprocessors
     return near._replace(

@@ -51,8 +51,8 @@ class Spec(NamedTuple):
         return f"{self.dtype.name}{list(self.shape)}"
 
 
-Arrays = tuple[Array | None, ...]  # None for an optional one that is absent
-Specs = tuple[Spec | None, ...]  # of such arrays
+Arrays = tuple[Array | None, ...]  # None for an absent optional array
+Specs = tuple[Spec | None, ...]  # the same for specs
 Needs = tuple[bool, ...]  # which inputs need a gradient
 
 
@@ -115,7 +115,7 @@ class Op:
     cpu: ClassVar[tuple[str, ...]] = ()  # faster NumPy forms than the definition, likewise
     true_gradient: ClassVar[bool] = True  # False: backward deliberately uses another one
     view: ClassVar[bool] = False  # the output may share memory with the first input
-    # float16 and bfloat16 are computed in float32 and rounded once; not where data only moves
+    # float16 and bfloat16 are computed in float32 and rounded once; False if data only moves
     widens: ClassVar[bool] = True
     differentiable: ClassVar[bool]
 
@@ -158,7 +158,9 @@ class Op:
         given = dict(zip(self.fields, values, strict=False))
         for name, value in named.items():
             if name in given or name not in self.fields:
-                raise TypeError(f"{type(self).__name__}: {name!r} is not a field or came twice")
+                raise TypeError(
+                    f"{type(self).__name__}: {name!r} is not a field or was given twice"
+                )
             given[name] = value
         for name in self.fields:
             if name not in given and not hasattr(type(self), name):
@@ -188,7 +190,7 @@ class Op:
         return f"{type(self).__name__}({listed})"
 
     @classmethod
-    @lru_cache(maxsize=4096, typed=True)  # clamp(0) and clamp(0.0) have other dtypes
+    @lru_cache(maxsize=4096, typed=True)  # clamp(0) and clamp(0.0) have different dtypes
     def of(cls: type[O], *values: Any) -> O:
         """The operator with these fields, always the same object, so that its caches persist."""
         return cls(*values)
@@ -340,7 +342,7 @@ O = TypeVar("O", bound=Op)
 
 
 class Bounded(dict[Any, Any]):
-    """A cache that drops its older half when full, because shapes may never come back."""
+    """A cache that drops its older half when full, because shapes may never recur."""
 
     LIMIT = 1024
 
@@ -357,13 +359,14 @@ def snake_case(name: str) -> str:
 
 
 def require(condition: bool, op: Op, argument: str, message: str) -> None:
-    """Raise ValueError naming operator and argument; `message` says what came and what fits."""
+    """Raise ValueError naming operator and argument; `message` gives the value and what is
+    expected."""
     if not condition:
         raise ValueError(f"{op.name}: {argument} {message}")
 
 
 def require_float(op: Op, **specs: Spec | None) -> None:
-    """Raise TypeError unless all given inputs are floating point and of one dtype."""
+    """Raise TypeError unless all given inputs are floating point and of the same dtype."""
     first: tuple[str, Spec] | None = None
     for argument, spec in specs.items():
         if spec is None:
@@ -384,7 +387,7 @@ def require_float(op: Op, **specs: Spec | None) -> None:
 
 
 def is_small(dtype: np.dtype[Any]) -> bool:
-    """Whether it is a float of 16 bits, which is too narrow to sum in."""
+    """Whether this is a 16-bit float, which is too narrow for sums."""
     return dtype.itemsize == 2 and is_floating(dtype)
 
 

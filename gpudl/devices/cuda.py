@@ -25,7 +25,7 @@ class Cuda(NativeDevice):
         except ImportError as error:
             raise ImportError(
                 "the cuda device needs CuPy: pip install 'gpudl[cuda12]' or 'gpudl[cuda13]', "
-                "as your driver's CUDA version is"
+                "matching your driver's CUDA version"
             ) from error
         self.xp = cupy
         self.index = int(name.partition(":")[2] or 0)
@@ -45,8 +45,8 @@ class Cuda(NativeDevice):
         return array.data.ptr  # type: ignore[no-any-return]
 
     def kernels(self, op: Op, direction: str) -> tuple[Launcher, ...]:
-        """Those that this GPU can run: mma from compute capability 8.0 on, wgmma on 9.0 alone, and
-        if the module was built for it."""
+        """The kernels that this GPU can run: mma from compute capability 8.0 on, wgmma only on 9.0
+        and if the module was built for it."""
         capability = self.xp.cuda.Device(self.index).compute_capability
         units = {"simt"}
         if int(capability) >= 80:

@@ -77,14 +77,14 @@ def why_missing(name: str) -> str | None:
 def _path(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"unknown native module {name!r}; it must be one of {', '.join(NAMES)}")
-    asked = os.environ.get("GPUDL_EMULATOR_MODULE") if name == "emulator" else None
-    if asked:
-        if not os.path.isfile(asked):
+    path = os.environ.get("GPUDL_EMULATOR_MODULE") if name == "emulator" else None
+    if path:
+        if not os.path.isfile(path):
             raise ImportError(
-                f"GPUDL_EMULATOR_MODULE names {asked}, which is not a file; "
+                f"GPUDL_EMULATOR_MODULE names {path}, which is not a file; "
                 "unset it or build it (make emulator)."
             )
-        return asked
+        return path
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
         path = os.path.join(_PACKAGE, f"_{name}{suffix}")
         if os.path.isfile(path):

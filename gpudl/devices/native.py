@@ -1,5 +1,5 @@
-"""Devices with hand-written kernels: which of an operator's kernels runs, and calling it with its
-arguments in the memory order that it wants."""
+"""Devices with hand-written kernels: choosing an operator's kernel and calling it with its
+arguments in the memory order that it needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpudl.core.machine import H100, Machine
 from gpudl.core.op import Array, Arrays, Needs, Op, Spec, Specs, is_floating
 from gpudl.devices.base import Device, quietly
 
-# What float32 operands may be rounded to at each precision.
+# The formats to which float32 operands may be rounded at each precision.
 ALLOWED = {
     "highest": {"float32"},
     "high": {"float32", "tf32"},
@@ -28,12 +28,12 @@ ALLOWED = {
 class NativeDevice(Device):
     """A device that runs hand-written kernels: the emulator on NumPy arrays, CUDA on CuPy's.
 
-    copies: how many inputs had to be rearranged because a kernel wants another memory order.
-    allocate: makes the arrays that kernels write; tests replace it to poison and guard them.
+    copies: the number of inputs rearranged because a kernel needs another memory order.
+    allocate: creates the arrays that kernels write; tests replace it to poison and guard them.
     """
 
     copies = 0
-    precision: ClassVar[str] = "highest"  # of float32 products, on all devices alike
+    precision: ClassVar[str] = "highest"  # of float32 products; shared by all devices
     module: ModuleType
     launchers: dict[str, Launcher]  # of the module, by name
 
@@ -56,8 +56,8 @@ class NativeDevice(Device):
         values = dict(zip(op.inputs, arrays, strict=True))
         results = dict(zip(op.outputs, op.infer_cached(specs), strict=True))
         call = self._plan(op, "forward", algorithm, specs, None, values, results)
-        made = call(self, values, results)
-        return tuple(made[name] for name in op.outputs)
+        outputs = call(self, values, results)
+        return tuple(outputs[name] for name in op.outputs)
 
     def backward(
         self, op: Op, dys: Arrays, saved: Any, needs: Needs, algorithm: str | None = None
@@ -67,19 +67,19 @@ class NativeDevice(Device):
         specs = saved.specs
         values = {f"d{name}": dy for name, dy in zip(op.outputs, dys, strict=True)}
         values.update(zip(op.saves, saved, strict=False))
-        wanted = {
+        results = {
             f"d{name}": spec
             for name, spec, need in zip(op.inputs, specs, needs, strict=True)
             if need and spec is not None and is_floating(spec.dtype)
         }
-        call = self._plan(op, "backward", algorithm, specs, needs, values, wanted)
-        made = call(self, values, wanted)
-        return tuple(made.get(f"d{name}") for name in op.inputs)
+        call = self._plan(op, "backward", algorithm, specs, needs, values, results)
+        gradients = call(self, values, results)
+        return tuple(gradients.get(f"d{name}") for name in op.inputs)
 
     def forward_wide(
         self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None
     ) -> Arrays:
-        """By a kernel for these dtypes if there is one: kernels accumulate in float32."""
+        """Uses a kernel for these dtypes if there is one: kernels accumulate in float32."""
         takes = self.has_kernel(op, "forward", specs)
         run = self.forward if takes else super().forward_wide
         return run(op, specs, arrays, algorithm)
@@ -143,7 +143,7 @@ class NativeDevice(Device):
         values: dict[str, Any],
         results: dict[str, Spec],
     ) -> Candidate:
-        """What was recorded, else with tuning on the fastest, else what the operator prefers."""
+        """The recorded kernel, else with tuning the fastest, else the one the operator prefers."""
         candidates = self.candidates(op, direction, specs)
         if not choices.asked() or op.mutates or len(candidates) == 1:
             return candidates[0]
@@ -162,8 +162,8 @@ class NativeDevice(Device):
         return choices.fastest(self.place, problem, candidates, seconds_of)
 
     def candidates(self, op: Op, direction: str, specs: Specs) -> list[Candidate]:
-        """The kernels that can run the operator on such inputs as precisely as asked for: first
-        the one that it prefers, then all tile shapes of each. Raises TypeError if there are none.
+        """The kernels that can run the operator on such inputs at the requested precision: the
+        preferred one first, then all tile shapes of each. Raises TypeError if there are none.
         """
         known = self.kernels(op, direction)
         gpu = None if self.name == "emulator" else self.machine
@@ -171,9 +171,9 @@ class NativeDevice(Device):
         fit = [k for k in preferred if self.takes(op, k, specs)]
         exact = [k for k in fit if is_precise(k, specs, NativeDevice.precision)]
         if not fit:
-            came = [f"{n} {s}" for n, s in zip(op.inputs, specs, strict=True) if s is not None]
+            given = [f"{n} {s}" for n, s in zip(op.inputs, specs, strict=True) if s is not None]
             raise TypeError(
-                f"{op.name}: no {direction} kernel on {self.name} takes {', '.join(came)}; it has "
+                f"{op.name}: no {direction} kernel on {self.name} takes {', '.join(given)}; it has "
                 f"{self.algorithms(op, direction) or 'none'} (use float32, or device='cpu')"
             )
         kernels = dict.fromkeys([fit[0], *exact])
@@ -187,8 +187,8 @@ class NativeDevice(Device):
         return firsts + shaped
 
     def takes(self, op: Op, kernel: Launcher, specs: Specs) -> bool:
-        """Does the kernel take inputs of these dtypes, does the operator say that it supports them,
-        and has this device what it needs?"""
+        """Whether the kernel takes inputs of these dtypes, the operator declares them supported,
+        and this device meets the kernel's requirements."""
         kinds = {p.name: p for p in kernel.parameters}
         for name, spec in zip(op.inputs, specs, strict=True):
             p = kinds.get(name)
@@ -197,7 +197,7 @@ class NativeDevice(Device):
         return op.supports(kernel, *specs) and op.fits(self.machine, kernel, *specs)
 
     def chosen(self, op: Op, direction: str, specs: Specs) -> Candidate | None:
-        """What ran on such inputs, in this state of the choice; None if nothing did."""
+        """The kernel that ran on such inputs under the current settings; None if none did."""
         for key, plan in op.cache(self.name).items():
             now = NativeDevice.precision, choices.generation
             if (key[0], key[1], key[2], *key[4:]) == (direction, None, specs, *now):
@@ -206,17 +206,17 @@ class NativeDevice(Device):
 
     @property
     def place(self) -> str:
-        """Device, compiler and build: what measured times hold for."""
+        """Device, compiler and build, for which measured times are valid."""
         raise TypeError
 
     @cached_property
     def machine(self) -> Machine:
-        """What predictions of time are made for."""
+        """The GPU for which times are predicted."""
         return H100
 
 
 def is_precise(kernel: Launcher, specs: Specs, precision: str) -> bool:
-    """Does the kernel round float32 operands no further than the precision allows?"""
+    """Whether the kernel rounds float32 operands no further than the precision allows."""
     first = next((s for s in specs if s is not None and is_floating(s.dtype)), None)
     if first is None or first.dtype != np.float32:
         return True
@@ -224,8 +224,8 @@ def is_precise(kernel: Launcher, specs: Specs, precision: str) -> bool:
 
 
 def describe_problem(op: Op, direction: str, specs: Specs, results: dict[str, Spec]) -> str:
-    """Operator, fields, direction, shapes, dtypes, what is computed, and precision. Memory order
-    needs no mention: each kernel takes one."""
+    """Operator, fields, direction, shapes, dtypes, requested results, and precision. Memory order
+    is left out: each kernel takes only one."""
     inputs = ", ".join(str(s) for s in specs)
     computed = ", ".join(results)
     return f"{op!r} {direction} ({inputs}) -> {computed}, {NativeDevice.precision}"
@@ -241,8 +241,8 @@ def build_of(module: ModuleType) -> str:
 
 
 class KernelCall:
-    """One launcher with its arguments sorted out: which come from the caller, which are made here,
-    which are the operator's fields."""
+    """A launcher and the source of each argument: the caller, arrays created here, or the
+    operator's fields."""
 
     def __init__(self, launcher: Launcher, op: Op, chosen: Candidate, specs: Specs) -> None:
         self.launcher, self.name = launcher, launcher.name
@@ -250,8 +250,8 @@ class KernelCall:
         self.fixed = {**op.parameters(), "tile_shape": chosen.tile_shape}
         names = [p.name for p in launcher.parameters]
         self.place = names.index("workspace") if launcher.workspace else -1
-        self.workspace: int | None = None  # its elements, known from the first call on
-        # A gradient that the launcher works on (not Maybe) is made even where nobody needs it.
+        self.workspace: int | None = None  # its number of elements, known after the first call
+        # A gradient that the launcher requires (not Maybe) is allocated even if nobody needs it.
         self.scratch = {
             p.name: Spec(spec.shape, spec.dtype, p.layout)
             for name, spec in zip(op.inputs, specs, strict=True)
@@ -262,14 +262,15 @@ class KernelCall:
     def __call__(
         self, device: NativeDevice, values: dict[str, Any], results: dict[str, Spec]
     ) -> dict[str, Array]:
-        """values: arrays by name. results: what the kernel must write, by name; returned."""
-        made: dict[str, Array] = {}
+        """values: arrays by name. results: specs of the arrays to write, by name; these are
+        returned."""
+        written: dict[str, Array] = {}
         arguments = []
-        like: Array | None = None  # the array whose memory order all arguments of layout "any" take
+        like: Array | None = None  # arguments of layout "any" share its memory order
         for p in self.launcher.parameters:
             name = p.name
             if name in results:
-                array = made[name] = self._result(device, results[name], p, like)
+                array = written[name] = self._result(device, results[name], p, like)
             elif name == "workspace":
                 array = None  # sized by the others
             elif name in self.scratch:
@@ -288,10 +289,10 @@ class KernelCall:
             arguments[self.place] = scratch
         device.prepare()
         self.launcher.run(*arguments)
-        missing = results.keys() - made.keys()
+        missing = results.keys() - written.keys()
         if missing:
             raise TypeError(f"{self.name}: the kernel writes no {', '.join(sorted(missing))}")
-        return made
+        return written
 
     def _result(self, device: NativeDevice, spec: Spec, p: Parameter, like: Array | None) -> Array:
         if p.layout == "any" and like is not None and like.shape == spec.shape:
@@ -308,14 +309,14 @@ class KernelCall:
             if not p.optional:
                 raise TypeError(f"{self.name}: {p.name} is absent, but the kernel needs it")
             return None
-        if isinstance(array, np.generic):  # NumPy makes them of arrays without axes
+        if isinstance(array, np.generic):  # NumPy returns these instead of arrays without axes
             array = np.asarray(array)
         arranged = arrange(device.xp, array, p.layout, like)
         if arranged is not array:
             if p.writable:
                 raise ValueError(
-                    f"{self.name}: {p.name} is changed in place, so it must lie in "
-                    f"{p.layout} order already; pass a contiguous tensor"
+                    f"{self.name}: {p.name} is changed in place, so it must already be in "
+                    f"{p.layout} order; pass a contiguous tensor"
                 )
             device.copies += 1
         return arranged
