@@ -100,7 +100,8 @@ def contenders(device_name: str) -> dict[str, Any]:
 
 
 def exact(name: str) -> bool:
-    """Whether it must stay below the loop: our kernels that do not round their operands."""
+    """Whether its error must stay below the loop's: true for our kernels that do not round
+    operands."""
     from gpudl.devices import modules
 
     ours, _, algorithm = name.partition(" ")
@@ -127,7 +128,7 @@ def measure(device: str, most: int) -> Iterator[dict[str, Any]]:
 
 
 def exceeding(rows: list[dict[str, Any]], statistic: str) -> Iterator[str]:
-    """Messages for kernels that err more than the loop and must not."""
+    """Messages for kernels whose errors exceed the loop's but must not."""
     for row in rows:
         limit = row[statistic]["float32 loop"]
         for name, value in row[statistic].items():

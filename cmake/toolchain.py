@@ -131,9 +131,9 @@ def find_compiler(env: Mapping[str, str]) -> Compiler:
 
     Raises ToolchainError if none works. If $CXX is set, no other is tried.
     """
-    asked = env.get("CXX", "").strip()
+    requested = env.get("CXX", "").strip()
     problems = []
-    for name in [asked] if asked else ["c++", "g++", "clang++"]:
+    for name in [requested] if requested else ["c++", "g++", "clang++"]:
         path = shutil.which(name, path=env.get("PATH"))
         if path is None:
             problems.append(f"{name}: not found")
@@ -253,14 +253,14 @@ def architectures(nvcc: Nvcc, env: Mapping[str, str]) -> tuple[tuple[str, ...], 
 
     From GPUDL_ARCHS ("80;90a", or "all"), else from the GPUs present, else DEFAULT_ARCHS.
     """
-    asked = env.get("GPUDL_ARCHS", "").strip().lower()
+    requested = env.get("GPUDL_ARCHS", "").strip().lower()
     known = set(re.findall(r"compute_(\w+)", run([nvcc.path, "--list-gpu-arch"]).stdout))
-    if asked == "all":
+    if requested == "all":
         return tuple(a for a in ALL_ARCHS if a.rstrip("a") in known), True
-    if not asked:
+    if not requested:
         present = tuple(a for a in present_archs() if a.rstrip("a") in known)
         return (present, False) if present else (DEFAULT_ARCHS, True)
-    archs = tuple(dict.fromkeys(re.split(r"[;,\s]+", asked.strip(";, "))))
+    archs = tuple(dict.fromkeys(re.split(r"[;,\s]+", requested.strip(";, "))))
     for arch in archs:
         if not re.fullmatch(r"\d+[af]?", arch) or arch.rstrip("af") not in known:
             raise ToolchainError(

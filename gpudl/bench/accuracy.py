@@ -47,7 +47,7 @@ def on_host(array: Any) -> Array:
 
 
 def worst(expected: Mapping[str, Expected], results: Mapping[str, Any]) -> float | None:
-    """The largest error of the results that have an expectation; None if none has one."""
+    """The largest error among the results with expected values; None if there are none."""
     errors = [e.error(results[name]) for name, e in expected.items() if name in results]
     return max(errors, default=None)
 
@@ -97,7 +97,7 @@ def expect_backward(
 
 
 def is_drawn(op: Op) -> bool:
-    """Is the first output one of random numbers, which depend on where an element lies?"""
+    """Whether the first output is random; the numbers then depend on an element's position."""
     return "counter" in op.inputs and len(op.outputs) == 1
 
 
@@ -139,7 +139,7 @@ def index_of(cut: Cut | None, ndim: int) -> Index:
 
 
 def shifted(cut: Cut | None) -> Cut | None:
-    """The same cut for a vector, whose only axis is the one that is cut."""
+    """The same cut for a vector, along its only axis."""
     return None if cut is None else cut._replace(axis=0)
 
 
@@ -180,7 +180,7 @@ def wide(array: Any) -> Any:
 
 def plain(op: Op, arrays: tuple[Any, ...]) -> bool:
     """Whether single entries can be computed: no transposition, no activation, and no extra operand
-    but a bias."""
+    except a bias."""
     fields = {n: getattr(op, n) for n in op.fields}
     return not (
         fields.get("transpose_a")

@@ -96,7 +96,7 @@ def gpu_facts(device: str) -> dict[str, str]:
     answers = query(smi, index, GPU_FACTS)
     if len(answers) == len(GPU_FACTS):
         return dict(zip(GPU_FACTS, answers, strict=True))
-    # An old driver refuses the whole query if it does not know one field, so ask for each.
+    # An old driver rejects the whole query if it does not know one field, so query each.
     facts = {}
     for fact in GPU_FACTS:
         if answer := query(smi, index, (fact,)):
@@ -105,7 +105,7 @@ def gpu_facts(device: str) -> dict[str, str]:
 
 
 def query(smi: str, index: str, facts: Sequence[str]) -> list[str]:
-    """nvidia-smi's answers, empty if it refuses."""
+    """nvidia-smi's answers; empty if it fails."""
     command = [smi, f"--id={index}", f"--query-gpu={','.join(facts)}", "--format=csv,noheader"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

@@ -32,12 +32,12 @@ class Variant(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A variant, its inputs on the CPU, and one algorithm. asked: the algorithm to request, None to
+    """A variant, its inputs on the CPU, and one algorithm. requested: the algorithm to run, None to
     let the device choose (it prefers `algorithm`). dy: gradient of the first output."""
 
     variant: Variant
     algorithm: str
-    asked: str | None
+    requested: str | None
     arrays: tuple[Any, ...]
     dy: Any
     expected: dict[str, accuracy.Expected]
@@ -60,11 +60,11 @@ def workload(stand: Stand, variant: Variant) -> Iterator[Row]:
     else:
         expected = accuracy.expect_forward(work, arrays)
     for algorithm in names if stand.settings.algorithms == "all" else names[:1]:
-        asked = None if algorithm == names[0] else algorithm
+        requested = None if algorithm == names[0] else algorithm
         row = describe(variant, algorithm)
-        row.update(_measured(stand, Job(variant, algorithm, asked, arrays, dy, expected)))
-        row["chosen"] = asked is None
-        if asked is None:
+        row.update(_measured(stand, Job(variant, algorithm, requested, arrays, dy, expected)))
+        row["chosen"] = requested is None
+        if requested is None:
             row["algorithm"] = ran(stand.device, work.op, direction, specs) or algorithm
         yield row
         stand.clock.free()
@@ -129,16 +129,16 @@ Errors = dict[str, float | None]
 
 
 def _contenders(stand: Stand, job: Job, sets: int) -> tuple[Contenders, Errors, str]:
-    """Calls by contender, one for each set of inputs, the error of the first call of each, and why
-    a peer failed: that must not lose our row."""
+    """Calls by contender, one for each set of inputs; the error of each contender's first call; and
+    why a peer failed, which must not lose our row."""
     variant, work = job.variant, job.variant.work
     forward = algorithms(stand.device, work.op, "forward", work.specs(variant.dtype))[0]
     first = job.algorithm if job.forward else forward
     mine = [Ours(work, stand.device, job.arrays, first) for _ in range(sets)]
     if job.forward:
-        calls: Contenders = {"gpudl": [m.forward(job.asked) for m in mine]}
+        calls: Contenders = {"gpudl": [m.forward(job.requested) for m in mine]}
     else:
-        backward = variant.direction, job.asked, job.algorithm, job.dy
+        backward = variant.direction, job.requested, job.algorithm, job.dy
         calls = {"gpudl": [m.backward(*backward) for m in mine]}
     output = calls["gpudl"][0]()
     if work.op.outputs or not job.forward:

@@ -51,13 +51,13 @@ class Ours:
         )
         self.inputs = self._arranged(self.op.inputs, placed, "forward", algorithm)
 
-    def forward(self, asked: str | None) -> Callable[[], Arrays]:
-        """asked: the form to request, None to let the device choose."""
+    def forward(self, requested: str | None) -> Callable[[], Arrays]:
+        """requested: the form to run; None lets the device choose."""
         op, specs, inputs, device = self.op, self.specs, self.inputs, self.device
-        return lambda: device.forward(op, specs, inputs, asked)
+        return lambda: device.forward(op, specs, inputs, requested)
 
     def backward(
-        self, direction: str, asked: str | None, algorithm: str, dy: Array
+        self, direction: str, requested: str | None, algorithm: str, dy: Array
     ) -> Callable[[], Arrays]:
         """algorithm: sets the memory order. dy: gradient of the first output, on the CPU."""
         needs = self.work.needs(direction)
@@ -71,7 +71,7 @@ class Ours:
         dys = (named[0], *(None for _ in outputs[1:]))
         kept = type(saved)(*named[1:], self.specs)
         op, device = self.op, self.device
-        return lambda: device.backward(op, dys, kept, needs, asked)
+        return lambda: device.backward(op, dys, kept, needs, requested)
 
     def _arranged(
         self, names: Sequence[str], arrays: Arrays, direction: str, algorithm: str

@@ -30,8 +30,8 @@ class Machine(NamedTuple):
     barrier: float = 1.5e-6
 
     def ceiling(self, computes: Computes) -> float:
-        """FLOP/s that a kernel with this arithmetic can reach; a sum of several rounded products
-        counts as one product."""
+        """FLOP/s that a kernel with this arithmetic can reach, where the several products of a
+        split operand (tf32x3) count as one."""
         if computes.unit == "simt":
             return self.flops["float32"]
         share = 1.0 if computes.unit == "wgmma" else self.mma

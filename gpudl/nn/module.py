@@ -100,14 +100,16 @@ class Module:
         return output
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call `hook(module, inputs, output)` after forward; a result not None replaces the output.
+        """Call `hook(module, inputs, output)` after forward; a result other than None replaces the
+        output.
 
         Returns a handle; its `remove()` removes the hook.
         """
         return HookHandle(self._hooks, hook)
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call `hook(module, inputs)` before forward; a result not None replaces the inputs."""
+        """Call `hook(module, inputs)` before forward; a result other than None replaces the
+        inputs."""
         return HookHandle(self._pre_hooks, hook)
 
     # ---------------------------------------------------------------- attributes

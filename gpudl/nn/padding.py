@@ -1,4 +1,4 @@
-"""Layers that put a border round the spatial axes; see F.pad."""
+"""Layers that pad the spatial axes; see F.pad."""
 
 from __future__ import annotations
 
@@ -84,40 +84,40 @@ class _CircularPad(_Pad):
 
 
 class ConstantPad1d(_ConstantPad):
-    """A border of `value` round (N, C, W); negative padding crops."""
+    """A border of `value` around (N, C, W); negative padding crops."""
 
     rank = 1
 
 
 class ConstantPad2d(_ConstantPad):
-    """A border of `value` round (N, C, H, W); padding (left, right, top,
+    """A border of `value` around (N, C, H, W); padding (left, right, top,
     bottom), negative crops."""
 
     rank = 2
 
 
 class ConstantPad3d(_ConstantPad):
-    """A border of `value` round (N, C, D, H, W); padding (left, right, top,
+    """A border of `value` around (N, C, D, H, W); padding (left, right, top,
     bottom, front, back)."""
 
     rank = 3
 
 
 class ZeroPad1d(_ZeroPad):
-    """A border of zeros round (N, C, W); negative padding crops."""
+    """A border of zeros around (N, C, W); negative padding crops."""
 
     rank = 1
 
 
 class ZeroPad2d(_ZeroPad):
-    """A border of zeros round (N, C, H, W); padding (left, right, top,
+    """A border of zeros around (N, C, H, W); padding (left, right, top,
     bottom), negative crops."""
 
     rank = 2
 
 
 class ZeroPad3d(_ZeroPad):
-    """A border of zeros round (N, C, D, H, W); padding (left, right, top,
+    """A border of zeros around (N, C, D, H, W); padding (left, right, top,
     bottom, front, back)."""
 
     rank = 3

@@ -1,4 +1,4 @@
-"""Pooling layers. The functions, with the sizes of their outputs, stand in gpudl/ops/pool."""
+"""Pooling layers. Their functions, with output sizes, are in gpudl/ops/pool."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class _Settings(Module):
-    """A layer that calls a function with its settings: a constructor passes its locals() on."""
+    """A layer that calls a function with its settings; constructors pass their locals()."""
 
     function: ClassVar[Callable[..., Any]]
 
@@ -78,7 +78,7 @@ class MaxPool1d(_MaxPool):
 
 class MaxPool2d(_MaxPool):
     """Largest value of each window. (N, C, H, W) -> (N, C, P, Q), P = (H + 2*padding -
-    dilation*(R - 1) - 1)//stride + 1; with return_indices also their places, flat in H*W."""
+    dilation*(R - 1) - 1)//stride + 1; with return_indices also their flat indices in H*W."""
 
     function = pool.max_pool2d
 
@@ -218,18 +218,18 @@ class _MaxUnpool(_Settings):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """Undoes MaxPool1d from its indices, with zeros between. (N, C, Q) -> (N, C, W)."""
+    """Inverts MaxPool1d using its indices; zeros elsewhere. (N, C, Q) -> (N, C, W)."""
 
     function = pool.max_unpool1d
 
 
 class MaxUnpool2d(_MaxUnpool):
-    """Undoes MaxPool2d from its indices, with zeros between. (N, C, P, Q) -> (N, C, H, W)."""
+    """Inverts MaxPool2d using its indices; zeros elsewhere. (N, C, P, Q) -> (N, C, H, W)."""
 
     function = pool.max_unpool2d
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """Undoes MaxPool3d from its indices, with zeros between. (N, C, O, P, Q) -> (N, C, D, H, W)."""
+    """Inverts MaxPool3d using its indices; zeros elsewhere. (N, C, O, P, Q) -> (N, C, D, H, W)."""
 
     function = pool.max_unpool3d

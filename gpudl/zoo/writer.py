@@ -26,16 +26,16 @@ def write(
 
     Raises TrainingError for an unknown page.
     """
-    found, folder = info(name), Path(out)
+    page_info, folder = info(name), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     blas.set_threads(1)  # the rounding of products depends on the number of threads
     random.manual_seed(seed)
-    page = Page(found, folder, quick, seed, device)
+    page = Page(page_info, folder, quick, seed, device)
     wall, busy = time.perf_counter(), time.process_time()
-    found.function(page)
+    page_info.function(page)
     record = {
-        "page": found.name,
-        "title": found.title,
+        "page": page_info.name,
+        "title": page_info.title,
         "quick": quick,
         "seed": seed,
         "device": _describe(device),
@@ -45,8 +45,8 @@ def write(
         "published": [number._asdict() for number in page.published],
         "checks": [check._asdict() for check in page.checks],
     }
-    write_text(folder / f"{found.name}.md", _markdown(found, page, record))
-    write_text(folder / f"{found.name}.json", json.dumps(record, indent=1) + "\n")
+    write_text(folder / f"{page_info.name}.md", _markdown(page_info, page, record))
+    write_text(folder / f"{page_info.name}.json", json.dumps(record, indent=1) + "\n")
     return record
 
 
@@ -56,9 +56,9 @@ def write_index(out: Path | str) -> None:
     for file in sorted(Path(out).glob("*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
         link = f"[{record['title']}]({record['page']}.md)"
-        made = "<br>".join(check["claim"] for check in record["checks"])
+        claim = "<br>".join(check["claim"] for check in record["checks"])
         measured = "<br>".join(_measured(check, record["quick"]) for check in record["checks"])
-        claims.append((link, made, measured))
+        claims.append((link, claim, measured))
         for number in record.get("published", ()):
             ours = _marked(number["ours"], record["quick"])
             numbers.append((link, number["what"], number["paper"], ours, number["source"]))
@@ -94,9 +94,9 @@ def _marked(number: str, quick: bool) -> str:
     return f"{number} (quick run, not meaningful)" if quick else number
 
 
-def _markdown(found: Info, page: Page, record: dict[str, Any]) -> str:
-    intro = inspect.cleandoc(found.function.__doc__ or "")
-    parts = [f"# {found.title}", intro, *page.parts]
+def _markdown(page_info: Info, page: Page, record: dict[str, Any]) -> str:
+    intro = inspect.cleandoc(page_info.function.__doc__ or "")
+    parts = [f"# {page_info.title}", intro, *page.parts]
     if page.published:
         parts.append(_table(("", "published", "here", "source"), page.published))
     if page.checks:
@@ -106,8 +106,9 @@ def _markdown(found: Info, page: Page, record: dict[str, Any]) -> str:
         f"{name} ({train:,} for training, {test:,} for testing)"
         for name, (train, test) in page.data.items()
     )
+    quick = " --quick" if page.quick else ""
     facts = [
-        f"Written by `gpudl zoo {found.name}{' --quick' if page.quick else ''} --seed {page.seed}`",
+        f"Written by `gpudl zoo {page_info.name}{quick} --seed {page.seed}`",
         f"data: {data or 'none'}",
         f"device: {record['device']}",
         f"{record['processor_seconds']:,} s on one core",

@@ -39,7 +39,7 @@ def workloads(scale: Scale) -> Iterator[Workload]:
 
 
 def _stepper(make: Callable[[Any, Any], Any]) -> Callable[..., Call]:
-    """PyTorch's step on one parameter with the gradient that is there."""
+    """PyTorch's step on one parameter with its current gradient."""
 
     def peer(torch: Any, param: Any, grad: Any, *_: Any) -> Call:
         parameter = torch.nn.Parameter(param)
@@ -51,7 +51,7 @@ def _stepper(make: Callable[[Any, Any], Any]) -> Callable[..., Call]:
 
 
 def _fused(parameter: Any) -> dict[str, bool]:
-    """Fused on both devices; a step on a GPU that a graph can hold is asked for apart."""
+    """Fused on both devices; capturing a step in a CUDA graph is a separate option."""
     return {"fused": True, **({"capturable": True} if parameter.is_cuda else {})}
 
 
@@ -64,7 +64,7 @@ def _adam(torch: Any, parameter: Any) -> Any:
 
 
 def _rmsprop(torch: Any, parameter: Any) -> Any:
-    """PyTorch has no fused one."""
+    """PyTorch has no fused RMSprop."""
     capturable = {"capturable": True} if parameter.is_cuda else {}
     return torch.optim.RMSprop([parameter], lr=1e-3, foreach=True, **capturable)
 

@@ -1,4 +1,4 @@
-"""Recurrent layers over whole sequences: LSTM, GRU and RNN, forward and a training pass."""
+"""Recurrent layers over whole sequences: LSTM, GRU and RNN, forward and training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole training steps: forward, loss, backward, update; with Python and launch overhead."""
+"""Whole training steps: forward, loss, backward, update; including Python and launch overhead."""
 
 from __future__ import annotations
 

@@ -116,12 +116,12 @@ def _first_of_each(images: Any, labels: Any) -> Any:
 def _codes(page: Page, original: LeNet5Of1998, images: Any, labels: Any) -> None:
     """The output of F6 for ten digits, below its target pictures."""
     chosen = _first_of_each(images, labels)
-    said: list[Any] = []
-    handle = original.squash.register_forward_hook(lambda _, __, output: said.append(output))
+    outputs: list[Any] = []
+    handle = original.squash.register_forward_hook(lambda _, __, output: outputs.append(output))
     with no_grad():
         original(tensor(chosen, device=page.device))
     handle.remove()
-    drawn = [original.output.codes.numpy(), said[-1].numpy()]
+    drawn = [original.output.codes.numpy(), outputs[-1].numpy()]
     pictures = np.concatenate(drawn).reshape(20, ROWS, COLUMNS)
     page.image(
         "codes",

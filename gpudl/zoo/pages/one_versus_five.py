@@ -96,8 +96,8 @@ def _train(
         for chosen in np.array_split(rng.permutation(len(x)), -(-len(x) // BATCH)):
             rows = page.tensor(chosen)
             net.zero_grad()
-            said, target = net(x[rows]), wanted[rows]
-            loss = F.mse_loss(said, target) if squared else F.softplus(-target * said).mean()
+            scores, target = net(x[rows]), wanted[rows]
+            loss = F.mse_loss(scores, target) if squared else F.softplus(-target * scores).mean()
             loss.backward()
             optimizer.step()
 

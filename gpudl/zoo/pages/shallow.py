@@ -176,8 +176,8 @@ def _random_steps(page: Page, z: Any, t: Any) -> list[tuple[int, Tensor, Tensor]
     for step in range(1, steps + 1):
         rows = order[step - 1]
         optimizer.zero_grad()
-        said = inputs[rows].unsqueeze(1) @ w
-        loss = (said - targets[rows].unsqueeze(1)).square().sum() / 2
+        predictions = inputs[rows].unsqueeze(1) @ w
+        loss = (predictions - targets[rows].unsqueeze(1)).square().sum() / 2
         loss.backward()
         optimizer.step()
         schedule.step()

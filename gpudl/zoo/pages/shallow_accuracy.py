@@ -97,16 +97,16 @@ def _descended(page: Page, train: Any, test: Any, steps: int) -> float:
         loss = (inputs @ w - targets).square().sum() / (2 * len(inputs))
         loss.backward()
         optimizer.step()
-    said = page.tensor(with_one(test[0]), np.float32) @ w.detach()
-    return _share(said.numpy(), test[1])
+    predictions = page.tensor(with_one(test[0]), np.float32) @ w.detach()
+    return _share(predictions.numpy(), test[1])
 
 
 def _targets(labels: Any) -> Any:
     return 2.0 * np.eye(10)[labels] - 1
 
 
-def _share(said: Any, labels: Any) -> float:
-    return float(np.mean(said.argmax(1) == labels))
+def _share(predictions: Any, labels: Any) -> float:
+    return float(np.mean(predictions.argmax(1) == labels))
 
 
 def _softmax(page: Page, train: Any, test: Any) -> tuple[float, float]:
