@@ -1,4 +1,4 @@
-"""The stand on which workloads are measured: a device, its clock, its peer and its ceilings."""
+"""The test stand for workloads: a device with its clock, its peer and its ceilings."""
 
 from __future__ import annotations
 

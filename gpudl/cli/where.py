@@ -1,8 +1,7 @@
 """Show where an operator, function, layer or optimizer is defined, down to its kernels.
 
-NAME is spelled as in Python or PyTorch: conv2d, Conv2d, F.conv2d, torch.nn.Conv2d, Adam. The
-launchers of the kernels are those of the extension modules that are built; without one they are
-searched for in csrc/.
+NAME is spelled as in Python or PyTorch: conv2d, Conv2d, F.conv2d, torch.nn.Conv2d, Adam. Kernel
+launchers are listed from the extension modules that are built; without one, csrc/ is searched.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ BUILD = "launchers are known once the emulator or CUDA module is built"
 
 
 class Row(NamedTuple):
-    """One thing and its place. kind: "layer", "function", "operator", …"""
+    """A definition and its place. kind: "layer", "function", "operator", …"""
 
     kind: str
     name: str
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-# -------------------------------------------------------------------- what belongs together
+# -------------------------------------------------------------------- related definitions
 
 
 class Found(NamedTuple):
@@ -61,7 +60,8 @@ class Found(NamedTuple):
 
 
 def find(asked: str) -> Found:
-    """What has the name, and what belongs to it. Raises CommandError if nothing has it."""
+    """The definitions with this name and those related to it. Raises CommandError if there are
+    none."""
     from gpudl.core.op import OPS
 
     name = re.sub(r"\(.*", "", asked).rpartition(".")[2]
@@ -83,7 +83,8 @@ def find(asked: str) -> Found:
 
 
 def named(name: str, things: dict[str, Any], suffix: str = "") -> dict[str, Any]:
-    """Those called exactly so; if none are, those that differ in case and underscores only."""
+    """Entries with exactly this name; if there are none, those that differ only in case and
+    underscores."""
     exact = {n: t for n, t in things.items() if n.rpartition(".")[2] == name}
     return exact or {n: t for n, t in things.items() if key(n, suffix) == key(name, suffix)}
 
@@ -134,14 +135,14 @@ def members() -> dict[str, Any]:
 
 
 def functions_of(cls: type) -> list[FunctionType]:
-    """The functions that a layer is made of: its own, or all that it calls."""
+    """The functions of a layer: the one it wraps, or all that it calls."""
     return own_functions(cls) or [f for f in used(cls) if is_public(f)]
 
 
 @cache
 def own_functions(cls: type) -> list[FunctionType]:
-    """The functions that a layer stands for: an attribute holds one, it is named like one, or it
-    calls a single one."""
+    """The functions that a layer wraps: one held by an attribute, one with the layer's name, or the
+    only one it calls."""
     held = [f for f in attributes(cls) if is_public(f)]
     called = [f for f in used(cls) if is_public(f)]
     alike = [f for f in called if key(f.__name__) in key(cls.__name__)]
@@ -150,7 +151,8 @@ def own_functions(cls: type) -> list[FunctionType]:
 
 
 def operators_of(thing: Any) -> list[Any]:
-    """The operators that a function or class names; if none, those of the functions it calls."""
+    """The operators named in a function or class; if there are none, those of the functions it
+    calls."""
     from gpudl.core.op import OPS
 
     level, seen = [thing], {thing}
@@ -165,7 +167,7 @@ def operators_of(thing: Any) -> list[Any]:
 
 
 def attributes(cls: Any) -> Iterator[Any]:
-    """Functions and operators that attributes of a class hold."""
+    """Functions and operators that a class's attributes hold."""
     for base in bases(cls):
         for value in vars(base).values():
             value = value.__func__ if isinstance(value, staticmethod) else value
@@ -174,7 +176,7 @@ def attributes(cls: Any) -> Iterator[Any]:
 
 
 def used(thing: Any) -> Iterator[Any]:
-    """Functions and classes of gpudl that the code of a function or of a class's methods names."""
+    """Functions and classes of gpudl named in the code of a function or of a class's methods."""
     methods = [thing] if isinstance(thing, FunctionType) else []
     for base in bases(thing):
         methods += [m for m in vars(base).values() if isinstance(m, FunctionType)]
@@ -190,7 +192,7 @@ def used(thing: Any) -> Iterator[Any]:
 
 
 def bases(cls: Any) -> list[type]:
-    """The class and what it inherits, without the bases of all layers and optimizers."""
+    """The class and its bases, without those shared by all layers or optimizers."""
     from gpudl.nn import Module, Parameter
     from gpudl.optim import Optimizer
 
@@ -243,7 +245,7 @@ def launchers(op: Any) -> Iterator[Row]:
 
 
 def search(op: Any) -> Iterator[Row]:
-    """Lines of csrc/ with the operator's name and an algorithm's."""
+    """Lines of csrc/ that contain the operator's name and an algorithm's."""
     for path in sorted((ROOT / "csrc" / "ops").rglob("*.cu")):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             words = re.findall(r"\w+", line.partition("//")[0])
@@ -261,8 +263,8 @@ def defined(thing: Any) -> str:
 
 
 def shown(path: Path, line: int) -> str:
-    """Relative to the current folder if it lies below it. An installation has no csrc/: its files
-    are those of the repository."""
+    """The path relative to the current folder if it is inside it. An installation has no csrc/, so
+    its paths are those of the repository."""
     if not path.exists():
         return f"{path.relative_to(ROOT)}:{line}"
     relative = os.path.relpath(path)

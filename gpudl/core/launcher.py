@@ -1,5 +1,5 @@
-"""What is known of a launcher, the C++ function that runs one algorithm's kernels: all of it is
-declared beside its source by GPUDL_EXPORT (csrc/core/export.h)."""
+"""Describes launchers, the C++ functions that run an algorithm's kernels. GPUDL_EXPORT declares
+all of this next to the launcher's source (csrc/core/export.h)."""
 
 from __future__ import annotations
 

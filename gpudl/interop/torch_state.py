@@ -238,7 +238,7 @@ def _sizes(value: Any) -> tuple[int, ...] | None:
 
 
 def _view_copy(elements: Array, plan: _Plan) -> Array:
-    """The tensor as an array of its own, in logical (C) order."""
+    """The tensor as a separate array, in logical (C) order."""
     if 0 in plan.shape:
         return np.empty(plan.shape, plan.storage.dtype)
     width = elements.itemsize

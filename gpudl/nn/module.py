@@ -60,12 +60,12 @@ class Module:
     `__init__` (after `super().__init__()`) and defines `forward`."""
 
     training: bool
-    # Buffers that weights saved before the buffers existed may lack; they then keep their values.
+    # Buffers that older saved weights may lack; they then keep their values.
     may_lack: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **named: Any) -> None:
-        """A layer of gpudl that inherits its constructor has it under its own name, so that errors
-        name Conv2d and not a base that nobody called."""
+        """Rename the inherited constructor of a gpudl layer, so that errors name Conv2d and not a
+        base that the user never called."""
         super().__init_subclass__(**named)
         inherited = cls.__init__
         if cls.__module__.startswith("gpudl.") and inherited is not Module.__init__:

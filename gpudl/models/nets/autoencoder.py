@@ -38,7 +38,7 @@ def reconstruction_error(output: Tensor, x: Tensor, likelihood: str) -> Tensor:
 
 
 class TiedLinear(nn.Module):
-    """y = x W + b, where W is the weight of the opposite Linear and b a parameter of its own."""
+    """y = x W + b, where W is the weight of the opposite Linear and b a separate parameter."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()

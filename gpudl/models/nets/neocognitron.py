@@ -115,9 +115,10 @@ def winners(answers: Tensor, column: int) -> tuple[Tensor, Tensor]:
 class CLayer(nn.Module):
     """(N, planes, H, W) -> (N, planes, extent, extent): C-cells.
 
-    With a window d that decays from its centre, s = Σ d·u over the S-cells u of one plane and s̄ the
-    mean of s over all planes, the response is ψ((1 + s)/(1 + s̄) - 1), ψ(x) = max(0, x)/(½ + max(0,
-    x)) (equations 3 and 4). There are fewer C-cells than S-cells; their windows are evenly spaced.
+    With a window d that decays from its centre, s = Σ d·u over the S-cells u of one plane and s̄
+    the mean of s over all planes, the response is ψ((1 + s)/(1 + s̄) - 1), ψ(x) = max(0, x)/(½ +
+    max(0, x)) (equations 3 and 4). There are fewer C-cells than S-cells; their windows are evenly
+    spaced.
     """
 
     def __init__(self, extent: int, size: int) -> None:
@@ -149,7 +150,7 @@ class Neocognitron(nn.Module):
     """(N, 1, 16, 16), ink 1 on paper 0 -> (N, planes): the responses of the last C-layer, one cell
     per plane. The layers have the paper's sizes: S1 16x16 · C1 10x10 · S2 8x8 · C2 6x6 · S3 2x2 ·
     C3 1x1. The paper's selectivity is 4, 1.5, 1.5 for lines one pixel wide; digits with thicker
-    lines are more alike and need more. The decay of the windows is our choice as well.
+    lines are more alike and need more. The decay of the windows is also our choice.
     """
 
     def __init__(
