@@ -218,7 +218,7 @@ def test_constructors_against_numpy():
     assert gpudl.zeros(2, device="meta").device.name == "meta"
     with pytest.raises(ValueError, match="arange: step is 0"):
         gpudl.arange(0, 3, 0)
-    with pytest.raises(ValueError, match="no extent may be negative"):
+    with pytest.raises(ValueError, match="negative extent"):
         gpudl.zeros(-1)
 
 
