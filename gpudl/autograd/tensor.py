@@ -176,8 +176,8 @@ class Tensor(Taped, Methods["Tensor"]):
         return self._cell[0]
 
     def _accumulate(self, gradient: Array, owned: bool = False) -> None:
-        """Add to `.grad`. A first gradient is copied, since it may be another tensor's memory too,
-        unless it is `owned`: nobody else holds it. It has this tensor's memory order."""
+        """Add to `.grad`. The first gradient is copied into this tensor's memory order, because
+        another tensor may share its memory; not if it is `owned`, referenced by nothing else."""
         if self._grad is not None:
             self._grad.array += gradient
             self._grad._cell[0] += 1
@@ -329,8 +329,8 @@ class Tensor(Taped, Methods["Tensor"]):
 
 
 def in_order_of(like: Array, array: Array, owned: bool) -> Array:
-    """A copy in the memory order of an array of the same shape, if that one has no gaps; the array
-    itself if it is owned and has that order."""
+    """A copy of the array in the memory order of `like`, if `like` has no gaps; the array itself if
+    it is owned and already has that order."""
     if like.flags.c_contiguous:
         if owned and array.flags.c_contiguous:
             return array
@@ -342,19 +342,18 @@ def in_order_of(like: Array, array: Array, owned: bool) -> Array:
 
 
 def _pop(found: list[tuple[Any, Any]]) -> tuple[Any, Any, int, int]:
-    """The last pair, and how many references there are to its gradient and to what that is a view
-    of."""
+    """The last pair, with the reference counts of its gradient and of the gradient's base."""
     reached, gradient = found.pop()
     base = getattr(gradient, "base", None)
     return reached, gradient, getrefcount(gradient), getrefcount(base)
 
 
-# The counts when nobody else holds either; they depend on Python's version.
+# The counts when nothing else references either; they depend on Python's version.
 _, _, ALONE, BASE_ALONE = _pop([(None, np.empty((2, 2)).T)])
 
 
 def _take(found: list[tuple[Any, Any]]) -> tuple[Tensor, Array, bool]:
-    """The last tensor and its gradient, and whether nobody else holds the gradient's memory."""
+    """The last tensor, its gradient, and whether nothing else references the gradient's memory."""
     reached, gradient, references, base_references = _pop(found)
     if references != ALONE or not isinstance(gradient, reached.device.xp.ndarray):
         return reached, gradient, False

@@ -63,7 +63,7 @@ def is_dense(array: Array, order: tuple[int, ...]) -> bool:
 
 
 def stored_order(array: Array) -> tuple[int, ...]:
-    """The order of the axes in memory; that of the shape if there are gaps between elements."""
+    """The order of the axes in memory; row-major if there are gaps between elements."""
     if array.flags.c_contiguous:
         return tuple(range(array.ndim))
     order = memory_order(array)
@@ -71,13 +71,13 @@ def stored_order(array: Array) -> tuple[int, ...]:
 
 
 def shaped(flat: Array, shape: tuple[int, ...], order: tuple[int, ...]) -> Array:
-    """A view of this shape whose axes lie in this order in the flat memory."""
+    """A view of flat memory with this shape, its axes stored in this order."""
     stored = flat.reshape([shape[axis] for axis in order])
     return stored.transpose(sorted(range(len(order)), key=order.__getitem__))
 
 
 def flattened(array: Array, order: tuple[int, ...]) -> Array:
-    """The elements with the axes in this order: a view if the memory has them so, else a copy."""
+    """The elements with the axes in this order: a view if memory has this order, else a copy."""
     if not array.flags.c_contiguous or order != tuple(range(array.ndim)):
         array = array.transpose(order)
     return array.reshape(-1)

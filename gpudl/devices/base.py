@@ -59,7 +59,7 @@ class Device:
         return array  # type: ignore[no-any-return]
 
     def address(self, array: Array) -> int:
-        """Where the array's first element is in the device's memory."""
+        """The address of the array's first element in the device's memory."""
         return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
     def forward(self, op: Op, specs: Specs, arrays: Arrays, algorithm: str | None = None) -> Arrays:

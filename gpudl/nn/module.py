@@ -372,8 +372,8 @@ def _check_replacement(module: Module, name: str, value: Any, is_buffer: bool) -
 
 
 def kernel_order(array: Array, device: Device) -> Array:
-    """The parameter in the memory order that it had best have on the device: kernels take weights
-    of convolutions channels-last."""
+    """The parameter in the best memory order for the device: kernels expect the weights of
+    convolutions channels-last."""
     if isinstance(device, NativeDevice) and array.ndim in (3, 4, 5):
         return arrange(device.xp, array, "nhwc")
     return array

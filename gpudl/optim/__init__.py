@@ -1,4 +1,4 @@
-"""Optimizers and schedules of learning rates."""
+"""Optimizers and learning rate schedules."""
 
 from gpudl.optim import lr_scheduler
 from gpudl.optim.adadelta import Adadelta

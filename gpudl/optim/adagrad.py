@@ -12,8 +12,8 @@ from gpudl.optim.sgd import NOT_NEGATIVE
 class Adagrad(Optimizer):
     """sum += g²; param -= lr/(1 + (t - 1)·lr_decay) · g/(sqrt(sum) + eps).
 
-    Duchi, Hazan, Singer 2011; PyTorch's form, and the lectures' too. eps_inside=True puts eps
-    under the root, sqrt(sum + eps), as some write it. weight_decay and l1: see SGD.
+    Duchi, Hazan, Singer 2011, in the form that PyTorch and the lectures use. With
+    eps_inside=True, eps is under the root: sqrt(sum + eps). weight_decay and l1: see SGD.
     """
 
     update = AdagradOp

@@ -19,9 +19,9 @@ class Adam(Optimizer):
     """m = beta1·m + (1 - beta1)·g; v = beta2·v + (1 - beta2)·g²;
     param -= lr · (m/(1 - beta1^t)) / (sqrt(v/(1 - beta2^t)) + eps).
 
-    Kingma and Ba 2015, algorithm 1, and the lectures. weight_decay is an L2 penalty, part of g
-    (AdamW's is not); l1: see SGD. amsgrad: the largest v so far takes v's place (Reddi, Kale,
-    Kumar 2018; of the uncorrected v, as in PyTorch).
+    Kingma and Ba 2015, algorithm 1, as in the lectures. weight_decay is an L2 penalty and part of
+    g, unlike AdamW's; l1: see SGD. amsgrad: replace v with the largest v so far (Reddi, Kale,
+    Kumar 2018), before bias correction as in PyTorch.
     """
 
     update = AdamOp
@@ -67,8 +67,8 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay stands apart from the gradient: param = (1 - lr·weight_decay)·param
-    first.
+    """Adam with weight decay decoupled from the gradient: each step starts with param = (1 -
+    lr·weight_decay)·param.
 
     Loshchilov and Hutter 2019.
     """

@@ -1,4 +1,4 @@
-"""Relatives of Adam: Adamax, NAdam, RAdam."""
+"""Variants of Adam: Adamax, NAdam, RAdam."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gpudl.optim.optimizer import Group, Optimizer
 
 
 class Adamax(Optimizer):
-    """Adam with the largest recent |g| in place of the root of the mean square: u = max(beta2·u,
-    |g| + eps); param -= lr/(1 - beta1^t) · m/u. Kingma and Ba 2015, algorithm 2."""
+    """Adam with a decaying maximum of |g| instead of the root mean square: u = max(beta2·u, |g| +
+    eps); param -= lr/(1 - beta1^t) · m/u. Kingma and Ba 2015, algorithm 2."""
 
     update = AdamaxOp
     checks: ClassVar[Any] = CHECKS
@@ -51,8 +51,8 @@ class Adamax(Optimizer):
 
 
 class _Means(Optimizer):
-    """What NAdam and RAdam share: two means, and weight decay as a penalty or apart from the
-    gradient (decoupled_weight_decay, as in AdamW)."""
+    """Base of NAdam and RAdam: two moving averages, and weight decay as a penalty or decoupled from
+    the gradient (decoupled_weight_decay, as in AdamW)."""
 
     checks: ClassVar[Any] = CHECKS
 
@@ -60,7 +60,7 @@ class _Means(Optimizer):
         return {"exp_avg": 0.0, "exp_avg_sq": 0.0}
 
     def common(self, group: Group) -> tuple[float, ...]:
-        """The numbers weight_decay, l1, decay, gain, beta2, rest2."""
+        """The hyperparameters weight_decay, l1, decay, gain, beta2, rest2."""
         g, (beta1, beta2) = group, group["betas"]
         apart = g["decoupled_weight_decay"]
         decay = 1 - g["lr"] * g["weight_decay"] if apart else 1.0
@@ -69,8 +69,8 @@ class _Means(Optimizer):
 
 
 class NAdam(_Means):
-    """Adam that looks ahead, as Nesterov's momentum does: the step takes the gradient itself and
-    the mean with the next step's weight (NadamOp has the formula). Dozat 2016."""
+    """Adam with Nesterov momentum: a step combines the gradient itself and the moving average with
+    the next step's weight (see NadamOp for the formula). Dozat 2016."""
 
     update = NadamOp
 
@@ -118,7 +118,7 @@ def _momentum(beta1: float, decay: float, step: int) -> float:
 
 @lru_cache(maxsize=1 << 16)
 def _momenta(beta1: float, decay: float, step: int) -> float:
-    """The product of the momenta of steps 1 to `step`; 0 where float32 would be."""
+    """The product of the momenta of steps 1 to `step`; 0 if float32 would underflow."""
     product = 1.0
     for t in range(1, step + 1):
         product *= _momentum(beta1, decay, t)
@@ -128,8 +128,9 @@ def _momenta(beta1: float, decay: float, step: int) -> float:
 
 
 class RAdam(_Means):
-    """Adam that takes plain momentum steps while too few gradients were seen to know their
-    variance, and then rectifies the step by what is known of it. Liu et al. 2020, algorithm 2."""
+    """Adam that takes plain momentum steps until enough gradients have been seen to estimate their
+    variance, and then scales its steps to correct for the remaining uncertainty. Liu et al. 2020,
+    algorithm 2."""
 
     update = RadamOp
 
@@ -162,7 +163,7 @@ class RAdam(_Means):
         g, (beta1, beta2) = group, group["betas"]
         rest = 1 - beta2**step
         most = 2 / (1 - beta2) - 1
-        length = most - 2 * step * beta2**step / rest  # of the average, in steps
+        length = most - 2 * step * beta2**step / rest  # of the moving average, in steps
         rectified = 0.0
         if length > 5:
             share = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)

@@ -10,11 +10,12 @@ from gpudl.optim.sgd import NOT_NEGATIVE
 
 
 class ASGD(Optimizer):
-    """SGD whose rate falls as eta_t = lr/(1 + lambd·lr·(t - 1))^alpha, with a decay lambd, and
-    whose average `state[p]["ax"]` over the steps after t0 is the estimate to use (Polyak and
-    Juditsky 1992: it converges as fast as can be with steps that fall more slowly than 1/t).
+    """SGD with a decay lambd and the learning rate eta_t = lr/(1 + lambd·lr·(t - 1))^alpha, which
+    averages the parameters over the steps after t0: use the average, `state[p]["ax"]`, as the
+    result (Polyak and Juditsky 1992: it converges at the optimal rate if the learning rate falls
+    more slowly than 1/t).
 
-    weight_decay and l1: see SGD. If a schedule changes lr, so does eta in the same step.
+    weight_decay and l1: see SGD. If a schedule changes lr, eta changes in the same step.
     """
 
     update = AsgdOp
@@ -49,7 +50,7 @@ class ASGD(Optimizer):
         return {"ax": 0.0}
 
     def scalars(self, group: Group, step: int) -> dict[str, float]:
-        """The rate of the step after `step`, and the weight that it gets in the average."""
+        """The learning rate of the step after `step`, and that step's weight in the average."""
         g = group
         eta = g["lr"] / (1 + g["lambd"] * g["lr"] * step) ** g["alpha"]
         return {"eta": eta, "mu": 1 / max(1, step - g["t0"])}

@@ -1,5 +1,5 @@
-"""The state of an optimizer's parameters, in flat memory. The parameters and their gradients stay
-where they are."""
+"""The state of an optimizer's parameters, in flat memory. The parameters and their gradients are
+not moved."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gpudl.devices.find import Device, NativeDevice
 
 # Elements: on a device with kernels, state starts at multiples of 128 bytes, for vector accesses.
 ALIGN = 32
-SMALL = 1 << 13  # a parameter of fewer elements is gathered with others where there is no kernel
+SMALL = 1 << 13  # without kernels, parameters with fewer elements are gathered and updated together
 
 
 class FlatState:
-    """params: leaves of one device and dtype. states: what each state starts with, by name.
+    """params: leaves with the same device and dtype. states: initial values by name.
 
-    steps: how many updates each parameter has had. by_table: whether a kernel takes the parameters
-    by their addresses; otherwise the states of small ones lie side by side.
+    steps: how many updates each parameter has had. by_table: whether one kernel reads the
+    parameters' addresses from a table; otherwise the states of small parameters are adjacent.
     """
 
     def __init__(self, params: Sequence[Tensor], states: Mapping[str, float]) -> None:
@@ -50,8 +50,8 @@ class FlatState:
         return self.sizes[i] < SMALL
 
     def want_states(self, states: Mapping[str, float]) -> bool:
-        """Have exactly these states: an option of the group may change while training. Returns
-        whether something changed."""
+        """Add and remove states to match, since a group's option may change during training.
+        Returns whether anything changed."""
         changed = states.keys() != self.states.keys()
         if changed:
             self.states = {
@@ -66,16 +66,16 @@ class FlatState:
         return Tensor.from_array(self.device.asarray(array), self.device)
 
     def piece(self, flat: Tensor, i: int) -> Array:
-        """The part of a flat array that belongs to parameter i."""
+        """Parameter i's part of a flat array."""
         return flat.array[self.offsets[i] : self.offsets[i] + self.sizes[i]]
 
     def part(self, flat: Tensor, i: int) -> Array:
-        """The same in the parameter's shape, and in its order in memory."""
+        """Parameter i's part of a flat array, with the parameter's shape and memory order."""
         return shaped(self.piece(flat, i), self.shapes[i], self.orders[i])
 
     def fits(self) -> bool:
-        """Are the parameters still what this state is for? Not if somebody moved one to another
-        device or dtype, or gave it memory in another order."""
+        """Does this state still match its parameters? Not if one has changed its device, dtype,
+        shape or memory order."""
         arrays = [p.array for p in self.params]
         if all(map(operator.is_, arrays, self.arrays)):
             return True

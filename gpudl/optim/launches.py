@@ -1,7 +1,8 @@
-"""One update of many parameters, which stay where they are.
+"""Updates many parameters at once, in place.
 
-Kernels take all of them in one launch, by a table of their addresses. Elsewhere an operator's call
-takes one parameter, or many small ones, which are gathered for it and put back.
+A kernel updates all of them in one launch, through a table of their addresses. Without kernels,
+each call of the operator updates one large parameter, or many small ones that are gathered before
+and scattered after it.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ FIRST_STATE = UpdateRule.FIRST_STATE
 
 
 class Chosen(NamedTuple):
-    """Parameters of a flat state to update: for each the set of numbers that it takes, or None."""
+    """The parameters of a flat state to update: for each the index of its hyperparameters, or
+    None."""
 
     state: FlatState
     numbers: tuple[int | None, ...]
 
 
 class Member(NamedTuple):
-    """A parameter to update, by its number in a FlatState, and the set of numbers that it takes."""
+    """A parameter to update: its index in a FlatState and the index of its hyperparameters."""
 
     state: FlatState
     i: int
@@ -48,7 +50,7 @@ class Member(NamedTuple):
 
 
 class Launch:
-    """members: have gradients and share device, dtype and the names of their states."""
+    """members: parameters with gradients and the same device, dtype and state names."""
 
     def __init__(self, rule: Op, members: Sequence[Member]) -> None:
         self.rule = rule
@@ -61,8 +63,8 @@ class Launch:
         self._numbers: list[tuple[float, ...]] = []
 
     def advance(self, numbers: list[tuple[float, ...]]) -> None:
-        """The host's half of a step: send what changed, always to the same place, where a captured
-        graph goes on reading."""
+        """The host's half of a step: send changed hyperparameters to the device, always to the same
+        address, because a captured graph reads them there."""
         if numbers != self._numbers:
             array = self.device.asarray(np.array(numbers, self.dtype))
             if self.hyper is None:
@@ -73,10 +75,10 @@ class Launch:
         self.find()
 
     def find(self) -> None:
-        """Note where parameters and gradients are now."""
+        """Record the current addresses of parameters and gradients."""
 
     def launch(self) -> None:
-        """The device's half."""
+        """The device's half of a step."""
         self.run()
         for p in self.params:
             p._cell[0] += 1
@@ -85,7 +87,7 @@ class Launch:
         raise TypeError
 
     def states(self, pieces: dict[str, Any]) -> list[Tensor | None]:
-        """The state as arguments of the rule; None for what the parameters have not."""
+        """The state as arguments of the rule; None for states that the parameters do not have."""
         found = [pieces.get(name) for name in self.rule.inputs[FIRST_STATE:]]
         return [None if a is None else self.tensor(a) for a in found]
 
@@ -94,13 +96,14 @@ class Launch:
 
 
 class TableLaunch(Launch):
-    """One kernel, which finds each parameter and gradient by its address. An array with gaps, or a
-    gradient in another memory order than its parameter, takes a detour through a dense copy."""
+    """One kernel, which reads the address of each parameter and gradient from a table. An array
+    with gaps, or a gradient whose memory order differs from its parameter's, is copied to a dense
+    array first."""
 
     def __init__(self, rule: Op, members: Sequence[Member]) -> None:
         super().__init__(rule, members)
         self.members = [m for m in members if m.state.sizes[m.i]]
-        # Arguments that the rows' offsets count from; nothing is read or written here.
+        # Arrays that the rows' offsets are relative to; never read or written.
         self.anchors = [self.tensor(self.device.xp.empty(1, self.dtype)) for _ in range(2)]
         self.origins = [self.device.address(a.array) for a in self.anchors]
         flats = members[0].state.states
@@ -115,7 +118,7 @@ class TableLaunch(Launch):
         blocks = blocks_of([m.state.sizes[m.i] for m in self.members])
         self.blocks = self.tensor(self.device.asarray(blocks))
         self._copies: dict[tuple[int, bool], Array] = {}
-        self._detours: list[tuple[int, bool]] = []  # member, whether of its gradient
+        self._detours: list[tuple[int, bool]] = []  # (member, is it the gradient?)
 
     def _offsets(self, addresses: list[int], origin: int) -> Any:
         return offsets(addresses, origin, self.dtype.itemsize)
@@ -161,9 +164,9 @@ class TableLaunch(Launch):
 
 
 class Call(NamedTuple):
-    """One call of the rule for parameters whose states lie side by side. params: gathered in
-    `param` if targets says where each goes back to, from which part; else there is one, and
-    `param` is its memory. orders: of their axes, None if all are as in the shape."""
+    """One call of the rule for parameters whose states are adjacent. targets: pairs (parameter's
+    memory, its part of the gathered array); empty if there is only one parameter, which the rule
+    updates directly. orders: the parameters' memory orders; None if all are row-major."""
 
     params: list[Tensor]
     orders: list[tuple[int, ...]] | None
@@ -172,7 +175,7 @@ class Call(NamedTuple):
     plan: Plan
 
     def gather(self, xp: Any, arrays: list[Array], out: Array) -> None:
-        """Put arrays, which have these orders, one after the other."""
+        """Concatenate the elements of arrays with these memory orders into `out`."""
         if self.orders is None:
             xp.concatenate(arrays, None, out)
         else:
@@ -181,7 +184,7 @@ class Call(NamedTuple):
 
 
 class GatheredLaunch(Launch):
-    """A call of the rule for each large parameter, and one for many small ones."""
+    """One call of the rule for each large parameter, and one for many small ones."""
 
     def __init__(self, rule: Op, members: Sequence[Member]) -> None:
         super().__init__(rule, members)
@@ -248,8 +251,8 @@ def _gradient(param: Tensor) -> Tensor:
 
 
 def side_by_side(members: Sequence[Member]) -> Iterator[list[Member]]:
-    """Small members whose states follow each other, as many as the cache holds; each large one by
-    itself."""
+    """Groups of small members with adjacent states, as many as fit in the cache; large members
+    one by one."""
     run: list[Member] = []
     stop = total = 0
     for m in sorted(members, key=lambda m: (id(m.state), m.state.offsets[m.i])):
@@ -269,8 +272,8 @@ def side_by_side(members: Sequence[Member]) -> Iterator[list[Member]]:
 
 
 def apart(members: Sequence[Member]) -> list[list[Member]]:
-    """Members in rounds, so that no two of a round share memory: each takes its turn, as in
-    PyTorch."""
+    """The members in rounds, so that no two in a round share memory: those that do are updated one
+    after the other, as in PyTorch."""
     spans = [_span(m) for m in members]
     in_order = sorted(spans)
     if all(a[1] <= b[0] for a, b in pairwise(in_order)):
@@ -287,7 +290,7 @@ def apart(members: Sequence[Member]) -> list[list[Member]]:
 
 
 def _span(member: Member) -> tuple[int, int]:
-    """The first byte of a parameter and the one past its last."""
+    """The addresses of a parameter's first byte and of the byte after its last."""
     array = member.param.array
     start = stop = member.state.device.address(array)
     if array.size == 0:
@@ -299,7 +302,7 @@ def _span(member: Member) -> tuple[int, int]:
 
 
 def launches_of(rule: Op, chosen: Sequence[Chosen]) -> list[Launch]:
-    """What updates these parameters."""
+    """The launches that update these parameters."""
     members = [
         Member(state, i, n)
         for state, numbers in chosen

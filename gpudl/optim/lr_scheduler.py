@@ -1,6 +1,6 @@
-"""Schedules: the learning rate as a function of time. `scheduler.step()` moves time on by one,
-which is an epoch or an update, as the user likes. All but ReduceLROnPlateau are closed formulas of
-t."""
+"""Schedules: the learning rate as a function of time t. `scheduler.step()` advances t by one; call
+it after each epoch or after each update. All schedules but ReduceLROnPlateau are closed formulas
+in t."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from gpudl.optim.optimizer import Optimizer
 
 
 class LRScheduler:
-    """Sets each group's lr to base_lr · factor(t) (or what a subclass's `rate` says), t =
+    """Sets each group's lr to base_lr · factor(t), or as a subclass's `rate` defines it; t is
     last_epoch.
 
-    base_lr is the group's "initial_lr", remembered when the first schedule is made. last_epoch:
-    the t to go on from; -1 starts at 0. Schedules of one optimizer multiply: what another schedule
-    or the user has changed since the last step scales base_lr, unless `step` is given an epoch.
-    Groups added later are scheduled from the lr that they come with.
+    base_lr is the group's "initial_lr", which the first schedule saves. last_epoch: the t to
+    continue from; -1 starts at 0. Schedules of one optimizer multiply: if another schedule or the
+    user has changed lr since the last step, base_lr is scaled accordingly, unless `step` gets an
+    epoch. Groups added later are scheduled from their own lr.
     """
 
-    chains = True  # False: changes made by others are overwritten, as PyTorch's LambdaLR does
-    eta_min = 0.0  # what changes by others scale is the part of lr above it
+    chains = True  # False: lr is overwritten even if something else changed it, as in LambdaLR
+    eta_min = 0.0  # other schedules scale only the part of lr above this
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                f"{type(self).__name__}: got {type(optimizer).__name__}, not an Optimizer"
+                f"{type(self).__name__}: expected an Optimizer, got {type(optimizer).__name__}"
             )
         self.optimizer = optimizer
         self.last_epoch = last_epoch
         self.base_lrs: list[float] = []
-        self._bases: list[float] = []  # base_lrs, scaled by what others have changed
-        self._last_lr: list[float] = []  # what this schedule has set
+        self._bases: list[float] = []  # base_lrs, scaled by changes from elsewhere
+        self._last_lr: list[float] = []  # the values last set by this schedule
         for i, group in enumerate(optimizer.param_groups):
             first = "initial_lr" not in group
             group.setdefault("initial_lr", group["lr"])
@@ -52,13 +52,13 @@ class LRScheduler:
         self._last_lr.append(last)
 
     def factor(self, t: int) -> float:
-        raise TypeError(f"{type(self).__name__} declares no factor")
+        raise TypeError(f"{type(self).__name__} does not define factor()")
 
     def rate(self, base_lr: float, t: int, group: int) -> float:
         return base_lr * self.factor(t)
 
     def step(self, epoch: int | None = None) -> None:
-        """Time moves on by one, or to `epoch`."""
+        """Advance t by one, or set it to `epoch`."""
         for i, group in enumerate(self.optimizer.param_groups):
             if i == len(self.base_lrs):  # the group was added after the last step
                 group.setdefault("initial_lr", group["lr"])
@@ -74,7 +74,7 @@ class LRScheduler:
             group["lr"] = self._last_lr[i] = self.rate(self._bases[i], self.last_epoch, i)
 
     def get_last_lr(self) -> list[float]:
-        """The groups' learning rates as they are now."""
+        """The groups' current learning rates."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
@@ -86,10 +86,10 @@ class LRScheduler:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where state_dict() was taken. The optimizer's own state carries the learning
-        rates: load it first."""
+        """Restore what state_dict() returned. Load the optimizer's state first: it contains the
+        learning rates."""
         vars(self).update(state_dict)
-        if "_last_lr" not in state_dict and self.base_lrs:  # saved before schedules multiplied
+        if "_last_lr" not in state_dict and self.base_lrs:  # saved by an older version
             self._bases = list(self.base_lrs)
             self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
@@ -128,7 +128,7 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """lr = base_lr · gamma^(how many milestones are reached)."""
+    """lr = base_lr · gamma^(number of milestones reached)."""
 
     def __init__(
         self,
@@ -171,8 +171,8 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """The factor goes from start_factor to end_factor in total_iters steps, and stays: a
-    warm-up."""
+    """A warm-up: the factor goes from start_factor to end_factor in total_iters steps and stays
+    there."""
 
     def __init__(
         self,
@@ -184,8 +184,8 @@ class LinearLR(LRScheduler):
     ) -> None:
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(
-                f"LinearLR: start_factor {start_factor} must be in (0, 1], end_factor {end_factor} "
-                "in [0, 1]"
+                f"LinearLR: start_factor is {start_factor} and end_factor is {end_factor}; they "
+                "must be in (0, 1] and [0, 1]"
             )
         self.start_factor, self.end_factor = start_factor, end_factor
         self.total_iters = total_iters
@@ -197,7 +197,7 @@ class LinearLR(LRScheduler):
 
 
 class InverseSqrtLR(LRScheduler):
-    """lr = base_lr/sqrt(t + 1), the 1/√t of the lectures with t counted from 1 there.
+    """lr = base_lr/sqrt(t + 1): the lectures' 1/√t, where t is counted from 1.
 
     With warmup_steps = w: rises linearly to base_lr at t + 1 = w, then base_lr·sqrt(w/(t + 1))
     (Vaswani et al. 2017, section 5.3, up to a constant).
@@ -215,7 +215,7 @@ class InverseSqrtLR(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """One schedule after the other: number i from milestones[i - 1] on, with its own time from
+    """Schedules in sequence: schedule i starts at milestones[i - 1], with its own t counted from
     0."""
 
     def __init__(
@@ -261,13 +261,13 @@ class SequentialLR(LRScheduler):
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """Multiply lr by factor when a measure has not improved for more than `patience` steps.
+    """Multiply lr by factor when a metric has not improved for more than `patience` steps.
 
-    step(metrics) takes the measure; NaN is no improvement, and is warned of. mode: "min" or "max"
-    is better. An improvement is better than the best so far by threshold, relative to it
-    (threshold_mode "rel") or absolute ("abs"). After a reduction `cooldown` steps are not counted.
-    No lr falls below min_lr (a number, or one for each group); steps smaller than eps are not
-    taken.
+    step(metrics) takes the metric; NaN counts as no improvement and gives a warning. mode: whether
+    lower ("min") or higher ("max") is better. An improvement must exceed the best value so far by
+    threshold, relative (threshold_mode "rel") or absolute ("abs"). The `cooldown` steps after a
+    reduction are not counted. No lr falls below min_lr (a number, or one per group); reductions
+    smaller than eps are skipped.
     """
 
     def __init__(
@@ -286,8 +286,8 @@ class ReduceLROnPlateau(LRScheduler):
             raise ValueError(f"ReduceLROnPlateau: factor is {factor}; it must be below 1")
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
             raise ValueError(
-                f"ReduceLROnPlateau: mode {mode!r} must be min or max, threshold_mode "
-                f"{threshold_mode!r} rel or abs"
+                f"ReduceLROnPlateau: mode is {mode!r} and threshold_mode is {threshold_mode!r}; "
+                "they must be 'min' or 'max', and 'rel' or 'abs'"
             )
         self.min_lrs = list(min_lr) if isinstance(min_lr, (list, tuple)) else min_lr
         if isinstance(self.min_lrs, list):
@@ -303,7 +303,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         measure = float(metrics)
         if math.isnan(measure):
-            warnings.warn("ReduceLROnPlateau: the measure is NaN", stacklevel=2)
+            warnings.warn("ReduceLROnPlateau: the metric is NaN", stacklevel=2)
         if self._better(measure):
             self.best, self.num_bad_epochs = measure, 0
         else:

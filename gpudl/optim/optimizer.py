@@ -1,4 +1,4 @@
-"""Optimizer: parameter groups, one launch a step, state dictionaries in PyTorch's structure."""
+"""Optimizer: parameter groups, one launch per step, state dictionaries in PyTorch's format."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from gpudl.optim.launches import Chosen, Launch, launches_of
 Group = dict[str, Any]
 
 
-PATTERNS = 64  # sets of parameters updated together that are remembered
+PATTERNS = 64  # how many sets of parameters updated together are cached
 
 
 class Together(NamedTuple):
-    """What one launch updates: parts of flat states, and the sets of numbers that they take."""
+    """What one launch updates: parts of flat states, and the sets of hyperparameters they use."""
 
     chosen: list[Chosen]
     sets: dict[tuple[float, ...], int]
 
 
 class Optimizer:
-    """Base of all optimizers. A subclass says which state a parameter has, which operator updates
-    it and with which numbers (`states`, `update`, `hyper`), and passes its options on by name.
+    """Base of all optimizers. A subclass defines a parameter's state (`states`), the operator that
+    updates it (`update`) and the operator's hyperparameters (`hyper`), and passes its options to
+    `__init__` by name.
 
     params: tensors, or groups {"params": tensors, option: value}. A group's options are read at
-    every step and may be changed. Parameters without a gradient, and their state, stay as they are.
+    every step and may be changed. Parameters without a gradient, and their state, stay unchanged.
 
-    Parameters and gradients are updated where they are: nothing is moved, and what shares a
-    parameter's memory goes on sharing it.
+    Parameters are updated in place: neither they nor their gradients are moved, and tensors that
+    share a parameter's memory continue to share it.
     """
 
-    update: ClassVar[type[Op]]  # the operator, and which options are its fields
+    update: ClassVar[type[Op]]  # the operator; flags: the options that are its fields
     flags: ClassVar[tuple[str, ...]] = ("maximize",)
     checks: ClassVar[
         Mapping[str, tuple[Callable[[Any], bool], str]]
-    ] = {}  # of options: test, words
+    ] = {}  # by option: a test, and a description of valid values
     counts_steps: ClassVar[bool] = True  # does the state dictionary have "step"?
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -59,7 +60,7 @@ class Optimizer:
             self.add_param_group(dict(group))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Train more parameters, with the options given here and the defaults for the others."""
+        """Add parameters to train; options not given here get their defaults."""
         name = type(self).__name__
         given = param_group["params"]
         params = list(
@@ -71,7 +72,9 @@ class Optimizer:
             if not p.is_leaf:
                 raise ValueError(f"{name}: can only train leaves, not computed tensors")
             if not is_floating(p.dtype) or p.device.name == "meta":
-                raise ValueError(f"{name}: cannot train a {p.dtype.name} tensor on {p.device}")
+                raise ValueError(
+                    f"{name}: cannot train a tensor of dtype {p.dtype.name} on {p.device}"
+                )
         known = {id(p) for group in self.param_groups for p in group["params"]}
         if any(id(p) in known for p in params):
             raise ValueError(f"{name}: a parameter is in more than one group")
@@ -96,11 +99,11 @@ class Optimizer:
             alike.setdefault((p.device.name, p.dtype), []).append(p)
         return [FlatState(params, self.states(group)) for params in alike.values()]
 
-    # ---------------------------------------------------------------- what a subclass says
+    # ---------------------------------------------------------------- defined by subclasses
 
     def states(self, group: Group) -> dict[str, float]:
-        """Names of a parameter's state under these options, and what each starts with."""
-        raise TypeError(f"{type(self).__name__} declares no states")
+        """The names of a parameter's state under these options, with initial values."""
+        raise TypeError(f"{type(self).__name__} does not define states()")
 
     def rule(self, group: Group) -> Op:
         """The operator that updates the group's parameters."""
@@ -108,20 +111,19 @@ class Optimizer:
         return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
-        """The operator's numbers in update number `step`, counted from 1. Parameters whose numbers
-        are the same are updated together."""
-        raise TypeError(f"{type(self).__name__} declares no numbers")
+        """The operator's hyperparameters in update `step`, counted from 1. Parameters with equal
+        hyperparameters are updated together."""
+        raise TypeError(f"{type(self).__name__} does not define hyper()")
 
     def scalars(self, group: Group, step: int) -> dict[str, float]:
-        """Numbers that PyTorch keeps in a parameter's state and that follow from the count of
-        steps."""
+        """Numbers that PyTorch keeps in a parameter's state but that follow from the step count."""
         return {}
 
     # ---------------------------------------------------------------- training
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update all parameters that have a gradient. closure: computes the loss again and returns
-        it, as step then does."""
+        """Update all parameters that have a gradient. closure: recomputes the loss and its
+        gradients; step returns the loss."""
         loss = None
         if closure is not None:
             with enable_grad():
@@ -131,8 +133,8 @@ class Optimizer:
         return loss
 
     def advance(self) -> None:
-        """The host's half of step(): counts the step and writes learning rates and the like into
-        the device's arrays, which stay the same ones while the same parameters have gradients.
+        """The host's half of step(): counts the step and writes the hyperparameters into device
+        arrays, which stay the same as long as the same parameters have gradients.
 
         To replay a captured graph of launch(), call this before each replay.
         """
@@ -154,7 +156,7 @@ class Optimizer:
                 self._launches += known
 
     def _count(self, group: Group, state: FlatState, together: Together) -> None:
-        """Note that the parameters with a gradient get one more update, and with which numbers."""
+        """Count an update of the parameters with a gradient, and record their hyperparameters."""
         active = [p._grad is not None for p in state.params]
         if True not in active:
             return
@@ -171,19 +173,19 @@ class Optimizer:
         key = rule, tuple([(id(state), numbers) for state, numbers in chosen])
         known = self._known.get(key)
         if known is None:
-            if len(self._known) > PATTERNS:  # ever other parameters without a gradient
+            if len(self._known) > PATTERNS:  # the set of parameters with gradients keeps changing
                 self._known.clear()
             known = self._known[key] = launches_of(rule, chosen)
         return known
 
     def launch(self) -> None:
-        """The device's half of step(): one kernel for all parameters that share device, dtype and
-        rule."""
+        """The device's half of step(): one kernel for all parameters with the same device, dtype
+        and rule."""
         for launch in self._launches:
             launch.launch()
 
     def _current_states(self, number: int) -> list[FlatState]:
-        """The group's state; made again if parameters were moved."""
+        """The group's state, rebuilt if parameters were moved."""
         states = self._states[number]
         if not all(state.fits() for state in states):
             saved = {id(p): entry for p, entry in self._all_state(states)}
@@ -196,8 +198,7 @@ class Optimizer:
         return states
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients, or set them to zero (then momentum goes on with a gradient of
-        zero)."""
+        """Set all gradients to None, or to zero (then momentum still moves the parameters)."""
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
@@ -210,7 +211,7 @@ class Optimizer:
 
     @property
     def state(self) -> dict[Tensor, dict[str, Any]]:
-        """Of each parameter that was updated: "step" and the state's arrays, by name."""
+        """For each parameter that was updated: "step" and the state's arrays, by name."""
         return {
             p: self._shown(group, {k: v for k, v in s.items() if k != "step"}, s["step"], p)
             for group, states in zip(self.param_groups, self._states, strict=True)
@@ -232,7 +233,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: {name: tensor}}, "param_groups": [{option: value, "params":
-        [number]}]} with parameters numbered through all groups, as PyTorch has it. Tensors are
+        [number]}]}, with parameters numbered across all groups, as in PyTorch. Tensors are
         copies."""
         numbers = {id(p): i for i, p in enumerate(self._all_params())}
         state = {
@@ -249,14 +250,14 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where state_dict() was taken: options of the groups and state of the parameters."""
+        """Restore what state_dict() returned: the groups' options and the parameters' state."""
         groups = state_dict["param_groups"]
         ours = [len(group["params"]) for group in self.param_groups]
         theirs = [len(group["params"]) for group in groups]
         if ours != theirs:
             raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the groups have {theirs} parameters, "
-                f"this optimizer's {ours}"
+                f"{type(self).__name__}.load_state_dict: the saved groups have {theirs} "
+                f"parameters, but this optimizer's have {ours}"
             )
         for group, saved in zip(self.param_groups, groups, strict=True):
             group.update({k: v for k, v in saved.items() if k != "params"})
@@ -284,8 +285,8 @@ class Optimizer:
 
 
 def _restore(flat_state: FlatState, i: int, state: Mapping[str, Any]) -> None:
-    """Give parameter i this state; what is absent starts anew. Arrays may come from another
-    device."""
+    """Set parameter i's state; entries that are missing get their initial values. Arrays may be
+    on another device."""
     flat_state.steps[i] = int(state.get("step", 1))
     for name, flat in flat_state.states.items():
         value = state.get(name)
@@ -296,13 +297,13 @@ def _restore(flat_state: FlatState, i: int, state: Mapping[str, Any]) -> None:
         array = value.array if isinstance(value, Tensor) else value
         if tuple(array.shape) != part.shape:
             raise ValueError(
-                f"load_state_dict: {name} has shape {tuple(array.shape)}, the parameter "
-                f"{part.shape}"
+                f"load_state_dict: {name} has shape {tuple(array.shape)}, but its parameter has "
+                f"shape {part.shape}"
             )
         array = array if isinstance(array, np.ndarray) else _host(array)
         part[...] = flat_state.device.asarray(array)
 
 
 def _host(array: Any) -> Any:
-    """A NumPy array of whatever holds numbers."""
+    """Any array as a NumPy array."""
     return array.get() if hasattr(array, "get") else np.asarray(array)

@@ -10,12 +10,13 @@ from gpudl.optim.sgd import NOT_NEGATIVE
 
 
 class RMSprop(Optimizer):
-    """s = alpha·s + (1 - alpha)·g²; param -= lr · g/(sqrt(s) + eps), PyTorch's form.
+    """s = alpha·s + (1 - alpha)·g²; param -= lr · g/(sqrt(s) + eps), as in PyTorch.
 
-    Tieleman and Hinton 2012 (lecture 6e) divide by sqrt(s) with alpha = 0.9 and name no eps; the
-    lectures that put it under the root are eps_inside=True: g/sqrt(s + eps), which for g near 0 is
-    far gentler. centered: the variance s - mean² takes the place of s (Graves 2013). momentum: of
-    the steps, b = momentum·b + g/(…); param -= lr·b. weight_decay and l1: see SGD.
+    Tieleman and Hinton 2012 (lecture 6e) divide by sqrt(s), with alpha = 0.9 and no eps. With
+    eps_inside=True, eps is under the root as in some lectures: g/sqrt(s + eps), which gives much
+    smaller steps for g near 0. centered: use the variance s - mean² instead of s (Graves 2013).
+    momentum: applied to the steps, b = momentum·b + g/(…); param -= lr·b. weight_decay and l1: see
+    SGD.
     """
 
     update = RmspropOp

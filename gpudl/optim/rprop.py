@@ -10,15 +10,15 @@ from gpudl.optim.sgd import NOT_NEGATIVE
 
 
 class Rprop(Optimizer):
-    """Each element has a step size of its own, which grows by etas[1] while the gradient keeps its
-    sign and shrinks by etas[0] when it changes; only the gradient's sign counts, so it wants whole
-    batches. Riedmiller and Braun 1993. step_sizes: the least and the most. l1: see SGD."""
+    """Each element has its own step size, which is multiplied by etas[1] while the gradient keeps
+    its sign, and by etas[0] when the sign changes. Only the gradient's sign counts, so use full
+    batches. Riedmiller and Braun 1993. step_sizes: smallest and largest. l1: see SGD."""
 
     update = RpropOp
     checks: ClassVar[Any] = {
         **dict.fromkeys(("lr", "l1"), NOT_NEGATIVE),
         "etas": (lambda etas: 0 < etas[0] < 1 < etas[1], "two numbers, below and above 1"),
-        "step_sizes": (lambda sizes: 0 < sizes[0] <= sizes[1], "the least and the most, above 0"),
+        "step_sizes": (lambda sizes: 0 < sizes[0] <= sizes[1], "smallest and largest, above 0"),
     }
 
     def __init__(

@@ -14,11 +14,11 @@ class SGD(Optimizer):
     """param -= lr·g with g = grad + weight_decay·param + l1·sign(param) (the L2 and L1 penalties
     weight_decay/2·|param|² and l1·|param|).
 
-    momentum, PyTorch's form: b = momentum·b + (1 - dampening)·g, at first b = g; param -= lr·b,
-    with nesterov lr·(g + momentum·b). With lectures=True the form of the lectures, where lr is
-    part of the velocity: v = momentum·v - lr·g; param += v, with nesterov param += v + momentum·(v
-    - v_before). Both walk the same path while lr is constant (and dampening 0); when a schedule
-    lowers lr, the lectures' velocity keeps what it gathered at the larger rate.
+    Momentum as in PyTorch: b = momentum·b + (1 - dampening)·g, starting with b = g; param -= lr·b,
+    or with nesterov lr·(g + momentum·b). With lectures=True, momentum as in the lectures, where the
+    velocity contains lr: v = momentum·v - lr·g; param += v, or with nesterov param += v +
+    momentum·(v - v_before). Both take the same steps while lr is constant and dampening is 0; when
+    a schedule lowers lr, the lectures' velocity keeps what it accumulated at the higher rate.
 
     Raises ValueError for negative options, and for nesterov without momentum or with dampening.
     """

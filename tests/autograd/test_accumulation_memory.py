@@ -1,4 +1,5 @@
-"""Which memory a gradient gets: the one that backward made if nobody else holds it, else a copy."""
+"""The memory of a gradient: the array that backward created if nothing else references it, else a
+copy."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ def leaf():
 
 
 class Identity(Function):
-    """Hands on an array that `give` makes."""
+    """The identity, whose backward returns an array created by `give`."""
 
     give = None
 
@@ -30,7 +31,7 @@ class Identity(Function):
 
 
 def through(make):
-    """The gradient of a leaf for which backward returned make()."""
+    """The gradient of a leaf whose backward returned make()."""
     Identity.give = staticmethod(make)
     x = leaf()
     Identity.apply(x).backward(gpudl.ones(3, 4))

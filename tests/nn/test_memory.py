@@ -1,4 +1,5 @@
-"""Which memory parameters have: what shares it goes on sharing it where PyTorch says so."""
+"""The memory of parameters: tensors that share it continue to share it wherever they do in
+PyTorch."""
 
 import copy
 
@@ -64,7 +65,7 @@ def test_initialisation_happens_in_place(fill):
     assert alias.tolist() == p.tolist() != [[7.0] * 3] * 4
 
 
-def test_gradients_are_zeroed_in_place_and_that_is_noticed():
+def test_gradients_are_zeroed_in_place_and_backward_notices():
     net = nn.Linear(2, 1)
     net(gpudl.ones(1, 2)).sum().backward()
     gradient = net.weight.grad
@@ -76,7 +77,7 @@ def test_gradients_are_zeroed_in_place_and_that_is_noticed():
 
 
 @native
-def test_a_moved_model_leaves_the_memory_it_had(where):
+def test_moving_a_model_keeps_its_old_memory_unchanged(where):
     net = nn.Linear(2, 3)
     left = net.state_dict()["weight"]
     before = left.tolist()
@@ -86,8 +87,8 @@ def test_a_moved_model_leaves_the_memory_it_had(where):
 
 
 @native
-def test_weights_of_convolutions_lie_as_kernels_take_them(where):
-    """So that no forward pass has to rearrange them."""
+def test_convolution_weights_are_stored_in_the_kernels_order(where):
+    """So that forward passes need not rearrange them."""
     with gpudl.device(where):
         made = nn.Conv2d(3, 4, 2)
     moved = nn.Conv2d(3, 4, 2).to(where)

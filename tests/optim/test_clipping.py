@@ -98,7 +98,7 @@ def test_gradients_of_any_memory_order_and_dtype(where):
 
 
 @everywhere
-def test_a_norm_that_is_not_finite_makes_nan_as_in_pytorch(where):
+def test_a_norm_that_is_not_finite_gives_nan_as_in_pytorch(where):
     torch, ours, theirs = pair(where, scale=math.inf)
     utils.clip_grad_norm_(ours, 0.5)
     torch.nn.utils.clip_grad_norm_(theirs, 0.5)

@@ -1,4 +1,5 @@
-"""An optimizer moves no memory: what shares a parameter's or a gradient's goes on sharing it."""
+"""Optimizers work in place: tensors that share memory with a parameter or a gradient continue to
+share it."""
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_a_numpy_view_and_a_tied_weight_follow_the_steps():
     optimizer.step()
     assert view.tolist() == [[0.0] * 4] * 3
     assert row.tolist() == [0.0] * 4
-    view[...] = 7  # and the other way round
+    view[...] = 7  # and vice versa
     optimizer.step()
     assert p.detach().tolist() == [[6.0] * 4] * 3
 
@@ -80,7 +81,7 @@ def test_a_kept_gradient_is_not_overwritten(where):
 
 @everywhere
 def test_accumulation_and_zeroing_happen_in_place(where):
-    """As in PyTorch: a kept gradient that was not set to None is the parameter's own."""
+    """As in PyTorch, a gradient that was not set to None is reused."""
     net = network(where)
     optimizer = optim.SGD(net.parameters(), lr=0.1)
     backward(net, where)
@@ -116,7 +117,7 @@ ODD = {
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("which", ["parameter", "gradient"])
 def test_memory_of_any_order(where, rule, odd, which):
-    """The same steps as of a contiguous parameter, in place."""
+    """The same steps as for a contiguous parameter, in place."""
     rng = np.random.default_rng(0)
     start, *gradients = rng.standard_normal((4, 5, 7)).astype(np.float32)
     device = gpudl.device(where)
@@ -139,8 +140,8 @@ def test_memory_of_any_order(where, rule, odd, which):
 
 
 @everywhere
-def test_parameters_that_share_memory_take_turns(where):
-    """Two tensors over the same numbers: both updates happen, as in PyTorch."""
+def test_parameters_that_share_memory_are_updated_one_by_one(where):
+    """Two tensors with the same memory: both updates happen, as in PyTorch."""
     p = gpudl.ones(5, device=where, requires_grad=True)
     q = p.detach()
     optimizer = optim.SGD([p, q], lr=1.0)
@@ -172,7 +173,7 @@ def test_parameters_of_several_dtypes(where, dtype):
 
 @everywhere
 def test_small_large_and_empty_parameters_together(where):
-    """As each by itself."""
+    """The same results as for each alone."""
     rng = np.random.default_rng(0)
     sizes = [5, 0, 9000, 1, 70000, 4097, 8, 8191]
     arrays = [rng.standard_normal((2, n)).astype(np.float32) for n in sizes]

@@ -11,7 +11,7 @@ from tests.ops.harness import native_devices
 SHAPES = [(7,), (3, 5), (4, 3, 2, 2), ()]
 everywhere = pytest.mark.parametrize("where", [pytest.param("cpu"), *native_devices()])
 
-# name, options that PyTorch knows too
+# name, options that PyTorch has too
 OPTIONS = [
     ("SGD", {"lr": 0.1}),
     ("SGD", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
@@ -53,7 +53,7 @@ def values(params):
 
 
 def gradient(p, step, number):
-    """Of a bowl, with noise that is the same for every engine."""
+    """The gradient of a quadratic, with the same noise for both libraries."""
     noise = np.random.default_rng(100 * step + number).standard_normal(p.shape)
     return (0.5 * p + noise).astype(np.float32)
 
@@ -98,7 +98,7 @@ def test_twenty_steps_as_pytorch(name, options, where):
 @everywhere
 @each
 def test_missing_gradients_as_pytorch(name, options, where):
-    """Parameters without a gradient stay, and their state too: the counts of steps part ways."""
+    """Parameters without a gradient keep their values and state, so step counts differ."""
     torch = pytest.importorskip("torch")
 
     def missing(step, number):
@@ -154,7 +154,7 @@ def test_resumes_bit_for_bit(name, options, where):
     run(optimizer, first, range(5))
     saved = optimizer.state_dict()
     second = [Tensor(a, device=where, requires_grad=True) for a in values(first)]
-    run(optimizer, first, range(5, 7))  # what was saved must not move with it
+    run(optimizer, first, range(5, 7))  # the saved state must not change with it
     again = getattr(optim, name)(second, **{**options, "lr": 123.0})
     again.load_state_dict(saved)
     run(again, second, range(5, 8))
@@ -176,7 +176,7 @@ def test_groups_have_their_own_options():
     run(a, ours, range(3))
     run_torch(b, theirs, range(3))
     a.param_groups[0]["lr"] = b.param_groups[0]["lr"] = 0.05
-    a.param_groups[1]["momentum"] = b.param_groups[1]["momentum"] = 0.5  # state appears on the way
+    a.param_groups[1]["momentum"] = b.param_groups[1]["momentum"] = 0.5  # adds a state
     run(a, ours, range(3, 6))
     run_torch(b, theirs, range(3, 6))
     assert_same(ours[:2] + ours[3:], theirs[:2] + theirs[3:])
@@ -184,7 +184,7 @@ def test_groups_have_their_own_options():
 
 @everywhere
 def test_a_step_is_one_launch(where, monkeypatch):
-    """For all groups, whatever their numbers, and parameters that had fewer gradients so far."""
+    """For all groups, whatever their options, and parameters that had fewer gradients so far."""
     params = parameters(where)
     groups = [{"params": params[:2], "lr": 0.5}, {"params": params[2:], "weight_decay": 0.1}]
     optimizer = optim.Adam(groups)
@@ -196,13 +196,13 @@ def test_a_step_is_one_launch(where, monkeypatch):
         type(device), "forward", lambda *a, **k: calls.append(1) or forward(*a, **k)
     )
     run(optimizer, params, range(3))
-    assert len(calls) == 3 if where != "cpu" else 9  # NumPy: one for the same numbers
+    assert len(calls) == 3 if where != "cpu" else 9  # NumPy: one per set of hyperparameters
 
 
 @everywhere
-def test_a_captured_launch_reads_new_numbers_where_it_read_the_old_ones(where):
-    """advance() writes learning rate and bias corrections to the place that launch() reads; as a
-    graph's replay, the launch here is the first step's."""
+def test_a_captured_launch_reads_new_hyperparameters_at_the_same_address(where):
+    """advance() writes learning rate and bias corrections to the address that launch() reads; here
+    the first step's launch is repeated, as a graph's replay would."""
     ours, captured = parameters(where), parameters(where)
     a, b = optim.Adam(ours, lr=0.1), optim.Adam(captured, lr=0.1)
     for params in (ours, captured):
@@ -231,8 +231,8 @@ def test_tied_parameters_are_updated_once():
 
 
 @pytest.mark.parametrize("target", ["cpu", *native_devices()])
-def test_parameters_that_were_given_other_memory(target):
-    """As module.to(device) does: the state comes along."""
+def test_parameters_with_new_memory(target):
+    """As after module.to(device): the state moves with them."""
     still, moved = parameters(), parameters()
     a, b = optim.Adam(still, lr=0.1), optim.Adam(moved, lr=0.1)
     run(a, still, range(3))
@@ -255,7 +255,7 @@ def test_copying_into_parameters_in_place_is_seen():
     assert p.array.tolist() == [4.0] * 7
 
 
-def test_an_update_is_noticed_by_what_was_recorded_before():
+def test_backward_notices_an_update_after_forward():
     (p, *_) = parameters()
     from gpudl.nn import functional as F
 
@@ -281,13 +281,13 @@ def test_zero_grad_and_closure():
     np.testing.assert_array_equal(p.array, start - np.float32(0.5))
     optimizer.zero_grad(set_to_none=False)
     assert p.grad.tolist() == [0.0] * 7
-    optimizer.step()  # the momentum goes on
+    optimizer.step()  # momentum still moves the parameter
     np.testing.assert_allclose(p.array, start - 0.75, rtol=1e-6)
     optimizer.zero_grad()
     assert p.grad is None
 
 
-# ------------------------------------------------------------------ the lectures' forms
+# ------------------------------------------------------------------ the lectures' formulas
 
 
 def one(value=1.0):
@@ -341,7 +341,7 @@ def test_eps_under_the_root():
 
 @pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adam", "AdamW"])
 def test_l1_penalty_adds_its_sign(name):
-    """As if the gradient had l1·sign(param) added; nothing at zero."""
+    """It adds l1·sign(param) to the gradient, and nothing at zero."""
     start = np.array([2.0, -3.0, 0.0], np.float32)
     results = []
     for l1 in (0.0, 0.25):
@@ -356,10 +356,10 @@ def test_l1_penalty_adds_its_sign(name):
     np.testing.assert_allclose(*results, rtol=1e-6)
 
 
-# ------------------------------------------------------------------ refusals
+# ------------------------------------------------------------------ errors
 
 
-def test_refusals():
+def test_errors():
     p, q, *_ = parameters()
     with pytest.raises(ValueError, match="SGD: got an empty list"):
         optim.SGD([])
@@ -381,16 +381,18 @@ def test_refusals():
         optim.SGD([{"params": [p]}, {"params": [q, p]}])
     with pytest.raises(TypeError, match="Adam: has no option momentum"):
         optim.Adam([{"params": [p], "momentum": 0.5}])
-    with pytest.raises(ValueError, match="cannot train a int64 tensor"):
+    with pytest.raises(ValueError, match="cannot train a tensor of dtype int64"):
         optim.SGD([gpudl.arange(3)])
     saved = optim.Adam([p]).state_dict()
-    with pytest.raises(ValueError, match=r"groups have \[1\] parameters, this optimizer's \[2\]"):
+    with pytest.raises(
+        ValueError, match=r"groups have \[1\] parameters, but this optimizer's have \[2\]"
+    ):
         optim.Adam([p, q]).load_state_dict(saved)
 
 
 @everywhere
 def test_converting_a_model_between_backward_and_step_loses_no_update(where):
-    """As in PyTorch: `.to` takes the gradients along."""
+    """As in PyTorch, `.to` moves the gradients too."""
     after = []
     for convert in (lambda net: net, lambda net: net.float(), lambda net: net.double().float()):
         net = gpudl.nn.Linear(2, 1)

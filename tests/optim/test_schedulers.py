@@ -1,4 +1,4 @@
-"""Schedules against torch.optim.lr_scheduler, resuming, formulas of our own."""
+"""Schedules against torch.optim.lr_scheduler, resuming, our own formulas."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_chained_schedules_as_pytorch(first, second):
             optimizer.step()
             for schedule in schedules:
                 schedule.step()
-            if epoch == 3:  # by hand, as a plateau would
+            if epoch == 3:  # by hand, as ReduceLROnPlateau would
                 optimizer.param_groups[0]["lr"] *= 0.5
             rates.append([g["lr"] for g in optimizer.param_groups])
         return rates
@@ -104,15 +104,15 @@ def test_a_group_added_later_is_scheduled_from_its_own_rate():
         listed.step()
 
 
-def test_a_measure_that_is_not_a_number_is_warned_of():
+def test_a_nan_metric_gives_a_warning():
     optimizer = make()
     plateau = ours.ReduceLROnPlateau(optimizer, patience=0)
-    with pytest.warns(UserWarning, match="the measure is NaN"):
+    with pytest.warns(UserWarning, match="the metric is NaN"):
         plateau.step(math.nan)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
 
 
-def test_a_state_saved_before_schedules_multiplied():
+def test_a_state_saved_by_an_older_version():
     optimizer = make()
     schedule = ours.StepLR(optimizer, 2, 0.5)
     state = {"base_lrs": [0.5, 0.1], "last_epoch": 3, "step_size": 2, "gamma": 0.5}
@@ -171,9 +171,9 @@ def test_inverse_square_root():
     assert path[15] == pytest.approx(0.25)
 
 
-def test_refusals():
+def test_errors():
     optimizer = make()
-    with pytest.raises(TypeError, match="StepLR: got int, not an Optimizer"):
+    with pytest.raises(TypeError, match="StepLR: expected an Optimizer, got int"):
         ours.StepLR(3, 1)
     with pytest.raises(ValueError, match="3 functions for 2 parameter groups"):
         ours.LambdaLR(optimizer, [abs] * 3)
@@ -181,5 +181,5 @@ def test_refusals():
         ours.SequentialLR(optimizer, [ours.StepLR(optimizer, 1)], [3])
     with pytest.raises(ValueError, match="must be below 1"):
         ours.ReduceLROnPlateau(optimizer, factor=1)
-    with pytest.raises(ValueError, match="start_factor 0"):
+    with pytest.raises(ValueError, match="start_factor is 0"):
         ours.LinearLR(optimizer, start_factor=0)

@@ -1,4 +1,4 @@
-"""Optimizer updates of one parameter, beside PyTorch's fused ones."""
+"""Optimizer updates of one parameter, compared with PyTorch's fused ones."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ def _gradients(parameters: Parameters) -> list[Tensor]:
 def _over(
     op: VectorNormOp | ClipNormOp | ClipValueOp, tensors: Sequence[Tensor], *rest: Tensor
 ) -> list[Any]:
-    """The operator on all tensors of a device and dtype: in one launch where kernels take them."""
+    """Apply the operator to all tensors, which share device and dtype; in one launch if there are
+    kernels."""
     device, dtype = tensors[0].device, tensors[0].dtype
     arrays = [t.array for t in tensors]
     if device.name == "cpu" and not is_small(dtype):
@@ -47,7 +48,7 @@ def _over(
 
 
 def _alike(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
-    """Tensors by device and dtype."""
+    """Tensors grouped by device and dtype."""
     found: dict[Any, list[Tensor]] = {}
     for t in tensors:
         found.setdefault((t.device.name, t.dtype), []).append(t)
@@ -93,7 +94,7 @@ def _scale(gradients: Sequence[Tensor], max_norm: float, total_norm: Tensor) -> 
 
 
 def _changed(gradients: Sequence[Tensor]) -> None:
-    """Record that they changed in place."""
+    """Record that the gradients were changed in place."""
     for gradient in gradients:
         gradient._cell[0] += 1
 
@@ -108,7 +109,7 @@ def clip_grad_norm_(
     before scaling.
 
     The factor is max_norm/(norm + 1e-6), at most 1 (Pascanu, Mikolov, Bengio 2013, algorithm 1).
-    On a device with kernels two of them compute the norm of all gradients, and one scales.
+    On a device with kernels, two of them compute the norm of all gradients and one scales them.
     error_if_nonfinite: raise RuntimeError for an infinite or NaN norm; this waits for the device.
     """
     gradients = _gradients(parameters)
