@@ -125,7 +125,7 @@ def _cos_sin(word: Words) -> tuple[Floats, Floats]:
     )
 
 
-_taking = threading.Lock()  # threads that share a generator draw different numbers
+_taking = threading.Lock()  # so that threads sharing a generator draw different numbers
 
 
 class Generator:
@@ -156,7 +156,7 @@ class Generator:
         return counter
 
     def take_seed(self) -> int:
-        """A seed from 0 to 2^64 - 1 for something that draws on its own."""
+        """A seed from 0 to 2^64 - 1 for another generator."""
         low, high = bits(self.take(2), 2).tolist()
         return int(low | high << 32)
 

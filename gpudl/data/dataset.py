@@ -194,7 +194,7 @@ def collect(dataset: Any, indices: Indices) -> Any:
 
 
 def stack(samples: Sequence[Any]) -> Any:
-    """Samples as one batch, of the same form.
+    """Samples as one batch with the same structure.
 
     Arrays, tensors and numbers are stacked; strings and bytes become a list; tuples, lists, named
     tuples and dictionaries are batched entry by entry. Raises TypeError for anything else,
@@ -205,11 +205,13 @@ def stack(samples: Sequence[Any]) -> Any:
         return list(samples)
     if isinstance(first, Mapping):
         if any(not isinstance(sample, Mapping) or set(sample) != set(first) for sample in samples):
-            raise ValueError(f"a batch of dictionaries: all need the keys {list(first)}")
+            raise ValueError(f"a batch of dictionaries: all must have the keys {list(first)}")
         return {key: stack([sample[key] for sample in samples]) for key in first}
     if isinstance(first, (tuple, list)):
         if any(len(sample) != len(first) for sample in samples):
-            raise ValueError(f"a batch of {type(first).__name__}s: all need {len(first)} entries")
+            raise ValueError(
+                f"a batch of {type(first).__name__}s: all must have {len(first)} entries"
+            )
         columns = [stack(column) for column in zip(*samples, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
     arrays = [sample.detach() if hasattr(sample, "detach") else sample for sample in samples]
@@ -218,7 +220,8 @@ def stack(samples: Sequence[Any]) -> Any:
     except ValueError:
         shapes = ", ".join(sorted({str(np.shape(array)) for array in arrays}))
         raise ValueError(
-            f"a batch of samples of shapes {shapes}: all need one shape; pad or crop them"
+            f"a batch of samples with shapes {shapes}: all must have the same shape; pad or crop "
+            "them"
         ) from None
 
 
@@ -226,8 +229,8 @@ def _numeric(sample: Any) -> Array:
     array = np.asarray(sample)
     if array.dtype.kind == "O":
         raise TypeError(
-            f"a sample holds {type(sample).__name__}; expected arrays, numbers, strings, or tuples "
-            "and dictionaries of them"
+            f"a sample contains {type(sample).__name__}; expected arrays, numbers, strings, or "
+            "tuples and dictionaries of them"
         )
     return array
 

@@ -28,9 +28,9 @@ class ImageFolder(Dataset):
     size: (height, width) to resize to, or one number for both; None for that of the first image.
     channels: 1 (grey) or 3 (colour); None for those of the first image.
     classes: the expected names, in order; None for those of the subfolders.
-    Images are uint8 (C, H, W), upright as the camera recorded, with transparency on white. Hidden
-    files and folders are ignored, links followed. Needs Pillow. Raises DataError for a folder or a
-    class without images, and when an image that cannot be read is requested.
+    Images are uint8 (C, H, W), turned upright, with transparency on white. Hidden files and folders
+    are ignored; links are followed. Needs Pillow. Raises DataError for a folder or class without
+    images, and when an unreadable image is requested.
     """
 
     from_files = True
@@ -98,9 +98,9 @@ class ImageFolder(Dataset):
 def load_folder(root: Path, size: Size | None = None, seed: int = 0) -> Split:
     """The data set in `root/train/<class>/…` and `root/test/<class>/…` (or val).
 
-    val, valid or validation is the test part if there is no test; beside test it is not read.
-    Without either, or with `root/<class>/…` alone, a fifth of each class, chosen by `seed`, is held
-    out. Raises DataError for images without training part.
+    Without a folder test, val, valid or validation is the test part; otherwise these are ignored.
+    Without any of them, or with `root/<class>/…` alone, a fifth of each class, chosen by `seed`, is
+    held out. Raises DataError if there is a test part but no training part.
     """
     parts = {path.name.lower(): path for path in _subfolders(root).values()}
     train_path = next((parts[name] for name in TRAIN if name in parts), None)
@@ -156,13 +156,13 @@ def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indice
 
 
 def _images_below(root: Path) -> list[Path]:
-    """The image files in a folder and those below it, links included, hidden ones excluded."""
+    """The image files in a folder and its subfolders, following links and skipping hidden files."""
     images: list[Path] = []
     seen: set[str] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         subfolders[:] = [name for name in subfolders if _counts(name) and real not in seen]
-        if real not in seen:  # a link can lead back
+        if real not in seen:  # a link can point to a parent folder
             images += (Path(folder, name) for name in files if _counts(name))
         seen.add(real)
     return sorted(path for path in images if path.suffix.lower() in SUFFIXES)

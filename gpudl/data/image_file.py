@@ -1,6 +1,8 @@
-"""Reads image files. Training and prediction use the same functions, so a model sees what it saw.
+"""Reads image files. Training and prediction share these functions, so a model always sees the
+same pixels for the same file.
 
-Upright as the camera recorded, transparency on white, every number format scaled to 8 bits.
+Images are turned upright, transparent pixels become white, and all number formats are scaled to
+8 bits.
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ from gpudl.data.errors import DataError, damaged
 from gpudl.data.files import regular_size
 
 Pixels = npt.NDArray[np.uint8]
-MOST_PIXELS = 1 << 27  # of one stored image
-GREY = ("1", "L", "LA", "La", "F", "I")  # Pillow's modes without colour, and those of 16 bits
+MOST_PIXELS = 1 << 27  # per stored image
+GREY = ("1", "L", "LA", "La", "F", "I")  # Pillow's modes without colour, including wide ones
 WIDE = ("F", "I")  # modes whose values Pillow would clip at 255
-ORIENTATION, FIRST_TURNED = 0x0112, 5  # of Exif; from 5 on, height and width are exchanged
+ORIENTATION, FIRST_TURNED = 0x0112, 5  # Exif tag; values from 5 on exchange height and width
 
 
 class Image(NamedTuple):
-    """pixels: (H, W) grey or (H, W, 3) colour. transparent: it was, and now lies on white."""
+    """pixels: (H, W) grey or (H, W, 3) colour. transparent: whether the file had transparency,
+    which is now on white."""
 
     pixels: Pixels
     transparent: bool
@@ -37,9 +40,10 @@ def measure(path: Path) -> tuple[tuple[int, int], int]:
 
 
 def read_image(path: Path) -> Image:
-    """An image file in 8 bits. Raises DataError if it is missing, damaged or no image.
+    """An image file's pixels in 8 bits. Raises DataError if it is missing, damaged or not an image.
 
-    Of 16 bits, 65535 becomes 255; of floating point, 1 becomes 255 if no value is larger.
+    16-bit values are scaled so that 65535 becomes 255, floating-point values up to 1 so that 1
+    becomes 255.
     """
     with _open(path) as image:
         try:
@@ -90,7 +94,7 @@ def _open(path: Path) -> Any:
         image.close()
         raise damaged(
             path,
-            f"has {image.width}x{image.height} pixels, at most {MOST_PIXELS} are allowed",
+            f"has {image.width}x{image.height} pixels; at most {MOST_PIXELS} are allowed",
             "make it smaller",
         )
     return image
@@ -124,7 +128,7 @@ def _decode(image: Any) -> Image:
 def _eight_bits(values: npt.NDArray[np.float64], mode: str) -> Pixels:
     low, high = float(values.min()), float(values.max())
     if not 0 <= low <= high <= 65535:  # also for NaN
-        raise ValueError(f"its values are from {low:g} to {high:g}, expected from 0 to 65535")
+        raise ValueError(f"its values range from {low:g} to {high:g}, expected 0 to 65535")
     top = 65535.0
     if mode == "F" and high <= 255:
         top = 1.0 if high <= 1 else 255.0

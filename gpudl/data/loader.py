@@ -15,15 +15,15 @@ from gpudl.data.shuffle import augmentation_rng, check_seed, permutation
 from gpudl.data.transforms import Transform
 from gpudl.devices.find import device as find_device
 
-Batch = Any  # of the form of a sample, by default a tuple
+Batch = Any  # has the structure of a sample, typically a tuple
 
 
 class Loader:
     """Iterates over a data set in batches: samples stacked along a leading axis of batch_size.
 
     dataset: a `Dataset`, or any object with a length whose `[i]` returns a sample: an array, a
-        number, a string, or a tuple or dictionary of them. A batch has the form of a sample;
-        strings become a list.
+        number, a string, or a tuple or dictionary of them. A batch has the structure of a
+        sample; strings become a list.
     batch_size: samples per batch; the last batch of an epoch is smaller unless `drop_last` drops
         it.
     shuffle: a new order in every epoch, drawn from (seed, epoch).
@@ -58,7 +58,7 @@ class Loader:
         self.dataset, self.batch_size, self.shuffle = dataset, int(batch_size), bool(shuffle)
         self.num_workers, self.drop_last = num_workers, bool(drop_last)
         self.prefetch_factor, self.transform = prefetch_factor, transform
-        # A pass that uses no random numbers draws no seed: it leaves the default generator alone.
+        # A pass without random numbers draws no seed and leaves the default generator unchanged.
         self._drawn = seed is None and (self.shuffle or transform is not None)
         self._seed = None if self._drawn else check_seed(seed or 0)
         self.device = None if device is None else find_device(device)
@@ -74,7 +74,7 @@ class Loader:
 
     @property
     def seed(self) -> int:
-        """The seed of the current pass, or between passes of the next one."""
+        """The seed of the current pass or, between passes, of the next one."""
         if self._seed is None:
             self._seed = default_generator().take_seed()
         return self._seed
@@ -181,7 +181,7 @@ class Loader:
 
 
 def _like(batch: Any, entries: Iterable[Any]) -> Any:
-    """A tuple or, if the batch is one, a named tuple."""
+    """The entries as a tuple, or as the batch's type if that is a named tuple."""
     return type(batch)(*entries) if hasattr(batch, "_fields") else tuple(entries)
 
 
@@ -192,8 +192,8 @@ def _check_arguments(
         samples = len(dataset)
     except TypeError:
         raise TypeError(
-            f"Loader: dataset: {type(dataset).__name__} has no length; expected an object with "
-            "len() whose [i] returns a sample"
+            f"Loader: dataset: {type(dataset).__name__} has no length; expected an object that "
+            "supports len() and returns a sample for [i]"
         ) from None
     if samples == 0:
         raise ValueError("Loader: dataset: is empty")

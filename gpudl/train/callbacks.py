@@ -97,22 +97,24 @@ class Schedule(Callback):
 
 
 def _watched(trainer: Trainer, row: Row, metric: str) -> float:
-    """A column of the history by name; without a test part, the training part's."""
+    """A column of the history by name; without a test part, the training part's column."""
     name = metric.removeprefix("test_") if trainer.test is None else metric
     columns = row.columns()
     if name not in columns:
-        raise ValueError(f"metric: {metric!r}, expected one of {', '.join(columns)}")
+        raise ValueError(f"metric is {metric!r}; it must be one of {', '.join(columns)}")
     value = float(columns[name])
     if math.isnan(value):
-        warnings.warn(f"{name} is NaN in epoch {row.epoch}: no improvement", stacklevel=2)
+        warnings.warn(
+            f"{name} is NaN in epoch {row.epoch}; this counts as no improvement", stacklevel=2
+        )
     return value
 
 
 class EarlyStopping(Callback):
     """Ends training when `metric` has not fallen (with mode "max", risen) for `patience` epochs.
 
-    metric: a column of the history; of a training without test part, "test_loss" is the training
-    loss. NaN is no improvement, and is warned of.
+    metric: a column of the history; without a test part, "test_loss" means the training loss. NaN
+    counts as no improvement and gives a warning.
     """
 
     def __init__(self, patience: int, metric: str = "test_loss", mode: str = "min") -> None:

@@ -59,7 +59,7 @@ class Data:
     label or name; () for all. sizes: samples (training, test). classes: the names of the model's
     labels; for a language model, its characters. characters: those of labelled texts. extent: the
     share of the frame filled by light ink on dark paper; None for other images.
-    stretched: images of other proportions were resized to the model's input.
+    stretched: images with other aspect ratios were stretched to the model's input size.
     """
 
     name: str

@@ -26,7 +26,8 @@ def softmax(logits: Floats) -> Floats:
 
 
 def are_classes(outputs: Any, labels: Any) -> bool:
-    """Whether labels (N,) are integers and outputs (N, classes), so that some can be right."""
+    """Whether labels are integers (N,) and outputs have shape (N, classes), so that accuracy is
+    defined."""
     return outputs.ndim == 2 and labels.ndim == 1 and labels.dtype.kind in "biu"
 
 
@@ -34,8 +35,8 @@ def class_logits(outputs: Any, labels: Any = None) -> Any:
     """Logits (N, classes) of a model's outputs.
 
     Scores (N, 1), above 0 for the second of two classes, become the logits (0, score), whose
-    softmax is (σ(-score), σ(score)). Other outputs are returned unchanged, and so are those for
-    labels that are no classes.
+    softmax is (σ(-score), σ(score)). Other outputs are returned unchanged, and so are outputs
+    whose labels are not classes.
     """
     if outputs.ndim != 2 or outputs.shape[1] != 1:
         return outputs
@@ -59,8 +60,8 @@ def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> I
 class Evaluation:
     """A model's logits for a data set, in its order.
 
-    loss: the mean over all samples. logits: (N, classes). labels: (N,). For targets that are no
-    classes, both have the shapes of the model and the data, and the accuracy is NaN.
+    loss: the mean over all samples. logits: (N, classes). labels: (N,). For targets that are not
+    classes, these are the model's outputs and the data's targets, and the accuracy is NaN.
     """
 
     loss: float

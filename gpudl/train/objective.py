@@ -26,8 +26,8 @@ class Measured(NamedTuple):
     """The measurements of a batch. loss: a mean, as a scalar Tensor. size: the number of items
     averaged.
 
-    correct: the number of correct items; None if the task has no right and wrong. others: further
-    means by name, as scalar Tensors.
+    correct: the number of correct items; None if the task has no accuracy. others: further means
+    by name, as scalar Tensors.
     """
 
     loss: Any
@@ -79,7 +79,7 @@ class Objective:
 class Supervised(Objective):
     """Batches are (inputs, targets). If the targets are classes, (N,) integers, the model returns
     logits (N, classes), or scores (N, 1) for the second of two classes: see `class_logits`. For
-    other targets the loss takes the outputs as they are, and no accuracy is counted.
+    other targets, the loss is computed from the unchanged outputs, without an accuracy.
 
     In training, a model with auxiliary heads returns (logits, *auxiliary_logits); each auxiliary
     loss is weighted by 0.3 (Szegedy et al. 2015, section 5).

@@ -80,8 +80,8 @@ SWAPPED = "its paper is light but was dark in training, so light and dark were s
 
 
 def framing(part: Dataset) -> dict[str, Any]:
-    """How the images of a data set fill their frame: `extent` and `stretched` of config.Data."""
-    if part.stretched:  # as files, so a file to predict is treated as they were
+    """How a data set's images fill their frame: `extent` and `stretched` for config.Data."""
+    if part.stretched:  # image files: files to predict are resized in the same way
         return {"extent": None, "stretched": True}
     images = part.batch(np.arange(min(len(part), SAMPLE)))[0]
     return {"extent": usual_extent(images), "stretched": False}

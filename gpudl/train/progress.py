@@ -37,7 +37,7 @@ class Progress(Callback):
         self.stream = sys.stdout if stream is None else stream
         self.show_bar = self.stream.isatty() if bar is None else bar
         self.epochs = 0
-        self._columns: tuple[str, ...] = ()  # of the latest header
+        self._columns: tuple[str, ...] = ()  # in the latest header
         self._bar: Any = None
         self._drawn_at = 0.0
 

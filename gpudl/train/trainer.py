@@ -22,7 +22,7 @@ READ_EVERY = 20  # steps on a GPU between reads of the loss: each read waits for
 
 @dataclass
 class Totals:
-    """Sums over the batches of the current epoch. correct: None if there is no right and wrong.
+    """Sums over the batches of the current epoch. correct: None if there is no accuracy.
     images: the number of images, or of whatever the objective counts. seconds: training time
     without evaluation."""
 
@@ -116,7 +116,7 @@ class Trainer:
         self.model, self.optimizer = model, optimizer
         self.objective = loss if isinstance(loss, Objective) else Supervised(loss)
         self.train, self.callbacks = train, list(callbacks)
-        self.test = copy.copy(test) if test is train else test  # a loader has one position
+        self.test = copy.copy(test) if test is train else test  # a loader has only one position
         self.epoch = 0  # epochs completed
         self.step = 0  # optimizer steps completed
         self.totals = Totals()

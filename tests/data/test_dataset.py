@@ -128,7 +128,7 @@ def test_random_split(dataset, lengths, sizes):
     assert [part.indices.tolist() for part in parts] == [part.indices.tolist() for part in again]
 
 
-def test_random_split_of_any_data_set_is_decided_by_manual_seed():
+def test_manual_seed_decides_a_random_split_of_any_data_set():
     def split(seed):
         gpudl.manual_seed(seed)
         return [[part[i] for i in range(len(part))] for part in random_split("abcdefghij", [7, 3])]

@@ -88,7 +88,7 @@ def test_refuses(tmp_path, animals):
 def test_upright_and_on_white(tmp_path):
     (tmp_path / "a").mkdir()
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.new("L", (16, 8), 77).save(tmp_path / "a/0.jpg", exif=exif)
     Image.new("RGBA", (8, 16), (0, 0, 0, 0)).save(tmp_path / "a/1.png")
     folder = ImageFolder(tmp_path)
@@ -109,7 +109,7 @@ def test_hidden_files_are_ignored_and_links_followed(animals, tmp_path):
     assert np.bincount(folder.labels).tolist() == [1, 5, 6]
 
 
-def test_broken_links_and_empty_classes_are_named(animals):
+def test_errors_name_broken_links_and_empty_classes(animals):
     (animals / "dog/9.png").symlink_to(animals / "nowhere")
     with pytest.raises(DataError, match=r"9\.png: cannot be read \(No such file"):
         ImageFolder(animals)[10]

@@ -84,7 +84,7 @@ class Point(NamedTuple):
     label: int
 
 
-SAMPLES = {  # a sample, and a batch of those with 0 and 1
+SAMPLES = {  # a sample, and the batch of the samples for 0 and 1
     "tuple": (lambda i: (np.full(2, i), i), lambda b: (b[0][:, 1], b[1])),
     "list": (lambda i: [float(i), i], lambda b: b),
     "number": (lambda i: i, lambda b: (b,)),
@@ -107,7 +107,7 @@ class Samples:
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
-def test_a_batch_has_the_form_of_a_sample(kind):
+def test_a_batch_has_the_structure_of_a_sample(kind):
     sample, entries = SAMPLES[kind]
     data = Samples(sample)
     for loader in (Loader(data, 2), Loader(data, 2, device="cpu"), Loader(Subset(data, [0, 1]), 2)):
@@ -125,18 +125,18 @@ def test_strings_become_a_list(device):
 @pytest.mark.parametrize(
     ("sample", "words"),
     [
-        (lambda i: None, "a sample holds NoneType"),
-        (lambda i: np.ones(i + 1), r"samples of shapes \(1,\), \(2,\): all need one shape"),
-        (lambda i: {"x": 1} if i else {"y": 1}, r"all need the keys \['y'\]"),
-        (lambda i: (1,) * (i + 1), "all need 1 entries"),
+        (lambda i: None, "a sample contains NoneType"),
+        (lambda i: np.ones(i + 1), r"samples with shapes \(1,\), \(2,\): all must have the same"),
+        (lambda i: {"x": 1} if i else {"y": 1}, r"all must have the keys \['y'\]"),
+        (lambda i: (1,) * (i + 1), "all must have 1 entries"),
     ],
 )
-def test_refuses_samples_that_do_not_fit(sample, words):
+def test_rejects_samples_that_do_not_match(sample, words):
     with pytest.raises((TypeError, ValueError), match=words):
         next(iter(Loader(Samples(sample), 2)))
 
 
-def test_refuses_a_data_set_without_length():
+def test_rejects_a_data_set_without_length():
     with pytest.raises(TypeError, match="Loader: dataset: generator has no length"):
         Loader(i for i in range(3))
 

@@ -26,7 +26,7 @@ def batches(count: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
     transform = data.transforms.Compose(
         [data.transforms.ToFloat(), data.transforms.Normalize(train.mean, train.std)]
     )
-    # In some orders a maximum pooling is so close to a tie that rounding decides, in PyTorch too.
+    # In some orders, a max pooling is so close to a tie that rounding decides, in PyTorch too.
     loader = data.Loader(train, size, shuffle=True, drop_last=True, transform=transform, seed=0)
     chosen = []
     while len(chosen) < count:

@@ -79,7 +79,7 @@ def test_all_kinds_of_pixels(save, mode, tmp_path):
 
 
 def kinds_of_files(folder):
-    """Pictures of every kind, in one class of a folder of images."""
+    """A folder with one class that contains images of every kind."""
     rng = np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8))
     grey, alpha = rgb.convert("L"), Image.fromarray(rng.integers(0, 256, (30, 40), dtype=np.uint8))
@@ -114,17 +114,15 @@ def test_a_model_sees_the_pixels_that_it_was_trained_on(tmp_path, channels):
 
 
 @pytest.mark.parametrize("name", ["16.png", "16.tiff", "unit.tiff", "bytes.tiff"])
-def test_wide_numbers_are_scaled(tmp_path, name):
+def test_16_bit_and_float_values_are_scaled(tmp_path, name):
     seen = read_picture(kinds_of_files(tmp_path) / "a" / name, config((1, 30, 40), None)).seen[0]
     np.testing.assert_allclose(seen, np.linspace(0, 1, 1200).reshape(30, 40), atol=0.003)
 
 
 @pytest.mark.parametrize("values", [(np.nan, 1), (-1, 5), (0, 1e9)])
-def test_numbers_without_a_scale_are_refused(save, values):
+def test_values_of_unknown_scale_are_rejected(save, values):
     pixels = np.resize(np.float32(values), (28, 28))
-    with pytest.raises(
-        TrainingError, match=r"a.tiff: is a damaged image .*expected from 0 to 65535"
-    ):
+    with pytest.raises(TrainingError, match=r"a.tiff: is a damaged image .*expected 0 to 65535"):
         read_picture(save(pixels, "a.tiff"), config())
 
 

@@ -160,7 +160,7 @@ def test_a_failing_save_keeps_the_last_checkpoint(blocks, tmp_path, monkeypatch)
 
 
 def epochs(stopping, *losses, test="a test part"):
-    """The reason to stop after epochs with these losses."""
+    """The reason for stopping after epochs with these losses."""
     trainer = SimpleNamespace(stop_reason=None, test=test)
     for number, loss in enumerate(losses, 1):
         tested = loss if test else math.nan
@@ -184,10 +184,14 @@ def test_early_stopping_without_a_test_part_watches_the_training_loss():
     assert epochs(EarlyStopping(2), 3, 2, 2, 2, test=None) is not None
 
 
-def test_early_stopping_says_what_it_cannot_watch():
-    with pytest.raises(ValueError, match="metric: 'test_accuracy', expected one of epoch, step, l"):
+def test_early_stopping_names_a_metric_that_does_not_exist_or_is_nan():
+    with pytest.raises(
+        ValueError, match="metric is 'test_accuracy'; it must be one of epoch, step, l"
+    ):
         epochs(EarlyStopping(2, "test_accuracy", "max"), 1.0)
-    with pytest.warns(UserWarning, match="test_loss is NaN in epoch 2: no improvement"):
+    with pytest.warns(
+        UserWarning, match="test_loss is NaN in epoch 2; this counts as no improvement"
+    ):
         assert epochs(EarlyStopping(1), 1.0, math.nan) is not None
 
 
