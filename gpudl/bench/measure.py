@@ -1,4 +1,4 @@
-"""Measures one row: gpudl and the peer on the same inputs, timed in turns, with their errors."""
+"""Measures one row: gpudl and the peer on the same inputs, timed alternately, and their errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times alternatives in turns, so that a busy moment of the machine affects all of them."""
+"""Times alternatives alternately, so that a busy moment of the machine affects all of them."""
 
 from __future__ import annotations
 

@@ -73,7 +73,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="also time runs of this length without a pause (default: 2; 0 with --quick)",
     )
     parser.add_argument(
-        "--budget", type=float, metavar="SECONDS", help="start no row of a suite after this time"
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="start no new row of a suite after this time",
     )
     parser.add_argument("--compile", action="store_true", help="also time torch.compile")
     parser.add_argument("--no-peer", action="store_true", help="do not time PyTorch")

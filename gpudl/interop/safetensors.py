@@ -41,7 +41,7 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
 
     _register_bfloat16()
     if not Path(path).is_file():
-        raise FileNotFoundError(f"load: there is no file {path}")
+        raise FileNotFoundError(f"load: {path} is not a file")
     try:
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())

@@ -59,7 +59,7 @@ def load_torch_state(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"load_torch_state: there is no file {path}")
+        raise FileNotFoundError(f"load_torch_state: {path} is not a file")
     with open(path, "rb") as file:
         start = file.read(2)
         file.seek(0)

@@ -71,7 +71,7 @@ def register(
 
 
 def names() -> list[str]:
-    """Of all registered models, sorted."""
+    """The names of all registered models, sorted."""
     return sorted(_MODELS)
 
 

@@ -32,7 +32,7 @@ def test_the_guide_shows_the_suites_as_measured():
 
 
 def step_table() -> str:
-    """Training steps by number of threads and day: in turns and sustained."""
+    """Training steps by number of threads and day: alternating and sustained."""
     reports = sorted(
         (report.read(path) for path in STEPS),
         key=lambda r: (r["settings"]["threads"], r["environment"]["date"]),

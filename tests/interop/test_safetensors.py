@@ -60,7 +60,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_bad_files_and_values_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         gpudl.load(path)
     gpudl.save({"x": gpudl.tensor([1.0, 2.0])}, path)
     path.write_bytes(path.read_bytes()[:-3])

@@ -122,7 +122,7 @@ def test_safetensors(tmp_path):
     path.write_bytes(b"something else")
     with pytest.raises(ValueError, match="not a safetensors file"):
         load_torch_state(path)
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         load_torch_state(tmp_path / "none.pth")
 
 

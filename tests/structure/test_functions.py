@@ -1,5 +1,5 @@
-"""Names are found by search: every public function and class has a definition of its own name and
-signature, errors name it, and no function hides a module."""
+"""Searching for a public name finds its definition: every public function and class has a `def` or
+`class` with its name and signature, errors name it, and no function hides a module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OFFERED = [(place, n, f) for place in PLACES for n, f in functions(place).items(
 SPECIAL = re.compile(r"__\w+__")
 
 
-# All public packages and modules; a class or function counts where it is defined.
+# All public packages and modules.
 PACKAGES = (
     "gpudl", "gpudl.data", "gpudl.data.transforms", "gpudl.interop", "gpudl.models", "gpudl.nn",
     "gpudl.nn.init", "gpudl.nn.utils", "gpudl.nn.utils.rnn", "gpudl.optim",
@@ -54,30 +54,30 @@ def definitions(path: Path) -> dict[str, ast.FunctionDef | ast.ClassDef]:
 
 
 def definition(thing) -> ast.FunctionDef | ast.ClassDef | None:
-    """The `def` or `class` of its name in its source file; None if there is none."""
+    """The `def` or `class` with its name in its source file; None if there is none."""
     found = definitions(Path(inspect.getsourcefile(thing))).get(thing.__name__)
     if isinstance(thing, type):
         return found if isinstance(found, ast.ClassDef) else None
     return found if found and thing.__code__.co_name == found.name else None
 
 
-def test_every_function_and_class_has_its_name_a_definition_and_a_docstring():
+def test_every_function_and_class_has_a_definition_with_its_name_and_a_docstring():
     assert len(ALL) > 600
     assert [n for n, thing in ALL.items() if thing.__name__ != n.rpartition(".")[2]] == []
     assert [n for n, thing in ALL.items() if not definition(thing)] == []
     assert [n for n, thing in ALL.items() if not thing.__doc__] == []
 
 
-def test_what_is_generated_has_no_definition():
+def test_a_generated_function_has_no_definition():
     def template():
-        """As a factory would give it."""
+        """As returned by a factory."""
 
     template.__name__ = "made"
     assert definition(template) is None
     assert definition(type("Made", (), {"__module__": __name__})) is None
 
 
-def test_every_name_is_the_functions_own_or_a_special_method():
+def test_every_name_is_the_functions_name_or_a_special_method():
     """`git grep __radd__` finds the line above `def add`."""
     for place, name, function in OFFERED:
         if name != function.__name__:
@@ -102,7 +102,7 @@ def test_signatures_are_those_in_the_source():
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
-def test_a_wrong_keyword_is_reported_by_the_own_name(name):
+def test_a_wrong_keyword_is_reported_with_the_functions_name(name):
     own = name.rpartition(".")[2]
     with pytest.raises(TypeError, match=rf"^{own}(\.__init__|\.__new__)?\(\) "):
         ALL[name](wrong=1)
@@ -116,8 +116,8 @@ def test_a_wrong_keyword_of_a_layer():
     assert list(inspect.signature(gpudl.nn.MaxPool3d).parameters)[:2] == ["kernel_size", "stride"]
 
 
-def test_a_layer_of_a_program_keeps_its_constructor():
-    """Under several bases the one that Python finds first runs, as ever."""
+def test_a_users_layer_keeps_its_constructor():
+    """With several bases, the usual method resolution order applies."""
 
     class Counted(gpudl.nn.Module):
         def __init__(self):
@@ -138,7 +138,7 @@ def modules() -> list[str]:
     return sorted(name for name in names if "." in name)
 
 
-def test_no_name_of_a_package_hides_a_module():
+def test_no_name_in_a_package_hides_a_module():
     """`import gpudl.nn.conv as m` gives the module, never a function."""
     for name in modules():
         importlib.import_module(name)

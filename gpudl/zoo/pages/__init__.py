@@ -23,5 +23,5 @@ def info(name: str) -> Info:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(known)}"
-        raise TrainingError(f"zoo: there is no page {name!r}; {hint}")
+        raise TrainingError(f"zoo: unknown page {name!r}; {hint}")
     return PAGES[name]
