@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
+import linecache
 import os
 import re
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ from typing import Any, NamedTuple
 
 from gpudl.cli.errors import CommandError
 
-PACKAGES = ("gpudl", "nn", "optim", "optim.lr_scheduler", "nn.init", "nn.utils", "nn.utils.rnn")
+PACKAGES = (
+    "gpudl", "nn", "nn.init", "nn.utils", "nn.utils.rnn", "optim", "optim.lr_scheduler", "models",
+    "data", "data.transforms", "interop", "train",
+)  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = "launchers are known once the emulator or CUDA module is built"
 
@@ -64,7 +68,7 @@ def find(asked: str) -> Found:
     none."""
     from gpudl.core.op import OPS
 
-    name = re.sub(r"\(.*", "", asked).rpartition(".")[2]
+    name = re.sub(r"\(.*", "", asked)
     classes = named(name, public_classes())
     functions = list(named(name, public_functions()).values())
     operators = list(named(name, {op.__name__: op for op in OPS.values()}, "Op").values())
@@ -83,24 +87,31 @@ def find(asked: str) -> Found:
 
 
 def named(name: str, things: dict[str, Any], suffix: str = "") -> dict[str, Any]:
-    """Entries with exactly this name; if there are none, those that differ only in case and
-    underscores."""
-    exact = {n: t for n, t in things.items() if n.rpartition(".")[2] == name}
+    """The entry with this full name; else those whose last word it is; else those that differ only
+    in case and underscores."""
+    if name in things:
+        return {name: things[name]}
+    exact = {n: t for n, t in things.items() if last_word(n) == last_word(name)}
     return exact or {n: t for n, t in things.items() if key(n, suffix) == key(name, suffix)}
+
+
+def last_word(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def key(name: str, suffix: str = "") -> str:
     """MaxPool2d and max_pool2d -> maxpool2d; CrossEntropyLoss and cross_entropy -> crossentropy."""
-    short = name.rpartition(".")[2].removesuffix(suffix).replace("_", "").lower()
+    short = last_word(name).removesuffix(suffix).replace("_", "").lower()
     return short.removesuffix("loss") or short
 
 
 def suggestion(name: str) -> str:
     from gpudl.core.op import OPS
 
-    words = {*public_functions(), *OPS, *(n.rpartition(".")[2] for n in public_classes())}
-    spelled = {word.lower(): word for word in sorted(words)}
-    near = [spelled[word] for word in difflib.get_close_matches(name.lower(), spelled, 2, 0.7)]
+    words = sorted(map(last_word, (*public_functions(), *OPS, *public_classes())))
+    spelled = {word.lower(): word for word in words}
+    close = difflib.get_close_matches(last_word(name).lower(), spelled, 2, 0.7)
+    near = [spelled[word] for word in close]
     if not near:
         return "give an operator, function, layer or optimizer, such as conv2d or Adam"
     return f"did you mean {' or '.join(near)}?"
@@ -108,10 +119,13 @@ def suggestion(name: str) -> str:
 
 @cache
 def public_functions() -> dict[str, FunctionType]:
+    """gpudl.load, nn.init.zeros_, functional.conv2d, Tensor.add, …"""
     from gpudl.core.public import functions
 
-    offered = members() | functions("functional") | functions("Tensor")
-    return {n.rpartition(".")[2]: f for n, f in offered.items() if isinstance(f, FunctionType)}
+    offered = members()
+    for place in ("functional", "Tensor"):
+        offered |= {f"{place}.{name}": f for name, f in functions(place).items()}
+    return {name: f for name, f in offered.items() if isinstance(f, FunctionType)}
 
 
 @cache
@@ -192,16 +206,22 @@ def used(thing: Any) -> Iterator[Any]:
 
 
 def bases(cls: Any) -> list[type]:
-    """The class and its bases, without those shared by all layers or optimizers."""
-    from gpudl.nn import Module, Parameter
+    """A layer or optimizer and its bases, without those shared by all of them."""
+    from gpudl.nn import Module
     from gpudl.optim import Optimizer
 
-    general = {*Module.__mro__, *Optimizer.__mro__, *Parameter.__mro__}
-    return [b for b in cls.__mro__ if b not in general] if isinstance(cls, type) else []
+    if not (isinstance(cls, type) and issubclass(cls, Module | Optimizer)):
+        return []
+    return [base for base in cls.__mro__ if base not in (*Module.__mro__, *Optimizer.__mro__)]
 
 
 def is_public(value: Any) -> bool:
-    return isinstance(value, FunctionType) and value in public_functions().values()
+    return isinstance(value, FunctionType) and value in _public()
+
+
+@cache
+def _public() -> frozenset[FunctionType]:
+    return frozenset(public_functions().values())
 
 
 # -------------------------------------------------------------------- places
@@ -257,9 +277,14 @@ def search(op: Any) -> Iterator[Row]:
 
 def defined(thing: Any) -> str:
     """file:line of the `def` or `class`."""
-    lines, first = inspect.getsourcelines(thing)
-    above = next(i for i, text in enumerate(lines) if re.match(r"\s*(def|class)\b", text))
-    return shown(Path(inspect.getsourcefile(thing) or ""), first + above)
+    path = inspect.getsourcefile(thing) or ""
+    code = getattr(thing, "__code__", None)
+    name, first = (code.co_name, code.co_firstlineno) if code else (thing.__name__, 1)
+    start = re.compile(
+        rf"\s*(def|class) {re.escape(name)}\b"
+    )  # a function may begin with decorators
+    below = enumerate(linecache.getlines(path)[first - 1 :], first)
+    return shown(Path(path), next((n for n, text in below if start.match(text)), first))
 
 
 def shown(path: Path, line: int) -> str:

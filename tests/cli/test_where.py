@@ -77,6 +77,13 @@ def test_optimizers_and_their_operators(rows):
         assert found["operator"][0][2].startswith("class AdamOp(")
 
 
+def test_a_full_name_finds_one_function_and_the_last_word_all(rows):
+    assert [file for _, file, _ in rows("data.load")["function"]] == ["gpudl/data/registry.py"]
+    assert len(rows("load")["function"]) == 2
+    assert rows("Loader").keys() == {"class"}
+    assert rows("models.resnet18")["function"][0][2] == "def resnet18("
+
+
 def test_every_public_name_and_operator_is_found():
     names = {*where.public_functions(), *where.public_classes(), *OPS}
     assert len(names) > 500
