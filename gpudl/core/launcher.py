@@ -22,10 +22,10 @@ class Parameter(NamedTuple):
 
 
 class Computes(NamedTuple):
-    """How products are computed. numbers: the format of what is multiplied: "float32", "tf32",
-    "bfloat16" or "float16". unit: "simt" (CUDA cores), "mma" or "wgmma" (tensor cores). products:
-    of such numbers, for one of float32 numbers that are split into parts. fewest: summands; shorter
-    sums are computed in float32 on CUDA cores.
+    """How products are computed. numbers: the format of the factors: "float32", "tf32", "bfloat16"
+    or "float16". unit: "simt" (CUDA cores), "mma" or "wgmma" (tensor cores). products: the number
+    of such products per product of float32 numbers, which are split into parts if it is above 1.
+    fewest: the minimum length of sums; shorter ones are computed in float32 on CUDA cores.
     """
 
     numbers: str = "float32"
@@ -35,7 +35,7 @@ class Computes(NamedTuple):
 
     @property
     def rounds(self) -> str:
-        """The format that operands are rounded to; split ones keep their float32."""
+        """The format that operands are rounded to; split operands keep float32 precision."""
         return self.numbers if self.products == 1 else "float32"
 
     def of_sum(self, length: int) -> Computes:
@@ -43,10 +43,10 @@ class Computes(NamedTuple):
 
 
 class Launcher(NamedTuple):
-    """file, line: where it is exported, as a path from the root of the repository. run: the
-    function, whose positional arguments are the parameters. workspace: from the same arguments,
-    with None in its own place, how many float32 elements the argument `workspace` must have; None
-    where there is no such argument. module: the extension module that it is part of."""
+    """file, line: where it is exported; the path is relative to the repository. run: the function,
+    whose positional arguments are the parameters. workspace: a function of the same arguments, with
+    None for the argument `workspace`, that returns how many float32 elements that argument needs;
+    None if there is no such argument. module: the extension module."""
 
     op: str
     direction: str

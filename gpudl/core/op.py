@@ -236,8 +236,8 @@ class Op:
         return kernels
 
     def tile_shapes(self, kernel: Launcher, *specs: Any) -> tuple[int, ...]:
-        """Numbers of the tile shapes that tuning may try, for launchers that have an argument
-        `tile_shape`; 0 is the launcher's own pick."""
+        """Numbers of the tile shapes that tuning may try, for launchers with an argument
+        `tile_shape`; with 0, the launcher chooses."""
         return (0,)
 
     def predict(self, machine: Machine, kernel: Launcher, *specs: Any) -> float:

@@ -104,12 +104,12 @@ class NativeDevice(Device):
         return self.launchers[f"{op.name}_{direction}_{algorithm}"]
 
     def kernels(self, op: Op, direction: str) -> tuple[Launcher, ...]:
-        """The operator's hand-written algorithms that this device has."""
+        """The launchers of the operator's hand-written algorithms on this device."""
         found = (self.launchers.get(f"{op.name}_{direction}_{a}") for a in op.kernels)
         return tuple(kernel for kernel in found if kernel)
 
     def algorithms(self, op: Op, direction: str) -> tuple[str, ...]:
-        """Their names."""
+        """The names of the operator's hand-written algorithms on this device."""
         return tuple(kernel.algorithm for kernel in self.kernels(op, direction))
 
     def _plan(
@@ -272,7 +272,7 @@ class KernelCall:
             if name in results:
                 array = written[name] = self._result(device, results[name], p, like)
             elif name == "workspace":
-                array = None  # sized by the others
+                array = None  # allocated below: its size depends on the other arguments
             elif name in self.scratch:
                 array = device.allocate(self.scratch[name])
             elif p.kind == "array":
@@ -307,7 +307,7 @@ class KernelCall:
     ) -> Any:
         if array is None:
             if not p.optional:
-                raise TypeError(f"{self.name}: {p.name} is absent, but the kernel needs it")
+                raise TypeError(f"{self.name}: {p.name} is None, but the kernel requires it")
             return None
         if isinstance(array, np.generic):  # NumPy returns these instead of arrays without axes
             array = np.asarray(array)

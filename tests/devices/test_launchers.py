@@ -146,9 +146,9 @@ class TestConv2d:
 
 
 class TestRegistry:
-    """What launchers say of themselves."""
+    """The declarations of launchers."""
 
-    def test_a_launcher_that_takes_a_workspace_says_how_large(self):
+    def test_a_launcher_with_a_workspace_declares_its_size(self):
         for launcher in modules.launchers("emulator").values():
             takes = "workspace" in {p.name for p in launcher.parameters}
             assert takes == (launcher.workspace is not None), launcher.name
@@ -170,7 +170,7 @@ class TestRegistry:
         arguments = [known.get(p.name) for p in launcher.parameters]
         assert launcher.workspace(*arguments) == 2 * 2 * (3 + 12)  # one part of each sample
 
-    def test_a_workspace_of_arguments_that_do_not_fit(self):
+    def test_a_workspace_rejects_wrong_arguments(self):
         launcher = modules.launchers("emulator")["group_norm_backward_nhwc"]
         arguments = [{"num_groups": 3}.get(p.name) for p in launcher.parameters]
         with pytest.raises(ValueError, match="group_norm_backward_nhwc: x: must be an array"):

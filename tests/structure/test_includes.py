@@ -1,5 +1,5 @@
-"""Includes of csrc go down only: ops/<family>, prim/gemm, prim, core, platform; families do not
-include each other, and no file includes itself by way of others."""
+"""Includes in csrc only go down: ops/<family>, prim/gemm, prim, core, platform; families do not
+include each other, and there are no include cycles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
-LEVELS = ("platform", "core", "prim", "prim/gemm", "ops")  # from below
+LEVELS = ("platform", "core", "prim", "prim/gemm", "ops")  # lowest first
 FILES = sorted(
     str(p.relative_to(CSRC))
     for p in CSRC.rglob("*")
@@ -26,7 +26,7 @@ def level(file: str) -> int:
 
 
 def family(file: str) -> str:
-    """Of a file in ops: "conv" of ops/conv/im2col.h."""
+    """The family of a file in ops: "conv" for ops/conv/im2col.h."""
     return file.split("/")[1]
 
 
@@ -45,19 +45,19 @@ def test_families_do_not_include_each_other():
     assert not [edge for edge in within if family(edge[0]) != family(edge[1])]
 
 
-def test_no_file_includes_itself_by_way_of_others():
+def test_there_are_no_include_cycles():
     try:
         TopologicalSorter(GRAPH).prepare()
     except CycleError as error:
         raise AssertionError(" includes ".join(error.args[1][::-1])) from None
 
 
-def test_the_binding_sees_core_alone():
+def test_the_binding_includes_only_core():
     text = (CSRC / "binding.cpp").read_text("utf-8")
     assert {i.split("/")[0] for i in re.findall(r'#include "([^"]+)"', text)} == {"core"}
 
 
 def test_above_the_platform_no_file_is_for_one_device():
-    """platform/device.h includes those of the device that is built."""
+    """platform/device.h includes the files of the device that is built."""
     ours = [edge for edge in EDGES if level(edge[0]) > 0]
     assert not [edge for edge in ours if re.match(r"platform/(cuda|emulator)/", edge[1])]

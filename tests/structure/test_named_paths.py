@@ -1,4 +1,4 @@
-"""Files that comments and docstrings name exist."""
+"""Files named in comments and docstrings exist."""
 
 from __future__ import annotations
 
