@@ -10,7 +10,7 @@ from gpudl.bench.report import geometric_mean
 
 Key = tuple[str, ...]
 Numbers = Mapping[str, float]  # median, low, high (quartiles), turns
-NORMAL_95 = 1.96  # 95 % of a normal distribution lies within so many standard deviations
+NORMAL_95 = 1.96  # 95 % of a normal distribution is within this many standard deviations
 LEAST = 0.02  # smaller changes never count, because a machine varies between runs
 
 

@@ -198,7 +198,7 @@ class Op:
     def parameters(self) -> dict[str, Any]:
         return dict(zip(self.fields, self._values(), strict=True))
 
-    # ---------------------------------------------------------------- what a subclass declares
+    # ---------------------------------------------------------------- declared by subclasses
 
     def infer(self, *specs: Any) -> tuple[Spec, ...]:
         """Specs of the outputs. The only place that checks shapes, dtypes and layouts."""
@@ -265,7 +265,7 @@ class Op:
         """The cases that all tests of the operator run on."""
         raise TypeError(f"{cls.__name__} declares no cases")
 
-    # ---------------------------------------------------------------- what is derived
+    # ---------------------------------------------------------------- derived from the declarations
 
     def infer_cached(self, specs: Specs) -> tuple[Spec, ...]:
         cache = self.cache("infer")

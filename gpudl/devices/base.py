@@ -99,7 +99,7 @@ def wide(array: Array | None) -> Array | None:
     return array.astype(np.float32) if array is not None and is_small(array.dtype) else array
 
 
-@np.errstate(over="ignore")  # what does not fit becomes infinite
+@np.errstate(over="ignore")  # values that are too large become infinite
 def narrow(arrays: Arrays, specs: Specs) -> Arrays:
     return tuple(
         None if a is None or s is None else a.astype(s.dtype, copy=False)

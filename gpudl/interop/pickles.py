@@ -45,7 +45,7 @@ MARK = object()
 class RefusedError(ValueError):
     """The pickle is damaged or holds something that the interpreter or its caller refuses.
 
-    The message is a noun phrase for what it holds.
+    The message is a noun phrase for the rejected content.
     """
 
 

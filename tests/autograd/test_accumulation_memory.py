@@ -40,7 +40,7 @@ def through(make):
 
 KEPT, WIDE = np.ones((3, 4), np.float32), np.ones((4, 6), np.float32)
 OTHERS = {
-    "held by somebody": lambda: KEPT,
+    "held by other code": lambda: KEPT,
     "a view of something larger": lambda: WIDE[:3, :4],
     "a view of a part": lambda: np.ones((6, 4), np.float32)[:3],
     "repeated": lambda: np.broadcast_to(np.ones(4, np.float32), (3, 4)),

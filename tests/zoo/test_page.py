@@ -1,4 +1,4 @@
-"""What a page of the zoo writes, and what it refuses."""
+"""Pages of the zoo: the files they write and the errors they raise."""
 
 import json
 from pathlib import Path
