@@ -46,17 +46,17 @@ GPUDL_HD inline bfloat16 to_bfloat16(float value) {
 #endif
 }
 
-// Two of them in a register, as the tensor cores take them: `low` in bits 0 to 15.
+// Two of them in a register, as tensor cores expect: `low` in bits 0 to 15.
 GPUDL_HD inline uint32_t pack(bfloat16 low, bfloat16 high) { return uint32_t{high.bits} << 16 | low.bits; }
 
-// tf32 is a float32 whose low 13 bits are zero. Round to nearest, ties away from zero, as cvt.rna.tf32.f32 does, which
-// is no instruction of the hardware but these three; infinity and quiet NaN stay.
+// tf32 is a float32 whose low 13 bits are zero. Round to nearest, ties away from zero, like cvt.rna.tf32.f32, which
+// compiles to the same three instructions; infinity and quiet NaN are preserved.
 GPUDL_HD inline uint32_t to_tf32(float value) {
   const uint32_t bits = bits_of(value);
   return (fabsf(value) < INFINITY ? bits + 0x1000u : bits) & ~0x1fffu;
 }
 
-// Toward zero: value - truncate_tf32(value) is exact, and has the same sign.
+// Round towards zero: value - truncate_tf32(value) is exact and has the sign of value.
 GPUDL_HD inline uint32_t truncate_tf32(float value) { return bits_of(value) & ~0x1fffu; }
 
 }  // namespace gpudl::device

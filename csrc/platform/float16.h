@@ -16,10 +16,10 @@ GPUDL_HD inline float to_float(float16 value) {
   return widened;
 #else
   const uint32_t sign = uint32_t{value.bits} << 16 & 0x80000000u;
-  const uint32_t magnitude = uint32_t{value.bits & 0x7fffu} << 13;  // exponent and fraction where float32 has them
+  const uint32_t magnitude = uint32_t{value.bits & 0x7fffu} << 13;  // exponent and fraction at float32's positions
   if (magnitude > 0x0f800000u) return float_of(sign | 0x7fc00000u | magnitude);
   if (magnitude == 0x0f800000u) return float_of(sign | 0x7f800000u);
-  return float_of(sign | bits_of(float_of(magnitude) * 0x1p112f));  // the exponents' bias; subnormal numbers too
+  return float_of(sign | bits_of(float_of(magnitude) * 0x1p112f));  // adjusts the exponent bias, subnormals included
 #endif
 }
 

@@ -1,4 +1,4 @@
-// GPUDL_HD marks a function for both host and device, GPUDL_DEVICE one for the device alone.
+// GPUDL_HD marks functions for host and device, GPUDL_DEVICE functions for the device only.
 #pragma once
 #if defined(__CUDACC__)
 #define GPUDL_HD __host__ __device__

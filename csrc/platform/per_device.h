@@ -1,4 +1,4 @@
-// A number that differs from one device to the next and costs a question to the driver: found out once for each.
+// A number that depends on the device and costs a call of the driver: it is cached for each device.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@ namespace gpudl {
 
 class PerDevice {
  public:
-  // What find() tells of the device in use, at least 1. Any host thread may ask.
+  // find() for the current device, which must be at least 1. Thread-safe.
   template <class F>
   int get(F find) {
     const auto device = static_cast<size_t>(current_device());
@@ -24,7 +24,7 @@ class PerDevice {
   }
 
  private:
-  std::array<std::atomic<int>, 64> found{};  // 0: not asked yet
+  std::array<std::atomic<int>, 64> found{};  // 0: not found yet
 };
 
 }  // namespace gpudl

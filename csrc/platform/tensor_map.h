@@ -1,5 +1,4 @@
-// What the host says of a tensor in global memory so that TMA can copy boxes of it, and what the hardware demands of
-// it.
+// The host's description of a tensor in global memory from which TMA copies boxes, and the hardware's requirements.
 #pragma once
 #include <cstdint>
 
@@ -7,14 +6,13 @@
 
 namespace gpudl::device {
 
-// How TMA permutes a tile in shared memory, so that the elements of a column lie in different banks: the index of a
-// 16-byte chunk in its row of 32, 64 or 128 bytes is XORed with the index of the 128-byte line, modulo the chunks of a
-// row.
+// How TMA permutes a tile in shared memory to put the elements of a column into different banks: the index of a 16-byte
+// chunk in its row of 32, 64 or 128 bytes is XORed with the index of the 128-byte line, modulo the chunks of a row.
 enum class Swizzle { none, bytes32, bytes64, bytes128 };
 
 enum class ElementType { bfloat16, float16, float32, int32, uint8 };
 
-// Axes stand innermost first. Strides count bytes. A copy moves `box` elements; those outside the extents read as zero.
+// Axes are listed innermost first. Strides are in bytes. A copy moves `box` elements; those outside the tensor are 0.
 struct TensorBox {
   const void* data;
   ElementType type;
@@ -23,18 +21,18 @@ struct TensorBox {
   int64_t stride[5];
   int box[5];
   Swizzle swizzle;
-  // Of a map of images (make_image_map) only; axes of pixels, innermost first.
-  int pixels = 0;  // of a copy
+  // Only for maps of images (make_image_map); axes of pixels, innermost first.
+  int pixels = 0;  // per copy
   int first[3] = {}, beyond_last[3] = {}, step[3] = {};
 };
 
 int element_bytes(ElementType type);
 int swizzle_bytes(Swizzle swizzle);  // 0 for none
 
-// Positions that windows take along an axis of pixels.
+// Number of window positions along an axis of pixels.
 int64_t window_positions(const TensorBox& tensor, int axis);
 
-// Throws std::invalid_argument that says which demand of the hardware is not met.
+// Throws std::invalid_argument that names the hardware requirement that is not met.
 void check_tensor_box(const TensorBox& tensor);
 
 template <class T>
@@ -60,7 +58,7 @@ constexpr ElementType element_type_of<unsigned char>() {
   return ElementType::uint8;
 }
 
-// Strides count elements here, as they do in a View; the innermost must be 1.
+// Strides count elements here, as in a View; the innermost must be 1.
 template <class T, int RANK>
 TensorBox tensor_box(const T* data, const int64_t (&extent)[RANK], const int64_t (&stride)[RANK],
                      const int (&box)[RANK], Swizzle swizzle) {
@@ -74,10 +72,10 @@ TensorBox tensor_box(const T* data, const int64_t (&extent)[RANK], const int64_t
   return tensor;
 }
 
-// Images of 1 to 3 axes of pixels: the axes are {channels, pixels …, images}, as in tensor_box. A copy takes `channels`
-// of `pixels` pixels: those that one tap of a sliding window meets, window after window. Windows start along each axis
-// of pixels at first, first + step … up to extent - 1 + beyond_last; for a convolution first is -padding, and
-// beyond_last is padding - (window - 1) * dilation. What lies outside the images is zero.
+// Images with 1 to 3 axes of pixels: the axes are {channels, pixels …, images}, as in tensor_box. A copy moves
+// `channels` of `pixels` pixels: those that one tap of a sliding window reads, window after window. Along each axis of
+// pixels, windows start at first, first + step … up to extent - 1 + beyond_last; for a convolution, first is -padding
+// and beyond_last is padding - (window - 1) * dilation. Pixels outside the images are zero.
 template <class T, int RANK>
 TensorBox image_box(const T* data, const int64_t (&extent)[RANK], const int64_t (&stride)[RANK],
                     const int (&first)[RANK - 2], const int (&beyond_last)[RANK - 2], const int (&step)[RANK - 2],

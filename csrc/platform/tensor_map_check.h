@@ -1,4 +1,4 @@
-// Definitions of tensor_map.h: plain C++, included by exactly one source file of each platform.
+// Definitions for tensor_map.h, in plain C++; exactly one source file of each platform includes this.
 #pragma once
 #include <cstdint>
 #include <stdexcept>
@@ -31,12 +31,12 @@ int64_t window_positions(const TensorBox& tensor, int axis) {
   return (span + tensor.step[axis] - 1) / tensor.step[axis];
 }
 
-// The further limits of cuTensorMapEncodeIm2col.
+// Additional limits of cuTensorMapEncodeIm2col.
 inline void check_image_box(const TensorBox& tensor) {
   const auto demand = [](bool met, const std::string& what) {
     if (!met) throw std::invalid_argument("make_image_map: " + what);
   };
-  demand(tensor.pixels <= 1024, std::to_string(tensor.pixels) + " pixels of a copy; there may be 1024");
+  demand(tensor.pixels <= 1024, std::to_string(tensor.pixels) + " pixels per copy; at most 1024 are allowed");
   const int axes = tensor.rank - 2, reach = axes == 1 ? 32768 : axes == 2 ? 128 : 16;
   for (int axis = 0; axis < axes; ++axis) {
     const int first = tensor.first[axis], beyond = tensor.beyond_last[axis], step = tensor.step[axis];

@@ -1,4 +1,4 @@
-// Number types that C++20 lacks, as plain bits: usable on host and device, in both builds.
+// Number types missing from C++20, as plain bits: for host and device, in both builds.
 #pragma once
 #include <cstdint>
 

@@ -141,7 +141,7 @@ CASE(shared_limit) {
 
 CASE(bad_extents) {
   Buffer<int> out(64);
-  expect(error_of([&] { launch(count_kernel, 1, 1025, 0, out.data()); }).find("at most 1024") != std::string::npos,
+  expect(error_of([&] { launch(count_kernel, 1, 1025, 0, out.data()); }).find("1 to 1024") != std::string::npos,
          "blocks have at most 1024 threads");
   expect(
       error_of([&] { launch(count_kernel, dim3(1, 65536), 32, 0, out.data()); }).find("a grid of") != std::string::npos,

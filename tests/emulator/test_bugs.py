@@ -151,11 +151,11 @@ FINDINGS = [
     Finding(
         "block_left_early",
         "plain",
-        "@grid_barrier: .* deadlock, no thread of the 3 blocks alive .* of 96 threads 32 have",
+        "@grid_barrier: .* deadlock, no thread of the 3 resident blocks .* of 96 threads 32 have",
     ),
-    Finding("not_cooperative", "plain", "@grid_barrier: .* only after launch_cooperative"),
+    Finding("not_cooperative", "plain", "@grid_barrier: .* only blocks of a launch_cooperative"),
     Finding("dirty_counter", "plain", "@grid_barrier: .* it must be zero when first used"),
-    Finding("too_many_blocks", "plain", "5 blocks that must all be alive .* the device holds 4"),
+    Finding("too_many_blocks", "plain", "5 blocks must be resident at once, .* holds only 4"),
     Finding(
         "unreleased_flag", "race", "@unreleased_flag: data race: .* of block .* @row_written and"
     ),
@@ -168,7 +168,7 @@ FINDINGS = [
     Finding("not_met_after", "plain", "@cluster_read: .* block 0 of the cluster has ended"),
     Finding("own_address", "plain", "WRONG"),
     Finding("absent_rank", "plain", "rank 2; the cluster has 2 blocks"),
-    Finding("arrived_twice", "plain", "@arrived_twice: .* before it has called cluster_wait"),
+    Finding("arrived_twice", "plain", "@arrived_twice: .* arrives twice without cluster_wait"),
     Finding("reloaded_early", "plain", "WRONG|deadlock", tuple(RANDOM)),
     Finding("reloaded_early", "race", "data race: .*'dynamic' was .* asynchronous"),
     Finding("refused_image_map", "plain", "windows from -130 to 0 beyond the last pixel"),

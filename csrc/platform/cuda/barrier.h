@@ -4,8 +4,7 @@
 
 namespace gpudl::device {
 
-// Named barrier id (1 to 15): wait until `threads` threads, whole warps, have arrived in all; arrive counts without
-// waiting.
+// Named barrier id (1 to 15): wait until `threads` threads in all (whole warps) have arrived. arrive does not wait.
 GPUDL_DEVICE void named_barrier_sync(int id, int threads) {
   asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }

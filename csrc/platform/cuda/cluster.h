@@ -1,4 +1,4 @@
-// Clusters (sm_90): blocks that are alive together, reach each other's shared memory and have a barrier of their own.
+// Clusters (sm_90): blocks that are resident together, access each other's shared memory and share a barrier.
 #pragma once
 #include <cstdint>
 
@@ -8,7 +8,7 @@ namespace gpudl::device {
 
 #if GPUDL_HAS_SM90A
 
-// Which block of its cluster this is, and how many the cluster has. See launch_cluster.
+// The number of this block in its cluster, and the cluster's number of blocks. See launch_cluster.
 GPUDL_DEVICE unsigned cluster_rank() {
   unsigned rank;
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
@@ -21,7 +21,7 @@ GPUDL_DEVICE unsigned cluster_size() {
 }
 
 // A barrier of all threads of the cluster, in two halves: what a thread did before its arrive is visible to the others
-// after their wait. A block must not end while others may still reach for its shared memory.
+// after their wait. A block must not end while others may still access its shared memory.
 GPUDL_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 GPUDL_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 GPUDL_DEVICE void cluster_sync() {
@@ -29,7 +29,7 @@ GPUDL_DEVICE void cluster_sync() {
   cluster_wait();
 }
 
-// The address of another block's counterpart of a shared address. Only the words below, and those that say so, take it.
+// The same shared address in another block. Only the functions below, and those that say so, accept it.
 GPUDL_DEVICE uint32_t cluster_address(uint32_t address, unsigned rank) {
   uint32_t mapped;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));

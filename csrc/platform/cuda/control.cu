@@ -1,4 +1,4 @@
-// The host's side of the CUDA platform: stream, device, errors.
+// The host side of the CUDA platform: stream, device, errors.
 #include <stdexcept>
 #include <string>
 
@@ -19,7 +19,7 @@ void set_device(int device) { cuda::check(cudaSetDevice(device), "select the GPU
 
 int current_device() {
   int device = 0;
-  cuda::check(cudaGetDevice(&device), "tell which GPU is selected");
+  cuda::check(cudaGetDevice(&device), "get the current GPU");
   return device;
 }
 
@@ -28,7 +28,7 @@ void clear(void* data, size_t bytes) {
 }
 
 void set_truncation(bool) {
-  throw std::invalid_argument("a GPU's tensor cores truncate as they are built; only the emulator's can be told to");
+  throw std::invalid_argument("a GPU's tensor cores always truncate; only the emulator's can be set");
 }
 
 void set_schedule(int64_t) {
@@ -39,7 +39,7 @@ namespace cuda {
 
 void check(cudaError_t status, const char* doing) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // what is told here must not be told again by the next call
+  cudaGetLastError();  // clear the error, so that the next call does not report it again
   throw std::runtime_error(std::string("CUDA could not ") + doing + ": " + cudaGetErrorString(status) + " (" +
                            cudaGetErrorName(status) + ")");
 }
@@ -48,18 +48,19 @@ void allow_shared_bytes(const void* kernel, size_t bytes) {
   constexpr size_t WITHOUT_ASKING = 48 * 1024;
   if (bytes <= WITHOUT_ASKING) return;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-        "give a kernel its shared memory");
+        "set a kernel's limit of shared memory");
 }
 
 int resident_blocks(const void* kernel, int threads, size_t shared_bytes) {
   int device = 0, multiprocessors = 0, blocks = 0, most = 0;
-  check(cudaGetDevice(&device), "name the GPU in use");
-  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "tell its shared memory");
+  check(cudaGetDevice(&device), "get the current GPU");
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+        "get its limit of shared memory");
   if (shared_bytes > static_cast<size_t>(most)) return 0;
   allow_shared_bytes(kernel, shared_bytes);
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "count multiprocessors");
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes),
-        "tell how many blocks are resident");
+        "get the number of resident blocks");
   return blocks * multiprocessors;
 }
 
@@ -76,7 +77,7 @@ int resident_clusters(const void* kernel, int cluster, int threads, size_t share
   config.attrs = &attribute;
   config.numAttrs = 1;
   int clusters = 0;
-  check(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config), "tell how many clusters are resident");
+  check(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config), "get the number of resident clusters");
   return clusters;
 }
 

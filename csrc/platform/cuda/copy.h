@@ -1,4 +1,4 @@
-// cp.async: copies from global to shared memory that do not pass through registers and land later.
+// cp.async: asynchronous copies from global to shared memory that bypass registers.
 #pragma once
 #include <cstdint>
 
@@ -8,7 +8,7 @@ namespace gpudl::device {
 
 #if GPUDL_HAS_SM80
 
-// Copy BYTES bytes to a shared address; the last BYTES - source_bytes become zero without being read.
+// Copy BYTES bytes to a shared address; the last BYTES - source_bytes are not read but set to zero.
 template <int BYTES>
 GPUDL_DEVICE void cp_async(uint32_t destination, const void* source, int source_bytes = BYTES) {
   static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async copies 4, 8 or 16 bytes");

@@ -1,8 +1,8 @@
-// The device as CUDA gives it. All inline PTX of the project stands in this folder.
+// The device under CUDA. All inline PTX of the project is in this folder.
 #pragma once
 #include <cuda_runtime.h>
 
-// What the code being compiled may use. Both are 1 on the host's side, where bodies of kernels are only parsed.
+// Features of the target. Both are 1 in host compilation, where bodies of kernels are only parsed.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 #define GPUDL_HAS_SM80 1
 #else

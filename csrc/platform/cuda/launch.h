@@ -1,4 +1,4 @@
-// launch(kernel, grid, block, shared_bytes, arguments...) on the current stream, and its relatives.
+// launch(kernel, grid, block, shared_bytes, arguments...) on the current stream, and its variants.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -7,16 +7,16 @@
 
 namespace gpudl {
 
-cudaStream_t current_stream();  // of this host thread; set by set_stream
+cudaStream_t current_stream();  // this host thread's, set by set_stream
 
-// Sets bytes of the device's memory to zero, in order with the launches.
+// Set bytes of device memory to zero, in order with the launches.
 void clear(void* data, size_t bytes);
 
 namespace cuda {
 
-// Throws std::runtime_error that says what failed and what CUDA calls it.
+// Throws std::runtime_error with what failed and CUDA's error.
 void check(cudaError_t status, const char* doing);
-// A kernel must ask for more than 48 KiB of dynamic shared memory before it is launched with it.
+// More than 48 KiB of dynamic shared memory must be requested before the launch.
 void allow_shared_bytes(const void* kernel, size_t bytes);
 int resident_blocks(const void* kernel, int threads, size_t shared_bytes);
 int resident_clusters(const void* kernel, int cluster, int threads, size_t shared_bytes);
@@ -46,8 +46,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
   cuda::run_kernel(kernel, grid, block, shared_bytes, nullptr, std::forward<Arguments>(arguments)...);
 }
 
-// All blocks of the grid are alive at once, so that they may wait for each other: see grid_sync. Refused if the grid
-// has more blocks than device::resident_blocks tells.
+// All blocks of the grid are resident at once, so that they may wait for each other: see grid_sync. Throws if the grid
+// has more blocks than device::resident_blocks.
 template <class... Parameters, class... Arguments>
 void launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
                         Arguments&&... arguments) {
@@ -57,7 +57,7 @@ void launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, si
   cuda::run_kernel(kernel, grid, block, shared_bytes, &attribute, std::forward<Arguments>(arguments)...);
 }
 
-// Each `cluster` of neighbouring blocks is alive together, at most 8: see cluster_rank.
+// The neighbouring blocks of each `cluster` (at most 8) are resident together: see cluster_rank.
 template <class... Parameters, class... Arguments>
 void launch_cluster(void (*kernel)(Parameters...), dim3 grid, dim3 cluster, dim3 block, size_t shared_bytes,
                     Arguments&&... arguments) {
@@ -71,12 +71,12 @@ void launch_cluster(void (*kernel)(Parameters...), dim3 grid, dim3 cluster, dim3
 
 namespace device {
 
-// How many blocks of a kernel the whole device holds at once; 0 if one alone asks for too much shared memory.
+// Number of blocks of a kernel that the whole device holds at once; 0 if one block needs too much shared memory.
 template <class... Parameters>
 int resident_blocks(void (*kernel)(Parameters...), int threads, size_t shared_bytes) {
   return cuda::resident_blocks(reinterpret_cast<const void*>(kernel), threads, shared_bytes);
 }
-// The same for blocks in clusters, `cluster` blocks each.
+// The same for clusters of `cluster` blocks each.
 template <class... Parameters>
 int resident_clusters(void (*kernel)(Parameters...), int cluster, int threads, size_t shared_bytes) {
   return cuda::resident_clusters(reinterpret_cast<const void*>(kernel), cluster, threads, shared_bytes);

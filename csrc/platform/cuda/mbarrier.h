@@ -1,6 +1,5 @@
-// mbarrier (sm_90): a barrier object in shared memory. Its phase completes when its count of arrivals and all bytes
-// that were announced have come; then the next phase begins. Threads wait for the phase of a parity (0 is the first
-// phase's).
+// mbarrier (sm_90): a barrier object in shared memory. A phase completes when all its arrivals and all announced bytes
+// are in; then the next phase begins. Threads wait for the phase of a parity (the first phase has parity 0).
 #pragma once
 #include <cstdint>
 
@@ -10,22 +9,22 @@ namespace gpudl::device {
 
 #if GPUDL_HAS_SM90A
 
-// All take the shared address of 8 bytes, a multiple of 8. count: arrivals per phase.
+// All take the shared address of 8 aligned bytes. count: arrivals per phase.
 GPUDL_DEVICE void mbarrier_init(uint32_t mbarrier, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(mbarrier), "r"(count) : "memory");
 }
-// Makes initialisations visible to TMA; then a __syncthreads() makes them visible to the other threads.
+// Make initialisations visible to TMA; a __syncthreads() afterwards makes them visible to the other threads.
 GPUDL_DEVICE void mbarrier_fence_init() {
   asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async.shared::cta;" ::: "memory");
 }
-// Ends the object's life: only then may its memory be used for something else.
+// End the object's lifetime; its memory may then be reused.
 GPUDL_DEVICE void mbarrier_invalidate(uint32_t mbarrier) {
   asm volatile("mbarrier.inval.shared::cta.b64 [%0];" ::"r"(mbarrier) : "memory");
 }
 GPUDL_DEVICE void mbarrier_arrive(uint32_t mbarrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(mbarrier) : "memory");
 }
-// Arrive, and announce bytes that copies will bring in this phase.
+// Arrive, and announce bytes that copies will deliver in this phase.
 GPUDL_DEVICE void mbarrier_arrive_expect_tx(uint32_t mbarrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(mbarrier), "r"(bytes) : "memory");
 }
@@ -33,7 +32,7 @@ GPUDL_DEVICE void mbarrier_arrive_expect_tx(uint32_t mbarrier, int bytes) {
 GPUDL_DEVICE void mbarrier_arrive_cluster(uint32_t mbarrier) {
   asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(mbarrier) : "memory");
 }
-// try_wait sleeps for a while at most, so it stands in a loop.
+// A loop, because try_wait returns after a time limit.
 GPUDL_DEVICE void mbarrier_wait_parity(uint32_t mbarrier, unsigned parity) {
   asm volatile(
       "{\n\t"

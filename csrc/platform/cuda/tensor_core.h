@@ -8,8 +8,8 @@ namespace gpudl::device {
 
 #if GPUDL_HAS_SM80
 
-// 8x8 matrices of 16-bit elements. Lanes 8i to 8i+7 give the addresses of the rows of matrix i. Afterwards lane l holds
-// of each matrix the elements [l/4][l%4*2] and [l/4][l%4*2 + 1], of its transpose with _trans.
+// 8x8 matrices of 16-bit elements. Lanes 8i to 8i+7 pass the addresses of the rows of matrix i. Then lane l holds the
+// elements [l/4][l%4*2] and [l/4][l%4*2 + 1] of each matrix, or with _trans of its transpose.
 GPUDL_DEVICE void ldmatrix_x4(uint32_t (&fragment)[4], uint32_t row_address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
@@ -43,7 +43,7 @@ GPUDL_DEVICE void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
-// The same of float16.
+// The same for float16.
 GPUDL_DEVICE void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "

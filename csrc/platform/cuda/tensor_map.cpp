@@ -1,4 +1,4 @@
-// Tensor maps are encoded by the driver. Its function is looked up at run time: the module must load without a driver.
+// The driver encodes tensor maps. Its function is looked up at run time, so that the module loads without a driver.
 #include <cuda.h>
 #include <cuda_runtime.h>
 
@@ -15,11 +15,11 @@ namespace {
 
 template <class Encode>
 Encode find_encode(const char* name) {
-  constexpr unsigned SINCE = 12000;  // the version of CUDA that brought them
+  constexpr unsigned SINCE = 12000;  // the first version of CUDA that has them
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found{};
   cuda::check(cudaGetDriverEntryPointByVersion(name, &function, SINCE, cudaEnableDefault, &found),
-              "look up an encoder of tensor maps in the driver");
+              "find the driver's encoder of tensor maps");
   if (found != cudaDriverEntryPointSuccess || function == nullptr)
     throw std::runtime_error("the NVIDIA driver is too old for tensor maps (TMA): it must support CUDA 12.0 or later");
   return reinterpret_cast<Encode>(function);

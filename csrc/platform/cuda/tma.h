@@ -1,4 +1,4 @@
-// TMA (sm_90): copies of boxes of a tensor between global and shared memory, made by a unit of its own.
+// TMA (sm_90): a separate unit that copies boxes of a tensor between global and shared memory.
 #pragma once
 #include <cuda.h>  // types alone: libcuda is not linked
 
@@ -14,8 +14,8 @@ using TensorMap = CUtensorMap;
 
 TensorMap encode_tensor_map(const TensorBox& tensor);
 
-// The arrays hold one number per axis, innermost axis first; strides count elements. Throws std::invalid_argument for
-// what the hardware cannot do, std::runtime_error where the driver is missing or refuses.
+// The arrays hold one number per axis, innermost first; strides count elements. Throws std::invalid_argument for
+// requests that the hardware cannot do, std::runtime_error if the driver is missing or refuses.
 template <class T, int RANK>
 TensorMap make_tensor_map(const T* data, const int64_t (&extent)[RANK], const int64_t (&stride)[RANK],
                           const int (&box)[RANK], Swizzle swizzle) {
@@ -71,8 +71,8 @@ GPUDL_DEVICE void tma_load_5d(uint32_t destination, const TensorMap* map, int x,
       "l"(map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(v), "r"(mbarrier)
       : "memory");
 }
-// The same for several blocks of the cluster, those whose bits are set: each gets the box, and its bytes complete on
-// its own mbarrier, at the same addresses.
+// The same for the blocks of the cluster whose bits are set: each gets the box, and its bytes complete on its own
+// mbarrier, at the same addresses.
 GPUDL_DEVICE void tma_load_2d_multicast(uint32_t destination, const TensorMap* map, int x, int y, uint32_t mbarrier,
                                         uint16_t blocks) {
   asm volatile(
@@ -89,8 +89,8 @@ GPUDL_DEVICE void tma_load_3d_multicast(uint32_t destination, const TensorMap* m
       "l"(map), "r"(x), "r"(y), "r"(z), "r"(mbarrier), "h"(blocks)
       : "memory");
 }
-// From a map of images: channels from c on of the pixels that the tap at (tap_x, tap_y …) meets, for the window at the
-// pixel (x, y …) of image n and those that follow it.
+// From a map of images: channels from c on of the pixels that the tap at (tap_x, tap_y …) reads, for the window at
+// pixel (x, y …) of image n and the windows that follow.
 GPUDL_DEVICE void tma_load_image_4d(uint32_t destination, const TensorMap* map, int c, int x, int y, int n, int tap_x,
                                     int tap_y, uint32_t mbarrier) {
   asm volatile(
@@ -110,7 +110,7 @@ GPUDL_DEVICE void tma_load_image_5d(uint32_t destination, const TensorMap* map, 
       : "memory");
 }
 
-// Copy `bytes` contiguous bytes, a multiple of 16; both ends at multiples of 16.
+// Copy `bytes` contiguous bytes; size and both addresses are multiples of 16.
 GPUDL_DEVICE void tma_load_bytes(uint32_t destination, const void* source, int bytes, uint32_t mbarrier) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(destination),
@@ -118,7 +118,7 @@ GPUDL_DEVICE void tma_load_bytes(uint32_t destination, const void* source, int b
       : "memory");
 }
 
-// Store a box from a shared address; elements outside the tensor are left out. One thread issues, commits and waits.
+// Store a box from a shared address; elements outside the tensor are skipped. One thread issues, commits and waits.
 GPUDL_DEVICE void tma_store_1d(const TensorMap* map, uint32_t source, int x) {
   asm volatile("cp.async.bulk.tensor.1d.global.shared::cta.tile.bulk_group [%0, {%1}], [%2];" ::"l"(map), "r"(x),
                "r"(source)
@@ -146,7 +146,7 @@ GPUDL_DEVICE void tma_store_5d(const TensorMap* map, uint32_t source, int x, int
       : "memory");
 }
 GPUDL_DEVICE void tma_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-// Wait until at most N of this thread's committed groups are not yet written. _read: not yet read from shared memory.
+// Wait until at most N of this thread's committed groups are not written yet (_read: not read from shared memory yet).
 template <int N>
 GPUDL_DEVICE void tma_store_wait() {
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory");
@@ -156,7 +156,7 @@ GPUDL_DEVICE void tma_store_wait_read() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory");
 }
 
-// Make this thread's writes to shared memory visible to TMA and wgmma; then let the threads meet, then issue those.
+// Make this thread's writes to shared memory visible to TMA and wgmma. Call it before the barrier that precedes them.
 GPUDL_DEVICE void fence_async_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // Fetch a tensor map ahead of its first use.

@@ -1,4 +1,4 @@
-// wgmma (sm_90a): matrix products of a warpgroup (four warps, from a multiple of four) with operands in shared memory.
+// wgmma (sm_90a): matrix products by a warpgroup (four warps, the first a multiple of four) from shared memory.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -11,7 +11,7 @@ namespace gpudl::device {
 
 #if GPUDL_HAS_SM90A
 
-// Before the first wgmma, and again after other instructions have touched its registers.
+// Required before the first wgmma, and after other instructions have accessed its registers.
 GPUDL_DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 GPUDL_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Wait until at most N committed groups are in flight.
@@ -19,8 +19,8 @@ template <int N>
 GPUDL_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
-// The same, with the accumulators d of what has ended: the compiler, which does not know that they change until then,
-// must not read them before.
+// The same for accumulators d: the compiler does not know that the pending products write them, and must not read them
+// before the wait.
 template <int N, int SIZE>
 GPUDL_DEVICE void wgmma_wait(float (&d)[SIZE]) {
   wgmma_wait<N>();
@@ -28,7 +28,7 @@ GPUDL_DEVICE void wgmma_wait(float (&d)[SIZE]) {
   for (int i = 0; i < SIZE; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
-// Operands of the accumulator's registers, eight at a time.
+// The accumulator's registers as asm operands, eight at a time.
 #define GPUDL_D8(i)                                                                                           \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
@@ -62,11 +62,11 @@ GPUDL_DEVICE void wgmma_wait(float (&d)[SIZE]) {
   "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
   "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-// d[64,N] = a * b + (scale_d ? d : 0). Of warp w of the four, lane l holds d[16w + l/4 + i/2%2*8][i/4*8 + l%4*2 + i%2]
+// d[64,N] = a * b + (scale_d ? d : 0). Lane l of warp w of the four holds d[16w + l/4 + i/2%2*8][i/4*8 + l%4*2 + i%2]
 // in d[i]. Operands are K-major (rows of K elements) unless the template says otherwise. A may come from registers, in
 // the layout of mma_m16n8k16_bf16 (mma_m16n8k8_tf32) for the warp's 16 rows.
 //
-// P0, P1 …: the numbers of the operands that follow the N/2 registers of d.
+// P0, P1 …: numbers of the asm operands after the N/2 registers of d.
 #define GPUDL_WGMMA16(N, T, P0, P1, P2, P3, P4, P5, P6)                                                          \
   template <bool A_M_MAJOR = false, bool B_N_MAJOR = false>                                                      \
   GPUDL_DEVICE void wgmma_m64n##N##k16_##T(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d) {             \
@@ -122,7 +122,7 @@ GPUDL_WGMMA(256, 128, 129, 130, 131, 132, 133, 134)
 #undef GPUDL_D32
 #undef GPUDL_D8
 
-// The same by template: T is bfloat16, float16 or float (tf32, K-major operands only); 32 bytes of k at a time.
+// The same as a template over T: bfloat16, float16 or float (tf32, K-major operands only); 32 bytes of k at a time.
 template <class T, int N, bool A_M_MAJOR = false, bool B_N_MAJOR = false>
 GPUDL_DEVICE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d) {
   static_assert(sizeof(T) == 2 || (!A_M_MAJOR && !B_N_MAJOR), "tf32 takes K-major operands");
@@ -138,7 +138,7 @@ GPUDL_DEVICE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d) 
 #undef GPUDL_WGMMA_OF
 }
 
-// Move registers between warpgroups: all 128 threads, REGISTERS a multiple of 8 from 24 to 256.
+// Move registers between warpgroups; all 128 threads call it. REGISTERS: a multiple of 8 from 24 to 256.
 template <int REGISTERS>
 GPUDL_DEVICE void warpgroup_increase_registers() {
   static_assert(REGISTERS >= 24 && REGISTERS <= 256 && REGISTERS % 8 == 0, "a multiple of 8 from 24 to 256");

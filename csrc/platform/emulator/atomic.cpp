@@ -79,8 +79,8 @@ void store_release(unsigned* address, unsigned value, const Site& site) {
 }
 
 void grid_sync(unsigned* counter, const Site& site) {
-  if (!engine.shape.cooperative) fail(site, "blocks wait for each other only after launch_cooperative");
-  constexpr unsigned TURN = 1u << 31;  // flips when all have come
+  if (!engine.shape.cooperative) fail(site, "only blocks of a launch_cooperative may wait for each other");
+  constexpr unsigned TURN = 1u << 31;  // flips when all blocks have arrived
   const unsigned blocks = static_cast<unsigned>(engine.blocks.size());
   const Thread& me = engine.self();
   block_barrier(site);

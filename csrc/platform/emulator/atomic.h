@@ -1,5 +1,5 @@
-// Atomic operations on integers. There is none on floating-point numbers on purpose: the order of additions, and with
-// it the bits of the result, would change from run to run.
+// Atomic operations on integers. Floating-point atomics are missing on purpose: the order of additions, and with it the
+// bits of the result, would change from run to run.
 #pragma once
 #include "platform/emulator/error.h"
 
@@ -7,13 +7,13 @@ namespace gpudl::emulator {
 
 enum class Atomic { add, min, max, exchange, compare, bit_and, bit_or, bit_xor };
 
-// Returns the old value. Others may run first, and the race detector takes note. expected: of compare alone.
+// Returns the old value. Other threads may run first, and the race detector is informed. expected: for compare only.
 template <class T>
 T atomic(Atomic operation, T* address, T value, T expected, const Site& site);
 
 void fence();
 
-// Words through which blocks that are alive at once tell each other: see the CUDA platform's grid.h.
+// Synchronisation of resident blocks through words of memory: see the CUDA platform's grid.h.
 unsigned load_acquire(const unsigned* address, const Site& site);
 unsigned add_release(unsigned* address, unsigned value, const Site& site);  // returns the old value
 void store_release(unsigned* address, unsigned value, const Site& site);
@@ -25,8 +25,8 @@ namespace gpudl::device {
 
 using emulator::Site;
 
-// Read a word that another block may change: what that block had done before its store_release or add_release of the
-// value that is read is visible from now on. May be polled in a loop.
+// Read a word that another block may change. Everything that block did before the store_release or add_release of the
+// value read is visible afterwards. May be polled in a loop.
 inline unsigned load_acquire(const unsigned* word, Site site = Site::here("load_acquire")) {
   return emulator::load_acquire(word, site);
 }
@@ -36,9 +36,9 @@ inline void store_release(unsigned* word, unsigned value, Site site = Site::here
 inline void add_release(unsigned* word, unsigned value, Site site = Site::here("add_release")) {
   emulator::add_release(word, value, site);
 }
-// All threads of all blocks of a cooperative launch meet; what they wrote before is visible to all of them after it.
-// The counter is one word of global memory that was zero when first used (see clear); a barrier leaves its lower bits
-// as they were, so that it serves any number of barriers and launches.
+// A barrier of all threads of a cooperative launch; earlier writes are visible to all of them afterwards. The counter
+// is one word of global memory that is zero at first use (see clear); a barrier leaves its lower bits unchanged, so it
+// serves any number of barriers and launches.
 inline void grid_sync(unsigned* counter, Site site = Site::here("grid_sync")) { emulator::grid_sync(counter, site); }
 
 }  // namespace gpudl::device
@@ -65,8 +65,8 @@ GPUDL_ATOMICS(unsigned long long)
 #undef GPUDL_ATOMICS
 #undef GPUDL_ATOMIC
 
-// Fences order the accesses of a thread as others see them. The emulator's memory is always in order; its race detector
-// wants one before an atomic operation that tells another block of finished work.
+// Fences order the accesses of a thread as others see them. The emulator's memory is always in order, but its race
+// detector requires a fence before an atomic operation that signals finished work to another block.
 inline void __threadfence() { ::gpudl::emulator::fence(); }
 inline void __threadfence_block() {}
 inline void __nanosleep(unsigned) {}

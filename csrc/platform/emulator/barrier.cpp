@@ -17,11 +17,11 @@ struct Arrival {
 };
 
 struct Barrier {
-  unsigned expected = 0;  // threads; unused for barrier 0, which expects all live ones
-  unsigned trues = 0;     // predicates, of the block's votes
+  unsigned expected = 0;  // threads; unused for barrier 0, which expects all threads that have not ended
+  unsigned trues = 0;     // true predicates of a vote of the block
   std::vector<Arrival> arrivals;
-  race::Knowledge arrived;  // what those knew who arrived without waiting
-  // Of each warp: the lanes that have arrived, and where. A warp must arrive as one.
+  race::Knowledge arrived;  // what the threads knew that arrived without waiting
+  // For each warp: the lanes that have arrived, and where. A warp must arrive together.
   uint32_t lanes[32] = {};
   Site site[32];
 };
@@ -30,9 +30,9 @@ constexpr unsigned BARRIERS = 16;
 
 struct BlockBarriers {
   Barrier barrier[BARRIERS];
-  unsigned last_trues = 0;  // of the last vote: read by its threads before any of them can reach the next
+  unsigned last_trues = 0;  // of the last vote: its threads read it before any of them can reach the next
 };
-std::vector<BlockBarriers> all;  // of each block that is alive
+std::vector<BlockBarriers> all;  // of each resident block
 
 BlockBarriers& own() { return all[engine.self().home->number]; }
 
@@ -90,7 +90,7 @@ unsigned block_count(bool predicate, const Site& site) {
 }
 
 void named_barrier(unsigned id, unsigned threads, bool waits, const Site& site) {
-  if (id == 0 || id >= BARRIERS) fail(site, "barrier %u; named barriers are 1 to 15 (0 is __syncthreads)", id);
+  if (id == 0 || id >= BARRIERS) fail(site, "barrier is %u; named barriers are 1 to 15 (0 is __syncthreads)", id);
   if (threads == 0 || threads % 32 != 0 || threads > 1024)
     fail(site, "barrier %u expects %u threads; it must be a multiple of 32, at most 1024", id, threads);
   Barrier& barrier = own().barrier[id];
@@ -105,7 +105,7 @@ void named_barrier(unsigned id, unsigned threads, bool waits, const Site& site) 
   uint32_t& lanes = barrier.lanes[me.warp];
   Site& there = barrier.site[me.warp];
   if (lanes >> me.lane & 1)
-    fail(site, "thread %u arrives at barrier %u again before the others have come (first at %s:%d)", me.linear, id,
+    fail(site, "thread %u arrives at barrier %u again before the others have arrived (first at %s:%d)", me.linear, id,
          there.file, there.line);
   if (lanes != 0 && !there.same_place(site))
     fail(site, "the warp diverged: other lanes are in %s at %s:%d", there.word, there.file, there.line);

@@ -1,4 +1,4 @@
-// Barriers of the block: __syncthreads and its voting forms, and the named barriers of PTX (bar.sync, bar.arrive).
+// Barriers of a block: __syncthreads and its voting forms, and the named barriers of PTX (bar.sync, bar.arrive).
 #pragma once
 #include "platform/emulator/error.h"
 
@@ -7,12 +7,12 @@ namespace gpudl::emulator {
 struct Block;
 
 void block_barrier(const Site& site);
-// All threads of the block meet; each gets the number of threads that came with a true predicate.
+// A barrier of all threads of the block; each gets the number of threads whose predicate is true.
 unsigned block_count(bool predicate, const Site& site);
 void named_barrier(unsigned id, unsigned threads, bool wait, const Site& site);
 
-void begin_barriers();                           // new blocks
-void release_block_barrier(const Block& block);  // if no thread of it is missing any more
+void begin_barriers();                           // for new blocks
+void release_block_barrier(const Block& block);  // if all its threads have arrived
 
 }  // namespace gpudl::emulator
 
@@ -36,8 +36,7 @@ namespace gpudl::device {
 
 using emulator::Site;
 
-// Named barrier id (1 to 15): wait until `threads` threads, whole warps, have arrived in all; arrive counts without
-// waiting.
+// Named barrier id (1 to 15): wait until `threads` threads in all (whole warps) have arrived. arrive does not wait.
 inline void named_barrier_sync(int id, int threads, Site site = Site::here("named_barrier_sync")) {
   emulator::named_barrier(static_cast<unsigned>(id), static_cast<unsigned>(threads), true, site);
 }

@@ -16,9 +16,9 @@ constexpr int RANK_BIT = 20;  // above any offset in a block's shared memory
 
 // The barrier. Threads alternate between arriving and waiting.
 unsigned arrived = 0;
-uint64_t phase = 0;                   // barriers that are complete
+uint64_t phase = 0;                   // number of completed barriers
 std::vector<uint64_t> arrivals;       // of each thread
-race::Knowledge arriving, completed;  // what those knew who arrived: in this phase, in the last one
+race::Knowledge arriving, completed;  // what the threads knew that arrived: in this phase, in the last one
 std::vector<Thread*> waiting;
 
 }  // namespace
@@ -46,7 +46,7 @@ void release_cluster_barrier() {
 
 void cluster_arrive(const Site& site) {
   Thread& me = engine.self();
-  if (arrivals[me.slot] > phase) fail(site, "the thread arrives again before it has called cluster_wait");
+  if (arrivals[me.slot] > phase) fail(site, "the thread arrives twice without cluster_wait");
   arrivals[me.slot] = phase + 1;
   ++arrived;
   race::release(me.slot, arriving);
@@ -56,7 +56,7 @@ void cluster_arrive(const Site& site) {
 
 void cluster_wait(const Site& site) {
   Thread& me = engine.self();
-  if (arrivals[me.slot] == 0) fail(site, "the thread waits before it has called cluster_arrive");
+  if (arrivals[me.slot] == 0) fail(site, "the thread waits without cluster_arrive");
   if (phase < arrivals[me.slot]) {
     waiting.push_back(&me);
     engine.wait(site);
@@ -76,7 +76,7 @@ char* cluster_bytes(uint32_t address, size_t bytes, size_t alignment, const Site
   const uint32_t offset = address & ((1u << RANK_BIT) - 1);
   if (rank > cluster_size()) fail(site, "shared address 0x%x belongs to no block of the cluster", address);
   if (engine.blocks[rank - 1].live == 0)
-    fail(site, "block %u of the cluster has ended: it must wait until nobody reaches for its shared memory", rank - 1);
+    fail(site, "block %u of the cluster has ended: it must not end while others access its shared memory", rank - 1);
   return shared_bytes(offset, bytes, alignment, site) - engine.self().shared + shared_memory_of(rank - 1);
 }
 

@@ -8,7 +8,7 @@ namespace gpudl::emulator {
 
 namespace {
 
-// Lanes on their way to one collective.
+// Lanes that wait at one collective.
 struct Meeting {
   uint32_t mask = 0;
   uint32_t arrived = 0;
@@ -18,8 +18,8 @@ struct Meeting {
 };
 
 struct Warp {
-  uint32_t lanes = 0;             // that have not ended
-  std::vector<Meeting> meetings;  // of disjoint masks: a diverged warp may hold several
+  uint32_t lanes = 0;             // lanes that have not ended
+  std::vector<Meeting> meetings;  // with disjoint masks: a diverged warp may hold several
 };
 
 std::vector<Warp> warps;
@@ -65,7 +65,8 @@ void lane_ended(const Thread& thread) {
   warp.lanes &= ~(1u << thread.lane);
   for (const Meeting& meeting : warp.meetings)
     if (meeting.arrived != 0 && (meeting.mask >> thread.lane & 1))
-      fail(meeting.site, "lane %u has ended, but lane %d waits for it (mask 0x%08x): every lane of the mask must come",
+      fail(meeting.site,
+           "lane %u has ended, but lane %d waits for it (mask 0x%08x): every lane of the mask must take part",
            thread.lane, lowest_lane(meeting.arrived), meeting.mask);
 }
 
@@ -73,9 +74,9 @@ void warp_collective(uint32_t mask, void* argument, CollectiveWork work, const S
   Thread& me = engine.self();
   Warp& warp = warps[me.global_warp()];
   const uint32_t bit = 1u << me.lane;
-  if (!(mask & bit)) fail(site, "lane %u calls it, but mask 0x%08x does not name this lane", me.lane, mask);
+  if (!(mask & bit)) fail(site, "lane %u calls it, but is not in mask 0x%08x", me.lane, mask);
   if (mask & ~warp.lanes)
-    fail(site, "mask 0x%08x names lane %d, which %s: every lane of the mask must come", mask,
+    fail(site, "mask 0x%08x names lane %d, which %s: every lane of the mask must take part", mask,
          lowest_lane(mask & ~warp.lanes),
          me.warp * 32 + lowest_lane(mask & ~warp.lanes) < engine.thread_count ? "has ended"
                                                                               : "this block does not have");

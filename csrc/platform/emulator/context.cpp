@@ -1,4 +1,4 @@
-// longjmp from one stack to another is what this file is for; glibc's fortified one takes it for an error.
+// This file uses longjmp between stacks, which glibc's fortified version treats as an error.
 #undef _FORTIFY_SOURCE
 #include "platform/emulator/context.h"
 
@@ -15,9 +15,8 @@ const char* stacks_end = nullptr;
 
 namespace {
 
-constexpr size_t STACK_GUARD_BYTES = 64 * 1024;  // a whole page also where pages are as large
-// Stacks a power of two apart would compete for the same lines of the caches, so each starts a little higher than the
-// last.
+constexpr size_t STACK_GUARD_BYTES = 64 * 1024;  // at least one page, even if pages are 64 KiB
+// Stacks a power of two apart would compete for the same cache lines, so each starts a little higher than the last.
 constexpr size_t SHIFT_BYTES = 9 * 64, SHIFTS = 64;
 constexpr size_t SLOT_BYTES = STACK_GUARD_BYTES + STACK_BYTES + 64 * 1024;
 static_assert(SHIFT_BYTES * SHIFTS <= 64 * 1024);
@@ -65,7 +64,7 @@ __attribute__((noinline)) void switch_context(Context& from, Context& to) {
 
 #else
 
-// Saves what the ABI lets a callee keep, swaps the stack pointers, restores. endbr64 marks a target of indirect jumps.
+// Save the callee-saved registers, swap the stack pointers, restore. endbr64 marks a target of indirect jumps.
 asm(R"(
 .text
 .globl gpudl_emulator_switch

@@ -1,5 +1,5 @@
-// Contexts: stacks to run on, and switching between them. About 5 ns on x86-64, where the switch is written by hand;
-// elsewhere (or with GPUDL_PORTABLE_CONTEXT) setjmp and longjmp, about 12 ns. swapcontext alone would take 190 ns.
+// Stacks and switching between them: about 5 ns on x86-64, where the switch is hand-written; elsewhere (or with
+// GPUDL_PORTABLE_CONTEXT) by setjmp and longjmp, about 12 ns. swapcontext alone would take 190 ns.
 #pragma once
 #include <cstddef>
 
@@ -30,8 +30,8 @@ struct Context {
 #endif
 };
 
-// A stack with the context that runs on it. What lies below it is not accessible, so that an overflow faults. Stacks
-// are never given back: there are at most as many as a block has threads.
+// A stack with the context that runs on it. The memory below it is inaccessible, so an overflow faults. Stacks are
+// never freed: there are at most as many as resident threads.
 struct Stack {
   Stack();
   Stack(const Stack&) = delete;
@@ -44,13 +44,13 @@ struct Stack {
   void* fake_stack = nullptr;  // AddressSanitizer's own bookkeeping of this stack
 };
 
-// All stacks lie in one region: memory private to a thread is told apart by two comparisons.
+// All stacks lie in one region: two comparisons recognise memory private to a thread.
 constexpr size_t MAX_STACKS = 8192;
 extern const char* stacks_begin;
 extern const char* stacks_end;
 inline bool on_a_stack(const void* pointer) { return pointer >= stacks_begin && pointer < stacks_end; }
 
-// Save the running context in from and go on in to. Both functions return when somebody switches back.
+// Save the running context in `from` and continue in `to`. Both functions return when something switches back.
 void switch_context(Context& from, Context& to);
 
 }  // namespace gpudl::emulator

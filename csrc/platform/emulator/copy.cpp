@@ -19,13 +19,13 @@ struct Copy {
   Site site;
 };
 
-// What one thread has in flight: groups of committed copies, oldest first, and those not committed yet.
+// Copies of a thread in flight: committed groups, oldest first, and copies not committed yet.
 struct InFlight {
   std::deque<std::vector<Copy>> groups;
   std::vector<Copy> open;
 };
 
-std::vector<InFlight> in_flight;  // by the thread's slot; touched only for threads that copy
+std::vector<InFlight> in_flight;  // by thread slot; used only by threads that copy
 
 InFlight& own_copies() {
   Thread& me = engine.self();
@@ -50,7 +50,7 @@ void land(const Copy& copy) {
 
 void copy_async(uint32_t destination, const void* source, size_t bytes, size_t source_bytes, const Site& site) {
   ++counted.copies;
-  if (source_bytes > bytes) fail(site, "%zu source bytes for a copy of %zu", source_bytes, bytes);
+  if (source_bytes > bytes) fail(site, "%zu source bytes are more than the copy's %zu", source_bytes, bytes);
   if (reinterpret_cast<uintptr_t>(source) % bytes != 0)
     fail(site, "source %p is misaligned: it must be a multiple of %zu", source, bytes);
   char* target = shared_bytes(destination, bytes, bytes, site);
@@ -82,7 +82,7 @@ void check_copies_complete(const Thread& thread) {
     fail(copies.open.front().site, "the thread ended with copies that it never committed: call cp_async_commit()");
   for (const auto& group : copies.groups)
     if (!group.empty())
-      fail(group.front().site, "the thread ended with copies in flight: call cp_async_wait<0>() before");
+      fail(group.front().site, "the thread ended with copies in flight: call cp_async_wait<0>() first");
 }
 
 }  // namespace gpudl::emulator

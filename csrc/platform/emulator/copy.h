@@ -1,5 +1,5 @@
-// cp.async: copies from global to shared memory that land later. Here they land as late as they may, when the thread
-// waits for them, and until then their destination is NaN: a missing or too lax wait cannot go unnoticed.
+// cp.async: asynchronous copies from global to shared memory. Here they land as late as allowed, when the thread waits
+// for them, and until then their destination is NaN, which exposes a missing or too weak wait.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +22,7 @@ namespace gpudl::device {
 
 using emulator::Site;
 
-// Copy BYTES bytes to a shared address; the last BYTES - source_bytes become zero without being read.
+// Copy BYTES bytes to a shared address; the last BYTES - source_bytes are not read but set to zero.
 template <int BYTES>
 inline void cp_async(uint32_t destination, const void* source, int source_bytes = BYTES,
                      Site site = Site::here("cp_async")) {

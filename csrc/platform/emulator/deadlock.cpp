@@ -1,4 +1,4 @@
-// Threads that wait for a word of memory, and what is told when no thread can run any more.
+// Threads that wait for a word of memory, and the report when no thread can run any more.
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -25,7 +25,7 @@ void Engine::word_changed(const void* address) {
   pollers_.erase(first, pollers_.end());
 }
 
-// They may wait for something else than the word, or look at several in turn: all may look again, but not for ever.
+// Pollers may wait for another condition, or poll several words in turn: let all look again, but not forever.
 bool Engine::wake_pollers() {
   constexpr unsigned MAX_FUTILE_ROUNDS = 1000;
   if (pollers_.empty() || ++futile_rounds_ > MAX_FUTILE_ROUNDS) return false;
@@ -34,7 +34,7 @@ bool Engine::wake_pollers() {
 }
 
 void Engine::fail_deadlock() const {
-  std::vector<const Thread*> first;  // one thread of each place where threads wait
+  std::vector<const Thread*> first;  // one thread for each place where threads wait
   std::string text;
   for (unsigned i = 0; i < slots; ++i) {
     const Thread& thread = threads[i];
@@ -53,7 +53,8 @@ void Engine::fail_deadlock() const {
   text += describe_awaited_mbarriers();
   current = nullptr;  // no single thread is to blame
   const unsigned all = thread_count * static_cast<unsigned>(blocks.size());
-  const std::string where = blocks.size() == 1 ? "the block" : "the " + std::to_string(blocks.size()) + " blocks alive";
+  const std::string where =
+      blocks.size() == 1 ? "the block" : "the " + std::to_string(blocks.size()) + " resident blocks";
   fail(first.front()->waiting, "deadlock, no thread of %s can run; of %u threads %u have ended; %s", where.c_str(), all,
        all - live, text.c_str());
 }

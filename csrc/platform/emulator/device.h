@@ -1,4 +1,4 @@
-// The device as the emulator gives it: everything a kernel may use, for the host's compiler.
+// The device under the emulator: everything that kernels may use, for the host's compiler.
 #pragma once
 #include "platform/bfloat16.h"
 #include "platform/emulator/atomic.h"

@@ -30,20 +30,20 @@ void check_shape(const LaunchShape& shape) {
   const Site site = Site::here(shape.cooperative ? "launch_cooperative" : "launch", "", 0);
   const dim3 grid = shape.grid, block = shape.block, resident = shape.resident;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-    fail(site, "a grid of (%u,%u,%u) blocks; at least 1 and at most (2147483647,65535,65535) can be launched", grid.x,
-         grid.y, grid.z);
+    fail(site, "a grid of (%u,%u,%u) blocks; it must be from (1,1,1) to (2147483647,65535,65535)", grid.x, grid.y,
+         grid.z);
   const uint64_t threads = count_of(block);
   if (threads == 0 || threads > MAX_THREADS || block.z > 64)
-    fail(site, "a block of (%u,%u,%u) threads; at least 1 and at most 1024 can be launched, 64 of them along z",
-         block.x, block.y, block.z);
+    fail(site, "a block of (%u,%u,%u) threads; it must have 1 to 1024 in all, at most 64 along z", block.x, block.y,
+         block.z);
   const int room = resident_blocks(static_cast<int>(threads), shape.shared_bytes);
   if (grid.x % resident.x != 0 || grid.y % resident.y != 0 || grid.z % resident.z != 0)
-    fail(site, "a grid of (%u,%u,%u) blocks cannot be cut into clusters of (%u,%u,%u)", grid.x, grid.y, grid.z,
+    fail(site, "a grid of (%u,%u,%u) blocks cannot be divided into clusters of (%u,%u,%u)", grid.x, grid.y, grid.z,
          resident.x, resident.y, resident.z);
   if (!shape.cooperative && count_of(resident) > 8)
-    fail(site, "a cluster of %llu blocks; it may have 8", static_cast<unsigned long long>(count_of(resident)));
+    fail(site, "a cluster of %llu blocks; it may have at most 8", static_cast<unsigned long long>(count_of(resident)));
   if (shape.cooperative && count_of(resident) > static_cast<uint64_t>(room))
-    fail(site, "%llu blocks that must all be alive at once; the device holds %d of them (device::resident_blocks)",
+    fail(site, "%llu blocks must be resident at once, but the device holds only %d (device::resident_blocks)",
          static_cast<unsigned long long>(count_of(resident)), room);
 }
 
@@ -102,7 +102,7 @@ void Engine::run(const LaunchShape& launched, void (*body)(void*), void* argumen
   for (const uint64_t i : order) run_wave(i);
 }
 
-// Blocks that are alive together form a box of shape.resident blocks; such boxes tile the grid.
+// Blocks that are resident together form a box of shape.resident blocks; such boxes tile the grid.
 dim3 Engine::block_index(uint64_t wave, unsigned number) const {
   const dim3 box = shape.resident;
   const unsigned across = shape.grid.x / box.x, down = shape.grid.y / box.y;
@@ -136,7 +136,7 @@ void Engine::run_wave(uint64_t wave) {
   end_shared_memory();
 }
 
-// A race is often the cause of what went wrong later, so it is told too.
+// A race is often the cause of a later error, so report it too.
 void Engine::rethrow_error() {
   const std::exception_ptr error = std::exchange(error_, nullptr);
   const std::string races = race::take_report();
@@ -199,7 +199,7 @@ Thread* Engine::begin_next_thread() {
 
 Thread* Engine::next_to_run() {
   if (begun_ < thread_count * blocks.size()) return begin_next_thread();
-  // Loads land when nothing else can happen; under a random schedule now and then before.
+  // Loads land when nothing else can run; under a random schedule sometimes earlier.
   constexpr uint32_t LAND_ONE_IN = 64;
   if (!scheduler.in_order() && loads_in_flight() && scheduler.random_below(LAND_ONE_IN) == 0) land_one_load();
   while (scheduler.empty())
@@ -231,12 +231,12 @@ Thread* Engine::thread_ended(Thread& thread) {
   --thread.home->live;
   futile_rounds_ = 0;
   if (--live == 0) return nullptr;
-  release_block_barrier(*thread.home);  // they may have waited for this thread alone
+  release_block_barrier(*thread.home);  // its threads may have waited only for this one
   release_cluster_barrier();
   return next_to_run();
 }
 
-// Every stack runs this for ever: one thread after the other, as long as the next has not started elsewhere.
+// Every stack runs this forever: one thread after another, unless the next one has already started elsewhere.
 void Engine::run_fiber() {
   for (;;) {
     Thread& thread = self();
@@ -286,8 +286,8 @@ void Engine::switch_to(Stack* from, Thread* to) {
   arrive(from ? from->fake_stack : host_fake_stack_);
 }
 
-// The sanitizer is told where the host's stack lies whenever a fiber is entered from there; it may be another OS
-// thread's.
+// Whenever a fiber is entered from the host, tell the sanitizer where the host's stack is; it may belong to another OS
+// thread.
 void Engine::arrive(void* fake_stack) {
   const void* bottom = nullptr;
   size_t bytes = 0;
@@ -295,7 +295,7 @@ void Engine::arrive(void* fake_stack) {
   if (std::exchange(left_host_, false)) host_bottom_ = bottom, host_bytes_ = bytes;
 }
 
-// After an error threads were left half way: their stacks start anew.
+// After an error, threads were left unfinished: their stacks start afresh.
 void Engine::abandon_stacks() {
   idle_.clear();
   for (auto& stack : stacks_) {

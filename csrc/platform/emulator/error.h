@@ -1,15 +1,15 @@
-// What the emulator reports: a mistake of the kernel, with the place in its source and the thread that made it.
+// Errors of the emulator: a kernel's mistake, with its source line and the thread that made it.
 #pragma once
 #include <cstring>
 #include <stdexcept>
 
 namespace gpudl::emulator {
 
-// A place in a kernel's source. Taken as the last, defaulted argument of every word a kernel may use.
+// A place in a kernel's source: the last, defaulted argument of every built-in that kernels may use.
 struct Site {
   const char* file = "";
   int line = 0;
-  const char* word = "";  // what the kernel called there: "__syncthreads", "ldmatrix" …
+  const char* word = "";  // the built-in called there: "__syncthreads", "ldmatrix" …
 
   static constexpr Site here(const char* word, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
     return {file, line, word};

@@ -15,7 +15,7 @@ namespace gpudl::emulator {
 #if defined(__SANITIZE_ADDRESS__)
 
 namespace {
-// The last words of a process that a sanitizer ends: which thread of the kernel it was.
+// When a sanitizer ends the process, print which thread of the kernel was running.
 void name_thread() {
   if (current == nullptr) return;
   const dim3 &thread = current->index, &block = current->block;
@@ -59,10 +59,10 @@ const void* program_counter_of(const void* context) {
 #endif
 }
 
-// Runs on its own stack, notes what happened and leaves for the host's context. What it abandons is the kernel's
-// business alone; the message is made there, where it is safe to allocate.
+// Runs on its own stack, records the fault and switches to the host's context, where it is safe to allocate the
+// message. It abandons only the state of the kernel.
 void handle(int signal, siginfo_t* info, void* context) {
-  if (!guarded || current == nullptr) {  // not a kernel's: as if this handler were not there
+  if (!guarded || current == nullptr) {  // not a kernel's fault: behave as without this handler
     ::signal(signal, SIG_DFL);
     return;
   }
@@ -98,13 +98,13 @@ bool FaultGuard::caught() { return fault.signal != 0; }
 void FaultGuard::fail_for_caught() {
   const Fault caught = std::exchange(fault, {});
   const std::string place = source_line(static_cast<const char*>(caught.program_counter) + 1);
-  const Site site{place.c_str(), 0, place.c_str()};  // the place is all text, line included
-  if (caught.signal == SIGFPE) fail(site, "an integer division by zero, or one that overflows");
+  const Site site{place.c_str(), 0, place.c_str()};  // the text includes the line
+  if (caught.signal == SIGFPE) fail(site, "integer division by zero or with overflow");
   if (on_a_stack(caught.address))
-    fail(site, "the thread's stack overflowed; here a thread has %zu KiB", STACK_BYTES / 1024);
+    fail(site, "the thread's stack overflowed; an emulated thread has %zu KiB", STACK_BYTES / 1024);
   if (caught.address == nullptr)
-    fail(site, "a null pointer was followed, or a vector was read or written at a misaligned address");
-  fail(site, "the kernel touched %p, where no memory of this process is", caught.address);
+    fail(site, "a null pointer was dereferenced, or a vector was accessed at a misaligned address");
+  fail(site, "the kernel accessed %p, which is not memory of this process", caught.address);
 }
 
 #endif

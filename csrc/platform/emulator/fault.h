@@ -1,5 +1,5 @@
-// A kernel that touches memory it does not have, or divides an integer by zero, would end the whole process. While a
-// kernel runs, such signals become an Error instead. (Not under AddressSanitizer, which tells more about them.)
+// A kernel that accesses unmapped memory or divides an integer by zero would end the whole process. While a kernel
+// runs, such signals become an Error instead (except under AddressSanitizer, which reports more).
 #pragma once
 #include <csignal>
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace gpudl::emulator {
 
-// From construction to destruction, a fault of the running kernel ends it: `host` goes on as if a fiber had switched to
-// it.
+// From construction to destruction, a fault of the running kernel ends it: `host` continues as if a fiber had switched
+// to it.
 class FaultGuard {
  public:
   explicit FaultGuard(Context& host);
@@ -18,7 +18,7 @@ class FaultGuard {
   FaultGuard& operator=(const FaultGuard&) = delete;
 
   static bool caught();
-  [[noreturn]] static void fail_for_caught();  // and forget it
+  [[noreturn]] static void fail_for_caught();  // and clear it
 
  private:
   struct sigaction previous_[3];

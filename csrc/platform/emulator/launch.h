@@ -1,4 +1,4 @@
-// launch(kernel, grid, block, shared_bytes, arguments...): run a kernel and return when it has ended.
+// launch(kernel, grid, block, shared_bytes, arguments...): run a kernel to completion.
 #pragma once
 #include <cstddef>
 #include <tuple>
@@ -14,12 +14,11 @@ namespace emulator {
 struct LaunchShape {
   dim3 grid, block;
   size_t shared_bytes;
-  dim3 resident{1};  // blocks that are alive at once, along each axis: one, a cluster, or the whole grid
+  dim3 resident{1};  // blocks resident at once, along each axis: one, a cluster, or the whole grid
   bool cooperative = false;
 };
 
-// Calls body(arguments) once per thread of the grid. Throws what a thread throws; the engine can be used again after
-// that.
+// Call body(arguments) once per thread of the grid. Rethrows what a thread throws; the engine stays usable.
 void run(const LaunchShape& shape, void (*body)(void*), void* arguments);
 
 int resident_blocks(int threads, size_t shared_bytes);
@@ -41,38 +40,38 @@ void run_kernel(void (*kernel)(Parameters...), const LaunchShape& shape, Argumen
 
 }  // namespace emulator
 
-// Same signatures as the CUDA platform's. Throw emulator::Error, a std::runtime_error, for a kernel's mistakes.
+// The signatures of the CUDA platform. Throw emulator::Error, a std::runtime_error, for a kernel's mistakes.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Arguments&&... arguments) {
   emulator::run_kernel(kernel, {grid, block, shared_bytes}, std::forward<Arguments>(arguments)...);
 }
 
-// All blocks of the grid are alive at once, so that they may wait for each other: see grid_sync. Refused if the grid
-// has more blocks than device::resident_blocks tells.
+// All blocks of the grid are resident at once, so that they may wait for each other: see grid_sync. Throws if the grid
+// has more blocks than device::resident_blocks.
 template <class... Parameters, class... Arguments>
 void launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
                         Arguments&&... arguments) {
   emulator::run_kernel(kernel, {grid, block, shared_bytes, grid, true}, std::forward<Arguments>(arguments)...);
 }
 
-// Each `cluster` of neighbouring blocks is alive together, at most 8: see cluster_rank.
+// The neighbouring blocks of each `cluster` (at most 8) are resident together: see cluster_rank.
 template <class... Parameters, class... Arguments>
 void launch_cluster(void (*kernel)(Parameters...), dim3 grid, dim3 cluster, dim3 block, size_t shared_bytes,
                     Arguments&&... arguments) {
   emulator::run_kernel(kernel, {grid, block, shared_bytes, cluster}, std::forward<Arguments>(arguments)...);
 }
 
-// Sets bytes of the device's memory to zero, in order with the launches.
+// Set bytes of device memory to zero, in order with the launches.
 void clear(void* data, size_t bytes);
 
 namespace device {
 
-// How many blocks of a kernel the whole device holds at once; 0 if one alone asks for too much shared memory.
+// Number of blocks of a kernel that the whole device holds at once; 0 if one block needs too much shared memory.
 template <class... Parameters>
 int resident_blocks(void (*)(Parameters...), int threads, size_t shared_bytes) {
   return emulator::resident_blocks(threads, shared_bytes);
 }
-// The same for blocks in clusters, `cluster` blocks each.
+// The same for clusters of `cluster` blocks each.
 template <class... Parameters>
 int resident_clusters(void (*)(Parameters...), int cluster, int threads, size_t shared_bytes) {
   const int blocks = emulator::resident_blocks(threads, shared_bytes);

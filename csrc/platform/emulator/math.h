@@ -1,6 +1,5 @@
-// CUDA's arithmetic words for the host. The correctly rounded ones give the same bits as on a GPU, provided that the
-// compiler does not fuse (-ffp-contract=off); expf, tanhf … are the C library's and differ from CUDA's in the last
-// bits.
+// CUDA's arithmetic functions for the host. The correctly rounded ones give the same bits as on a GPU if the compiler
+// does not fuse (-ffp-contract=off); expf, tanhf … are the C library's and differ from CUDA's in the last bits.
 #pragma once
 #include <bit>
 #include <cmath>

@@ -14,21 +14,21 @@ namespace gpudl::emulator {
 
 namespace {
 
-// The object itself. Shared memory holds only a mark in its place, which tells whether something wrote over it.
+// The object itself. Shared memory holds only a mark in its place, which detects overwriting.
 struct Mbarrier {
   uint32_t address;
   const char* place;
-  int count, pending;  // arrivals of each phase, and those this phase still lacks
-  int64_t bytes = 0;   // announced and not yet come; below 0 while copies are ahead of their announcement
-  unsigned phase = 0;  // parity of the phase that is not complete
+  int count, pending;  // arrivals per phase, and those that this phase still lacks
+  int64_t bytes = 0;   // announced but not in yet; negative while copies are ahead of their announcement
+  unsigned phase = 0;  // parity of the current phase
   bool visible_to_tma = false;
   const Thread* initialiser;
   Site site;
-  race::Knowledge arriving, completed;  // what those who arrived had seen: in this phase, in all complete ones
+  race::Knowledge arriving, completed;  // what the arriving threads knew: in this phase, in all completed ones
   std::vector<Thread*> waiting;
 };
 
-constexpr int MAX_COUNT = (1 << 20) - 1;  // of arrivals and of bytes, each
+constexpr int MAX_COUNT = (1 << 20) - 1;  // of arrivals, and of bytes
 std::vector<Mbarrier> mbarriers;
 
 uint64_t mark_of(uint32_t address) { return 0x6d62617272696572ull ^ (uint64_t{address} << 32 | address); }
@@ -39,7 +39,7 @@ Mbarrier* find(const char* place) {
   return nullptr;
 }
 
-// In the own block, or by a cluster's address in another one.
+// In the own block, or by a cluster address in another one.
 Mbarrier& existing(uint32_t address, const Site& site, bool used_by_thread = true) {
   const char* bytes = cluster_bytes(address, 8, 8, site);
   Mbarrier* mbarrier = find(bytes);
@@ -65,7 +65,7 @@ void complete_phase_if_due(Mbarrier& mbarrier) {
 void announce(Mbarrier& mbarrier, int64_t bytes, const Site& site) {
   mbarrier.bytes += bytes;
   if (bytes < 0 || mbarrier.bytes > MAX_COUNT)
-    fail(site, "%lld bytes announced, %lld in this phase; from 0 to %d can be", static_cast<long long>(bytes),
+    fail(site, "%lld bytes announced, %lld in this phase; both must be from 0 to %d", static_cast<long long>(bytes),
          static_cast<long long>(mbarrier.bytes), MAX_COUNT);
 }
 
@@ -109,8 +109,7 @@ void mbarrier_fence(const Site&) {
 void mbarrier_arrive(uint32_t address, int64_t expected_bytes, const Site& site) {
   Mbarrier& mbarrier = existing(address, site);
   if (mbarrier.pending == 0)
-    fail(site,
-         "all %d arrivals of this phase have come and it waits for %lld bytes: arrive again in the next phase only",
+    fail(site, "all %d arrivals of this phase are in and it waits for %lld bytes: arrive again in the next phase only",
          mbarrier.count, static_cast<long long>(mbarrier.bytes));
   announce(mbarrier, expected_bytes, site);
   race::release(engine.self().slot, mbarrier.arriving);
@@ -122,7 +121,7 @@ void mbarrier_arrive(uint32_t address, int64_t expected_bytes, const Site& site)
 void mbarrier_wait(uint32_t address, unsigned parity, const Site& site) {
   if (parity > 1) fail(site, "parity %u; it is 0 or 1, so use & 1", parity);
   for (;;) {
-    Mbarrier& mbarrier = existing(address, site);  // found anew: others may have come and gone meanwhile
+    Mbarrier& mbarrier = existing(address, site);  // look it up again: others may have come and gone meanwhile
     if (mbarrier.phase != parity) {
       race::acquire(engine.self().slot, mbarrier.completed);
       return;
@@ -155,7 +154,7 @@ void mbarrier_complete(uint32_t address, int64_t bytes, unsigned agent, const Si
   Mbarrier& mbarrier = existing(address, site, false);
   mbarrier.bytes -= bytes;
   if (mbarrier.bytes < -MAX_COUNT)
-    fail(site, "%lld bytes came that were not announced", static_cast<long long>(-mbarrier.bytes));
+    fail(site, "%lld bytes arrived that were not announced", static_cast<long long>(-mbarrier.bytes));
   race::release(agent, mbarrier.arriving);
   complete_phase_if_due(mbarrier);
 }

@@ -16,10 +16,10 @@ namespace {
 
 constexpr size_t ARENA_BYTES = 1024 * 1024;
 constexpr size_t GUARD_BYTES = 128;
-constexpr size_t DYNAMIC_ALIGNMENT = 1024;  // what swizzled tiles want
+constexpr size_t DYNAMIC_ALIGNMENT = 1024;  // required by swizzled tiles
 constexpr size_t STATIC_LIMIT = 48 * 1024;
 constexpr unsigned char UNWRITTEN = 0xff;  // NaN in every floating-point format, -1 as an integer
-constexpr unsigned char GUARD = 0xfb;      // NaN too, yet no value that a kernel is likely to write
+constexpr unsigned char GUARD = 0xfb;      // NaN too, but a value that a kernel is unlikely to write
 
 struct Placed {
   const char* name;
@@ -27,12 +27,12 @@ struct Placed {
   Site site;
 };
 
-char* arenas = nullptr;  // one after the other
+char* arenas = nullptr;  // one after another
 size_t top = 0;
-std::vector<Placed> arrays;  // of each block; the dynamic one first, if there is one
+std::vector<Placed> arrays;  // of each block; first the dynamic one, if any
 size_t dynamic_offset = 0, dynamic_size = 0, static_size = 0;
 
-// Guards lie on both sides of every array; the one above is the next one's below.
+// Every array has guards on both sides; the upper guard is the next array's lower one.
 size_t place_array(const char* name, size_t bytes, size_t alignment, const Site& site) {
   const size_t offset = (top + GUARD_BYTES + alignment - 1) / alignment * alignment;
   for (unsigned block = 0; block < engine.blocks.size(); ++block) {
@@ -92,7 +92,7 @@ char* shared_memory_of(unsigned block) { return arenas + block * ARENA_BYTES; }
 void SharedArray::place() {
   static_size += bytes;
   if (static_size > STATIC_LIMIT)
-    fail(site, "'%s' brings the kernel's static shared memory to %zu bytes; the limit is 48 KiB (more only as dynamic)",
+    fail(site, "'%s' brings the kernel's static shared memory to %zu bytes; the limit is 48 KiB (use dynamic for more)",
          name, static_size);
   if (static_size + dynamic_size > options.shared_limit)
     fail(site, "'%s' brings the block's shared memory to %zu bytes; the limit is %zu", name, static_size + dynamic_size,

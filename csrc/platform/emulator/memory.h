@@ -1,5 +1,5 @@
-// Shared memory: an arena for each block that is alive. Its arrays lie apart, with guards between them, and start as
-// NaN; they lie alike in all blocks.
+// Shared memory: an arena for each resident block. Its arrays are separated by guards and start as NaN; their offsets
+// are the same in all blocks.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,9 +11,9 @@
 
 namespace gpudl::emulator {
 
-extern uint64_t wave_serial;  // so that a placement in earlier blocks is not mistaken for one in those that are alive
+extern uint64_t wave_serial;  // tells placements in earlier blocks from those in resident blocks
 
-// A static shared array of a kernel, and where it lies in the blocks that are alive.
+// A static shared array of a kernel, and its place in the resident blocks.
 struct SharedArray {
   const char* name;
   size_t bytes, alignment;
@@ -30,15 +30,15 @@ struct SharedArray {
 
 void* dynamic_shared(const Site& site);
 
-// The 32-bit shared address of a pointer, and back: the latter fails unless all the bytes lie in one shared array.
+// The 32-bit shared address of a pointer, and back: this fails unless all bytes lie in one shared array.
 uint32_t shared_address(const void* pointer, const Site& site);
 char* shared_bytes(uint32_t address, size_t bytes, size_t alignment, const Site& site);
 bool is_shared(const void* pointer);
 std::string describe_address(const void* pointer);  // for messages
 
-void begin_shared_memory(size_t dynamic_bytes);  // new blocks
+void begin_shared_memory(size_t dynamic_bytes);  // for new blocks
 void end_shared_memory();                        // checks the guards
-char* shared_memory_of(unsigned block);          // of those that are alive
+char* shared_memory_of(unsigned block);          // a resident block
 
 }  // namespace gpudl::emulator
 
@@ -48,7 +48,7 @@ char* shared_memory_of(unsigned block);          // of those that are alive
                                                           ::gpudl::emulator::Site::here("GPUDL_SHARED")}; \
   auto& name = *static_cast<std::type_identity_t<T dims>*>(name##_placement_.here())
 
-// The dynamic shared array, launch's shared_bytes long, aligned to 1024 bytes: GPUDL_DYNAMIC_SHARED(bytes);
+// The dynamic shared array of launch's shared_bytes, aligned to 1024 bytes: GPUDL_DYNAMIC_SHARED(bytes);
 #define GPUDL_DYNAMIC_SHARED(name)                         \
   unsigned char* const name = static_cast<unsigned char*>( \
       ::gpudl::emulator::dynamic_shared(::gpudl::emulator::Site::here("GPUDL_DYNAMIC_SHARED")))

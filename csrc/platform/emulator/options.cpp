@@ -40,12 +40,13 @@ void reset_statistics() { counted = {}; }
 
 namespace gpudl {
 
-void set_stream(int64_t) {}  // launches end before they return: there is nothing to order
+void set_stream(int64_t) {}  // launches complete before they return: nothing to order
 
 void clear(void* data, size_t bytes) { std::memset(data, 0, bytes); }
 
 void set_device(int device) {
-  if (device != 0) throw std::invalid_argument("the emulator is device 0 alone, got device " + std::to_string(device));
+  if (device != 0)
+    throw std::invalid_argument("device is " + std::to_string(device) + "; the emulator only has device 0");
 }
 
 int current_device() { return HOST; }
@@ -53,7 +54,8 @@ int current_device() { return HOST; }
 void set_truncation(bool truncation) { emulator::set_truncation(truncation); }
 
 void set_schedule(int64_t seed) {
-  if (seed < 0) throw std::invalid_argument("a schedule's seed is 0 or positive, got " + std::to_string(seed));
+  if (seed < 0)
+    throw std::invalid_argument("the schedule's seed is " + std::to_string(seed) + "; it must be at least 0");
   emulator::set_schedule(static_cast<uint64_t>(seed));
 }
 

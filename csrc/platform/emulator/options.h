@@ -1,4 +1,4 @@
-// How the emulator runs kernels, and what it counted.
+// How the emulator runs kernels, and its statistics.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,25 +8,25 @@ namespace gpudl::emulator {
 // 0: in order; odd: uniformly random; even: random priorities (see scheduler.h). Environment: GPUDL_SCHEDULE.
 void set_schedule(uint64_t seed);
 
-// Whether asynchronous copies land as late as they may (the default, which exposes missing waits) or at once.
+// Whether asynchronous copies land as late as allowed (the default, which exposes missing waits) or at once.
 // Environment: GPUDL_LAZY=0 or 1.
 void set_lazy(bool lazy);
 
-// Bytes of shared memory that a block may take in all: 232448 (227 KiB, sm_90) unless set. A static array alone is held
-// to 48 KiB everywhere. Environment: GPUDL_SHARED_LIMIT.
+// Shared memory per block, in bytes: 232448 (227 KiB, sm_90) by default. Static arrays are always limited to 48 KiB.
+// Environment: GPUDL_SHARED_LIMIT.
 void set_shared_limit(size_t bytes);
 
-// Blocks that a cooperative launch may have at most: 4 unless set. Environment: GPUDL_RESIDENT_BLOCKS.
+// Most blocks of a cooperative launch: 4 by default. Environment: GPUDL_RESIDENT_BLOCKS.
 void set_resident_blocks(int blocks);
 
-// Whether mma adds up as tensor cores do, with truncation (see truncating_sum.h), or as a loop of float32, which is
-// quicker. Environment: GPUDL_TRUNCATION=0 or 1.
+// Whether mma sums like tensor cores, with truncation (see truncating_sum.h), or like a float32 loop, which is faster.
+// Environment: GPUDL_TRUNCATION=0 or 1.
 void set_truncation(bool truncation);
 
 struct Statistics {
   uint64_t launches = 0;
   uint64_t blocks = 0;
-  uint64_t switches = 0;     // from one fiber to another
+  uint64_t switches = 0;     // between fibers
   uint64_t collectives = 0;  // warp operations, counted once per warp
   uint64_t copies = 0;       // asynchronous ones
 };

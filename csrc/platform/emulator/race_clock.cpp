@@ -37,7 +37,7 @@ void Clocks::begin_wave(unsigned threads) {
     agent < threads_ ? own_[agent].clear() : own_[agent].assign(agents_, 0);
 }
 
-// times = times joined with all that the agent knows and is.
+// times = times joined with the agent's knowledge and its own time.
 void Clocks::learn(std::vector<uint32_t>& times, unsigned agent) const {
   join(times, known(agent));
   times[agent] = std::max(times[agent], time_[agent]);
@@ -54,7 +54,7 @@ void Clocks::met(const unsigned* threads, size_t count, const Knowledge& earlier
     joined_[thread] = std::max(joined_[thread], time_[thread]);
     if (!own_[thread].empty()) {
       join(joined_, own_[thread].data());
-    } else if (thread / 32 != last_shared) {  // lanes that share knowledge need it joined once
+    } else if (thread / 32 != last_shared) {  // join knowledge that lanes share only once
       last_shared = thread / 32;
       join(joined_, warp_[last_shared].data());
     }
@@ -64,7 +64,7 @@ void Clocks::met(const unsigned* threads, size_t count, const Knowledge& earlier
   for (size_t i = 0; i < count; ++i) {
     const unsigned thread = threads[i], warp = thread / 32;
     time_[thread] = now_;
-    if (lanes_met_[warp] == 0) continue;  // done with the first of its lanes
+    if (lanes_met_[warp] == 0) continue;  // handled with its first lane
     if (lanes_met_[warp] == static_cast<unsigned>(std::popcount(live_lanes(warp)))) {
       warp_[warp] = joined_;
       for (unsigned lane = warp * 32; lane < std::min(threads_, warp * 32 + 32); ++lane) own_[lane].clear();

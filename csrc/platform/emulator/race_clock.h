@@ -1,4 +1,4 @@
-// Who knows what of whose past. Times come from one counter, so that times of different agents can be compared.
+// Vector clocks: what each agent knows of the others' past. One counter gives all times, so they can be compared.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -14,14 +14,14 @@ class Clocks {
   unsigned agents() const { return agents_; }
   unsigned threads() const { return threads_; }
   uint32_t time(unsigned agent) const { return time_[agent]; }
-  // What the agent knows of all others. Lanes of a warp share this as long as they synchronise together.
+  // What the agent knows of all others. Lanes of a warp share it as long as they synchronise together.
   const uint32_t* known(unsigned agent) const {
     return agent < threads_ && own_[agent].empty() ? warp_[agent / 32].data() : own_[agent].data();
   }
   bool knows(unsigned agent, unsigned other, uint32_t time) const {
     return agent == other || known(agent)[other] >= time;
   }
-  uint32_t last_full_barrier() const { return last_full_barrier_; }  // all threads know all threads' past up to here
+  uint32_t last_full_barrier() const { return last_full_barrier_; }  // all threads know each other's past up to here
 
   void met(const unsigned* threads, size_t count, const Knowledge& earlier);
   void release(unsigned agent, Knowledge& into);
@@ -37,7 +37,7 @@ class Clocks {
   }
 
  private:
-  // Units of one kind are told apart up to this many at a time; beyond that, one stands for several.
+  // Up to this many units of a kind are distinguished at a time; beyond that, one represents several.
   static constexpr unsigned PRODUCT_AGENTS = 4, TMA_AGENTS = 16;
   unsigned first_tma_agent() const { return threads_ + warps_ * PRODUCT_AGENTS; }
   void learn(std::vector<uint32_t>& times, unsigned agent) const;

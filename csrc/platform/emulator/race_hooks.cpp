@@ -1,5 +1,5 @@
-// What gcc's -fsanitize=thread makes instrumented code call. libtsan, which defines the same functions, is not linked:
-// these take its place, and its idea of a thread is replaced by the emulator's.
+// The functions that gcc's -fsanitize=thread makes instrumented code call. They replace libtsan, which is not linked,
+// and use the emulator's notion of a thread.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -13,7 +13,7 @@ using namespace gpudl::emulator::race;
 
 namespace {
 
-// Only a thread of a kernel counts, and only memory that others can reach.
+// Only threads of a kernel count, and only memory that others can access.
 inline void seen(const void* address, size_t bytes, Kind kind, const void* caller) {
   if (current == nullptr || on_a_stack(address)) return;
   shadow_access(engine.self().slot, address, bytes, kind, Place::of_code(caller));
@@ -52,7 +52,7 @@ ACCESS_HOOKS(16)
 HOOK void __tsan_read_range(void* p, size_t bytes) { seen(p, bytes, Kind::read, CALLER); }
 HOOK void __tsan_write_range(void* p, size_t bytes) { seen(p, bytes, Kind::write, CALLER); }
 
-// std::atomic and its like, which host code in a kernel's file may use (shared_ptr, for one).
+// std::atomic and the like, which host code in a kernel's file may use (for example shared_ptr).
 #define CHANGE_HOOK(bits, name, expression)                                                                 \
   HOOK uint##bits##_t __tsan_atomic##bits##_##name(volatile uint##bits##_t* p, uint##bits##_t value, int) { \
     const auto old = seen_atomic(p, CALLER);                                                                \

@@ -1,4 +1,4 @@
-// From races to messages. Hooks cannot throw, so races are kept and thrown when the blocks alive have ended.
+// Messages about races. Hooks cannot throw, so races are stored and thrown when the resident blocks have ended.
 #include <map>
 #include <string>
 #include <tuple>
@@ -18,7 +18,7 @@ namespace {
 std::vector<Site> sites;
 std::map<std::tuple<const char*, int, const char*>, size_t> site_numbers;
 
-std::vector<Race> races;  // the first of each pair of places
+std::vector<Race> races;  // the first for each pair of places
 size_t races_seen = 0;
 constexpr size_t MAX_SHOWN = 3;
 
@@ -35,7 +35,7 @@ std::string index_text(dim3 extent, uint64_t linear) {
 }
 
 bool is_thread(unsigned agent) { return agent < clocks.threads(); }
-// Which of the blocks alive a thread belongs to.
+// The resident block that a thread belongs to.
 unsigned home_of(unsigned agent) { return agent / (engine.slots / static_cast<unsigned>(engine.blocks.size())); }
 
 std::string agent_text(unsigned agent, uint64_t wave, bool name_block) {

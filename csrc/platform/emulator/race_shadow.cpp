@@ -20,37 +20,37 @@ constexpr uint16_t NOBODY = 0xffff;
 constexpr uint64_t NO_WAVE = ~0ull;
 constexpr uint32_t PAGE_BYTES = 4096;
 
-// The state of one granule. Accesses of earlier waves matter too: blocks of one launch are not ordered.
+// The state of one granule. Accesses of earlier waves matter too, because blocks of one launch are unordered.
 struct Cell {
   uint64_t write_wave = NO_WAVE, read_wave = NO_WAVE;
-  uint64_t earlier_read_wave = NO_WAVE;  // some other wave that read it before read_wave did
+  uint64_t earlier_read_wave = NO_WAVE;  // another wave that read it before read_wave
   uint32_t write_time = 0, read_time = 0;
   uint16_t writer = NOBODY, reader = NOBODY;
   bool atomic_write = false;
-  int32_t readers = -1;  // several in read_wave: a row of read_rows, one time per agent
+  int32_t readers = -1;  // if several in read_wave: a row of read_rows, one time per agent
   Place written, read;
 };
 
-// Granules are as fine as the page's finest access: 4, 2 or 1 bytes.
+// Granules have the size of the page's smallest access: 4, 2 or 1 bytes.
 struct Page {
-  uint64_t wave = NO_WAVE;  // shared memory starts anew with each
+  uint64_t wave = NO_WAVE;  // shared memory starts afresh with each wave
   unsigned shift = 2;
   std::vector<Cell> cells = std::vector<Cell>(PAGE_BYTES >> 2);
 };
 
 std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
-uintptr_t last_number[4];  // a small cache in front of the map
+uintptr_t last_number[4];  // a small cache before the map
 Page* last_page[4];
 
 uint64_t this_wave = 0;
-std::unordered_set<uint64_t> seen_waves;  // earlier waves that told this one, by atomics, what they had done
-std::unordered_map<const void*, std::unordered_set<uint64_t>> told;  // by address of the atomic: which waves
-std::unordered_map<const void*, Knowledge> told_here;                // what threads of this wave told by it
-std::vector<bool> fenced;                                            // which of them have called __threadfence
+std::unordered_set<uint64_t> seen_waves;  // earlier waves whose work atomics made known to this one
+std::unordered_map<const void*, std::unordered_set<uint64_t>> told;  // by the atomic's address: waves that released it
+std::unordered_map<const void*, Knowledge> told_here;                // what threads of this wave released there
+std::vector<bool> fenced;                                            // the threads that have called __threadfence
 bool any_fenced = false;
 
-// Sets of readers, of this wave only.
-constexpr size_t MAX_READ_TIMES = 32 << 20;  // in all rows; beyond that only the last reader of a granule is known
+// Sets of readers, only of this wave.
+constexpr size_t MAX_READ_TIMES = 32 << 20;  // in all rows; beyond that only a granule's last reader is known
 std::vector<uint32_t> read_rows;
 std::vector<int32_t> free_rows;
 size_t rows_used = 0;
@@ -86,7 +86,7 @@ void refine(Page& page, unsigned finer) {
     Cell& cell = split[i] = page.cells[i / parts];
     if (cell.readers < 0 || i % parts == 0) continue;
     const int32_t shared_row = cell.readers;
-    cell.readers = cell.read_wave == this_wave ? take_row() : -1;  // each part needs its own from now on
+    cell.readers = cell.read_wave == this_wave ? take_row() : -1;  // each part needs its own row now
     const size_t agents = clocks.agents();
     if (cell.readers >= 0)
       std::copy_n(read_rows.begin() + static_cast<std::ptrdiff_t>(shared_row * agents), agents, row_of(cell));
@@ -113,7 +113,7 @@ Page& page_at(uintptr_t number, bool shared) {
 
 bool ordered_wave(uint64_t wave) { return wave == this_wave || seen_waves.contains(wave); }
 
-// A barrier of all threads has made a thread's access at this time known to all.
+// Whether a barrier of all threads has made a thread's access at this time known to all.
 bool known_to_all(unsigned agent, uint32_t time) {
   return agent < clocks.threads() && time <= clocks.last_full_barrier();
 }
@@ -173,12 +173,12 @@ void note_read(Cell& cell, const Access& access) {
   if (cell.read_wave != this_wave) {
     cell.earlier_read_wave = cell.read_wave;
     cell.read_wave = this_wave;
-    cell.readers = -1;  // its row was another wave's
+    cell.readers = -1;  // its row belonged to another wave
     cell.reader = NOBODY;
   }
   cell.read = access.place;
   if (cell.readers >= 0) {
-    if (known_to_all(cell.reader, cell.read_time)) forget_readers(cell);  // this one stands for them all
+    if (known_to_all(cell.reader, cell.read_time)) forget_readers(cell);  // this reader represents all of them
     else row_of(cell)[access.agent] = time;
   }
   if (cell.readers < 0 && cell.reader != NOBODY && !clocks.knows(access.agent, cell.reader, cell.read_time)) {
@@ -188,7 +188,7 @@ void note_read(Cell& cell, const Access& access) {
       row_of(cell)[access.agent] = time;
     }
   }
-  // With several readers, the last asynchronous one stays named: no barrier covers it.
+  // Among several readers keep the last asynchronous one: no barrier covers it.
   if (cell.readers < 0 || cell.reader < clocks.threads()) cell.reader = static_cast<uint16_t>(access.agent);
   cell.read_time = std::max(cell.readers >= 0 ? cell.read_time : 0, time);
 }
@@ -207,7 +207,7 @@ void visit(Cell& cell, const Access& access) {
   if (access.kind == Kind::read) {
     if (cell.reader == access.agent && cell.read_wave == this_wave && cell.readers < 0 &&
         cell.read_time == clocks.time(access.agent) && cell.read == access.place)
-      return;  // a loop reads it again
+      return;  // read again in a loop
     if (access.shared && cell.writer == NOBODY) access.conflict(this_wave, access.agent, nullptr, access.place);
     check_against_write(cell, access);
     note_read(cell, access);
@@ -246,7 +246,7 @@ void exchange(unsigned thread, const void* address, bool acquires, bool releases
     waves.insert(seen_waves.begin(), seen_waves.end());
     waves.insert(this_wave);
   }
-  if (engine.blocks.size() == 1) return;  // nobody else is there
+  if (engine.blocks.size() == 1) return;  // there is no other block
   Knowledge& knowledge = told_here[address];
   if (acquires || fenced[thread]) clocks.acquire(thread, knowledge.times);
   if (releases || fenced[thread]) clocks.release(thread, knowledge);

@@ -1,4 +1,4 @@
-// Of every byte that kernels touch: who wrote it last, and who has read it since.
+// For every byte that kernels access: who wrote it last, and who has read it since.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace gpudl::emulator::race {
 
-// Where an access stands in the source: the program counter in instrumented code, or a Site that the emulator knows.
+// Source location of an access: the program counter in instrumented code, or a Site that the emulator knows.
 class Place {
  public:
   Place() = default;
@@ -28,18 +28,18 @@ void shadow_begin_launch();
 void shadow_begin_wave(uint64_t wave);
 void shadow_access(unsigned agent, const void* address, size_t bytes, Kind kind, Place place);
 void shadow_fence(unsigned thread);
-// An atomic operation on global memory tells later ones on the same address what its thread knows, if it releases or
-// the thread has fenced; and learns what earlier ones told.
+// An atomic operation on global memory passes its thread's knowledge to later ones on the same address, if it releases
+// or the thread has fenced, and acquires what earlier ones passed.
 void exchange(unsigned thread, const void* address, bool acquires, bool releases);
 
-// What stands in a report.
+// The contents of a report.
 struct Race {
   const void* address;
   uint64_t first_wave, second_wave;
   unsigned first_agent, second_agent;
-  const char *first_verb, *second_verb;  // no first: memory was read that nothing had written
+  const char *first_verb, *second_verb;  // no first: read of memory that nothing had written
   Place first, second;
-  bool fence_missing;  // a barrier orders the two, but the writer's fence for asynchronous units is missing
+  bool fence_missing;  // a barrier orders the two, but the writer did not fence for asynchronous units
 };
 void report(const Race& race);
 

@@ -1,4 +1,4 @@
-// The parts of AddressSanitizer that the emulator tells about its stacks and its shared memory. Nothing in other
+// The functions of AddressSanitizer that the emulator informs about its stacks and shared memory. No-ops in other
 // builds.
 #pragma once
 #include <cstddef>

@@ -23,7 +23,7 @@ void Scheduler::begin_wave() {
   heap_.clear();
 }
 
-uint32_t Scheduler::random() {  // xorshift64: only the order of threads hangs on its quality
+uint32_t Scheduler::random() {  // xorshift64: only the order of threads depends on its quality
   state_ ^= state_ << 13;
   state_ ^= state_ >> 7;
   state_ ^= state_ << 17;
@@ -59,7 +59,7 @@ Thread* Scheduler::pop() {
 
 void Scheduler::redraw(std::vector<Thread>& threads, size_t count) {
   if (discipline_ != Discipline::priority) return;
-  constexpr uint32_t LANE_BITS = 10;  // lanes differ too, but a warp mostly stays together
+  constexpr uint32_t LANE_BITS = 10;  // lanes differ too, but a warp mostly runs together
   uint32_t warp_priority = 0;
   for (size_t i = 0; i < count; ++i) {
     if (i % 32 == 0) warp_priority = random() << LANE_BITS;

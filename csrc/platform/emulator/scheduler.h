@@ -1,9 +1,9 @@
-// Which of the threads that can run runs next. Three disciplines, chosen by the seed:
-//   0     in order: first ready, first run. Quick, and failures repeat.
-//   odd   uniform: any ready thread, all equally likely.
+// Which of the ready threads runs next. The seed chooses one of three disciplines:
+//   0     in order: first ready, first run. Fast and reproducible.
+//   odd   uniform: any ready thread, with equal probability.
 //   even  priority: every warp draws a random priority, redrawn at each barrier; the highest runs as long as it can.
-//   Finds
-//         what uniform choice cannot: one warp a whole phase ahead of another (a missing barrier after a read).
+//         It finds what uniform choice misses: one warp a whole phase ahead of another (a missing barrier after a
+//         read).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +22,7 @@ class Scheduler {
   bool empty() const { return count_ == 0; }
   void push(Thread* thread);
   Thread* pop();
-  void redraw(std::vector<Thread>& threads, size_t count);  // new priorities for all of them
+  void redraw(std::vector<Thread>& threads, size_t count);  // draw new priorities
   uint32_t random();
   uint32_t random_below(uint32_t bound) { return static_cast<uint32_t>(uint64_t{random()} * bound >> 32); }
 

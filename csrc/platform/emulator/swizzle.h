@@ -1,5 +1,5 @@
-// The permutation of shared addresses that TMA and wgmma agree on: bits 4 to 6 (which 16-byte chunk) are XORed with
-// bits 7 to 9 (which 128-byte line), as many of them as the width has chunks.
+// The permutation of shared addresses that TMA and wgmma share: bits 4 to 6 (the 16-byte chunk) are XORed with bits 7
+// to 9 (the 128-byte line), as many of them as the width has chunks.
 #pragma once
 #include <cstdint>
 

@@ -9,13 +9,13 @@
 namespace gpudl::emulator {
 
 std::string source_line(const void* return_address) {
-  // The byte before is still inside the call.
+  // The byte before the return address is inside the call.
   const uintptr_t address = reinterpret_cast<uintptr_t>(return_address) - 1;
   Dl_info module;
   if (dladdr(reinterpret_cast<const void*>(address), &module) == 0 || module.dli_fname == nullptr)
     return "unknown code";
   const auto* header = static_cast<const Elf64_Ehdr*>(module.dli_fbase);
-  const bool movable = header->e_type == ET_DYN;  // its debug information counts from 0
+  const bool movable = header->e_type == ET_DYN;  // its debug information is relative to 0
   const uintptr_t offset = movable ? address - reinterpret_cast<uintptr_t>(module.dli_fbase) : address;
 
   char fallback[32];

@@ -51,7 +51,7 @@ struct Mma {
   const uint32_t* b;
 };
 
-// A row of 8 columns, added up by vector instructions. Two halves: every 64-bit processor has registers of 16 bytes.
+// A row of 8 columns for vector instructions, in two halves: every 64-bit processor has 16-byte registers.
 struct Row {
   typedef float Half __attribute__((vector_size(4 * sizeof(float))));
   Half half[2];
@@ -59,7 +59,7 @@ struct Row {
   void set(int column, float value) { half[column / 4][column % 4] = value; }
 };
 
-// d += a * b, each sum of K products added up in order of k before it is added to d.
+// d += a * b; each sum of K products is formed in order of k before it is added to d.
 template <int K>
 void multiply_plainly(Mma* const* lanes, const float (&a)[16][K], const Row (&b)[K]) {
   Row sum[16];

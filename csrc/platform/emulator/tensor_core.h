@@ -18,8 +18,8 @@ namespace gpudl::device {
 
 using emulator::Site;
 
-// 8x8 matrices of 16-bit elements. Lanes 8i to 8i+7 give the addresses of the rows of matrix i. Afterwards lane l holds
-// of each matrix the elements [l/4][l%4*2] and [l/4][l%4*2 + 1], of its transpose with _trans.
+// 8x8 matrices of 16-bit elements. Lanes 8i to 8i+7 pass the addresses of the rows of matrix i. Then lane l holds the
+// elements [l/4][l%4*2] and [l/4][l%4*2 + 1] of each matrix, or with _trans of its transpose.
 inline void ldmatrix_x4(uint32_t (&fragment)[4], uint32_t row_address, Site site = Site::here("ldmatrix_x4")) {
   emulator::load_matrices(fragment, 4, false, row_address, site);
 }
@@ -40,7 +40,7 @@ inline void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint3
                               Site site = Site::here("mma_m16n8k16_bf16")) {
   emulator::mma_bf16(d, a, b, site);
 }
-// The same of float16.
+// The same for float16.
 inline void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                              Site site = Site::here("mma_m16n8k16_f16")) {
   emulator::mma_f16(d, a, b, site);

@@ -6,11 +6,10 @@ namespace gpudl::emulator {
 
 struct ThreadIndex {
   dim3 index, block;
-  char* shared = nullptr;  // where its block's shared memory begins
+  char* shared = nullptr;  // start of its block's shared memory
 };
 
-// Plain variables, not thread_local: the engine runs one launch at a time, and fibers would outlive a cached TLS
-// address.
+// Plain variables, not thread_local: the engine runs one launch at a time, and a fiber could keep a stale TLS address.
 extern ThreadIndex* current;  // the running thread; null while no kernel runs
 extern dim3 block_extent, grid_extent;
 

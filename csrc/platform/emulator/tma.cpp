@@ -21,12 +21,12 @@ namespace {
 using device::TensorBox;
 
 struct BoxCopy {
-  TensorBox tensor;  // a kernel's copy of the map may be gone when the copy lands
+  TensorBox tensor;  // a copy, since the kernel's map may be gone when the box lands
   int at[5];
-  int tap[3];       // of a map of images
-  uint32_t shared;  // address of the tile, in the cluster
+  int tap[3];       // for a map of images
+  uint32_t shared;  // cluster address of the tile
   size_t bytes;
-  uint32_t mbarrier;  // of a load
+  uint32_t mbarrier;  // for a load
   unsigned agent;     // see race.h
   Thread* issuer;
   Site site;
@@ -38,7 +38,7 @@ struct Stores {
 };
 
 std::vector<BoxCopy> loads;  // in flight
-std::vector<Stores> stores;  // by the thread's slot; touched only for threads that store
+std::vector<Stores> stores;  // by thread slot; used only by threads that store
 
 size_t bytes_of(const TensorBox& tensor) {
   size_t bytes = static_cast<size_t>(device::element_bytes(tensor.type));
@@ -46,7 +46,7 @@ size_t bytes_of(const TensorBox& tensor) {
   return tensor.pixels > 0 ? bytes * static_cast<size_t>(tensor.pixels) : bytes;
 }
 
-// Where element i of the box lies in the tensor, innermost axis first.
+// The position of element i of the box in the tensor, innermost axis first.
 void locate(const BoxCopy& copy, size_t i, int64_t (&position)[5]) {
   const TensorBox& tensor = copy.tensor;
   const int last = tensor.rank - 1;
@@ -56,7 +56,7 @@ void locate(const BoxCopy& copy, size_t i, int64_t (&position)[5]) {
     i /= box;
   }
   if (tensor.pixels == 0) return;
-  auto windows = static_cast<int64_t>(i);  // to go on from the first one
+  auto windows = static_cast<int64_t>(i);  // windows to advance from the first one
   for (int axis = 0; axis < last - 1; ++axis) {
     const int first = tensor.first[axis], step = tensor.step[axis];
     const int64_t count = device::window_positions(tensor, axis);
@@ -67,7 +67,7 @@ void locate(const BoxCopy& copy, size_t i, int64_t (&position)[5]) {
   position[last] += windows;
 }
 
-// Calls move(shared element, global element or null if it lies outside) for every element of the box.
+// Call move(shared element, global element or null if outside) for every element of the box.
 template <class Move>
 void for_each_element(const BoxCopy& copy, char* tile, Move move) {
   const TensorBox& tensor = copy.tensor;
@@ -98,8 +98,8 @@ BoxCopy checked(const device::TensorMap& map, uint32_t shared, const int* coordi
   copy.bytes = bytes_of(tensor);
   copy.issuer = &engine.self();
   copy.site = site;
-  // The pattern of a swizzle repeats after 8 rows of its width; a tile that starts inside it would be permuted
-  // otherwise.
+  // A swizzle's pattern repeats after 8 rows of its width; a tile that starts inside the pattern would be permuted
+  // differently.
   const int width = device::swizzle_bytes(tensor.swizzle);
   shared_bytes(shared, copy.bytes, width == 0 ? 128 : static_cast<size_t>(width) * 8, site);
   ++counted.copies;
@@ -172,7 +172,7 @@ bool land_one_load() {
   const BoxCopy copy = loads[chosen];
   loads.erase(loads.begin() + static_cast<std::ptrdiff_t>(chosen));
   ThreadIndex* running = current;
-  current = copy.issuer;  // whom an error is to name
+  current = copy.issuer;  // the thread that an error names
   land(copy);
   current = running;
   return true;
@@ -181,11 +181,12 @@ bool land_one_load() {
 void tma_load(uint32_t destination, const device::TensorMap& map, const int* coordinates, int rank, uint32_t mbarrier,
               unsigned blocks, const Site& site) {
   BoxCopy copy = checked(map, destination, coordinates, rank, site);
-  if (copy.tensor.pixels > 0) fail(site, "a map of images: use tma_load_image_%dd", rank);
+  if (copy.tensor.pixels > 0) fail(site, "the map is of images: use tma_load_image_%dd", rank);
   copy.mbarrier = mbarrier;
   note_global_reads(copy);
   if (blocks == 0) return start_load(copy);
-  if (blocks >> cluster_size() != 0) fail(site, "blocks 0x%x of the cluster, which has %u", blocks, cluster_size());
+  if (blocks >> cluster_size() != 0)
+    fail(site, "blocks is 0x%x, but the cluster has %u blocks", blocks, cluster_size());
   for (unsigned block = 0; block < cluster_size(); ++block) {
     if (!(blocks >> block & 1)) continue;
     copy.shared = cluster_address(destination, block, site);
@@ -198,7 +199,7 @@ void tma_load_image(uint32_t destination, const device::TensorMap& map, const in
                     int rank, uint32_t mbarrier, const Site& site) {
   BoxCopy copy = checked(map, destination, coordinates, rank, site);
   const TensorBox& tensor = copy.tensor;
-  if (tensor.pixels == 0) fail(site, "no map of images: use make_image_map");
+  if (tensor.pixels == 0) fail(site, "the map is not of images: use make_image_map");
   for (int axis = 0; axis < rank - 2; ++axis) {
     const int from_first = coordinates[axis + 1] - tensor.first[axis], reach = rank == 4 ? 256 : 32;
     if (from_first < 0 || from_first % tensor.step[axis] != 0 ||
@@ -267,7 +268,7 @@ void check_stores_complete(const Thread& thread) {
     fail(pending.open.front().site, "the thread ended with stores that it never committed: call tma_store_commit()");
   for (const auto& group : pending.groups)
     if (!group.empty())
-      fail(group.front().site, "the thread ended before this store was complete: call tma_store_wait<0>() before");
+      fail(group.front().site, "the thread ended before this store was complete: call tma_store_wait<0>() first");
 }
 
 }  // namespace gpudl::emulator

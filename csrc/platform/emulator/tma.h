@@ -1,5 +1,5 @@
-// TMA: copies of boxes of a tensor between global and shared memory, made by a unit of its own. Loads end by telling an
-// mbarrier, stores are waited for by the thread that issued them. Here both happen as late as they may.
+// TMA: a separate unit that copies boxes of a tensor between global and shared memory. Loads complete on an mbarrier;
+// for stores the issuing thread waits. Here both happen as late as allowed.
 #pragma once
 #include <cstdint>
 
@@ -19,7 +19,7 @@ struct TensorMap {
   TensorBox tensor;
 };
 
-// The arrays hold one number per axis, innermost axis first; strides count elements. Throws std::invalid_argument.
+// The arrays hold one number per axis, innermost first; strides count elements. Throws std::invalid_argument.
 template <class T, int RANK>
 TensorMap make_tensor_map(const T* data, const int64_t (&extent)[RANK], const int64_t (&stride)[RANK],
                           const int (&box)[RANK], Swizzle swizzle) {
@@ -42,10 +42,10 @@ TensorMap make_image_map(const T* data, const int64_t (&extent)[RANK], const int
 
 namespace gpudl::emulator {
 
-// blocks: of the cluster, a bit each, that get the box at the same places; 0: this one alone.
+// blocks: a bit for each block of the cluster that gets the box, at the same addresses; 0: only this block.
 void tma_load(uint32_t destination, const device::TensorMap& map, const int* coordinates, int rank, uint32_t mbarrier,
               unsigned blocks, const Site& site);
-// tap: along each axis of pixels, what is added to the place of a window.
+// tap: offset from the start of a window along each axis of pixels.
 void tma_load_image(uint32_t destination, const device::TensorMap& map, const int* coordinates, const int* tap,
                     int rank, uint32_t mbarrier, const Site& site);
 void tma_store(const device::TensorMap& map, uint32_t source, const int* coordinates, int rank, const Site& site);
@@ -53,7 +53,7 @@ void tma_bulk_load(uint32_t destination, const void* source, size_t bytes, uint3
 void tma_store_commit();
 void tma_store_wait(size_t groups_left);
 
-void begin_tma();  // a new block
+void begin_tma();  // for new blocks
 void end_tma();    // fails if a load is still in flight
 bool land_one_load();
 bool loads_in_flight();
@@ -93,8 +93,8 @@ inline void tma_load_5d(uint32_t destination, const TensorMap* map, int x, int y
   emulator::tma_load(destination, *map, at, 5, mbarrier, 0, site);
 }
 
-// The same for several blocks of the cluster, those whose bits are set: each gets the box, and its bytes complete on
-// its own mbarrier, at the same addresses.
+// The same for the blocks of the cluster whose bits are set: each gets the box, and its bytes complete on its own
+// mbarrier, at the same addresses.
 inline void tma_load_2d_multicast(uint32_t destination, const TensorMap* map, int x, int y, uint32_t mbarrier,
                                   uint16_t blocks, Site site = Site::here("tma_load_2d_multicast")) {
   const int at[] = {x, y};
@@ -106,8 +106,8 @@ inline void tma_load_3d_multicast(uint32_t destination, const TensorMap* map, in
   emulator::tma_load(destination, *map, at, 3, mbarrier, blocks, site);
 }
 
-// From a map of images: channels from c on of the pixels that the tap at (tap_x, tap_y …) meets, for the window at the
-// pixel (x, y …) of image n and those that follow it.
+// From a map of images: channels from c on of the pixels that the tap at (tap_x, tap_y …) reads, for the window at
+// pixel (x, y …) of image n and the windows that follow.
 inline void tma_load_image_4d(uint32_t destination, const TensorMap* map, int c, int x, int y, int n, int tap_x,
                               int tap_y, uint32_t mbarrier, Site site = Site::here("tma_load_image_4d")) {
   const int at[] = {c, x, y, n}, tap[] = {tap_x, tap_y};
@@ -119,13 +119,13 @@ inline void tma_load_image_5d(uint32_t destination, const TensorMap* map, int c,
   emulator::tma_load_image(destination, *map, at, tap, 5, mbarrier, site);
 }
 
-// Copy `bytes` contiguous bytes, a multiple of 16; both ends at multiples of 16.
+// Copy `bytes` contiguous bytes; size and both addresses are multiples of 16.
 inline void tma_load_bytes(uint32_t destination, const void* source, int bytes, uint32_t mbarrier,
                            Site site = Site::here("tma_load_bytes")) {
   emulator::tma_bulk_load(destination, source, static_cast<size_t>(bytes), mbarrier, site);
 }
 
-// Store a box from a shared address; elements outside the tensor are left out. One thread issues, commits and waits.
+// Store a box from a shared address; elements outside the tensor are skipped. One thread issues, commits and waits.
 inline void tma_store_1d(const TensorMap* map, uint32_t source, int x, Site site = Site::here("tma_store_1d")) {
   const int at[] = {x};
   emulator::tma_store(*map, source, at, 1, site);
@@ -150,7 +150,7 @@ inline void tma_store_5d(const TensorMap* map, uint32_t source, int x, int y, in
   emulator::tma_store(*map, source, at, 5, site);
 }
 inline void tma_store_commit() { emulator::tma_store_commit(); }
-// Wait until at most N of this thread's committed groups are not yet written. _read: not yet read from shared memory.
+// Wait until at most N of this thread's committed groups are not written yet (_read: not read from shared memory yet).
 template <int N>
 inline void tma_store_wait() {
   emulator::tma_store_wait(N);
@@ -160,7 +160,7 @@ inline void tma_store_wait_read() {
   emulator::tma_store_wait(N);
 }
 
-// Make this thread's writes to shared memory visible to TMA and wgmma; then let the threads meet, then issue those.
+// Make this thread's writes to shared memory visible to TMA and wgmma. Call it before the barrier that precedes them.
 void fence_async_shared(Site site = Site::here("fence_async_shared"));
 
 // Fetch a tensor map ahead of its first use.

@@ -1,6 +1,6 @@
-// How tensor cores add up: the exact products and the accumulator are aligned to the largest of them, bits below are
-// cut off, and so is what the result cannot hold. Measured by Fasi, Higham, Mikaitis, Pranesh, "Numerical behavior of
-// NVIDIA tensor cores", PeerJ Computer Science 2021: one bit beyond float32's on the A100; later ones keep more.
+// How tensor cores sum: the exact products and the accumulator are aligned to the largest of them, lower bits are
+// dropped, and the result is truncated too. Measured by Fasi, Higham, Mikaitis, Pranesh, "Numerical behavior of NVIDIA
+// tensor cores", PeerJ Computer Science 2021: the A100 keeps one bit more than float32; later GPUs keep more.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -15,7 +15,7 @@ inline float toward_zero(double x) {
   return std::fabs(static_cast<double>(nearest)) > std::fabs(x) ? std::nextafter(nearest, 0.0f) : nearest;
 }
 
-// accumulator + sum of products, which are exact in double.
+// accumulator + sum of products; the products are exact in double.
 inline float truncating_sum(float accumulator, const double* products, int count) {
   double largest = std::fabs(static_cast<double>(accumulator)), plain = accumulator;
   for (int i = 0; i < count; ++i) {

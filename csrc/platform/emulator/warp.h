@@ -1,4 +1,4 @@
-// Warp words: __syncwarp, shuffles, votes.
+// Warp operations: __syncwarp, shuffles, votes.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -8,11 +8,11 @@
 namespace gpudl::emulator {
 
 void warp_barrier(uint32_t mask, const Site& site);
-uint32_t vote(uint32_t mask, bool predicate, const Site& site);  // the lanes that said yes
+uint32_t vote(uint32_t mask, bool predicate, const Site& site);  // the lanes whose predicate is true
 uint32_t active_lanes();
 [[noreturn]] void fail_shuffle(const Site& site, int lane, int source, uint32_t mask);
 
-// What a lane brings to a shuffle, and what it takes home.
+// A lane's argument to a shuffle, and its result.
 template <class T>
 struct Shuffle {
   T value, result;
@@ -20,11 +20,12 @@ struct Shuffle {
   Site site;
 };
 
-// Source finds the lane to read from; -1 where it lies outside the segment: then a lane keeps its value, as on a GPU.
+// Source finds the lane to read from; -1 outside the segment, where a lane keeps its own value, as on a GPU.
 template <class T, class Source>
 T shuffle(uint32_t mask, T value, int amount, int width, Source, const Site& site) {
   static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8), "shuffles move 32 or 64 bits");
-  if (width <= 0 || width > 32 || (width & (width - 1)) != 0) fail(site, "width %d is no power of two up to 32", width);
+  if (width <= 0 || width > 32 || (width & (width - 1)) != 0)
+    fail(site, "width is %d; it must be a power of two up to 32", width);
   Shuffle<T> mine{value, value, amount, width, site};
   const auto exchange = [](Shuffle<T>* const* lanes, uint32_t mask) {
     for (int lane = 0; lane < 32; ++lane) {
@@ -89,5 +90,5 @@ inline int __all_sync(unsigned mask, int predicate,
                       ::gpudl::emulator::Site site = ::gpudl::emulator::Site::here("__all_sync")) {
   return ::gpudl::emulator::vote(mask, predicate != 0, site) == mask;
 }
-// The lanes that have not ended. A GPU may answer with any subset that runs together with the caller.
+// The lanes that have not ended. A GPU may return any subset that runs together with the caller.
 inline unsigned __activemask() { return ::gpudl::emulator::active_lanes(); }

@@ -16,7 +16,7 @@ namespace gpudl::emulator {
 
 namespace {
 
-// A thread's part of an accumulator while products on it are in flight: its registers are NaN, the values are here.
+// A thread's part of an accumulator during pending products: its registers are NaN, the values are here.
 struct Accumulator {
   float* registers;
   std::vector<float> values;
@@ -36,19 +36,19 @@ struct Products {
   std::vector<Product> open;
   std::vector<std::shared_ptr<Accumulator>> accumulators;
   bool fenced = false;
-  size_t issued = 0, committed = 0, finished = 0;  // products issued, groups committed and finished
+  size_t issued = 0, committed = 0, finished = 0;  // products issued, groups committed, groups finished
 };
 
-// What every warp of a warpgroup must issue alike.
+// A product that all warps of a warpgroup must issue alike.
 struct Issued {
   WgmmaShape shape;
   WgmmaOperands operands;
   Site site;
-  unsigned lanes[4] = {};  // of each warp, that have issued it
+  unsigned lanes[4] = {};  // lanes of each warp that have issued it
 };
 
-std::vector<Products> products;           // by the thread's slot; touched only for threads that multiply
-std::vector<std::vector<Issued>> issued;  // by warpgroup, WARPGROUPS a block
+std::vector<Products> products;           // by thread slot; used only by threads that multiply
+std::vector<std::vector<Issued>> issued;  // by warpgroup, WARPGROUPS per block
 constexpr unsigned WARPGROUPS = MAX_THREADS / 128;
 
 bool same_shape(const WgmmaShape& a, const WgmmaShape& b) {
@@ -79,8 +79,8 @@ std::shared_ptr<Accumulator> accumulator_of(Products& pending, float* registers,
 Issued& issue_in_warpgroup(const Products& pending, const Issued& next) {
   const Thread& me = engine.self();
   if ((me.warp | 3) * 32 + 31 >= engine.thread_count)
-    fail(next.site, "threads %u to %u are no warpgroup: it takes 128, from a multiple of 128", me.linear / 128 * 128,
-         engine.thread_count - 1);
+    fail(next.site, "threads %u to %u are not a warpgroup: it needs 128, starting at a multiple of 128",
+         me.linear / 128 * 128, engine.thread_count - 1);
   std::vector<Issued>& log = issued[me.home->number * WARPGROUPS + me.warp / 4];
   if (pending.issued == log.size()) {
     log.push_back(next);
@@ -97,7 +97,7 @@ Issued& issue_in_warpgroup(const Products& pending, const Issued& next) {
   return other;
 }
 
-// Rows 16w to 16w+15 of one product, for the warp's 32 lanes.
+// Compute rows 16w to 16w+15 of one product, for the warp's 32 lanes.
 void multiply(const Product* const* lanes, unsigned warp_of_group) {
   const Product& first = *lanes[0];
   const WgmmaShape& shape = first.shape;
@@ -132,7 +132,7 @@ void finish_oldest_group(Products* const* lanes, Wait* const* waits) {
     const Product* parts[32];
     for (int lane = 0; lane < 32; ++lane) {
       if (lanes[lane]->groups.empty() || lanes[lane]->groups.front().size() != group.size())
-        fail(waits[lane]->site, "the lanes of the warp committed groups of different size");
+        fail(waits[lane]->site, "the lanes of the warp committed groups of different sizes");
       parts[lane] = &lanes[lane]->groups.front()[i];
     }
     multiply(parts, waits[0]->thread->warp % 4);
@@ -202,7 +202,7 @@ void check_products_complete(const Thread& thread) {
     fail(pending.open.front().site, "the thread ended with products that it never committed: call wgmma_commit()");
   for (const auto& group : pending.groups)
     if (!group.empty())
-      fail(group.front().site, "the thread ended before this product was complete: call wgmma_wait<0>() before");
+      fail(group.front().site, "the thread ended before this product was complete: call wgmma_wait<0>() first");
 }
 
 }  // namespace gpudl::emulator

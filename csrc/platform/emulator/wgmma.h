@@ -1,5 +1,5 @@
-// wgmma: matrix products of a warpgroup (four warps, from a multiple of four) with operands in shared memory. They run
-// asynchronously; here each warp computes its 16 rows when it waits, and until then the accumulators are NaN.
+// wgmma: asynchronous matrix products by a warpgroup (four warps, the first a multiple of four) from shared memory.
+// Here each warp computes its 16 rows when it waits; until then the accumulators are NaN.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -20,7 +20,7 @@ struct WgmmaShape {
   bool a_m_major, b_n_major;
 };
 
-// One product d[64,n] = a[64,k] * b[k,n] + (scale_d ? d : 0). a_fragment is null where A lies in shared memory.
+// One product d[64,n] = a[64,k] * b[k,n] + (scale_d ? d : 0). a_fragment is null if A is in shared memory.
 struct WgmmaOperands {
   uint64_t a_descriptor;
   const uint32_t* a_fragment;
@@ -33,7 +33,7 @@ void wgmma_fence();
 void wgmma_commit();
 void wgmma_wait(size_t groups_left, const Site& site);
 
-void begin_wgmma();  // a new block
+void begin_wgmma();  // for new blocks
 void check_products_complete(const Thread& thread);
 
 }  // namespace gpudl::emulator
@@ -42,7 +42,7 @@ namespace gpudl::device {
 
 using emulator::Site;
 
-// Before the first wgmma, and again after other instructions have touched its registers.
+// Required before the first wgmma, and after other instructions have accessed its registers.
 inline void wgmma_fence() { emulator::wgmma_fence(); }
 inline void wgmma_commit() { emulator::wgmma_commit(); }
 // Wait until at most N committed groups are in flight.
@@ -50,13 +50,13 @@ template <int N>
 inline void wgmma_wait(Site site = Site::here("wgmma_wait")) {
   emulator::wgmma_wait(N, site);
 }
-// The same, with the accumulators of what has ended.
+// The same for the accumulators that the products write.
 template <int N, int SIZE>
 inline void wgmma_wait(float (&)[SIZE], Site site = Site::here("wgmma_wait")) {
   emulator::wgmma_wait(N, site);
 }
 
-// d[64,N] = a * b + (scale_d ? d : 0). Of warp w of the four, lane l holds d[16w + l/4 + i/2%2*8][i/4*8 + l%4*2 + i%2]
+// d[64,N] = a * b + (scale_d ? d : 0). Lane l of warp w of the four holds d[16w + l/4 + i/2%2*8][i/4*8 + l%4*2 + i%2]
 // in d[i]. Operands are K-major (rows of K elements) unless the template says otherwise. A may come from registers, in
 // the layout of mma_m16n8k16_bf16 (mma_m16n8k8_tf32) for the warp's 16 rows.
 #define GPUDL_WGMMA16(N, T)                                                                                    \
@@ -88,7 +88,7 @@ GPUDL_WGMMA(256)
 #undef GPUDL_WGMMA
 #undef GPUDL_WGMMA16
 
-// The same by template: T is bfloat16, float16 or float (tf32, K-major operands only); 32 bytes of k at a time.
+// The same as a template over T: bfloat16, float16 or float (tf32, K-major operands only); 32 bytes of k at a time.
 template <class T, int N, bool A_M_MAJOR = false, bool B_N_MAJOR = false>
 inline void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d, Site site = Site::here("wgmma")) {
   static_assert(sizeof(T) == 2 || (!A_M_MAJOR && !B_N_MAJOR), "tf32 takes K-major operands");
@@ -98,7 +98,7 @@ inline void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d, Site s
   emulator::wgmma(d, {N, 32 / sizeof(T), type, A_M_MAJOR, B_N_MAJOR}, {a, nullptr, b, scale_d}, site);
 }
 
-// Move registers between warpgroups: all 128 threads, REGISTERS a multiple of 8 from 24 to 256. No effect here.
+// Move registers between warpgroups; all 128 threads call it. REGISTERS: a multiple of 8 from 24 to 256. No-ops here.
 template <int REGISTERS>
 inline void warpgroup_increase_registers() {
   static_assert(REGISTERS >= 24 && REGISTERS <= 256 && REGISTERS % 8 == 0, "a multiple of 8 from 24 to 256");

@@ -15,7 +15,7 @@ constexpr int CHUNK_BYTES = 16;
 
 struct Layout {
   uint32_t start, leading, stride;
-  int width;  // of the swizzle, bytes; 0: none
+  int width;  // of the swizzle in bytes; 0: none
 };
 
 Layout layout_of(const WgmmaOperand& operand, const Site& site) {
@@ -31,8 +31,8 @@ Layout layout_of(const WgmmaOperand& operand, const Site& site) {
   return layout;
 }
 
-// Where a 16-byte chunk of the operand lies; PTX manual, "Canonical Layouts". K-major: chunk of 16 bytes along k in row
-// mn. MN-major: chunk of 16 bytes along mn in column k.
+// The address of a 16-byte chunk of the operand (PTX manual, "Canonical Layouts"). K-major: 16 bytes along k in row mn.
+// MN-major: 16 bytes along mn in column k.
 uint32_t chunk_address(const Layout& layout, bool mn_major, int mn, int k, int per_chunk) {
   uint32_t address = layout.start;
   if (!mn_major) {
@@ -54,7 +54,7 @@ uint32_t chunk_address(const Layout& layout, bool mn_major, int mn, int k, int p
   return swizzled(address, layout.width);
 }
 
-// Calls visit(mn, k, 16 bytes of shared memory) for every chunk of rows first to first + count - 1.
+// Call visit(mn, k, 16 bytes of shared memory) for every chunk of rows first to first + count - 1.
 template <class Visit>
 void for_each_chunk(const WgmmaOperand& operand, int first, int count, const Site& site, Visit visit) {
   const Layout layout = layout_of(operand, site);

@@ -1,4 +1,4 @@
-// Operands of wgmma: from descriptor to elements.
+// Operands of wgmma: the elements that a descriptor describes.
 #pragma once
 #include <cstdint>
 
@@ -14,13 +14,13 @@ struct WgmmaOperand {
   int k;
 };
 
-// elements[row * k + column] = the operand's rows (of M or N) first to first + count - 1, as float32.
+// elements[row * k + column] = rows (of M or N) first to first + count - 1 of the operand, as float32.
 void read_operand(const WgmmaOperand& operand, int first, int count, float* elements, const Site& site);
 
-// One lane's registers of A into elements[16 * k].
+// Unpack one lane's registers of A into elements[16 * k].
 void unpack_a_fragment(const uint32_t* fragment, int lane, const WgmmaShape& shape, float* elements);
 
-// Tell the race detector what the running thread's warp reads through the agent.
+// Report to the race detector what the running thread's warp reads through the agent.
 void note_operand_reads(const WgmmaShape& shape, const WgmmaOperands& operands, unsigned agent, const Site& site);
 
 }  // namespace gpudl::emulator

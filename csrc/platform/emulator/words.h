@@ -1,4 +1,4 @@
-// CUDA's words for the host's compiler: qualifiers and vector types. Sizes and alignments are CUDA's.
+// CUDA's qualifiers and vector types for the host's compiler, with CUDA's sizes and alignments.
 #pragma once
 #include <cstdint>
 
