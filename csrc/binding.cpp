@@ -118,7 +118,7 @@ py::dict describe(const Launcher& launcher) {
   return d;
 }
 
-// The registry is complete by now and lives as long as the module.
+// The registry is complete at this point and lives as long as the module.
 void define(py::module_& m, const Function& function) {
   m.def(function.name.c_str(), [&function](const py::args& values) {
     return call(function, values, [&](const auto& given) { return function.call(function.parameters, given); });

@@ -12,7 +12,7 @@ int64_t size_of(const Array& array) {
   return std::accumulate(array.shape, array.shape + array.rank, int64_t{1}, std::multiplies<>());
 }
 
-// The first byte, and the one after the last.
+// The first byte, and the byte after the last.
 std::pair<const char*, const char*> bytes_of(const Array& array) {
   const char* first = static_cast<const char*>(array.data);
   const char* last = first;

@@ -1,4 +1,4 @@
-// What Python may set on a device: its stream, its number, the emulator's schedule.
+// Settings that Python may change: stream, device, the emulator's schedule and truncation.
 #include "platform/control.h"
 #include "core/export.h"
 

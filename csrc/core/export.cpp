@@ -15,7 +15,7 @@ std::vector<std::string> split_names(std::string_view names) {
 
 namespace {
 
-std::string place(int device) { return device == HOST ? "the host's memory" : "GPU " + std::to_string(device); }
+std::string place(int device) { return device == HOST ? "host memory" : "GPU " + std::to_string(device); }
 
 void check_places(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments) {
   const int here = current_device();
@@ -45,8 +45,8 @@ void check_same_order(const std::vector<Parameter>& parameters, const std::vecto
     const Array& array = std::get<Array>(arguments[i]);
     if (!first) first = &array;
     else if (!same_order(*first, array))
-      refuse(parameters[i].name,
-             "must lie in memory as the other arguments do, got " + describe(array) + " beside " + describe(*first));
+      refuse(parameters[i].name, "must have the same memory order as the other arguments, got " + describe(array) +
+                                     " and " + describe(*first));
   }
 }
 

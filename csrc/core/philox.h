@@ -1,6 +1,6 @@
 // Philox4x32-10: four random words from a 128-bit counter and a 64-bit key, without state.
 // Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
-// gpudl/core/random.py is the same for NumPy; both give the same bits.
+// gpudl/core/random.py is the NumPy version; both give the same bits.
 #pragma once
 #include <cstdint>
 
@@ -27,7 +27,7 @@ GPUDL_HD inline Words philox(Words counter, uint32_t key0, uint32_t key1) {
   return {{c0, c1, c2, c3}};
 }
 
-// Block number `block` of a draw. counter: [seed, stream, offset] of the draw, as gpudl.random.Generator makes it.
+// Block number `block` of a draw. counter: [seed, stream, offset] of the draw (Generator.take in gpudl/core/random.py).
 GPUDL_HD inline Words random_words(const int64_t* counter, int64_t block) {
   const uint64_t seed = static_cast<uint64_t>(counter[0]), stream = static_cast<uint64_t>(counter[1]);
   const uint64_t number = static_cast<uint64_t>(counter[2]) + static_cast<uint64_t>(block);

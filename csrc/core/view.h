@@ -1,4 +1,4 @@
-// View: a typed pointer with its dimensions, the form in which a kernel sees a tensor.
+// View: a typed pointer with its dimensions, a tensor as kernels see it.
 #pragma once
 #include <cstdint>
 
@@ -6,15 +6,14 @@
 
 namespace gpudl {
 
-// How the axes of a tensor lie in memory. nchw: the last logical axis is fastest (plain row-major, any rank).
-// nhwc: channels last, a logical (N,C,H,W) tensor stored as (N,H,W,C). any: dense in some order, which an elementwise
-// kernel ignores. rows: plain row-major of any rank, seen as rows of the last axis (RANK 2) or as one long row (RANK
-// 1).
+// The memory order of a tensor. nchw: the last logical axis is fastest (plain row-major, any rank). nhwc:
+// channels-last, a logical (N,C,H,W) tensor stored as (N,H,W,C). any: dense in some order, which an elementwise kernel
+// ignores. rows: plain row-major of any rank, seen as rows of the last axis (RANK 2) or as one long row (RANK 1).
 enum class Layout { nchw, nhwc, any, rows };
 using enum Layout;
 
-// Dimensions stand in memory order: dim[RANK-1] is the fastest. An nhwc view of a (N,C,H,W) tensor has dim = {N,H,W,C}.
-// One of rank 5, {N,D,H,W,C}, takes (N,C), (N,C,W) and (N,C,H,W) tensors too: the axes they lack have size 1.
+// Dimensions are in memory order: dim[RANK-1] is the fastest. An nhwc view of a (N,C,H,W) tensor has dim = {N,H,W,C}.
+// One of rank 5, {N,D,H,W,C}, also takes (N,C), (N,C,W) and (N,C,H,W) tensors: missing axes have size 1.
 template <class T, int RANK, Layout LAYOUT = Layout::nchw>
 struct View {
   T* data = nullptr;
@@ -44,11 +43,11 @@ template <class T>
 using Volume = View<T, 5, nhwc>;
 
 // A stack of matrices: an array of any rank in plain row-major order, dim = {product of the leading axes, rows,
-// columns}. One axis is one row.
+// columns}. An array with one axis is a single row.
 template <class T>
 struct Matrices : View<T, 3> {};
 
-// An argument that may be absent: data is null then.
+// An argument that may be absent; data is then null.
 template <class V>
 struct Maybe : V {
   GPUDL_HD explicit operator bool() const { return this->data != nullptr; }

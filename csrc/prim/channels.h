@@ -1,8 +1,8 @@
-// Channels-last activations as a matrix: a row per position (n,…,h,w), a column per channel. A (N,C) batch is one too.
+// Channels-last activations, or (N,C) batches, as a matrix: a row per position (n,…,h,w), a column per channel.
 //
-// A thread takes four neighbouring channels, in one 16-byte access where the channels divide by four and the arrays
-// start at a multiple of 16 bytes (ALIGNED), else one by one. A block takes `columns` such threads side by side and
-// `lanes` rows at a time; neighbouring threads hold neighbouring channels.
+// A thread processes four neighbouring channels, in one 16-byte access if the number of channels is a multiple of four
+// and the arrays are aligned to 16 bytes (ALIGNED), else one by one. A block has `columns` such threads side by side
+// and processes `lanes` rows at a time; neighbouring threads hold neighbouring channels.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -45,7 +45,7 @@ struct ChannelRows {
   int64_t rows;
   int channels, columns, lanes;
 
-  // Tiles of up to `most` threads side by side. An even number where pairs of threads share a byte of a bit mask.
+  // Tiles of up to `most` threads side by side; an even number if pairs of threads share a byte of a bit mask.
   template <class T, int RANK, Layout LAYOUT>
   static ChannelRows of(const View<T, RANK, LAYOUT>& x, int block, int most) {
     const int channels = x.dim[RANK - 1], fours = std::max(1, (channels + 3) / 4);
@@ -55,32 +55,32 @@ struct ChannelRows {
     return {channels ? x.size() / channels : 0, channels, columns, block / columns};
   }
   GPUDL_HD int tiles() const { return (channels + 4 * columns - 1) / (4 * columns); }
-  // As the second extent of a grid, which has a limit.
+  // The tiles as gridDim.y, which has a limit.
   unsigned tile_rows() const {
     constexpr int MOST = 65535;
     check(tiles() <= MOST, "x",
           "has " + std::to_string(channels) + " channels; at most " + std::to_string(4 * MOST * columns) +
-              " are possible");
+              " are supported");
     return static_cast<unsigned>(tiles());
   }
 };
 
 // Kernels for any number of rows: a block takes a chunk of them at a time, four a thread.
 constexpr int CHUNK_BLOCK = 256;
-constexpr int CHUNK_COLUMNS = 32;       // threads side by side, at most
-constexpr int CHUNK_ROWS = 4;           // that a thread loads at once
-constexpr int CHUNK_MAX_BLOCKS = 4096;  // each then does more, and reads what it needs per channel once
+constexpr int CHUNK_COLUMNS = 32;       // most threads side by side
+constexpr int CHUNK_ROWS = 4;           // rows that a thread loads at once
+constexpr int CHUNK_MAX_BLOCKS = 4096;  // beyond that, blocks take more chunks and read per-channel data once
 
 GPUDL_HD inline int64_t chunk_of(const ChannelRows& m) { return static_cast<int64_t>(m.lanes) * CHUNK_ROWS; }
 GPUDL_HD inline int64_t chunks_of(const ChannelRows& m) { return (m.rows + chunk_of(m) - 1) / chunk_of(m); }
 
-// Of an elementwise pass: (blocks, tiles); a block takes every gridDim.x-th chunk.
+// Grid of an elementwise pass: (blocks, tiles); a block takes every gridDim.x-th chunk.
 inline dim3 chunk_grid(const ChannelRows& m) {
   const int64_t most = std::max(1, CHUNK_MAX_BLOCKS / m.tiles());
   return dim3(static_cast<unsigned>(std::min(chunks_of(m), most)), m.tile_rows());
 }
 
-// A thread's place: its first channel, how many of its four exist (none: the thread has no work), its first row.
+// A thread's place: its first channel, how many of its four exist (0: no work), its first row.
 struct ChannelPlace {
   int channel, count, lane;
   GPUDL_DEVICE ChannelPlace(const ChannelRows& m, int tile)
@@ -91,8 +91,8 @@ struct ChannelPlace {
   }
 };
 
-// Combines the values of all lanes of a column in a tree of fixed order; every thread gets its column's result. The
-// whole block takes part. shared: one T a thread.
+// Combine the values of all lanes of a column in a fixed tree; every thread gets its column's result. The whole block
+// takes part. shared: one T per thread.
 template <class T, class Combine>
 GPUDL_DEVICE T combine_lanes(const ChannelRows& m, T mine, T* shared, Combine combine) {
   const int column = static_cast<int>(threadIdx.x) % m.columns, lane = static_cast<int>(threadIdx.x) / m.columns;
@@ -108,8 +108,8 @@ GPUDL_DEVICE T combine_lanes(const ChannelRows& m, T mine, T* shared, Combine co
   return shared[column];
 }
 
-// A bit per element, (rows, channels/8) bytes: bit c%8 of byte c/8. Needs channels that divide by 8, so that two
-// neighbouring threads hold one byte. All threads of the warp take part.
+// Store one bit per element, in (rows, channels/8) bytes: bit c%8 of byte c/8. Needs a multiple of 8 channels, so that
+// two neighbouring threads hold one byte. All threads of the warp take part.
 GPUDL_DEVICE void store_bits(uint8_t* mask, const ChannelRows& m, int64_t row, int channel, unsigned bits,
                              bool inside) {
   const unsigned other = __shfl_xor_sync(~0u, bits, 1);

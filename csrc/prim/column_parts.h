@@ -1,4 +1,4 @@
-// The second stage of sums over rows: adds what the blocks of the first left, in a fixed order.
+// The second stage of sums over rows: adds the first stage's partial sums in a fixed order.
 #pragma once
 #include <concepts>
 
@@ -6,10 +6,10 @@
 
 namespace gpudl::prim {
 
-// Two sums for each of four columns: those of the first come first.
+// Two sums for each of four columns: four first sums, then four second sums.
 using Eight = Pack<float, 8>;
 
-// partial[part][first, second][column] of the block's tile, from its lane 0.
+// Store partial[part][first, second][column] of the block's tile, from its lane 0.
 GPUDL_DEVICE void store_partial(const ChannelRows& m, const ChannelPlace& place, const Eight& sums, float* partial,
                                 int64_t part) {
   if (place.lane != 0) return;
@@ -23,9 +23,9 @@ GPUDL_DEVICE void store_partial(const ChannelRows& m, const ChannelPlace& place,
 }
 
 constexpr int PARTS_BLOCK = 256;
-constexpr int PARTS_COLUMNS = 8;  // that a block takes; its other threads share the parts
+constexpr int PARTS_COLUMNS = 8;  // columns per block; threads of a column share the parts
 
-// Where the thread stands: its column, and its number among those that share the parts. Lane 0 gets the sums.
+// A thread's column, and its number among those that share the parts. Lane 0 gets the sums.
 struct PartsPlace {
   int column, lane;
   GPUDL_DEVICE PartsPlace()
@@ -33,7 +33,7 @@ struct PartsPlace {
         lane(static_cast<int>(threadIdx.x / PARTS_COLUMNS)) {}
 };
 
-// Σ partial[part][s][column] for s < SUMS, by the whole block of PARTS_BLOCK threads; shared: one element a thread.
+// Σ partial[part][s][column] for s < SUMS, by the whole block of PARTS_BLOCK threads; shared: one element per thread.
 template <int SUMS>
 GPUDL_DEVICE Pack<float, SUMS> sum_of_parts(const PartsPlace& place, const float* partial, int parts, int columns,
                                             Pack<float, SUMS>* shared) {
@@ -52,7 +52,7 @@ GPUDL_DEVICE Pack<float, SUMS> sum_of_parts(const PartsPlace& place, const float
   return shared[threadIdx.x];
 }
 
-// to.at[s][c] = Σ partial[part][s][c]; any of them may be null. One block per 8 columns.
+// to.at[s][c] = Σ partial[part][s][c]; any pointer may be null. One block per 8 columns.
 template <class T, int SUMS>
 struct PartsTo {
   T* at[SUMS];
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(PARTS_BLOCK)
     if (to.at[s] != nullptr) to.at[s][place.column] = from_float<T>(sums.at[s]);
 }
 
-// first, more: where the sums go.
+// first, more: destinations of the sums.
 template <class T, std::same_as<T*>... More>
 void add_parts(const float* partial, int parts, int columns, T* first, More... more) {
   constexpr int SUMS = 1 + sizeof...(More);

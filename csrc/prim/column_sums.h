@@ -1,10 +1,10 @@
-// Sums over the rows of a matrix, such as the gradient of a bias, in the pass that computes the rows: dy is read once.
+// Sums over the rows of a matrix, such as a bias gradient, in the pass that computes the rows: dy is read once.
 //
 //   prim::column_sums(prim::PassReluBits{mask}, dy, dz, rows, columns, dbias, workspace);
 //
-// dz[m,n] = f(dy[m,n], …), sums[n] = sum over m of dz[m,n]; dz or sums may be null. Two stages, whose order depends on
-// the shapes and the workspace's size alone: blocks leave partial sums in the workspace, which a second kernel adds.
-// Where there is no room for them, or few rows, a block sums its columns alone.
+// dz[m,n] = f(dy[m,n], …), sums[n] = sum over m of dz[m,n]; dz or sums may be null. Two stages, whose order depends
+// only on the shapes and the workspace's size: blocks write partial sums to the workspace, and a second kernel adds
+// them. Without room for them, or with few rows, one block sums its columns alone.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace gpudl::prim {
 
-// f is an object like this one; what it loads is on its way beside dy. PACK neighbouring columns of a row at a time.
+// f is an object like this one; its own loads overlap with those of dy. PACK neighbouring columns of a row at a time.
 struct PassOn {
   struct Nothing {};
   template <int PACK>
@@ -32,7 +32,7 @@ struct PassOn {
   }
 };
 
-// The gradient before ReLU from the bits of GemmEpilogue's mask: rows of whole bytes.
+// The gradient before ReLU, from the bits of GemmEpilogue's mask (rows of whole bytes).
 struct PassReluBits {
   const uint8_t* mask;
 
@@ -47,7 +47,7 @@ struct PassReluBits {
   }
 };
 
-// gradient(dy, saved) of an array that is laid out like dy.
+// gradient(dy, saved), for a saved array with the layout of dy.
 template <class T, class Gradient>
 struct PassSaved {
   const T* saved;
@@ -71,9 +71,9 @@ struct ReluGradient {
   GPUDL_DEVICE float operator()(float dy, float y) const { return y <= 0 ? 0.f : dy; }
 };
 
-constexpr int COLUMN_SUMS_ROWS = 4;  // that a thread loads at once
+constexpr int COLUMN_SUMS_ROWS = 4;  // rows that a thread loads at once
 
-// Grid: parts·tiles, the tile first. Block: m.columns threads side by side, PACK columns each, by m.lanes rows; blocks
+// Grid: parts·tiles, tile fastest. Block: m.columns threads side by side, PACK columns each, by m.lanes rows; blocks
 // and lanes take rows in turn. Without `partial` there is one part, which writes the sums.
 template <class F, class T, int PACK>
 __global__ void __launch_bounds__(CHUNK_BLOCK)
@@ -122,10 +122,9 @@ __global__ void __launch_bounds__(CHUNK_BLOCK)
 }
 
 constexpr int COLUMN_SUMS_BLOCKS = 4 * MULTIPROCESSORS;
-constexpr int COLUMN_SUMS_LEAST = 4;  // turns of a block that are worth a second kernel
+constexpr int COLUMN_SUMS_LEAST = 4;  // turns of a block that justify a second kernel
 
-// Elements of the workspace with which columns are summed well: no more parts than there are blocks, each of at least
-// 128 rows.
+// Elements of the workspace that column_sums wants: no more parts than blocks, each of at least 128 rows.
 inline int64_t column_sums_workspace(int64_t rows, int64_t columns) {
   const int64_t blocks = COLUMN_SUMS_BLOCKS / std::max<int64_t>(1, (columns + 255) / 256);
   const int64_t parts = std::min(rows / 128, blocks);
@@ -134,7 +133,7 @@ inline int64_t column_sums_workspace(int64_t rows, int64_t columns) {
 
 template <int PACK, class F, class T>
 void column_sums_packed(F f, const T* dy, T* dz, int64_t rows, int columns, T* sums, View<float, 1> workspace) {
-  constexpr int SIDE = 32;  // threads, at most
+  constexpr int SIDE = 32;  // most threads side by side
   const int packs = columns / PACK, tiles = (packs + SIDE - 1) / SIDE;
   ChannelRows m{rows, columns, (packs + tiles - 1) / tiles, 0};
   m.lanes = CHUNK_BLOCK / m.columns;
@@ -157,7 +156,7 @@ void column_sums(F f, const T* dy, T* dz, int64_t rows, int columns, T* sums, Vi
   else column_sums_packed<1>(f, dy, dz, rows, columns, sums, workspace);
 }
 
-// The sums of a matrix as it is.
+// The column sums of a matrix itself.
 template <class T>
 void column_sums(const T* x, int64_t rows, int columns, T* sums, View<float, 1> workspace) {
   column_sums(PassOn{}, x, static_cast<T*>(nullptr), rows, columns, sums, workspace);

@@ -1,4 +1,4 @@
-// Division of 0 <= n < 2^31 by a number that the host knows, in a multiplication and a shift.
+// Division of 0 <= n < 2^31 by a number known on the host, by a multiplication and a shift.
 // Source: Granlund and Montgomery, "Division by Invariant Integers using Multiplication", PLDI 1994, figure 4.1.
 #pragma once
 #include <bit>
@@ -16,7 +16,7 @@ struct Divisor {
   explicit Divisor(int d) : divisor(d > 0 ? d : 1), shift(std::bit_width(divisor - 1)) {
     multiplier = static_cast<unsigned>((((uint64_t{1} << shift) - divisor) << 32) / divisor + 1);
   }
-  // n becomes the quotient; returned is the remainder.
+  // Replaces n by the quotient and returns the remainder.
   GPUDL_DEVICE int split(int& n) const {
     const unsigned all = n, quotient = (__umulhi(all, multiplier) + all) >> shift;
     n = static_cast<int>(quotient);

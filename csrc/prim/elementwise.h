@@ -1,4 +1,4 @@
-// Elementwise kernels: out[i] = f(in[i], …), for any function object f, in 16-byte accesses where memory allows.
+// Elementwise kernels: out[i] = f(in[i], …) for any function object f, in 16-byte accesses if alignment allows.
 //
 //   struct LeakyRelu { float slope; GPUDL_DEVICE float operator()(float x) const { return x > 0 ? x : slope * x; } };
 //   prim::map(LeakyRelu{0.01f}, y, x);
@@ -14,11 +14,11 @@
 
 namespace gpudl::prim {
 
-// A dense array in its order of memory.
+// A dense array in memory order.
 template <class T>
 using Flat = View<T, 1, Layout::any>;
 
-// N neighbouring elements, moved together: one 16-byte access for four floats.
+// N neighbouring elements, accessed together: 16 bytes for four floats.
 template <class T, int N>
 struct alignas(std::min<size_t>(16, N * sizeof(T))) Pack {
   T at[N];
@@ -29,7 +29,7 @@ bool is_aligned(const T* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % alignof(Pack<T, N>) == 0;
 }
 
-// The pack that starts at `pointer`, which must be aligned to it.
+// The pack that starts at `pointer`, which must be aligned to the pack.
 template <int N, class T>
 GPUDL_DEVICE Pack<T, N> load_pack(const T* pointer) {
   return *reinterpret_cast<const Pack<T, N>*>(pointer);
@@ -40,7 +40,7 @@ GPUDL_DEVICE void store_pack(T* pointer, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(pointer) = pack;
 }
 
-// To reduce packs with: element by element.
+// Elementwise sum of packs, for reductions.
 struct AddPacks {
   template <int N>
   GPUDL_DEVICE Pack<float, N> operator()(Pack<float, N> a, const Pack<float, N>& b) const {
@@ -50,7 +50,7 @@ struct AddPacks {
   }
 };
 
-// Arithmetic is float32 whatever the format in memory.
+// Arithmetic is float32, whatever the format in memory.
 template <class T>
 GPUDL_DEVICE float as_float(T value) {
   if constexpr (std::is_same_v<T, float>) return value;
@@ -64,14 +64,14 @@ GPUDL_DEVICE T from_float(float value) {
 }
 
 constexpr int MAP_BLOCK = 256;
-constexpr int MAP_BLOCKS = 8192;  // fill any GPU several times over; beyond them a thread takes more than one pack
+constexpr int MAP_BLOCKS = 8192;  // fills any GPU several times; beyond that, threads take several packs
 
-// Elements of the widest of these types that 16 bytes hold.
+// Number of elements of the widest of these types in 16 bytes.
 template <class... T>
 constexpr int PACK_OF = 16 / static_cast<int>(std::max({sizeof(T)...}));
 
-// Threads stride over the packs. PACK = 1 where an array does not start at a multiple of 16 bytes. INDEXED: f takes the
-// element's number first.
+// Threads stride over the packs. PACK = 1 if an array is not aligned to 16 bytes. INDEXED: f takes the element's index
+// first.
 template <int PACK, bool INDEXED, class F, class Out, class... In>
 __global__ void __launch_bounds__(MAP_BLOCK) map_kernel(F f, int64_t n, Out* out, const In*... in) {
   const auto call = [&](int64_t i, const auto&... values) {
@@ -89,11 +89,11 @@ __global__ void __launch_bounds__(MAP_BLOCK) map_kernel(F f, int64_t n, Out* out
     };
     apply(load_pack<PACK>(in + first)...);
   }
-  if constexpr (PACK > 1)  // at most one thread has a rest, shorter than a pack
+  if constexpr (PACK > 1)  // at most one thread has a remainder shorter than a pack
     for (int64_t i = first; i < n; ++i) out[i] = call(i, in[i]...);
 }
 
-// Blocks for n elements, PACK a thread.
+// Blocks for n elements, PACK per thread.
 template <int PACK>
 unsigned map_blocks(int64_t n, int64_t most = MAP_BLOCKS) {
   return static_cast<unsigned>(std::min<int64_t>((n + MAP_BLOCK * PACK - 1) / (MAP_BLOCK * PACK), most));

@@ -1,5 +1,6 @@
 // Rows of a matrix, each read once: a group of neighbouring threads keeps its row in registers, four neighbouring
-// columns a thread and step. Rows of more than 4096 columns are streamed instead, from the cache after the first time.
+// columns per thread and step. Rows of more than 4096 columns are streamed instead, from the cache after the first
+// pass.
 //
 //   template <class R> __global__ void f_kernel(int rows, int columns, const float* x, float* y) {
 //     const R row(rows, columns);
@@ -24,7 +25,7 @@ namespace gpudl::prim {
 
 constexpr int HELD_BLOCK = 256;
 
-// Four values a step: of a row in registers, of one in memory, or one number for all.
+// Four values per step: of a row in registers, of a row in memory, or one number for all.
 template <int STEPS>
 struct Held {
   Four step[STEPS];
@@ -36,7 +37,7 @@ struct Held {
 
 struct Streamed {
   const float* row;
-  float otherwise;  // where row is null
+  float otherwise;  // if row is null
   template <class R>
   GPUDL_DEVICE Four get(const R& r, int i) const {
     if (!row) return {otherwise, otherwise, otherwise, otherwise};
@@ -44,7 +45,7 @@ struct Streamed {
   }
 };
 
-// WIDTH threads a row, a power of two from 8 to HELD_BLOCK; STEPS = 0 streams. Threads beyond the last row have no
+// WIDTH threads per row, a power of two from 8 to HELD_BLOCK; STEPS = 0 streams. Threads beyond the last row have no
 // columns, but take part in reductions.
 template <int WIDTH, int STEPS, bool ALIGNED>
 struct HeldRow {
@@ -82,10 +83,10 @@ struct HeldRow {
       return held;
     }
   }
-  // A vector that all rows share; `otherwise` where it is null.
+  // A vector shared by all rows; `otherwise` if it is null.
   GPUDL_DEVICE Streamed vector(const float* data, float otherwise) const { return {data, otherwise}; }
 
-  // f(column, value of each …) for the thread's columns.
+  // Call f(column, values …) for the thread's columns.
   template <class F, class... Values>
   GPUDL_DEVICE void each(F f, const Values&... values) const {
 #pragma unroll UNROLL
@@ -100,7 +101,7 @@ struct HeldRow {
       visit(values.get(*this, i)...);
     }
   }
-  // matrix[row, column] = f(column, value of each …).
+  // matrix[row, column] = f(column, values …).
   template <class F, class... Values>
   GPUDL_DEVICE void write(float* matrix, F f, const Values&... values) const {
 #pragma unroll UNROLL
@@ -116,7 +117,7 @@ struct HeldRow {
       store_four<ALIGNED>(matrix + start + first, make(values.get(*this, i)...), columns - first);
     }
   }
-  // Over the group in a fixed tree; every thread gets the result.
+  // Reduce over the group in a fixed tree; every thread gets the result.
   template <class T, class Combine>
   GPUDL_DEVICE T reduce(T mine, Combine combine) const {
     if constexpr (WIDTH > 32) return block_reduce<WIDTH>(mine, combine);
@@ -124,7 +125,7 @@ struct HeldRow {
   }
 };
 
-// Calls run(kind) with a null pointer to the kind of row that the columns deserve.
+// Call run(kind) with a null pointer to the type of row that suits the number of columns.
 template <bool ALIGNED, class Run>
 void for_columns(int columns, Run run) {
   if (columns <= 32) run(static_cast<HeldRow<8, 1, ALIGNED>*>(nullptr));
@@ -135,7 +136,7 @@ void for_columns(int columns, Run run) {
   else run(static_cast<HeldRow<HELD_BLOCK, 0, ALIGNED>*>(nullptr));
 }
 
-// The same; 16-byte accesses where all pointers and the length of a row allow them.
+// The same, with 16-byte accesses if all pointers and the length of a row allow them.
 template <class Run, class... T>
 void for_rows_of(int columns, Run run, const T*... data) {
   check(columns <= INT32_MAX - 4 * HELD_BLOCK, "x", "has rows that are too long: the index of a column would not fit");

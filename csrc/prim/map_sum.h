@@ -1,5 +1,5 @@
-// The sum of f(i, in[i], …) over all i, in an order that depends on the count alone: each block leaves one number, one
-// more block adds those. A single launch where one block can do it.
+// The sum of f(i, in[i], …) over all i, in an order that depends only on the count: each block writes one number, then
+// one block adds those. A single launch if one block suffices.
 //
 //   prim::map_sum(SquaredDistance{}, y, divisor, workspace, x, target);   // *y = sum / divisor
 #pragma once
@@ -9,10 +9,10 @@
 namespace gpudl::prim {
 
 constexpr int SUM_BLOCK = 256;
-constexpr int SUM_PARTS = 1024;         // blocks at most, so that one block of as many threads adds their sums
-constexpr int64_t SUM_ALONE = 1 << 13;  // elements that one block adds in less time than a second launch takes
+constexpr int SUM_PARTS = 1024;         // most blocks: one block of as many threads adds their sums
+constexpr int64_t SUM_ALONE = 1 << 13;  // elements that one block sums faster than a second launch would
 
-// part[block], or *y where there is but one block. Threads stride over the packs.
+// Write part[block], or *y if there is only one block. Threads stride over the packs.
 template <int PACK, class F, class... In>
 __global__ void __launch_bounds__(SUM_BLOCK)
     map_sum_kernel(F f, int64_t n, float* part, float* y, float divisor, const In*... in) {
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(SUM_BLOCK)
   else part[blockIdx.x] = sum;
 }
 
-// *y = the sum of the parts / divisor. One block.
+// *y = sum of the parts / divisor. One block.
 static __global__ void __launch_bounds__(SUM_PARTS)
     sum_parts_kernel(const float* part, int parts, float divisor, float* y) {
   const float mine = static_cast<int>(threadIdx.x) < parts ? part[threadIdx.x] : 0.f;
@@ -51,7 +51,7 @@ void map_sum(F f, float* y, float divisor, float* workspace, Flat<const In>... i
   constexpr int PACK = PACK_OF<In...>;
   const int64_t n = std::min({in.size()...});
   const bool aligned = (is_aligned<PACK>(in.data) && ...);
-  const int64_t each = SUM_BLOCK * PACK * 4;  // elements of a block, unless there are too many blocks
+  const int64_t each = SUM_BLOCK * PACK * 4;  // elements per block, if that needs no more than SUM_PARTS blocks
   const int blocks = n <= SUM_ALONE ? 1 : static_cast<int>(std::min<int64_t>((n + each - 1) / each, SUM_PARTS));
   if (aligned) launch(map_sum_kernel<PACK, F, In...>, blocks, SUM_BLOCK, 0, f, n, workspace, y, divisor, in.data...);
   else launch(map_sum_kernel<1, F, In...>, blocks, SUM_BLOCK, 0, f, n, workspace, y, divisor, in.data...);

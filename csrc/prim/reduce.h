@@ -1,4 +1,4 @@
-// Reductions over a warp or a block in a fixed tree: the order of the operands never depends on timing, so the bits of
+// Reductions over a warp or a block in a fixed tree: the order of operands does not depend on timing, so the bits of
 // the result never change. Every thread gets the result. All threads of the warp (block) must take part.
 //
 //   const float total = prim::block_reduce<BLOCK>(mine, prim::Sum{});
@@ -10,8 +10,8 @@
 
 namespace gpudl::prim {
 
-// What to reduce with. Combine(a, b) must be commutative up to the last bit, as floating-point addition is: the two
-// partners of an exchange compute it with swapped arguments and must agree.
+// Combiners. combine(a, b) must be commutative to the last bit, like floating-point addition: the two partners of an
+// exchange compute it with swapped arguments and must agree.
 struct Sum {
   template <class T>
   GPUDL_DEVICE T operator()(T a, T b) const {
@@ -19,7 +19,7 @@ struct Sum {
   }
 };
 
-// A NaN wins, unlike fmaxf's rule.
+// NaN wins, unlike in fmaxf.
 struct Max {
   template <class T>
   GPUDL_DEVICE T operator()(T a, T b) const {
@@ -34,7 +34,7 @@ struct Min {
   }
 };
 
-// The value of the lane whose number differs by `mask`. T is any trivial type made of 32-bit words.
+// The value of lane (own ^ mask). T: any trivial type made of 32-bit words.
 template <class T>
 GPUDL_DEVICE T exchange(T value, int mask) {
   static_assert(sizeof(T) % 4 == 0, "a lane exchanges whole words");
@@ -45,7 +45,7 @@ GPUDL_DEVICE T exchange(T value, int mask) {
   return value;
 }
 
-// Over each group of WIDTH neighbouring lanes; WIDTH is a power of two.
+// Reduce over each group of WIDTH neighbouring lanes; WIDTH is a power of two.
 template <int WIDTH = 32, class T, class Combine>
 GPUDL_DEVICE T warp_reduce(T value, Combine combine) {
 #pragma unroll
@@ -53,8 +53,8 @@ GPUDL_DEVICE T warp_reduce(T value, Combine combine) {
   return value;
 }
 
-// Over the whole one-dimensional block of BLOCK threads: a warp each, then over the warps' results, which every warp
-// computes for itself. Shared memory: one T per warp. May be called again at once.
+// Reduce over a one-dimensional block of BLOCK threads: over each warp, then over the warps' results, which every warp
+// computes redundantly. Shared memory: one T per warp. May be called again immediately.
 template <int BLOCK, class T, class Combine>
 GPUDL_DEVICE T block_reduce(T value, Combine combine) {
   static_assert(BLOCK >= 32 && BLOCK <= 1024 && (BLOCK & (BLOCK - 1)) == 0, "a power of two from 32 to 1024");
@@ -62,7 +62,7 @@ GPUDL_DEVICE T block_reduce(T value, Combine combine) {
   value = warp_reduce(value, combine);
   if constexpr (WARPS > 1) {
     GPUDL_SHARED(T, partial, [WARPS]);
-    __syncthreads();  // an earlier call's readers are done
+    __syncthreads();  // readers of an earlier call are done
     if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
     __syncthreads();
     value = warp_reduce<WARPS>(partial[threadIdx.x % WARPS], combine);
@@ -70,12 +70,12 @@ GPUDL_DEVICE T block_reduce(T value, Combine combine) {
   return value;
 }
 
-// log(sum of exp(x)) = maximum + log(scaled), of any part of a row. Merging is the same to the last bit whichever comes
-// first, so products and sums are rounded one by one. A NaN or a positive infinity makes NaN, as in PyTorch.
+// log(sum of exp(x)) = maximum + log(scaled), for any part of a row. Products and sums are rounded separately, so that
+// merging is commutative to the last bit. NaN or positive infinity gives NaN, as in PyTorch.
 struct OnlineSum {
   float maximum = -INFINITY, scaled = 0;
 
-  // exp(x - maximum) with the maximum of nothing taken as 0.
+  // exp(x - maximum), where the maximum of an empty set counts as 0.
   GPUDL_DEVICE static float scale(float x, float maximum) { return expf(x - (maximum == -INFINITY ? 0.f : maximum)); }
 
   template <int N>

@@ -1,4 +1,4 @@
-// Work on the rows of a matrix, each by a group of neighbouring threads: 8 lanes for short rows, a warp for middling
+// Work on the rows of a matrix, each by a group of neighbouring threads: 8 lanes for short rows, a warp for medium
 // ones, a whole block for long ones.
 //
 //   template <int WIDTH> __global__ void f_kernel(...) { const prim::Row<WIDTH> row(rows, columns); ... }
@@ -27,14 +27,14 @@ struct Row {
         columns(index < rows ? row_columns : 0),
         inside(index < rows) {}
 
-  // Over all f(column) of the row, in a fixed order; every thread of the group gets the result.
+  // Reduce f(column) over the row in a fixed order; every thread of the group gets the result.
   template <class Combine, class F>
   GPUDL_DEVICE float reduce(Combine combine, float start, F f) const {
     float mine = start;
     for (int c = lane; c < columns; c += WIDTH) mine = combine(mine, f(c));
     return merge(mine, combine);
   }
-  // Of what each thread of the group has.
+  // Reduce the values of the group's threads.
   template <class T, class Combine>
   GPUDL_DEVICE T merge(T mine, Combine combine) const {
     if constexpr (WIDTH > 32) return block_reduce<WIDTH>(mine, combine);
@@ -46,7 +46,7 @@ struct Row {
   }
 };
 
-// log(sum of exp(x)) is maximum + log(scaled), without overflow.
+// log(sum of exp(x)) = maximum + log(scaled), without overflow.
 struct LogSum {
   float maximum, scaled;
 };
@@ -62,7 +62,7 @@ dim3 blocks_for_rows(int rows) {
   return dim3(static_cast<unsigned>((static_cast<int64_t>(rows) + PER_BLOCK - 1) / PER_BLOCK));
 }
 
-// Calls run(width) with the number of threads that a row of this length deserves, a compile-time constant.
+// Call run(width) with the number of threads that suits a row of this length, as a compile-time constant.
 template <class Run>
 void for_width(int columns, Run run) {
   if (columns <= 32) run(std::integral_constant<int, 8>{});

@@ -1,5 +1,5 @@
-// Kernels over channels-last volumes {N, D, H, W, C}, one thread for PACK neighbouring channels of one pixel: a warp
-// then reads and writes whole lines. Images and lines are volumes whose missing axes have size 1.
+// Kernels over channels-last volumes {N, D, H, W, C}, with one thread for PACK neighbouring channels of a pixel, so
+// that a warp reads and writes whole cache lines. Images and sequences are volumes whose missing axes have size 1.
 //
 //   template <int PACK> __global__ void __launch_bounds__(VOLUME_BLOCK) f_kernel(Volume<float> y, Places places) {
 //     const Place at = places.find<PACK>();
@@ -19,14 +19,14 @@ namespace gpudl::prim {
 
 constexpr int VOLUME_BLOCK = 256;
 
-// What a thread works on: pixel (n, d, h, w), channels from c on.
+// The place of a thread: pixel (n, d, h, w), channels from c on.
 struct Place {
   int n, d, h, w, c;
-  int64_t offset;  // in the array that Places was made of
+  int64_t offset;  // in the array that Places was constructed from
   bool inside;
 };
 
-// Threads over a volume: which place is whose.
+// The mapping of threads to places of a volume.
 struct Places {
   unsigned threads;
   Divisor packs, columns, rows, planes;
@@ -48,7 +48,7 @@ struct Places {
   }
 };
 
-// May threads move four channels at a time?
+// Whether threads may access four channels at a time.
 template <class... T>
 bool four_channels(int channels, const T*... data) {
   return channels % 4 == 0 && (is_aligned<4>(data) && ...);

@@ -1,4 +1,4 @@
-// General matrix products: c = epilogue(op(a) · op(b)), batched, each operand stored as it is or transposed, right for
+// General matrix products: c = epilogue(op(a) · op(b)), batched, each operand stored plain or transposed, correct for
 // every size (k = 0 gives the epilogue of zeros) and alignment, with 64-bit offsets.
 //
 //   prim::gemm_simt({.m = m, .n = n, .k = k,
@@ -11,20 +11,20 @@
 // A family: main loops × operands × epilogues × results.
 //
 // - Main loops, each a header with a host function that takes any of the rest: prim/gemm/gemm_simt.h (float32 on CUDA
-//   cores), prim/gemm/gemm_mma.h (mma.sync; what is multiplied is a policy), prim/gemm/gemm_wgmma.h (TMA and wgmma).
-// - An operand says how 16 bytes of neighbouring elements are found, so that the image that an implicit convolution
-//   reads is an operand like a matrix in memory. Its interface stands in prim/gemm/gemm_operand.h.
-// - An epilogue turns four neighbouring sums into elements of c. Its interface stands in prim/gemm/gemm_epilogue.h.
-// - The result says where the rows of c lie: `T* data`, `int64_t offset(int batch, int row) const` (GPUDL_DEVICE), and
-//   on the host `bool aligned() const`: does every fourth column start at a multiple of four elements?
+//   cores), prim/gemm/gemm_mma.h (mma.sync; a policy defines the products), prim/gemm/gemm_wgmma.h (TMA and wgmma).
+// - An operand finds 16 bytes of neighbouring elements. The image of an implicit convolution is an operand just like a
+//   matrix in memory. Interface: prim/gemm/gemm_operand.h.
+// - An epilogue turns four neighbouring sums into elements of c. Interface: prim/gemm/gemm_epilogue.h.
+// - The result places the rows of c: `T* data`, `int64_t offset(int batch, int row) const` (GPUDL_DEVICE), and on the
+//   host `bool aligned() const`: whether every fourth column starts at a multiple of four elements.
 //
-// The host functions at the end of this file are main loops with matrices, the standard epilogue, and nothing else;
-// they launch on the current stream. Other combinations: call a main loop's own function with a Gemm of other types,
-// as implicit convolution does (ops/conv/conv_operand.h).
+// The host functions at the end of this file run the main loops with matrices and the standard epilogue, on the current
+// stream. For other combinations call a main loop's own function with a Gemm of other types, as implicit convolution
+// does (ops/conv/conv_operand.h).
 //
-// Where c is small and k long, k is cut into pieces that run side by side: as many as the workspace holds m·n·batch
-// float32 partial sums for (none without a workspace), added in a fixed order by a second kernel, so that the bits
-// never change. prim/gemm/gemm_pieces.h tells how much pays off.
+// If c is small and k long, k is split into pieces that run in parallel: as many as the workspace holds m·n·batch
+// float32 partial sums for (none without a workspace). A second kernel adds them in a fixed order, so that the bits
+// never change. prim/gemm/gemm_pieces.h computes the size that pays off.
 #pragma once
 #include <cstdint>
 
@@ -36,8 +36,8 @@
 
 namespace gpudl::prim {
 
-// Row-major matrices in a stack: row r of matrix i starts at data + i*batch_stride + r*row_stride. transposed: it is
-// the transpose of the operand that is stored. A batch_stride of 0 uses one matrix for all.
+// A stack of row-major matrices: row r of matrix i starts at data + i*batch_stride + r*row_stride. transposed: the
+// stored matrix is the operand's transpose. A batch_stride of 0 uses one matrix for all batches.
 template <class T>
 struct GemmMatrix {
   T* data = nullptr;
@@ -51,8 +51,8 @@ struct GemmMatrix {
   }
 };
 
-// sum_batches: c is one matrix, the sum of the products of all batches; with batch > 1 the workspace must hold at least
-// one partial sum for each. tile_shape: number of the main loop's tile shape; 0 lets it choose.
+// sum_batches: c is one matrix, the sum over batches; with batch > 1 the workspace must hold at least one partial sum
+// per batch. tile_shape: number of the main loop's tile shape; 0 lets it choose.
 template <class T, class Epilogue = GemmEpilogue<T>, class A = GemmMatrix<const T>, class B = GemmMatrix<const T>,
           class C = GemmMatrix<T>>
 struct Gemm {
@@ -66,7 +66,7 @@ struct Gemm {
   int tile_shape = 0;
 };
 
-// simt chooses between small tiles and large ones, which simt_large always takes. tf32x3 and bf16x6 are as exact as
+// simt chooses between small and large tiles; simt_large always uses large ones. tf32x3 and bf16x6 are as accurate as
 // simt; tf32 and bf16x1 round float32 operands.
 void gemm_simt(const Gemm<float>& gemm);
 void gemm_simt_large(const Gemm<float>& gemm);

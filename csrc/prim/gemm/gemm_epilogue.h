@@ -1,13 +1,13 @@
-// What happens to sums as they leave the registers of a matrix product.
+// Epilogues: what a matrix product does with its sums before they are stored.
 //
 // An epilogue is called with four neighbouring columns of a row at a time:
 //
-//   GPUDL_DEVICE void operator()(const float (&sum)[4], const GemmQuad& quad, T* c, int64_t offset, bool aligned)
-//   const; bool aligned() const;   // host: may what it reads along c be read as wide as c is written?
+//   GPUDL_DEVICE void operator()(const float (&sum)[4], const GemmQuad&, T* c, int64_t offset, bool aligned) const;
+//   bool aligned() const;  // host: whether its other arrays allow accesses as wide as those of c
 //
 // It writes c[offset] to c[offset + quad.count - 1]; `aligned`: all four at once if count is 4. All lanes of a warp
-// call it together, those outside c with a count of at most 0, so it may use the warp's shuffles. Other arrays that are
-// laid out like c are indexed by the same offset. Only what an epilogue's type asks for costs registers.
+// call it together, those outside c with a count of at most 0, so it may use warp shuffles. Other arrays with the
+// layout of c use the same offset. Features that an epilogue's type lacks cost no registers.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -22,20 +22,20 @@ enum class Activation : int { none, relu, sigmoid, tanh };
 
 GPUDL_DEVICE float activate(Activation activation, float x) {
   switch (activation) {
-    case Activation::relu: return x <= 0 ? 0.f : x;  // NaN passes
+    case Activation::relu: return x <= 0 ? 0.f : x;  // NaN propagates
     case Activation::sigmoid: return 1.f / (1.f + expf(-x));
     case Activation::tanh: return tanhf(x);
     default: return x;
   }
 }
 
-// Four neighbouring columns, the first of them `column`; `count` of them lie inside c. The lane whose number differs
-// in the bits of `neighbour` holds the other half of the eight columns from a multiple of eight on.
+// Four neighbouring columns from `column` on, of which `count` lie inside c. The lane whose number differs in the bits
+// of `neighbour` holds the other half of an aligned group of eight columns.
 struct GemmQuad {
   int batch, row, column, count, neighbour;
 };
 
-// Four neighbouring elements, of which `count` are there; the others are zero.
+// Four neighbouring elements, of which `count` exist; the others are zero.
 template <class T>
 GPUDL_DEVICE void load_four(float (&value)[4], const T* from, int count, bool aligned) {
   if (aligned && count >= 4) {
@@ -60,13 +60,14 @@ GPUDL_DEVICE void store_four(T* to, const float (&value)[4], int count, bool ali
   }
 }
 
-// c = activation(alpha·sum + bias + residual) + (accumulate ? c : 0). One bias per column, or per row; the batches'
-// biases are bias_batch_stride apart. residual is laid out like c. mask, of a product without batches: a bit an element
-// that is set where ReLU passed it, rows of mask_bytes bytes, from the lowest bit of the first on; bits beyond the last
-// column are zero.
+// c = activation(alpha·sum + bias + residual) + (accumulate ? c : 0). One bias per column or per row; the biases of
+// batches are bias_batch_stride apart. residual has the layout of c. mask (products without batches only): one bit per
+// element, set where ReLU passed it, in rows of mask_bytes bytes, lowest bit first; bits beyond the last column are
+// zero.
 //
-// Activations whose gradient follows from y, or from that bit. GELU and SiLU would have to leave what they were applied
-// to as well, an array as large as y, and GELU its 40 instructions at each of up to 128 elements that a thread unrolls.
+// Only activations whose gradient follows from y or from that bit. GELU and SiLU would also have to store their
+// argument, an array as large as y, and GELU would cost 40 instructions for each of up to 128 unrolled elements per
+// thread.
 template <class T>
 struct GemmEpilogue {
   const T* bias = nullptr;
@@ -81,7 +82,7 @@ struct GemmEpilogue {
 
   bool aligned() const { return reinterpret_cast<uintptr_t>(residual) % (4 * sizeof(T)) == 0; }
 
-  // The new elements of c; writes the mask.
+  // Compute the new elements of c and write the mask.
   GPUDL_DEVICE void values(float (&value)[4], const float (&sum)[4], const GemmQuad& quad, const T* c, int64_t offset,
                            bool aligned) const {
 #pragma unroll
@@ -114,20 +115,20 @@ struct GemmEpilogue {
   }
 
  private:
-  // The lane that holds the first of eight columns writes their byte.
+  // The lane with the first of eight columns writes their byte.
   GPUDL_DEVICE void store_mask(const float (&value)[4], const GemmQuad& quad) const {
     unsigned bits = 0;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) bits |= i < quad.count && !(value[i] <= 0) ? 1u << i : 0u;  // NaN passed
+    for (int i = 0; i < 4; ++i) bits |= i < quad.count && !(value[i] <= 0) ? 1u << i : 0u;  // NaN passes
     const unsigned other = __shfl_xor_sync(~0u, bits, quad.neighbour);
     if (quad.count > 0 && quad.column % 8 == 0)
       mask[int64_t{1} * quad.row * mask_bytes + quad.column / 8] = static_cast<uint8_t>(bits | other << 4);
   }
 };
 
-// Two lanes of a tensor core's result swap halves, so that each holds four neighbours of one row: of
-// {[row][column], [row][column + 1], [row + 8][column], [row + 8][column + 1]} with row = lane/4 and
-// column = lane%4*2 come row = lane/4 + lane%2*8, columns lane%4/2*4 to + 3. Their neighbour is 2.
+// Two lanes of a tensor core's result swap halves, so that each holds four neighbours of one row. Before:
+// {[row][column], [row][column + 1], [row + 8][column], [row + 8][column + 1]} with row = lane/4, column = lane%4*2.
+// After: row lane/4 + lane%2*8, columns lane%4/2*4 to + 3. GemmQuad's neighbour is then 2.
 GPUDL_DEVICE void quad_of_fragment(float (&quad)[4], const float (&d)[4]) {
   const bool odd = threadIdx.x % 2 != 0;
   const float first = __shfl_xor_sync(~0u, odd ? d[0] : d[2], 1);

@@ -1,5 +1,5 @@
-// How a matrix product is spread over blocks: tiles of c, batches, pieces of k; and the second stage that adds the
-// pieces up.
+// How a matrix product is distributed over blocks (tiles of c, batches, pieces of k), and the second stage that adds
+// the pieces.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -12,13 +12,14 @@
 
 namespace gpudl::prim {
 
-// Blocks are numbered tile column first, then tile row, piece of k, batch: one number, for gridDim.y and z are small.
+// Blocks are numbered by tile column, then tile row, piece of k, batch, in one number because gridDim.y and z are
+// small.
 struct GemmGrid {
   int tiles_m = 0, tiles_n = 0;
-  int pieces = 1;                                    // of k
-  int piece = 0;                                     // its length
-  float* partials = nullptr;                         // (batch, pieces, m, n); null where the kernel writes c itself
-  bool c_aligned = false, partials_aligned = false;  // may four neighbours be written at once?
+  int pieces = 1;                                    // number of pieces of k
+  int piece = 0;                                     // length of a piece
+  float* partials = nullptr;                         // (batch, pieces, m, n); null if the kernel writes c itself
+  bool c_aligned = false, partials_aligned = false;  // whether four neighbours may be written at once
 
   int64_t blocks(int batch) const { return int64_t{1} * batch * pieces * tiles_m * tiles_n; }
 };
@@ -28,15 +29,15 @@ struct GemmBlock {
   int row, column;     // of its tile in c
   int k_begin, k_end;  // end <= k
   int batch;
-  int part;  // number of its partial sums
+  int part;  // index of its partial sums
 };
 
 template <class T, class E, class A, class B, class C>
 GemmGrid gemm_grid(const Gemm<T, E, A, B, C>& g, int BM, int BN, int BK) {
-  constexpr int MOST = 1 << 30;  // beyond it, the end of a tile would not fit an int
+  constexpr int MOST = 1 << 30;  // beyond this, the end of a tile would not fit an int
   check(std::max({g.m, g.n, g.k}) <= MOST, "gemm",
         "of " + std::to_string(g.m) + " by " + std::to_string(g.n) + " sums of " + std::to_string(g.k) +
-            " products: each may be at most 2^30");
+            " products: each must be at most 2^30");
   GemmGrid grid{.tiles_m = (g.m + BM - 1) / BM, .tiles_n = (g.n + BN - 1) / BN};
   const int64_t outputs = int64_t{1} * g.m * g.n * g.batch;
   const int64_t room = outputs == 0 ? 0 : g.workspace.size() / outputs;
@@ -68,8 +69,8 @@ GPUDL_DEVICE GemmBlock gemm_block(const GemmGrid& grid, int k, int BM, int BN) {
   return block;
 }
 
-// Hands four neighbouring sums to their place: c through the epilogue, or the partial sums. All lanes of a warp call it
-// together, for rows and columns outside c too. neighbour: as in GemmQuad.
+// Store four neighbouring sums: in c through the epilogue, or as partial sums. All lanes of a warp call it together,
+// also for rows and columns outside c. neighbour: as in GemmQuad.
 template <class T, class E, class A, class B, class C>
 GPUDL_DEVICE void gemm_store(const Gemm<T, E, A, B, C>& g, const GemmGrid& grid, const GemmBlock& block, int row,
                              int column, const float (&sum)[4], int neighbour) {
@@ -82,7 +83,7 @@ GPUDL_DEVICE void gemm_store(const Gemm<T, E, A, B, C>& g, const GemmGrid& grid,
   }
 }
 
-// The 16x8 result of a tensor core's product whose first element is c[row][column].
+// Store the 16x8 result of a tensor core whose first element is c[row][column].
 template <class T, class E, class A, class B, class C>
 GPUDL_DEVICE void gemm_store_fragment(const Gemm<T, E, A, B, C>& g, const GemmGrid& grid, const GemmBlock& block,
                                       int row, int column, const float (&d)[4]) {
@@ -94,7 +95,7 @@ GPUDL_DEVICE void gemm_store_fragment(const Gemm<T, E, A, B, C>& g, const GemmGr
 
 constexpr int GEMM_SUM_BLOCK = 256;
 
-// What the second stage needs of a product; `parts` partial sums make one of `batch` results.
+// The second stage's view of a product: `parts` partial sums for each of `batch` results.
 template <class E, class C>
 struct GemmResult {
   int m, n, batch, parts;
@@ -102,7 +103,7 @@ struct GemmResult {
   E epilogue;
 };
 
-// c = epilogue(sum of its partial sums, in their order). Grid: one thread per four columns of c, rows rounded up to
+// c = epilogue(sum of its partial sums, in order). Grid: one thread per four columns of c, with rows rounded up to
 // eight columns.
 template <class E, class C>
 __global__ void __launch_bounds__(GEMM_SUM_BLOCK) gemm_sum_kernel(GemmResult<E, C> r, GemmGrid grid) {
@@ -124,7 +125,7 @@ __global__ void __launch_bounds__(GEMM_SUM_BLOCK) gemm_sum_kernel(GemmResult<E, 
   r.epilogue(sum, quad, r.c.data, r.c.offset(batch, row) + column, grid.c_aligned);
 }
 
-// The second stage, where there are partial sums.
+// The second stage, if there are partial sums.
 template <class T, class E, class A, class B, class C>
 void gemm_sum(const Gemm<T, E, A, B, C>& g, const GemmGrid& grid) {
   if (grid.partials == nullptr) return;
@@ -135,7 +136,7 @@ void gemm_sum(const Gemm<T, E, A, B, C>& g, const GemmGrid& grid) {
          GEMM_SUM_BLOCK, 0, result, grid);
 }
 
-// Runs the main kernel over the grid, then the second stage.
+// Run the main kernel over the grid, then the second stage.
 template <class T, class E, class A, class B, class C, class... More>
 void gemm_launch(void (*kernel)(Gemm<T, E, A, B, C>, GemmGrid, More...), const Gemm<T, E, A, B, C>& g,
                  const GemmGrid& grid, int threads, size_t shared_bytes, const std::type_identity_t<More>&... more) {

@@ -1,5 +1,5 @@
-// Matrix products on tensor cores by mma.sync (sm_80 and later): tiles of the operands come to shared memory through a
-// ring of asynchronous copies, warps take their fragments from there. What is multiplied, and how exactly, is a policy:
+// Matrix products on tensor cores by mma.sync (sm_80 and later): a ring of asynchronous copies brings tiles of the
+// operands to shared memory, from which warps load their fragments. A policy defines the products and their precision:
 // prim/gemm/gemm_mma_half.h, prim/gemm/gemm_mma_tf32.h, prim/gemm/gemm_mma_split.h.
 #pragma once
 #include "platform/device.h"
@@ -7,8 +7,8 @@
 
 namespace gpudl::prim {
 
-// A block computes BM x BN of c, a warp WM x WN of it. WARP_TILES_M · WARP_TILES_N products of 16x8 a warp. BLOCKS:
-// that share a multiprocessor at least, which limits the registers.
+// A block computes BM x BN of c, a warp WM x WN of that, as WARP_TILES_M · WARP_TILES_N tiles of 16x8. BLOCKS: the
+// fewest blocks that share a multiprocessor, which limits the registers.
 template <int BM_, int BN_, int BK_, int WM_, int WN_, int BLOCKS_ = 1>
 struct MmaTile {
   static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, BLOCKS = BLOCKS_, STAGES = 3;
@@ -16,25 +16,25 @@ struct MmaTile {
   static constexpr int WARP_TILES_M = WM / 16, WARP_TILES_N = WN / 8;
 };
 
-// Brings tiles of an operand to shared memory, EXTENT rows of a (or columns of b) by BK, in the order of global memory.
-// PAD shifts the lines against each other, so that the lanes that read a fragment meet different banks.
+// Loads tiles of an operand into shared memory, EXTENT rows of a (or columns of b) by BK, in the order of global
+// memory. PAD offsets the lines so that the lanes that read a fragment access different banks.
 template <class Operand, int EXTENT, int BK, int THREADS>
 struct MmaLoader {
   using T = typename Operand::Element;
   static constexpr bool K_FAST = Operand::K_FAST;
-  static constexpr int GROUP = 16 / sizeof(T);  // elements that are copied at once
+  static constexpr int GROUP = 16 / sizeof(T);  // elements per copy
   static constexpr int LINES = K_FAST ? EXTENT : BK, LENGTH = K_FAST ? BK : EXTENT;
   static constexpr int PAD = sizeof(T) == 2 || !K_FAST ? 8 : 4;
   static constexpr int STRIDE = LENGTH + PAD;
   static constexpr int BYTES = LINES * STRIDE * static_cast<int>(sizeof(T));
   static constexpr int COPIES = LINES * LENGTH / GROUP / THREADS;
   static_assert(COPIES * GROUP * THREADS == LINES * LENGTH, "every thread makes the same number of copies");
-  static_assert(THREADS % (LENGTH / GROUP) == 0, "a thread's groups lie below each other");
-  static constexpr int ROWS = K_FAST ? COPIES : 1;  // that a thread's groups begin with
+  static_assert(THREADS % (LENGTH / GROUP) == 0, "a thread's groups are in one column");
+  static constexpr int ROWS = K_FAST ? COPIES : 1;  // rows at which a thread's groups start
 
   Operand operand;
   bool aligned;
-  int line, at;  // of the thread's first group; the next is THREADS / (LENGTH / GROUP) lines further
+  int line, at;  // of the thread's first group; the next is THREADS / (LENGTH / GROUP) lines below
   typename Operand::Row row[ROWS];
 
   static constexpr int NEXT = THREADS / (LENGTH / GROUP);
@@ -47,7 +47,7 @@ struct MmaLoader {
     for (int i = 0; i < ROWS; ++i) row[i] = operand.row(first + (K_FAST ? line + i * NEXT : at), batch);
   }
 
-  // Elements past the edges become zero. Asynchronous where the alignment allows.
+  // Elements past the edges become zero. Asynchronous if the alignment allows.
   GPUDL_DEVICE void load(T* tile, int k_begin, int k_end) const {
 #pragma unroll
     for (int i = 0; i < COPIES; ++i) {
@@ -77,7 +77,7 @@ struct MmaLoader {
   }
 };
 
-// A tile of c by plain float32 loops: for operands that a policy cannot represent.
+// A tile of c by plain float32 loops, for operands that a policy cannot represent.
 template <class T, class E, class A, class B, class C>
 GPUDL_DEVICE void gemm_plain_tile(const Gemm<T, E, A, B, C>& g, const GemmGrid& grid, const GemmBlock& block, int BM,
                                   int BN) {
@@ -100,10 +100,10 @@ GPUDL_DEVICE void gemm_plain_tile(const Gemm<T, E, A, B, C>& g, const GemmGrid& 
 }
 
 // Grid: GemmGrid. Block: Tile::THREADS. While a stage is multiplied, the next STAGES - 1 are being copied.
-// Policy: multiply<A, B>(a_tile, b_tile) adds the products of a stage, its fragments' origin being the warp's first row
-// (column); finish() ends the sums, and tells whether the tile must be computed plainly instead; sum[i][j] is the
-// warp's 16x8 tile (i, j). Needs no alignment: unaligned operands are copied in smaller pieces. Shared memory below: of
-// operands with k as the fast axis, the most.
+// Policy: multiply<A, B>(a_tile, b_tile) adds the products of a stage, from the warp's first row (column); finish()
+// completes the sums and returns whether the tile must be computed with plain loops instead; sum[i][j] is the warp's
+// 16x8 tile (i, j). Needs no alignment: unaligned operands are copied in smaller pieces. The shared memory stated below
+// is the largest, that of operands with k as the fast axis.
 // sass: gemm_mma_kernel dynamic=61440:MmaTile<128,128, dynamic=46080:MmaTile<128,64, dynamic=30720:MmaTile<64,64,
 template <class Policy, class E, class A, class B, class C>
 __global__ void __launch_bounds__(Policy::Tile::THREADS, Policy::Tile::BLOCKS)
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(Policy::Tile::THREADS, Policy::Tile::BLOCKS)
   for (int s = 0; s < Tile::STAGES - 1; ++s) load_stage(s);
   for (int s = 0; s < tiles; ++s) {
     device::cp_async_wait<Tile::STAGES - 2>();
-    __syncthreads();  // stage s has come for all threads, and all have read stage s - 1, whose place is taken now
+    __syncthreads();  // stage s has arrived for all threads, and all have read stage s - 1, whose place is reused now
     load_stage(s + Tile::STAGES - 1);
     policy.template multiply<ALoader, BLoader>(a_stage(s) + warp_row * (A::K_FAST ? ALoader::STRIDE : 1),
                                                b_stage(s) + warp_column * (B::K_FAST ? BLoader::STRIDE : 1));
@@ -162,8 +162,8 @@ void gemm_mma_run(const Gemm<typename Policy::Element, E, A, B, C>& g) {
               Tile::STAGES * STAGE, g.a.aligned(), g.b.aligned());
 }
 
-// Does a grid of small tiles end before one of large tiles? The blocks of a multiprocessor share its tensor cores, so
-// the time goes as the work that the busiest one has; small tiles reach about three quarters of the speed.
+// Whether a grid of small tiles finishes before one of large tiles. The blocks of a multiprocessor share its tensor
+// cores, so time is proportional to the work of the busiest multiprocessor; small tiles reach about 3/4 of the speed.
 template <class Large, class Small, class G>
 bool gemm_small_tiles(const G& g) {
   const auto work = [&]<class Tile>(const Tile*) {
@@ -182,7 +182,7 @@ void gemm_mma_choose(const Gemm<typename Large::Element, E, A, B, C>& g) {
   small ? gemm_mma_run<Small>(g) : gemm_mma_run<Large>(g);
 }
 
-// Matrices, in any order.
+// Matrices in any memory order.
 template <class Large, class Small, class G>
 void gemm_mma_with(const G& gemm) {
   with_strided(gemm, [](const auto& g) { gemm_mma_choose<Large, Small>(g); });

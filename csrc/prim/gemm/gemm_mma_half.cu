@@ -1,4 +1,4 @@
-// Matrix products of bfloat16 and float16 operands on tensor cores, with the usual epilogue.
+// Matrix products of bfloat16 and float16 operands on tensor cores, with the standard epilogue.
 // sass: gemm_mma_kernel HMMA LDSM LDGSTS registers<=128
 // sass: gemm_sum_kernel registers<=64
 #include "prim/gemm/gemm_mma_half.h"

@@ -1,4 +1,4 @@
-// Policies of prim/gemm/gemm_mma.h for operands of 16 bits: bfloat16 and float16.
+// Policies of prim/gemm/gemm_mma.h for 16-bit operands: bfloat16 and float16.
 #pragma once
 #include <type_traits>
 
@@ -6,7 +6,7 @@
 
 namespace gpudl::prim {
 
-// Products of T, exact in float32, summed in float32.
+// Products of T, which are exact in float32, summed in float32.
 template <class T, class Tile_>
 struct HalfProducts {
   using Element = T;
@@ -18,8 +18,8 @@ struct HalfProducts {
     else device::mma_m16n8k16_f16(d, a, b);
   }
 
-  // Four 8x8 matrices: `extent` runs over rows of a or columns of b, extent_first tells which axis the second matrix
-  // advances along; the third and fourth advance along the other one.
+  // Four 8x8 matrices. `extent` runs over rows of a or columns of b. EXTENT_FIRST: the second matrix advances along it,
+  // the third and fourth along k; else the other way round.
   template <class Operand, bool EXTENT_FIRST>
   static GPUDL_DEVICE void load_matrices(uint32_t (&fragment)[4], const T* tile, int extent, int k) {
     const int lane = static_cast<int>(threadIdx.x) % 32, matrix = lane / 8, line = lane % 8;

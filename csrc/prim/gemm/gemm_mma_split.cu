@@ -1,5 +1,5 @@
-// Matrix products of float32 operands on tensor cores in bfloat16: split into three parts, or rounded; with the usual
-// epilogue.
+// Matrix products of float32 operands on tensor cores in bfloat16: split into three parts, or rounded; with the
+// standard epilogue.
 // sass: gemm_mma_kernel HMMA LDGSTS registers<=168
 #include "prim/gemm/gemm_mma_split.h"
 

@@ -1,17 +1,17 @@
-// Policies of prim/gemm/gemm_mma.h that make products of float32 operands from products of bfloat16.
+// Policies of prim/gemm/gemm_mma.h that compute products of float32 operands from bfloat16 products.
 #pragma once
 #include "prim/gemm/gemm_mma.h"
 #include "prim/gemm/gemm_mma_tf32.h"
 
 namespace gpudl::prim {
 
-// PARTS = 3: x = p0 + p1 + p2, each part the rest rounded to bfloat16, which leaves nothing of float32's 24 bits. Of
-// the nine products of parts the six largest are added, from the smallest on; what is dropped is below 2^-24 |a||b| and
-// of random sign, for the parts are rounded to nearest. Tensor cores truncate: their sums begin anew every 16 values of
-// k and are added in float32 with correct rounding, so neither do they drift with k, nor are small products cut off by
-// the large ones that came before. docs/precision.md shows the errors. A block that meets operands whose parts would
-// overflow or vanish computes its tile plainly.
-// PARTS = 1: operands rounded to bfloat16, 8 significant bits.
+// PARTS = 3: x = p0 + p1 + p2, each part the remainder rounded to bfloat16; together they hold all 24 bits of float32.
+// The six largest of the nine products of parts are added, from the smallest on. The dropped terms are below 2^-24
+// |a||b| and of random sign, because parts are rounded to nearest. Tensor cores truncate, so their sums restart every
+// 16 values of k and are added in float32 with correct rounding: they do not drift with k, and small products are not
+// lost to large ones summed before. docs/precision.md shows the errors. A block that meets operands whose parts would
+// overflow or underflow computes its tile with plain float32 loops. PARTS = 1: operands rounded to bfloat16, 8
+// significant bits.
 template <int PARTS, class Tile_>
 struct SplitProducts {
   using Element = float;
@@ -19,7 +19,7 @@ struct SplitProducts {
   float sum[Tile::WARP_TILES_M][Tile::WARP_TILES_N][4] = {};
   bool extreme = false;
 
-  // Two neighbours of k become a register of each part.
+  // Pack two neighbours along k into one register per part.
   GPUDL_DEVICE void split(uint32_t (&part)[PARTS], float low, float high) {
     if constexpr (PARTS > 1) extreme |= !splits(low) || !splits(high);
 #pragma unroll

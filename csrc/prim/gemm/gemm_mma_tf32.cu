@@ -1,4 +1,4 @@
-// Matrix products of float32 operands on tensor cores in TF32, with the usual epilogue.
+// Matrix products of float32 operands on tensor cores in TF32, with the standard epilogue.
 // sass: gemm_mma_kernel HMMA LDGSTS registers<=168
 #include "prim/gemm/gemm_mma_tf32.h"
 

@@ -62,18 +62,18 @@ struct Tf32Products {
 };
 using Tf32 = Tf32Products<MmaTile<128, 128, 16, 64, 32>>;
 
-// Zero, or 2^-60 <= |x| < 2^60: its parts neither overflow nor vanish, nor do their products.
+// Whether x is 0 or 2^-60 <= |x| < 2^60, so that neither its parts nor their products overflow or underflow.
 GPUDL_DEVICE bool splits(float x) {
   const uint32_t magnitude = device::bits_of(x) & 0x7fffffffu;
   return magnitude == 0 || magnitude - (67u << 23) < (120u << 23);
 }
 
 // float32 products at tensor-core speed: x = large + small, both TF32, and a·b = small·large + large·small +
-// large·large. The large part is rounded to nearest, so the small one has at most 12 bits and random sign: what is
-// dropped, the product of the small parts and the last bit of a small part, is below 2^-22 |a||b| and averages out. The
-// tensor cores add up eight values of k only, small products first; the rest is added in float32 with correct rounding,
-// or truncated sums would drift with k. Splitting needs finite operands whose parts neither overflow nor vanish: a
-// block that meets others computes its tile plainly.
+// large·large. The large part is rounded to nearest, so the small one has at most 12 bits and random sign. The dropped
+// terms, the product of the small parts and the last bit of a small part, are below 2^-22 |a||b| and average out.
+// Tensor cores sum only eight values of k, small products first; these sums are added in float32 with correct rounding,
+// because truncated sums would drift with k. Splitting needs finite operands whose parts neither overflow nor
+// underflow; a block that meets others computes its tile with plain float32 loops.
 template <class Tile_>
 struct Tf32x3Products {
   using Element = float;

@@ -1,22 +1,22 @@
-// Operands of matrix products: `extent` rows of a, or columns of b (here both are called rows), by k.
+// Operands of matrix products: `extent` rows of a, or columns of b (both called rows here), by k.
 //
 //   struct Operand {
 //     using Element = T;
-//     static constexpr bool K_FAST;  // neighbours in memory are neighbours along k, else along the rows
-//     struct Row;                    // what is known of a row before the main loop; kept in registers
-//     GPUDL_DEVICE Row row(int row, int batch) const;  // of any row; those from the extent on hold nothing
-//     // Where the group of G = 16 / sizeof(T) elements begins: of this row at k to k + G - 1 if K_FAST, else of rows
-//     // row to row + G - 1 at k. `valid` becomes how many of them there are, the rest counts as zeros; k_end: elements
-//     // from there on are zeros too. Only called if aligned() held, with k (or the row) a multiple of G.
+//     static constexpr bool K_FAST;  // whether neighbours in memory are neighbours along k, not along the rows
+//     struct Row;                    // data of a row computed before the main loop, kept in registers
+//     GPUDL_DEVICE Row row(int row, int batch) const;  // for any row; those beyond the extent are empty
+//     // The address of a group of G = 16 / sizeof(T) elements: this row at k to k + G - 1 if K_FAST, else rows row to
+//     // row + G - 1 at k. Sets `valid` to the number of elements that exist; the rest, and those from k_end on, count
+//     // as zeros. Only called if aligned(), with k (or the row) a multiple of G.
 //     GPUDL_DEVICE const T* group(const Row& row, int k, int k_end, int& valid) const;
-//     // Its element number i alone, null if that is a zero: for any k and row.
+//     // The address of element i of the group, null if it is zero; for any k and row.
 //     GPUDL_DEVICE const T* element(const Row& row, int i, int k, int k_end) const;
-//     GPUDL_DEVICE const T* anywhere() const;  // any address that may be named where nothing is read
-//     bool aligned() const;                    // host: are all groups at multiples of 16 bytes, in one piece?
+//     GPUDL_DEVICE const T* anywhere() const;  // any valid address, for copies that read nothing
+//     bool aligned() const;                    // host: whether all groups are contiguous and aligned to 16 bytes
 //   };
 //
-// Main loops call row() once a thread and group of a tile, group() or element() once a tile: what is costly, such as
-// finding a pixel, belongs into row(). K_FAST = false calls row() with every G-th row.
+// Main loops call row() once per thread and group, group() or element() once per tile, so costly work such as finding a
+// pixel belongs in row(). With K_FAST = false, row() is called with every G-th row.
 #pragma once
 #include <cstdint>
 
@@ -25,7 +25,7 @@
 
 namespace gpudl::prim {
 
-// May rows of the matrix be read in groups of 16 bytes?
+// Whether rows of the matrix may be read in groups of 16 bytes.
 template <class T>
 bool gemm_aligned(const GemmMatrix<T>& matrix) {
   constexpr int64_t GROUP = 16 / sizeof(T);
@@ -33,7 +33,7 @@ bool gemm_aligned(const GemmMatrix<T>& matrix) {
          matrix.batch_stride % GROUP == 0;
 }
 
-// A matrix in memory, whose order is part of its type.
+// A matrix in memory with its order as part of the type.
 template <class T, bool K_FAST_>
 struct GemmStrided {
   using Element = T;
@@ -43,7 +43,7 @@ struct GemmStrided {
   GemmMatrix<const T> matrix;
   int extent;
 
-  // K_FAST: null where there is no such row. Else `valid` of the group's rows are there.
+  // K_FAST: null if the row does not exist. Else `valid` of the group's rows exist.
   struct Row {
     const T* from;
     int valid;
@@ -71,7 +71,7 @@ struct GemmStrided {
   bool aligned() const { return gemm_aligned(matrix); }
 };
 
-// f(the same product with operands whose order in memory is known to the compiler).
+// Call f with the same product, whose operands' memory order is known at compile time.
 template <class T, class E, class C, class F>
 void with_strided(const Gemm<T, E, GemmMatrix<const T>, GemmMatrix<const T>, C>& g, F f) {
   const auto with = [&]<bool A_K_FAST, bool B_K_FAST>() {

@@ -1,4 +1,4 @@
-// Matrix products in float32 on CUDA cores, with the usual epilogue.
+// Matrix products in float32 on CUDA cores, with the standard epilogue.
 // sass: gemm_simt_kernel FFMA registers<=128
 // sass: gemm_sum_kernel registers<=64
 #include "prim/gemm/gemm_simt.h"

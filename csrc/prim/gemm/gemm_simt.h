@@ -5,19 +5,19 @@
 
 namespace gpudl::prim {
 
-// A block computes BM x BN of c, a thread TM x TN of it, in quads of four neighbours: rows 4·ty + i of each BM/(TM/4)
-// rows, so that a warp reads shared memory without conflicts.
+// A block computes BM x BN of c, a thread TM x TN of that, in quads of four neighbours: rows 4·ty + i of each BM/(TM/4)
+// rows, so that a warp reads shared memory without bank conflicts.
 template <int BM_, int BN_, int BK_, int TM_, int TN_>
 struct SimtTile {
   static constexpr int BM = BM_, BN = BN_, BK = BK_, TM = TM_, TN = TN_;
   static constexpr int ROWS = BM / TM, COLUMNS = BN / TN, THREADS = ROWS * COLUMNS;
-  static constexpr int BLOCKS = 512 / THREADS;  // on a multiprocessor at least: leaves 128 registers a thread
+  static constexpr int BLOCKS = 512 / THREADS;  // per multiprocessor, at least: leaves 128 registers per thread
 };
 using SimtTileLarge = SimtTile<128, 128, 8, 8, 8>;
 using SimtTileSmall = SimtTile<32, 32, 16, 4, 4>;
 
-// Brings tiles of an operand, EXTENT rows of a (or columns of b) by BK, from global to shared memory through registers.
-// There they lie k by k, for both orders in memory.
+// Loads tiles of an operand, EXTENT rows of a (or columns of b) by BK, from global to shared memory through registers.
+// Shared memory is ordered by k first, for both memory orders.
 template <class Operand, int EXTENT, int BK, int THREADS>
 struct SimtLoader {
   static constexpr bool K_FAST = Operand::K_FAST;
@@ -30,7 +30,7 @@ struct SimtLoader {
   typename Operand::Row row[QUADS];
   float4 quad[QUADS];
 
-  // Line and place in it of the thread's quad number q.
+  // The line of the thread's quad number q, and the position in it.
   static GPUDL_DEVICE int line(int q) { return static_cast<int>(threadIdx.x + q * THREADS) / PER_LINE; }
   static GPUDL_DEVICE int at(int q) { return static_cast<int>(threadIdx.x + q * THREADS) % PER_LINE * 4; }
 
@@ -69,7 +69,7 @@ struct SimtLoader {
   }
 };
 
-// The thread's elements of one k of a tile, quad by quad.
+// The thread's elements of one k of a tile, in quads.
 template <int N, int THREADS, int EXTENT>
 GPUDL_DEVICE void read_quads(float (&values)[N], const float (&line)[EXTENT], int thread) {
 #pragma unroll
@@ -82,7 +82,7 @@ GPUDL_DEVICE void read_quads(float (&values)[N], const float (&line)[EXTENT], in
   }
 }
 
-// Grid: GemmGrid. Two buffers: while one tile of each operand is multiplied, the next is on its way in registers.
+// Grid: GemmGrid. Double buffering: while one tile of each operand is multiplied, the next is loaded into registers.
 // Needs no alignment.
 template <class Tile, class E, class A, class B, class C>
 __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
@@ -100,7 +100,8 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
   for (int k = block.k_begin, buffer = 0; k < block.k_end; k += BK, buffer ^= 1) {
     a.store(a_tile[buffer]);
     b.store(b_tile[buffer]);
-    __syncthreads();  // the other buffer was read before the barrier of the next round, in which it is written
+    __syncthreads();  // all have read the other buffer before the next iteration's barrier, so that iteration may write
+                      // it
     if (k + BK < block.k_end) {
       a.fetch(k + BK, block.k_end);
       b.fetch(k + BK, block.k_end);
@@ -134,8 +135,7 @@ void gemm_simt_tiled(const Gemm<float, E, A, B, C>& g) {
               g.a.aligned(), g.b.aligned());
 }
 
-// Tile shapes: 1 small, 2 large. Large tiles where they are mostly full and there are enough of them to keep a GPU
-// busy.
+// Tile shapes: 1 small, 2 large. Large tiles if they are mostly full and enough of them keep a GPU busy.
 template <class E, class A, class B, class C>
 void gemm_simt_run(const Gemm<float, E, A, B, C>& g) {
   const bool busy = g.m > 64 && g.n > 64 && int64_t{1} * g.m * g.n * g.batch >= 64 * 128 * 128;
@@ -143,7 +143,7 @@ void gemm_simt_run(const Gemm<float, E, A, B, C>& g) {
   large ? gemm_simt_tiled<SimtTileLarge>(g) : gemm_simt_tiled<SimtTileSmall>(g);
 }
 
-// Matrices, in any order.
+// Matrices in any memory order.
 template <class E, class C>
 void gemm_simt_with(const Gemm<float, E, GemmMatrix<const float>, GemmMatrix<const float>, C>& gemm) {
   with_strided(gemm, [](const auto& g) { gemm_simt_run(g); });

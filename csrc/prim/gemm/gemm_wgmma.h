@@ -1,20 +1,20 @@
-// Matrix products on Hopper (sm_90a) of bfloat16, float16 and TF32: TMA brings tiles to shared memory, wgmma multiplies
-// them from there.
+// Matrix products on Hopper (sm_90a) of bfloat16, float16 and TF32: TMA loads tiles into shared memory, from which
+// wgmma multiplies them.
 //
-// A block has one warpgroup that loads (a single thread of it works) and CONSUMERS that multiply 64 rows by BN columns
-// each. Between them is a ring of STAGES stages, 128 bytes of k each: `full` completes when a stage has come, `empty`
-// when all consumers have read it. Blocks are persistent: each takes tile after tile, and the loads of the next tile
-// run while the sums of this one leave. The blocks of a cluster have tiles below each other: each loads its part of
-// their common columns of b for all of them. Where c allows, sums leave through shared memory by TMA, 64 lines of 128
-// bytes a time; one such store is read while the next is written.
+// A block has one producer warpgroup (of which a single thread works) and CONSUMERS that multiply 64 rows by BN columns
+// each. Between them is a ring of STAGES stages, each with 128 bytes of k: `full` completes when a stage has arrived,
+// `empty` when all consumers have read it. Blocks are persistent: each processes tile after tile and loads the next
+// tile while it stores the sums of the current one. The blocks of a cluster have tiles below each other; each loads a
+// part of their common columns of b for all of them. If c allows, sums are stored through shared memory by TMA, in
+// boxes of 64 lines of 128 bytes; TMA reads one box while the next is written.
 //
-// What a tile of 128x256 should reach on an H100 (132 multiprocessors, 4096 FLOP a clock each, 16-bit operands): a
-// stage is 4.2 MFLOP, 1024 clocks. For it wgmma reads 80 KiB of shared memory (640 clocks at 128 bytes), and TMA brings
-// 48 KiB, of which b's 32 KiB are read from L2 once for two blocks: 32 bytes a clock of about 64. So the tensor cores
-// are the limit, if the ring covers the latency: three stages ahead are 3072 clocks, against about 1000 from memory.
-// Not hidden: the first loads and the sums' way out, about 3000 clocks a tile, 4 % at k = 4096. Predicted: 0.95 of the
-// product's ceiling at 8192, 0.90 at 4096 (3.9 tiles a block: 3 % idle at the end). Registers: 128 for sums of 232 a
-// consumer, 40 a loading thread.
+// Expected for a tile of 128x256 on an H100 (132 multiprocessors, 4096 FLOP per clock each, 16-bit operands): a stage
+// is 4.2 MFLOP, 1024 clocks. For it wgmma reads 80 KiB of shared memory (640 clocks at 128 bytes), and TMA loads 48
+// KiB, of which b's 32 KiB are read from L2 once for two blocks: 32 of about 64 bytes per clock. So the tensor cores
+// are the limit if the ring hides the latency: three stages are 3072 clocks, against about 1000 from memory. Not
+// hidden: the first loads and the final stores, about 3000 clocks per tile, 4 % at k = 4096. Predicted: 0.95 of the
+// product's ceiling at 8192, 0.90 at 4096 (3.9 tiles per block: 3 % idle at the end). Registers: a consumer needs 128
+// of its 232 for sums, a producer has 40.
 #pragma once
 #include <algorithm>
 #include <type_traits>
@@ -31,10 +31,10 @@ template <class T_, int BM_, int BN_, int STAGES_, int CLUSTER_, bool BY_TMA_>
 struct WgmmaTile {
   using T = T_;
   static constexpr int BM = BM_, BN = BN_, BK = 128 / sizeof(T), STAGES = STAGES_, CLUSTER = CLUSTER_;
-  static constexpr bool BY_TMA = BY_TMA_;  // sums leave by TMA
+  static constexpr bool BY_TMA = BY_TMA_;  // sums are stored by TMA
   static constexpr int CONSUMERS = BM / 64, THREADS = (CONSUMERS + 1) * 128;
   static constexpr bool MOVES_REGISTERS = CONSUMERS > 1;
-  static constexpr int BLOCKS = CONSUMERS > 1 ? 1 : 2;  // of a multiprocessor
+  static constexpr int BLOCKS = CONSUMERS > 1 ? 1 : 2;  // per multiprocessor
   static constexpr int A_BYTES = BM * 128, B_BYTES = BN * 128, STAGE_BYTES = A_BYTES + B_BYTES;
   static constexpr int B_PART = BN / CLUSTER;  // columns of b that a block loads
   static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES + (BY_TMA ? CONSUMERS * 2 * WGMMA_BOX : 0);
@@ -42,7 +42,7 @@ struct WgmmaTile {
 
 #if GPUDL_HAS_SM90A
 
-// The ring as one thread sees it.
+// A thread's view of the ring.
 template <class Tile>
 struct WgmmaRing {
   uint32_t tiles, barriers;
@@ -63,7 +63,7 @@ struct WgmmaRing {
     }
     device::mbarrier_fence_init();
   }
-  // By whole warps: this warp has read the stage, which any block of the cluster may fill for all.
+  // Called by whole warps: this warp has read the stage, which any block of the cluster may fill for all.
   GPUDL_DEVICE void release() const {
     const unsigned lane = threadIdx.x % 32;
     if constexpr (Tile::CLUSTER == 1) {
@@ -74,8 +74,8 @@ struct WgmmaRing {
   }
 };
 
-// Tile number `index`, of the block `rank` of a cluster. Eight rows of clusters at a time, column by column: what 132
-// blocks compute together is about square, so that it reads the least of a and b into L2.
+// Tile number `index` of block `rank` of a cluster. Tiles go column by column over eight rows of clusters, so that 132
+// blocks together compute a roughly square area, which reads the least of a and b into L2.
 template <class Tile>
 GPUDL_DEVICE GemmBlock wgmma_block(const GemmGrid& grid, int k, int index, int rank) {
   constexpr int GROUP = 8;
@@ -99,7 +99,7 @@ GPUDL_DEVICE int wgmma_rank() {
   else return static_cast<int>(device::cluster_rank());
 }
 
-// The loading thread.
+// The producer thread.
 template <class Tile, class G>
 GPUDL_DEVICE void wgmma_load_tiles(const G& g, const GemmGrid& grid, int work, WgmmaRing<Tile> ring) {
   const int rank = wgmma_rank<Tile>();
@@ -108,7 +108,7 @@ GPUDL_DEVICE void wgmma_load_tiles(const G& g, const GemmGrid& grid, int work, W
   for (int i = blockIdx.x / Tile::CLUSTER; i < work; i += gridDim.x / Tile::CLUSTER) {
     const GemmBlock block = wgmma_block<Tile>(grid, g.k, i, rank);
     for (int k = block.k_begin; k < block.k_end; k += Tile::BK) {
-      device::mbarrier_wait_parity(ring.empty(), ring.parity ^ 1);  // passes at once in the first lap
+      device::mbarrier_wait_parity(ring.empty(), ring.parity ^ 1);  // passes immediately in the first round
       device::mbarrier_arrive_expect_tx(ring.full(), Tile::STAGE_BYTES);
       g.a.template load<Tile::BM>(ring.a(), block.row, k, block.batch, ring.full(), 0);
       g.b.template load<Tile::B_PART>(ring.b() + b_first * 128, block.column + b_first, k, block.batch, ring.full(),
@@ -118,7 +118,7 @@ GPUDL_DEVICE void wgmma_load_tiles(const G& g, const GemmGrid& grid, int work, W
   }
 }
 
-// A warpgroup that multiplies. A stage is given back when the products of the next one have been issued.
+// A consumer warpgroup. A stage is released when the products of the next one have been issued.
 template <class Tile, class G>
 GPUDL_DEVICE void wgmma_multiply_tiles(const G& g, const GemmGrid& grid, int work, const device::TensorMap& c_map,
                                        unsigned char* boxes, WgmmaRing<Tile> ring) {
@@ -153,8 +153,8 @@ GPUDL_DEVICE void wgmma_multiply_tiles(const G& g, const GemmGrid& grid, int wor
 
 #endif
 
-// Grid: clusters that take tiles in turns, `work` tiles of a cluster in all. c_map: of c, where Tile::BY_TMA. Where
-// registers move, a block of 384 threads must begin with 168 each, for 128·40 + 256·232 = 384·168.
+// Grid: clusters that take turns, with `work` cluster tiles in all. c_map: of c, if Tile::BY_TMA. If registers move, a
+// block of 384 threads must start with 168 each, because 128·40 + 256·232 = 384·168.
 // sass: gemm_wgmma_kernel dynamic=229376:,128,256,4, dynamic=163840:,128,128,5, dynamic=65536:,64,64,4,
 // sass: gemm_wgmma_kernel dynamic=163840:ImageTile<
 template <class Tile, class G>
@@ -177,11 +177,11 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
     if constexpr (Tile::MOVES_REGISTERS) device::warpgroup_increase_registers<232>();
     wgmma_multiply_tiles<Tile>(g, grid, work, c_map, shared + Tile::STAGES * Tile::STAGE_BYTES, ring);
   }
-  if constexpr (Tile::CLUSTER > 1) device::cluster_sync();  // other blocks may still give stages back here
+  if constexpr (Tile::CLUSTER > 1) device::cluster_sync();  // other blocks may still release stages here
 #endif
 }
 
-// The product with operands as prim/gemm/gemm_wgmma_operand.h describes them.
+// The product of operands as described in prim/gemm/gemm_wgmma_operand.h.
 template <class Tile, class E, class A, class B, class C>
 void gemm_wgmma_launch(const Gemm<typename Tile::T, E, A, B, C>& g) {
   using G = Gemm<typename Tile::T, E, A, B, C>;
@@ -211,7 +211,7 @@ struct WgmmaTiles {
   using Small = WgmmaTile<T, 64, 64, 4, 1, false>;
 };
 
-// Large tiles write c by TMA, and no partial sums.
+// Large tiles write c by TMA and support no partial sums.
 template <class T, class E, class A, class B, class C>
 bool gemm_wgmma_fits_large(const Gemm<T, E, A, B, C>& g) {
   if constexpr (std::is_same_v<C, GemmMatrix<T>> && GemmValues<E>) {
@@ -222,8 +222,8 @@ bool gemm_wgmma_fits_large(const Gemm<T, E, A, B, C>& g) {
   }
 }
 
-// The shape that ends first: the busiest multiprocessor's tiles, at the share of the tensor cores' speed that a shape
-// reaches (wgmma of n = 64 is bound by shared memory). 1 large, 2 medium, 3 small.
+// The shape that finishes first, by the tiles of the busiest multiprocessor and the share of tensor-core speed that a
+// shape reaches (wgmma with n = 64 is bound by shared memory). 1 large, 2 medium, 3 small.
 template <class G>
 int gemm_wgmma_choose(const G& g) {
   if (g.tile_shape != 0) return g.tile_shape;
@@ -235,7 +235,7 @@ int gemm_wgmma_choose(const G& g) {
   return large <= medium && large <= small ? 1 : medium <= small ? 2 : 3;
 }
 
-// Matrices whose order in memory is known to the compiler.
+// Matrices whose memory order is known at compile time.
 template <class T, class E, bool A_K_FAST, bool B_K_FAST, class C>
 void gemm_wgmma_run(const Gemm<T, E, GemmStrided<T, A_K_FAST>, GemmStrided<T, B_K_FAST>, C>& g) {
   const auto with = [&]<class Tile>(const Tile*) {
@@ -254,14 +254,14 @@ void gemm_wgmma_run(const Gemm<T, E, GemmStrided<T, A_K_FAST>, GemmStrided<T, B_
   with(static_cast<const typename Tiles::Medium*>(nullptr));
 }
 
-// TMA reads rows that start at multiples of 16 bytes, and no empty arrays; TF32 must have k as the fast axis.
+// TMA needs rows aligned to 16 bytes and nonempty arrays; TF32 needs k as the fast axis.
 template <class T, class E, class C>
 bool gemm_wgmma_fits(const Gemm<T, E, GemmMatrix<const T>, GemmMatrix<const T>, C>& g) {
   const bool orders = sizeof(T) == 2 || (!g.a.transposed && g.b.transposed);
   return g.m > 0 && g.n > 0 && g.k > 0 && g.batch > 0 && orders && gemm_aligned(g.a) && gemm_aligned(g.b);
 }
 
-// Matrices for which gemm_wgmma_fits.
+// Matrices that satisfy gemm_wgmma_fits.
 template <class T, class E, class C>
 void gemm_wgmma_with(const Gemm<T, E, GemmMatrix<const T>, GemmMatrix<const T>, C>& gemm) {
   if constexpr (sizeof(T) == 4)

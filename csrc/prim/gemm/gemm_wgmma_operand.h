@@ -1,17 +1,17 @@
-// Operands of prim/gemm/gemm_wgmma.h: how a stage of them comes to shared memory by TMA, and where wgmma finds it.
+// Operands of prim/gemm/gemm_wgmma.h: how TMA loads a stage of them into shared memory, and where wgmma finds it.
 //
 //   struct Operand {
 //     using Element = T;
-//     static constexpr bool K_FAST;  // k is the fast axis in shared memory, else the rows of a (columns of b) are
-//     // One thread: load `ROWS` rows from `row` on, at k to k + BK - 1, to the shared address `tile`, so that their
-//     // bytes, ROWS · 128 in all, complete on the mbarrier; blocks != 0: for these blocks of the cluster.
+//     static constexpr bool K_FAST;  // whether k is the fast axis in shared memory, not the rows of a (columns of b)
+//     // Called by one thread: load ROWS rows from `row` on, k to k + BK - 1, to the shared address `tile`; the
+//     // ROWS · 128 bytes complete on the mbarrier. blocks != 0: for these blocks of the cluster.
 //     template <int ROWS>
 //     GPUDL_DEVICE void load(uint32_t tile, int row, int k, int batch, uint32_t mbarrier, uint16_t blocks) const;
 //   };
 //
-// It is part of a kernel's argument, so that its tensor map is where TMA wants it. A stage holds 128 bytes of k. In
-// shared memory an operand lies as boxes of 64 lines of 128 bytes, permuted in 128 bytes: a line is a row's k if
-// K_FAST, else 64 rows at one k. What is outside the operand comes as zeros.
+// It is part of a kernel's argument, because TMA needs the tensor map there. A stage holds 128 bytes of k. In shared
+// memory an operand is stored as boxes of 64 lines of 128 bytes with 128-byte swizzle: a line is a row's k if K_FAST,
+// else 64 rows at one k. Elements outside the operand are zeros.
 #pragma once
 #include <cstdint>
 
@@ -24,7 +24,7 @@ namespace gpudl::prim {
 constexpr int WGMMA_BOX = 64 * 128;  // bytes
 
 #if GPUDL_HAS_SM90A
-// By one thread; blocks != 0: for these blocks of the cluster.
+// Called by one thread. blocks != 0: for these blocks of the cluster.
 GPUDL_DEVICE void wgmma_load_box(uint32_t to, const device::TensorMap& map, int x, int y, int z, uint32_t mbarrier,
                                  uint16_t blocks) {
   if (blocks == 0) device::tma_load_3d(to, &map, x, y, z, mbarrier);
@@ -40,7 +40,7 @@ struct WgmmaMatrix {
   static_assert(sizeof(T) == 2 || K_FAST, "wgmma takes TF32 operands only with k as the fast axis");
 
   device::TensorMap map;
-  bool stacked;  // else one matrix serves all batches
+  bool stacked;  // false: one matrix serves all batches
 
 #if GPUDL_HAS_SM90A
   template <int ROWS>
@@ -57,7 +57,7 @@ struct WgmmaMatrix {
 #endif
 };
 
-// TMA's view of `rows` of x by `columns`; a box has `lines` rows of 128 bytes.
+// The tensor map of rows x columns; a box has `lines` rows of 128 bytes.
 template <class T>
 device::TensorMap wgmma_map(const T* data, int rows, int columns, int64_t row_stride, int batch, int64_t batch_stride,
                             int lines) {
@@ -68,7 +68,7 @@ device::TensorMap wgmma_map(const T* data, int rows, int columns, int64_t row_st
   return device::make_tensor_map(data, extent, stride, box, device::Swizzle::bytes128);
 }
 
-// The operand that a matrix in memory becomes, loaded ROWS rows at a time.
+// The operand for a matrix in memory, loaded ROWS rows at a time.
 template <int ROWS, class T, bool K_FAST>
 WgmmaMatrix<T, K_FAST> wgmma_operand(const GemmStrided<T, K_FAST>& x, int k, int batch) {
   const auto& m = x.matrix;
@@ -78,7 +78,7 @@ WgmmaMatrix<T, K_FAST> wgmma_operand(const GemmStrided<T, K_FAST>& x, int k, int
           m.batch_stride != 0 && batch > 1};
 }
 
-// For wgmma: of step `step` of four along k, beginning with box `box` of 64 rows.
+// wgmma's descriptor for step `step` of four along k, starting at box `box` of 64 rows.
 template <bool K_FAST>
 GPUDL_DEVICE uint64_t wgmma_operand_words(uint32_t tile, int box, int step) {
   const uint32_t start = tile + static_cast<uint32_t>(box * WGMMA_BOX);

@@ -1,4 +1,4 @@
-// How the sums of prim/gemm/gemm_wgmma.h leave the registers of a warpgroup: straight to memory, or through shared
+// Stores of the sums of prim/gemm/gemm_wgmma.h from a warpgroup's registers: directly to memory, or through shared
 // memory by TMA.
 #pragma once
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace gpudl::prim {
 
-// An epilogue that can tell the new elements of c without writing them.
+// An epilogue that can compute the new elements of c without writing them.
 template <class E>
 concept GemmValues = requires(const E& epilogue, float (&value)[4], const float (&sum)[4], const GemmQuad& quad) {
   epilogue.values(value, sum, quad, nullptr, int64_t{}, true);
@@ -17,14 +17,14 @@ concept GemmValues = requires(const E& epilogue, float (&value)[4], const float 
 
 #if GPUDL_HAS_SM90A
 
-// boxes: two boxes of shared memory that are the warpgroup's own.
+// boxes: two boxes of shared memory owned by the warpgroup.
 template <class Tile>
 struct WgmmaStore {
   using T = typename Tile::T;
-  static constexpr int COLUMNS = 128 / sizeof(T);  // of a box
+  static constexpr int COLUMNS = 128 / sizeof(T);  // per box
   unsigned char* boxes;
 
-  // sum: 64 rows of the block's tile from `first` on, as wgmma leaves them.
+  // sum: 64 rows of the block's tile from `first` on, in wgmma's layout.
   template <class G>
   GPUDL_DEVICE void operator()(const G& g, const GemmGrid& grid, const GemmBlock& block, int first,
                                const device::TensorMap& c_map, const float (&sum)[Tile::BN / 2]) const {
@@ -39,7 +39,7 @@ struct WgmmaStore {
 #pragma unroll
       for (int box = 0; box < Tile::BN / COLUMNS; ++box) {
         unsigned char* to = boxes + box % 2 * WGMMA_BOX;
-        if (threadIdx.x % 128 == 0) device::tma_store_wait_read<1>();  // what left this box last has been read
+        if (threadIdx.x % 128 == 0) device::tma_store_wait_read<1>();  // the last store from this box has read it
         device::named_barrier_sync(barrier, 128);
 #pragma unroll
         for (int i = 0; i < COLUMNS / 8; ++i) {
@@ -58,14 +58,14 @@ struct WgmmaStore {
     }
   }
 
-  // Before the block ends.
+  // Call before the block ends.
   GPUDL_DEVICE void end() const {
     if constexpr (Tile::BY_TMA)
       if (threadIdx.x % 128 == 0) device::tma_store_wait<0>();
   }
 
  private:
-  // A 16x8 fragment into a box, permuted as TMA expects it.
+  // Write a 16x8 fragment into a box, in TMA's permutation.
   template <class G>
   GPUDL_DEVICE void write(const G& g, const GemmGrid& grid, const GemmBlock& block, int row, int box_column, int column,
                           unsigned char* to, const float (&d)[4]) const {
