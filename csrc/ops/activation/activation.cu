@@ -1,5 +1,5 @@
-// Activations made of straight pieces, forward and backward, run by prim::map. What they do with NaN is PyTorch's: the
-// comparisons are written for it.
+// Piecewise linear activations and the like, forward and backward, run by prim::map. The comparisons are written so
+// that NaN behaves as in PyTorch.
 #include "ops/activation/activation.h"
 
 namespace gpudl {
@@ -30,8 +30,8 @@ struct Threshold {
 };
 GPUDL_ACTIVATION(threshold, flat, flat_bfloat16, Threshold, x, threshold, otherwise);
 
-// high where x >= bound, else low: a neuron that fires or not. The gradient is that of x itself within `clip` of the
-// bound and 0 outside (straight through).
+// high where x >= bound, else low: a neuron that fires or not. The gradient is that of x within `clip` of the bound and
+// 0 outside (straight-through estimator).
 struct HardThreshold {
   float bound, low, high, clip;
   GPUDL_DEVICE float value(float x) const { return x >= bound ? high : x < bound ? low : x; }
@@ -39,7 +39,7 @@ struct HardThreshold {
 };
 GPUDL_ACTIVATION(hard_threshold, flat, flat_bfloat16, HardThreshold, x, threshold, low, high, clip);
 
-// x, limited to [low, high].
+// x clamped to [low, high].
 struct Hardtanh {
   float low, high;
   GPUDL_DEVICE float value(float x) const { return x < low ? low : x > high ? high : x; }
@@ -47,7 +47,7 @@ struct Hardtanh {
 };
 GPUDL_ACTIVATION(hardtanh, flat, flat_bfloat16, Hardtanh, x, min_val, max_val);
 
-// (x + 3)/6, limited to [0, 1].
+// (x + 3)/6 clamped to [0, 1].
 struct Hardsigmoid {
   GPUDL_DEVICE static float ramp(float x) { return (x < -3 ? 0.f : x > 3 ? 6.f : x + 3) / 6; }
   GPUDL_DEVICE float value(float x) const { return ramp(x); }
@@ -70,7 +70,7 @@ struct Hardshrink {
 };
 GPUDL_ACTIVATION(hardshrink, flat, flat_bfloat16, Hardshrink, x, lambd);
 
-// x moved toward 0 by bound.
+// x moved towards 0 by bound.
 struct Softshrink {
   float bound;
   GPUDL_DEVICE float value(float x) const { return x > bound ? x - bound : x < -bound ? x + bound : x * 0.f; }

@@ -1,4 +1,4 @@
-// One declaration an activation: a function object with its value and its gradient makes two launchers.
+// One declaration per activation: a function object with its value and gradient gives two launchers.
 //
 //   struct Elu {
 //     float alpha;
@@ -7,9 +7,8 @@
 //   };
 //   GPUDL_ACTIVATION(elu, flat, flat_bfloat16, Elu, x, alpha);
 //
-// exports elu_forward_flat(x, y, alpha) and elu_backward_flat(dy, x, dx, alpha) for float32, and the same algorithm for
-// bfloat16, which computes in float32 all the same. The parameters are the object's members in their order, all of them
-// float.
+// exports elu_forward_flat(x, y, alpha) and elu_backward_flat(dy, x, dx, alpha) for float32, and the same for bfloat16,
+// which also computes in float32. The parameters are the object's members in order, all of them float.
 #pragma once
 #include <utility>
 
@@ -46,11 +45,11 @@ struct ActivationOf<F, T, std::index_sequence<I...>> {
   }
 };
 
-// With so many parameters.
+// The launchers of an activation with COUNT parameters.
 template <class F, class T, size_t COUNT>
 using Activation = ActivationOf<F, T, std::make_index_sequence<COUNT>>;
 
-// 1 / (1 + exp(-x)). The exponential may overflow to infinity, which gives the right 0.
+// 1 / (1 + exp(-x)). If the exponential overflows to infinity, the result is the limit, 0.
 GPUDL_DEVICE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
 
 }  // namespace gpudl::prim

@@ -1,4 +1,4 @@
-// Activations with an exponential in them, forward and backward, run by prim::map.
+// Activations that use exponentials, forward and backward, run by prim::map.
 #include "ops/activation/activation.h"
 
 namespace gpudl {
@@ -42,7 +42,7 @@ struct Elu {
 };
 GPUDL_ACTIVATION(elu, flat, flat_bfloat16, Elu, x, alpha, outer, inner);
 
-// log(1 + exp(beta·x)) / beta, from the smaller exponential; x itself where beta·x > threshold.
+// log(1 + exp(beta·x)) / beta, computed from the smaller exponential; x itself where beta·x > threshold.
 struct Softplus {
   float beta, threshold;
   GPUDL_DEVICE float value(float x) const {
@@ -70,7 +70,7 @@ struct Gaussian {
 };
 GPUDL_ACTIVATION(gaussian, flat, flat_bfloat16, Gaussian, x);
 
-// x·P(x), P the normal distribution's integral.
+// x·P(x), P the normal distribution function.
 struct Gelu {
   GPUDL_DEVICE static float probability(float x) { return 0.5f * erfcf(x * -0.70710678118654752f); }
   GPUDL_DEVICE float value(float x) const { return x * probability(x); }
@@ -102,7 +102,7 @@ struct Silu {
 GPUDL_ACTIVATION(silu, flat, flat_bfloat16, Silu, x);
 
 // x·tanh(log(1 + exp(x))). With e = exp(x) the hyperbolic tangent is n/(n + 2), n = e·(e + 2): 1 to the last bit from
-// e = 10^4 on, where n·n would overflow soon.
+// e = 10^4 on; for larger e, n overflows.
 struct Mish {
   GPUDL_DEVICE static float bend(float x) {
     const float e = expf(x), n = e * (e + 2);

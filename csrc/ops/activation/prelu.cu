@@ -1,5 +1,5 @@
-// y = x where x > 0, else weight·x, the weight one for all or one a channel. Arrays are channels-last: rows of
-// channels. The weights' gradient is summed in two stages of fixed order.
+// y = x where x > 0, else weight·x, with one weight for all channels or one per channel. Arrays are channels-last: rows
+// of channels. The gradient of the weights is summed in two stages of fixed order.
 #include <algorithm>
 
 #include "core/export.h"
@@ -17,7 +17,7 @@ using Activations = View<const float, 5, nhwc>;
 
 struct Slope {
   const float* weight;
-  uint32_t channels;  // 1 where one weight serves all
+  uint32_t channels;  // 1 if one weight serves all channels
   GPUDL_DEVICE float operator()(int64_t i) const { return weight[static_cast<uint32_t>(i) % channels]; }
 };
 

@@ -1,6 +1,6 @@
-// softmax and log_softmax over the last axis: a group of threads a row (prim/held_rows.h), which reads its row once: 8
-// bytes an element forward, 12 backward. Rows of more than 4096 columns are read a second time, from the cache, after
-// one pass that takes maximum and sum together (Milakov, Gimelshein 2018).
+// softmax and log_softmax over the last axis: a group of threads per row (prim/held_rows.h) reads its row once, 8 bytes
+// per element forward, 12 backward. Rows of more than 4096 columns are read a second time, from the cache, after one
+// pass that computes maximum and sum together (Milakov, Gimelshein 2018).
 #include "core/export.h"
 #include "prim/held_rows.h"
 
@@ -11,7 +11,7 @@ using namespace prim;
 template <class T>
 using Rows = View<T, 2, rows>;
 
-// A NaN or a positive infinity makes the whole row NaN, as in PyTorch.
+// NaN or positive infinity makes the whole row NaN, as in PyTorch.
 template <class R, class Values>
 GPUDL_DEVICE OnlineSum exponentials_of(const R& row, const Values& values) {
   if constexpr (std::is_same_v<Values, Streamed>) {
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(HELD_BLOCK, 4) softmax_forward_rows_kernel(Row
   }
 }
 
-// dx = y * (dy - sum(dy * y)); of the logarithm: dx = dy - exp(y) * sum(dy).
+// dx = y * (dy - sum(dy * y)); for the logarithm dx = dy - exp(y) * sum(dy).
 // sass: softmax_backward_rows_kernel SHFL registers<=64
 template <bool LOG, class R>
 __global__ void __launch_bounds__(HELD_BLOCK, 4)

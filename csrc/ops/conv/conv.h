@@ -1,5 +1,5 @@
-// Convolution in one, two or three dimensions as kernels see it: always three spatial axes D, H, W; those that a tensor
-// lacks have extent 1. Images are {N,D,H,W,C}, weights {K,T,R,S,C/groups}, outputs {N,O,P,Q,K}.
+// Convolution in one, two or three dimensions, always with three spatial axes D, H, W: missing axes have extent 1.
+// Images are {N,D,H,W,C}, weights {K,T,R,S,C/groups}, outputs {N,O,P,Q,K}.
 #pragma once
 #include "core/check.h"
 #include "core/view.h"
@@ -11,7 +11,7 @@ GPUDL_HD constexpr T ceil_div(T a, T b) {
   return (a + b - 1) / b;
 }
 
-// Along one axis: output o meets the image at o*stride - padding + tap*dilation, for tap < window.
+// Along one axis, output o reads the image at o*stride - padding + tap*dilation, for tap < window.
 struct ConvAxis {
   int image, window, output;
   int stride, padding, dilation;
@@ -32,7 +32,7 @@ struct ConvShape {
   GPUDL_HD int64_t pixels() const { return static_cast<int64_t>(N) * output_pixels(); }
 };
 
-// Does a window of one tap meet every image element once, so that outputs and image lie alike?
+// Whether windows of one tap read every image element once, so that outputs and image have the same layout.
 inline bool is_pointwise(const ConvShape& conv) {
   const auto once = [](const ConvAxis& a) { return a.window * a.stride == 1 && a.image == a.output && a.padding == 0; };
   return once(conv.d) && once(conv.h) && once(conv.w);
@@ -42,7 +42,7 @@ inline bool is_pointwise(const ConvShape& conv) {
 inline ConvShape conv_shape(const int* image, const int* weight, const int* output, Triple stride, Triple padding,
                             Triple dilation, int groups) {
   check(groups > 0 && weight[4] * groups == image[4] && weight[0] % groups == 0, "weight",
-        "has (outputs, channels a group) " + std::to_string(weight[0]) + ", " + std::to_string(weight[4]) +
+        "has (outputs, channels per group) " + std::to_string(weight[0]) + ", " + std::to_string(weight[4]) +
             ", which does not fit " + std::to_string(image[4]) + " channels in " + std::to_string(groups) + " groups");
   check(output[0] == image[0] && output[4] == weight[0], "y",
         "does not have the images of x and the outputs of weight");
@@ -56,15 +56,15 @@ inline ConvShape conv_shape(const int* image, const int* weight, const int* outp
 }
 
 // -------------------------------------------------------------------------------- sweeps
-// Outputs and data gradients alike are sums over taps and channels of elements times weights. A sweep computes some of
-// them: all outputs of a convolution, or those elements of an image's gradient that leave one remainder when divided by
-// the stride, for these meet the same taps, and no others.
+// Outputs and data gradients are both sums over taps and channels of elements times weights. A sweep computes some of
+// them: all outputs of a convolution, or the elements of an image's gradient with the same remainder modulo the stride,
+// which use the same taps.
 
-// Along one axis, result i, at first + i*step of what is written, is a sum over tap < taps of the element
-// source_first + i*source_step + tap*tap_step of what is read, times the weight weight_first + tap*weight_step.
+// Along one axis, result i, at first + i*step of the target, is a sum over tap < taps of the source element
+// source_first + i*source_step + tap*tap_step times the weight weight_first + tap*weight_step.
 struct SweepAxis {
-  int results, first, step, extent;              // of what is written
-  int source_extent, source_first, source_step;  // of what is read
+  int results, first, step, extent;              // of the target
+  int source_extent, source_first, source_step;  // of the source
   int taps, tap_step, weight_first, weight_step, window;
 
   GPUDL_HD int source(int i, int tap) const { return source_first + i * source_step + tap * tap_step; }
@@ -73,16 +73,16 @@ struct SweepAxis {
 
 struct Sweep {
   int N, groups;
-  int from_c, to_c;        // channels of a group, of what is read and of what is written
+  int from_c, to_c;        // channels per group of the source and of the target
   int from_step, to_step;  // strides of these channels in the weights
   SweepAxis d, h, w;
 
   GPUDL_HD int taps() const { return d.taps * h.taps * w.taps; }
-  GPUDL_HD int results() const { return d.results * h.results * w.results; }  // of one image
-  GPUDL_HD int depth() const { return taps() * from_c; }                      // summands of a result
+  GPUDL_HD int results() const { return d.results * h.results * w.results; }  // per image
+  GPUDL_HD int depth() const { return taps() * from_c; }                      // terms per result
   GPUDL_HD int source_pixels() const { return d.source_extent * h.source_extent * w.source_extent; }
   GPUDL_HD int pixels() const { return d.extent * h.extent * w.extent; }
-  // Where a group's weights, and those of a tap, start.
+  // Offsets of the weights of a group, and of a tap.
   GPUDL_HD int group_weights() const { return d.window * h.window * w.window * from_c * to_c; }
   GPUDL_HD int tap_weight(int t, int r, int s) const {
     return ((d.weight(t) * h.window + h.weight(r)) * w.window + w.weight(s)) * (from_step == 1 ? from_c : to_c);
@@ -107,8 +107,8 @@ inline Sweep forward_sweep(const ConvShape& conv) {
 
 inline int greatest_divisor(int a, int b) { return b == 0 ? a : greatest_divisor(b, a % b); }
 
-// Image elements first + i*stride meet output (first + i*stride + padding - tap*dilation) / stride where that is whole:
-// for every (stride/common)-th tap, if for any, with common = gcd(stride, dilation). taps = 0: for none.
+// Image elements first + i*stride are read by output (first + i*stride + padding - tap*dilation) / stride if that is an
+// integer: for every (stride/common)-th tap or none, with common = gcd(stride, dilation). taps = 0: for none.
 inline SweepAxis gradient_axis(const ConvAxis& a, int first) {
   const int common = greatest_divisor(a.stride, a.dilation), step = a.stride / common;
   int tap = 0;
@@ -128,7 +128,7 @@ inline SweepAxis gradient_axis(const ConvAxis& a, int first) {
           a.window};
 }
 
-// Calls f(sweep) for the sweeps that together give the image's gradient. Those without taps give zeros.
+// Call f(sweep) for the sweeps that together give the image's gradient. Sweeps without taps give zeros.
 template <class F>
 void each_gradient_sweep(const ConvShape& conv, F f) {
   for (int d = 0; d < conv.d.stride; ++d)

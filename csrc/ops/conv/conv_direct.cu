@@ -1,5 +1,5 @@
-// Convolution without a matrix product, for few channels (first layers, depthwise), where a GEMM's tiles stay empty.
-// Takes any shape, stride, padding, dilation and groups.
+// Convolution without a matrix product, for few channels (first layers, depthwise), where a GEMM's tiles would be
+// mostly empty. Supports any shape, stride, padding, dilation and groups.
 //
 // sass: conv_direct_kernel FFMA registers<=96
 // sass: conv_depthwise_kernel FFMA registers<=96
@@ -16,15 +16,15 @@ namespace {
 
 constexpr int THREADS = 128;
 constexpr int TQ = 4;        // results along the width that one thread computes
-constexpr int DEPTH = 64;    // summands whose weights lie in shared memory at a time
+constexpr int DEPTH = 64;    // terms whose weights are in shared memory at a time
 constexpr int BLOCK_C = 64;  // most channels that one block computes
 
-// How a sweep's work is cut.
+// How a sweep's work is divided.
 struct DirectPlan {
-  int slots = 0, block_slots = 1;  // runs of channels: in all, and in one block
-  int row_runs = 0;                // runs of TQ results in a row
+  int slots = 0, block_slots = 1;  // runs of channels: in all, and per block
+  int row_runs = 0;                // runs of TQ results per row
   int64_t runs = 0;
-  bool packs;  // four neighbouring channels are written at once
+  bool packs;  // whether four neighbouring channels are written at once
   dim3 grid;
 
   DirectPlan(const Sweep& s, int channel_slots, int slot_channels, const float* to)
@@ -36,13 +36,13 @@ struct DirectPlan {
   }
 };
 
-// Which TQ results of which channels a thread computes, and where they lie.
+// The TQ results and channels that a thread computes, and their place.
 struct DirectPlace {
   int slot;
   bool active;
   int results;             // of TQ
-  int64_t image, pixel;    // where the source image starts, and the first result: both in pixels
-  int depth, row, column;  // what tap 0 of the first result meets
+  int64_t image, pixel;    // start of the source image, and the first result, in pixels
+  int depth, row, column;  // the pixel that tap 0 of the first result reads
 
   GPUDL_DEVICE DirectPlace(const Sweep& s, const DirectPlan& plan) {
     slot = blockIdx.y * plan.block_slots + threadIdx.x % plan.block_slots;
@@ -62,19 +62,19 @@ struct DirectPlace {
   }
 };
 
-// One summand of a result: where its tap lies relative to tap 0, and its channel of the group read.
+// One term of a result: the offset of its tap from tap 0, and its channel in the source's group.
 struct alignas(16) Summand {
   int depth, row, column, channel;
 };
 
-// The source row that a summand's tap lies in, as a pixel of the image; -1 outside.
+// The source row of a term's tap, as a pixel of the image; -1 outside.
 GPUDL_DEVICE int source_row(const Sweep& s, const DirectPlace& place, const Summand& at) {
   const int depth = place.depth + at.depth, row = place.row + at.row;
   const bool inside = depth >= 0 && depth < s.d.source_extent && row >= 0 && row < s.h.source_extent;
   return inside ? (depth * s.h.source_extent + row) * s.w.source_extent : -1;
 }
 
-// The numbers along the axes of tap number `tap` of a sweep.
+// Position of tap number `tap` of a sweep on each axis.
 GPUDL_DEVICE Triple tap_at(const Sweep& s, int tap) {
   return {tap / s.w.taps / s.h.taps, tap / s.w.taps % s.h.taps, tap % s.w.taps};
 }
@@ -83,11 +83,11 @@ GPUDL_DEVICE Summand summand_of(const Sweep& s, const Triple& tap, int channel) 
   return {tap.d * s.d.tap_step, tap.h * s.h.tap_step, tap.w * s.w.tap_step, channel};
 }
 
-// to[pixel, g*to_c + c] = finish(sum over the sweep's taps and channels). TC channels x TQ results a thread.
+// to[pixel, g*to_c + c] = finish(sum over the sweep's taps and channels). TC channels x TQ results per thread.
 // Grid: (runs of results, slots of channels). Block: THREADS = block_slots x (runs); the weights of its channels pass
-// through shared memory, DEPTH summands at a time, so any filter fits; each x is used TC times, each weight TQ times.
+// through shared memory, DEPTH terms at a time, so any filter fits; each x is used TC times, each weight TQ times.
 template <int TC>
-__global__ void __launch_bounds__(THREADS, 5)  // left to itself, the compiler spills to have six blocks
+__global__ void __launch_bounds__(THREADS, 5)  // without the bound, the compiler spills to fit six blocks
     conv_direct_kernel(const float* from, const float* weight, float* to, Sweep s, DirectPlan plan,
                        ConvFinish<float> finish) {
   GPUDL_SHARED(float, weights, [DEPTH][BLOCK_C]);
@@ -159,8 +159,8 @@ __global__ void __launch_bounds__(THREADS, 5)  // left to itself, the compiler s
     }
 }
 
-// The same where every group has one channel, for 4 channels x TQ results a thread in 16-byte accesses.
-// Requires channels to divide by 4, and arrays that start at multiples of 16 bytes.
+// The same for groups of one channel: 4 channels x TQ results per thread in 16-byte accesses.
+// Requires a multiple of 4 channels, and arrays aligned to 16 bytes.
 __global__ void __launch_bounds__(THREADS) conv_depthwise_kernel(const float* from, const float* weight, float* to,
                                                                  Sweep s, DirectPlan plan, ConvFinish<float> finish) {
   GPUDL_SHARED(float, weights, [DEPTH][BLOCK_C]);
@@ -225,8 +225,8 @@ void run_sweep(const Sweep& s, const float* from, const float* weight, float* to
 
 // -------------------------------------------------------------------------------------------------- weight gradient
 
-// partial[split,k,tap,c] = sum over the split's output pixels of dy[pixel,k] * x[what the tap meets there, c].
-// Grid: (items / PIXEL_COLUMNS, splits); an item is a tap, a slot of TK filters of one group and a channel c of it, the
+// partial[split,k,tap,c] = sum over the split's output pixels of dy[pixel,k] * x[pixel that the tap reads there, c].
+// Grid: (items / PIXEL_COLUMNS, splits); an item is a tap, a slot of TK filters of a group and a channel c of it, the
 // last fastest, so that neighbours read neighbouring channels. Block: PIXEL_COLUMNS items x PIXEL_LANES; a lane takes
 // every PIXEL_LANES-th pixel, then lanes are added in order.
 template <int TK>

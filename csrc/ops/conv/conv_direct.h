@@ -1,4 +1,4 @@
-// The direct convolution of csrc/ops/conv/conv_direct.cu, for the operators that are made of it.
+// The direct convolution of csrc/ops/conv/conv_direct.cu, for the operators built on it.
 #pragma once
 #include "ops/conv/conv_export.h"
 
@@ -19,7 +19,7 @@ struct Direct {
                               Workspace workspace);
 };
 
-// Calls f<TC> with as many channels a thread as the group has use for.
+// Call f<TC> with the number of channels per thread that suits the group.
 template <class F>
 void with_channels(int group, F f) {
   if (group == 1) f.template operator()<1>();

@@ -1,5 +1,5 @@
-// From an algorithm's three sums, outputs, data gradient and weight gradient, the launchers of all convolutions: in
-// one, two and three dimensions, transposed ones too, whose outputs are a data gradient.
+// The launchers of all convolutions, in one to three dimensions, from an algorithm's three sums: outputs, data gradient
+// and weight gradient. The output of a transposed convolution is a data gradient.
 //
 //   struct Direct {
 //     using Element = float;
@@ -29,8 +29,8 @@ using Workspace = View<float, 1>;
 
 constexpr int RELU = 1;  // number of an activation, as in gpudl/ops/conv/base.py
 
-// What becomes of a sum on its way to memory: sum + bias of its channel + residual in its place, and ReLU of that if
-// asked for. No other activation: exp and tanh in every unrolled store would cost the main loops their registers.
+// The epilogue of a sum: sum + bias of its channel + residual at its place, then ReLU if requested. No other
+// activation: exp and tanh in every unrolled store would take registers from the main loops.
 template <class T>
 struct ConvFinish {
   const T* bias = nullptr;
@@ -40,7 +40,7 @@ struct ConvFinish {
   GPUDL_DEVICE T operator()(float sum, int channel, int64_t at) const {
     if (bias != nullptr) sum += prim::as_float(bias[channel]);
     if (residual != nullptr) sum += prim::as_float(residual[at]);
-    return prim::from_float<T>(relu && sum <= 0 ? 0.f : sum);  // NaN passes
+    return prim::from_float<T>(relu && sum <= 0 ? 0.f : sum);  // NaN propagates
   }
 };
 
@@ -52,8 +52,8 @@ void conv_forward(Volume<const T> x, Volume<const T> weight, Maybe<View<const T,
   A::forward(conv, x.data, weight.data, y.data, {bias.data, residual.data, activation == RELU}, workspace);
 }
 
-// y is there if there is an activation. The workspace holds the gradient before it first, unless that is asked for as
-// dresidual.
+// y is present if there is an activation. The workspace starts with the gradient before the activation, unless that is
+// requested as dresidual.
 template <class A, class T = typename A::Element>
 void conv_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight, Maybe<Volume<const T>> y,
                    Maybe<Volume<T>> dx, Maybe<Volume<T>> dweight, Maybe<View<T, 1>> dbias, Maybe<Volume<T>> dresidual,
@@ -63,7 +63,7 @@ void conv_backward(Volume<const T> dy, Volume<const T> x, Volume<const T> weight
   if (y) {
     T* made = dresidual.data;
     if (made == nullptr) {
-      const int64_t elements = ceil_div<int64_t>(dy.size() * sizeof(T), 16) * 4;  // what follows stays aligned
+      const int64_t elements = ceil_div<int64_t>(dy.size() * sizeof(T), 16) * 4;  // keeps the rest aligned
       check(workspace.size() >= elements, "workspace", "is too small for the gradient before the activation");
       made = reinterpret_cast<T*>(workspace.data);
       workspace = {workspace.data + elements, {static_cast<int>(workspace.size() - elements)}};

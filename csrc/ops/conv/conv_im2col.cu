@@ -1,7 +1,8 @@
 // Convolution as a matrix product with the columns of x (ops/conv/im2col.h), in float32 on CUDA cores
 // (prim/gemm/gemm.h).
-//   y = columns · weightᵀ + bias,  dcolumns = dy · weight,  dweight = dyᵀ · columns, one product a group.
-// Images are taken a few at a time, so that their columns fit the workspace; a 1x1 window's columns are x itself.
+//   y = columns · weightᵀ + bias,  dcolumns = dy · weight,  dweight = dyᵀ · columns, one product per group.
+// Images are processed a few at a time, so that their columns fit in the workspace; a 1x1 window's columns are x
+// itself.
 //
 // sass: im2col_kernel registers<=40
 // sass: col2im_kernel registers<=64
@@ -18,20 +19,20 @@ namespace {
 using Gemm = prim::Gemm<float>;
 using prim::GemmMatrix;
 
-constexpr int MAX_IMAGES = 65535;         // the limit of a grid's second extent
-constexpr int64_t MAX_COLUMNS = 1 << 24;  // elements in the workspace at a time, unless one image has more
+constexpr int MAX_IMAGES = 65535;         // the limit of gridDim.y
+constexpr int64_t MAX_COLUMNS = 1 << 24;  // elements in the workspace at once, unless a single image has more
 
 int64_t columns_of_image(const ConvShape& conv) {
   return int64_t{1} * conv.output_pixels() * conv.groups * conv.filter_size();
 }
 
-// The work cut into parts of as many images as the workspace holds columns of; what it holds beyond that is for partial
-// sums of the weights' gradient.
+// The batch split into parts of as many images as the workspace holds columns for; the rest of the workspace is for
+// partial sums of the weights' gradient.
 struct Parts {
   ConvShape conv;
   bool pointwise;      // the columns are x itself
-  int images;          // of one part
-  float* columns;      // of one part
+  int images;          // per part
+  float* columns;      // of the current part
   Workspace partials;  // the rest of the workspace
 
   Parts(const ConvShape& shape, Workspace workspace) : conv(shape), columns(workspace.data) {
@@ -48,7 +49,7 @@ struct Parts {
   int pixels(int count) const { return count * conv.output_pixels(); }
   int64_t first_pixel(int first) const { return int64_t{1} * first * conv.output_pixels(); }
 
-  // Rows of the matrix of columns: one group's lie beside the other's. x: where a 1x1 window finds them.
+  // The matrix of columns, with groups side by side. x: the columns of a 1x1 window.
   template <class T>
   GemmMatrix<T> matrix(T* x, int first) const {
     T* data = pointwise ? x + first_pixel(first) * conv.C : columns;
@@ -62,7 +63,7 @@ struct Parts {
     return {y + first_pixel(first) * conv.K, conv.K, conv.group_k()};
   }
 
-  // f(first image, number of images), at least once.
+  // Call f(first image, number of images), at least once.
   template <class F>
   void each(F f) const {
     int first = 0;
@@ -73,7 +74,7 @@ struct Parts {
   }
 };
 
-// values[i] = finish(values[i]) over pixels of `channels`. Grid: one thread an element.
+// values[i] = finish(values[i]) over pixels of `channels`. Grid: one thread per element.
 constexpr int FINISH_BLOCK = 256;
 __global__ void __launch_bounds__(FINISH_BLOCK)
     conv_finish_kernel(float* values, int64_t size, int channels, ConvFinish<float> finish) {
@@ -104,8 +105,8 @@ struct Im2col {
     return forward_workspace(conv) + prim::gemm_workspace(conv.group_k(), conv.filter_size(), pixels, conv.groups);
   }
 
-  // The product adds the bias and applies the activation where it can: its epilogue counts biases from each product's
-  // first column, so not for groups, and knows no residual.
+  // The product adds the bias and applies the activation if it can. Its epilogue counts biases from each product's
+  // first column, so not with groups, and it does not support a residual.
   static void forward(const ConvShape& conv, const float* x, const float* weight, float* y,
                       const ConvFinish<float>& finish, Workspace workspace) {
     const Parts parts(conv, workspace);

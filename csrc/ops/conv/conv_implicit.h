@@ -1,5 +1,5 @@
-// Convolution as a matrix product whose operands are found in the image (ops/conv/conv_operand.h), by any main loop of
-// prim/gemm/gemm.h. A window of one tap with stride 1 and no padding leaves a plain product of matrices.
+// Convolution as a matrix product that reads its operands from the image (ops/conv/conv_operand.h), by any main loop of
+// prim/gemm/gemm.h. A window of one tap with stride 1 and no padding is a plain product of matrices.
 //
 //   struct Main {
 //     using Element = T;
@@ -14,8 +14,8 @@
 
 namespace gpudl {
 
-// Room for the pieces of k that pay off: a sweep gets no more than its own, though other products of the same call may
-// ask for a larger workspace.
+// Room for the pieces of k that pay off: a sweep gets no more than that, although other products of the same call may
+// need a larger workspace.
 inline Workspace pieces_of(Workspace all, int m, int n, int k, int batch) {
   const int64_t outputs = int64_t{1} * m * n * batch;
   const int64_t tiles = int64_t{1} * batch * ceil_div(m, 64) * ceil_div(n, 64);
@@ -81,8 +81,8 @@ struct ImplicitGemm : ImplicitWorkspace {
     });
   }
 
-  // Where there are few weights and many pixels, these are cut into as many pieces as the workspace holds copies of the
-  // weights' gradient, which a second kernel adds in order.
+  // With few weights and many pixels, the pixels are split into as many pieces as the workspace holds copies of the
+  // weights' gradient; a second kernel adds them in order.
   static void weight_gradient(const ConvShape& conv, const T* dy, const T* x, T* dweight, Workspace workspace) {
     const prim::GemmMatrix<const T> outputs{dy, conv.K, conv.group_k(), true};
     const prim::GemmMatrix<T> gradient{dweight, conv.filter_size(), int64_t{1} * conv.group_k() * conv.filter_size()};

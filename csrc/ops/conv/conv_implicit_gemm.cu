@@ -16,7 +16,7 @@ struct Simt {
   static void operands(const G& gemm) {
     prim::gemm_simt_run(gemm);
   }
-  // Finding pixels costs registers, which the largest tile has none left of.
+  // Finding pixels needs registers, and the largest tile has none left.
   template <class G>
   static void weights(const G& gemm) {
     using Tile = prim::SimtTile<128, 64, 16, 8, 4>;
@@ -25,7 +25,7 @@ struct Simt {
   }
 };
 
-// Short sums are more exact on CUDA cores.
+// Short sums are more accurate on CUDA cores.
 struct MmaTf32x3 {
   using Element = float;
   static constexpr Computes COMPUTES = prim::computes::mma_tf32x3;

@@ -1,6 +1,6 @@
 // Convolution as an implicit matrix product of bfloat16 operands on Hopper: TMA finds the image's pixels and wgmma
-// multiplies them (ops/conv/conv_wgmma.h). What those do not take goes to mma.sync: a data gradient with a stride,
-// whose sweeps are too many for one map; a weight gradient whose channels do not fill stages; arrays at odd addresses.
+// multiplies them (ops/conv/conv_wgmma.h). The rest runs on mma.sync: data gradients with a stride, which have more
+// sweeps than one map can describe; weight gradients whose channels do not fill stages; unaligned arrays.
 // sass: gemm_wgmma_kernel HGMMA@90a UTMALDG@90a !HMMA@90a registers<=168
 #include "ops/conv/conv_implicit.h"
 #include "ops/conv/conv_wgmma.h"

@@ -1,13 +1,14 @@
-// What a convolution multiplies, as operands of prim/gemm/gemm.h (their interface stands in prim/gemm/gemm_operand.h),
-// so that the matrix of columns is never written to memory. Batches of the product are groups.
+// The operands of a convolution for prim/gemm/gemm.h (interface: prim/gemm/gemm_operand.h), which avoid writing the
+// matrix of columns to memory. Batches of the product are groups.
 //
-//   outputs, data gradient (a sweep each):  results[m, to] = sum over k = (tap, from) of SweepColumns[m,k] ·
-//   weights[to,k] weight gradient:                        dweight[ko, j] = sum over output pixels k of dy[k,ko] ·
-//   PixelColumns[k,j]
+//   outputs and data gradient, one product per sweep:
+//     results[m, to] = sum over k = (tap, from) of SweepColumns[m,k] · weights[to,k]
+//   weight gradient, with j = (tap, c):
+//     dweight[ko, j] = sum over output pixels k of dy[k,ko] · PixelColumns[k,j]
 //
-// with j = (tap, c). The weights of a sweep over outputs are rows of k in memory as they are; those of a data gradient
-// are GradientWeights. Groups of 16 bytes stay within a tap, whose channels lie side by side, if the channels of a
-// group divide by their number; else elements are fetched one by one.
+// The weights of a sweep over outputs are already rows of k in memory; those of a data gradient are GradientWeights.
+// Groups of 16 bytes stay within a tap, whose channels are contiguous, if the channels of a group are a multiple of the
+// elements in 16 bytes; else elements are read one by one.
 #pragma once
 #include "ops/conv/conv.h"
 #include "prim/divisor.h"
@@ -15,7 +16,7 @@
 
 namespace gpudl::prim {
 
-// Three axes counted as one number, the last one fastest.
+// A number that counts three axes, the last one fastest.
 struct Axes {
   Divisor h, w;
 
@@ -35,7 +36,7 @@ bool starts_aligned(const T* data) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0;
 }
 
-// The image that a sweep reads: row m = (n, result of it), k = (tap, channel of the group).
+// The image that a sweep reads: row m = (n, result in it), k = (tap, channel of the group).
 template <class T>
 struct SweepColumns {
   using Element = T;
@@ -55,7 +56,7 @@ struct SweepColumns {
         image(s.results()),
         channels(s.from_c) {}
 
-  // Its image's group, null if there is no such row; and what tap 0 meets.
+  // The image's group, null if the row does not exist; and the pixel that tap 0 reads.
   struct Row {
     const T* image;
     int d, h, w;
@@ -66,7 +67,7 @@ struct SweepColumns {
     const T* data = from + static_cast<int64_t>(n) * s.source_pixels() * s.groups * s.from_c + batch * s.from_c;
     return {n < s.N ? data : nullptr, s.d.source(at.d, 0), s.h.source(at.h, 0), s.w.source(at.w, 0)};
   }
-  // Null where a tap meets nothing.
+  // Null if a tap reads padding.
   GPUDL_DEVICE const T* at(const Row& row, int k) const {
     int tap = k;
     const int channel = channels.split(tap);
@@ -91,7 +92,7 @@ struct SweepColumns {
   bool aligned() const { return starts_aligned(from) && s.from_c % GROUP == 0; }
 };
 
-// The weights that a data gradient reads: row = channel of the group written, k = (tap, channel of the group read).
+// The weights of a data gradient: row = channel of the target's group, k = (tap, channel of the source's group).
 template <class T>
 struct GradientWeights {
   using Element = T;
@@ -129,7 +130,7 @@ struct GradientWeights {
   bool aligned() const { return starts_aligned(weight) && s.to_c % GROUP == 0; }
 };
 
-// The image that a weight gradient reads: row = (tap, channel of the group), k = output pixel of the batch.
+// The image for a weight gradient: row = (tap, channel of the group), k = output pixel of the batch.
 template <class T>
 struct PixelColumns {
   using Element = T;
@@ -149,8 +150,8 @@ struct PixelColumns {
         image(conv.output_pixels()),
         channels(conv.group_c()) {}
 
-  // Its channel of the image, -1 if there is no such row, and what the tap meets for output 0. No pointer and no batch:
-  // every register counts in the main loop on CUDA cores.
+  // The image's channel, -1 if the row does not exist, and the pixel that the tap reads for output 0. No pointer and no
+  // batch, because registers are scarce in the main loop on CUDA cores.
   struct Row {
     int channel, d, h, w, row;
   };
@@ -183,7 +184,7 @@ struct PixelColumns {
   bool aligned() const { return starts_aligned(x) && conv.group_c() % GROUP == 0; }
 };
 
-// Where a sweep's results go.
+// The destination of a sweep's results.
 template <class T>
 struct SweepResults {
   T* data = nullptr;

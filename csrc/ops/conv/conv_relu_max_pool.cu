@@ -1,6 +1,6 @@
-// max_pool(relu(convolution + bias)) of images in one pass, for the small nets whose layers are otherwise all launches
-// and memory traffic: the convolution's output, pool.h * pool.w times larger than what is kept, is never written.
-// Windows of the pooling lie side by side. Direct, in float32: for few channels.
+// max_pool(relu(convolution + bias)) of images in one pass, for small networks, where launches and memory traffic
+// dominate: the convolution's output, pool.h * pool.w times larger than y, is never written. Pooling windows do not
+// overlap. Direct, in float32: for few channels.
 //
 // sass: conv_relu_max_pool_kernel FFMA registers<=128
 #include "core/export.h"
@@ -11,14 +11,14 @@ namespace gpudl {
 namespace {
 
 constexpr int THREADS = 128;
-constexpr int POSITIONS = 4;  // of a pooling window that are computed together
-constexpr int DEPTH = 64;     // summands whose weights lie in shared memory at a time
+constexpr int POSITIONS = 4;  // positions of a pooling window computed together
+constexpr int DEPTH = 64;     // terms whose weights are in shared memory at a time
 constexpr int BLOCK_C = 64;   // most channels that one block computes
 
 struct Pooling {
   Pair window;
-  int P, Q;                        // what is kept
-  int slots = 0, block_slots = 1;  // runs of channels: in all, and in one block
+  int P, Q;                        // extents of y
+  int slots = 0, block_slots = 1;  // runs of channels: in all, and per block
 };
 
 // Relative to a window's first element.
@@ -27,7 +27,7 @@ struct alignas(16) Tap {
 };
 
 // y[n,i,j,k] = relu(max over (u,v) of conv[n, i*pool.h + u, j*pool.w + v, k] + bias[k]), argmax the number u*pool.w + v
-// of the first largest, of the last NaN if there is any. A thread computes TC channels of one (n,i,j).
+// of the first maximum, or of the last NaN if there is one. A thread computes TC channels of one (n,i,j).
 // Grid: (pooled pixels, slots of channels). Block: THREADS = block_slots x (pixels).
 template <int TC>
 __global__ void __launch_bounds__(THREADS)
@@ -95,12 +95,12 @@ __global__ void __launch_bounds__(THREADS)
     if (channel + c >= conv.group_k()) continue;
     const int k = group * conv.group_k() + channel + c;
     const float value = best[c] + (bias != nullptr ? bias[k] : 0.f);
-    y[pixel * conv.K + k] = value <= 0 ? 0.f : value;  // NaN passes
+    y[pixel * conv.K + k] = value <= 0 ? 0.f : value;  // NaN propagates
     argmax[pixel * conv.K + k] = static_cast<uint8_t>(place[c]);
   }
 }
 
-// The convolution's gradient: dy where its window had its largest element, unless ReLU cut it off, 0 elsewhere.
+// The convolution's gradient: dy at the maximum of each window unless ReLU clipped it, 0 elsewhere.
 // Grid: one thread per element of dz, {N, P*pool.h, Q*pool.w, K}.
 constexpr int SPREAD_BLOCK = 256;
 __global__ void __launch_bounds__(SPREAD_BLOCK)
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(SPREAD_BLOCK)
   dz[i] = largest && !(y[kept] <= 0) ? dy[kept] : 0.f;
 }
 
-// The convolution whose outputs are those that the pooling's windows hold.
+// The convolution restricted to the outputs inside pooling windows.
 ConvShape pooled_shape(Volume<const float> x, Volume<const float> weight, const int* y, Pair pool, Triple stride,
                        Triple padding, Triple dilation, int groups) {
   const int outputs[5] = {y[0], 1, y[2] * pool.h, y[3] * pool.w, y[4]};
@@ -141,7 +141,7 @@ void conv_relu_max_pool2d_forward_direct(Volume<const float> x, Volume<const flo
 GPUDL_EXPORT(conv_relu_max_pool2d, forward, direct, x, weight, bias, y, argmax, stride, padding, dilation, groups,
              pool);
 
-// The workspace holds the convolution's gradient first.
+// The workspace starts with the convolution's gradient.
 void conv_relu_max_pool2d_backward_direct(Volume<const float> dy, Volume<const float> x, Volume<const float> weight,
                                           Volume<const float> y, Volume<const uint8_t> argmax, Maybe<Volume<float>> dx,
                                           Maybe<Volume<float>> dweight, Maybe<View<float, 1>> dbias,

@@ -1,11 +1,11 @@
-// What an implicit convolution multiplies on Hopper, as operands of prim/gemm/gemm_wgmma.h: TMA's copies of images find
-// what a tap meets for the pixels of a tile, zeros outside the image included.
+// The operands of an implicit convolution on Hopper, for prim/gemm/gemm_wgmma.h: TMA's copies of images find the
+// elements that a tap reads for the pixels of a tile, including zeros outside the image.
 //
-// k runs over taps and, within a tap, over the channels in steps of a stage (64 of 16 bits): where channels do not
-// divide by that, what a stage holds beyond them is zero, in the image and in the weights.
+// k runs over taps and, within a tap, over channels in steps of a stage (64 of 16 bits). If the number of channels is
+// not a multiple of that, the rest of a stage is zero, in the image and in the weights.
 //
-// Images have two axes here, no groups, and channels whose rows start at multiples of 16 bytes; strides and reach are
-// limited (fits_wgmma). Other convolutions take ops/conv/conv_implicit.h's other main loops.
+// Images here have two axes, no groups, and rows of channels aligned to 16 bytes; strides and window offsets are
+// limited (fits_wgmma). Other convolutions use the other main loops of ops/conv/conv_implicit.h.
 #pragma once
 #include "ops/conv/conv.h"
 #include "ops/conv/conv_operand.h"
@@ -13,8 +13,8 @@
 
 namespace gpudl::prim {
 
-// Windows sliding over an image {N, h, w, channels}. Along each axis, window o starts at first + o*step, and what its
-// tap number t meets lies t*dilation further.
+// Windows sliding over an image {N, h, w, channels}. Along each axis, window o starts at first + o*step, and its tap t
+// reads t*dilation further on.
 struct SlidingAxis {
   int image, windows, first, step, taps, dilation;
 
@@ -32,7 +32,7 @@ struct SlidingWindows {
 inline SlidingAxis forward_windows(const ConvAxis& a) {
   return {a.image, a.output, -a.padding, a.stride, a.window, a.dilation};
 }
-// The data gradient of stride 1: windows over dy, in which tap t of the filter is tap number window - 1 - t.
+// The data gradient with stride 1: windows over dy, in which tap t of the filter is tap window - 1 - t.
 inline SlidingAxis gradient_windows(const ConvAxis& a) {
   return {a.output, a.image, a.padding - (a.window - 1) * a.dilation, 1, a.window, a.dilation};
 }
@@ -50,9 +50,9 @@ inline bool fits_wgmma(const ConvShape& conv, const SlidingWindows& windows) {
 }
 
 template <class T>
-constexpr int WGMMA_DEPTH = 128 / static_cast<int>(sizeof(T));  // elements of k in a stage
+constexpr int WGMMA_DEPTH = 128 / static_cast<int>(sizeof(T));  // elements of k per stage
 
-// Which tap and channel a k stands for.
+// The tap and channel of a k.
 struct TapChannel {
   Divisor depth, columns;  // channels of a tap, rounded up to stages; taps along the width
 
@@ -64,7 +64,7 @@ struct TapChannel {
   }
 };
 
-// The pixels that windows meet. K_FAST: row = window, k = (tap, channel). Else row = (tap, channel), k = window.
+// The pixels that windows read. K_FAST: row = window, k = (tap, channel). Else row = (tap, channel), k = window.
 template <class T, bool K_FAST_>
 struct WgmmaPixels {
   using Element = T;
@@ -73,7 +73,7 @@ struct WgmmaPixels {
   device::TensorMap map;
   SlidingWindows windows;
   TapChannel taps;
-  Axes place;  // of a window in an image; its first number counts images
+  Axes place;  // of a window in an image; its first number is the image
 
   WgmmaPixels(const T* data, const SlidingWindows& w, int pixels)
       : windows(w),
@@ -104,7 +104,7 @@ struct WgmmaPixels {
     const Triple at = place.split(window);
     int channel, tap_h, tap_w;
     taps.split(k, channel, tap_h, tap_w);
-    // Beyond the last tap, where the last tile of (tap, channel) ends: any tap serves, nobody reads its sums.
+    // The last tile of (tap, channel) may extend past the last tap: any tap will do there, its sums are not used.
     tap_h = min(tap_h, windows.h.taps - 1);
     device::tma_load_image_4d(to, &map, channel, windows.w.first + at.w * windows.w.step,
                               windows.h.first + at.h * windows.h.step, at.d, tap_w * windows.w.dilation,
@@ -114,7 +114,7 @@ struct WgmmaPixels {
 };
 
 // The filters {K, taps, C}. K_FAST: row = filter, k = (tap, channel). Else row = channel, k = (tap counted from the
-// last one, filter).
+// last, filter).
 template <class T, bool K_FAST_>
 struct WgmmaFilters {
   using Element = T;
@@ -148,14 +148,14 @@ struct WgmmaFilters {
 #endif
 };
 
-// Two warpgroups of 64x128 and the loading one, all with the registers they begin with: finding windows takes more than
-// the 40 that the loading thread of a 128x256 tile would be left with.
+// Two warpgroups of 64x128 and the producer, all with their initial registers: finding windows needs more than the 40
+// that the producer of a 128x256 tile would have.
 template <class T>
 struct ImageTile : WgmmaTile<T, 128, 128, 5, 1, false> {
   static constexpr bool MOVES_REGISTERS = false;
 };
 
-// Runs make(tile), which gives the product with operands for a shape of tile, for the shape that should end first.
+// Run make(tile), which gives the product with operands for a tile shape, for the shape that should finish first.
 template <class T, class Make>
 void wgmma_tiled(Make make) {
   using Small = typename WgmmaTiles<T>::Small;

@@ -1,6 +1,6 @@
-// Convolution as a matrix product: the matrix of columns, and back from it.
-// Row m of the columns holds what output m meets: columns[m, g, tap, c] = x[where the tap meets, g*C/groups + c], and 0
-// outside x.
+// Convolution as a matrix product: x to the matrix of columns, and back.
+// Row m of the columns holds the elements that output m reads:
+// columns[m, g, tap, c] = x[pixel of the tap, g*C/groups + c], and 0 outside x.
 #pragma once
 #include "ops/conv/conv.h"
 #include "prim/elementwise.h"
@@ -9,9 +9,9 @@ namespace gpudl::prim {
 
 constexpr int COLUMNS_BLOCK = 256;
 
-// Columns of the images from `first` on. Grid: (PACKs of one image's columns, images). Neighbouring threads take
+// Columns of the images from `first` on. Grid: (PACKs of one image's columns, images). Neighbouring threads process
 // neighbouring channels, so reads and writes are contiguous over a group's channels.
-// PACK = 4 where a group's channels divide by it, and both arrays start at a multiple of 16 bytes.
+// PACK = 4 if a group has a multiple of 4 channels and both arrays are aligned to 16 bytes, else 1.
 template <int PACK>
 __global__ void __launch_bounds__(COLUMNS_BLOCK)
     im2col_kernel(const float* x, float* columns, ConvShape conv, int first) {
@@ -40,14 +40,14 @@ __global__ void __launch_bounds__(COLUMNS_BLOCK)
   store_pack<PACK>(to, value);
 }
 
-// The output that meets image element `at` by a tap, -1 if none does.
+// The output that reads image element `at` by a tap; -1 if none does.
 GPUDL_DEVICE int output_met(const ConvAxis& axis, int at, int tap) {
   const int scaled = at + axis.padding - tap * axis.dilation, output = scaled / axis.stride;
   return scaled < 0 || scaled % axis.stride != 0 || output >= axis.output ? -1 : output;
 }
 
-// dx[pixel, c] = sum of columns[m, g, tap, c] over the (m, tap) that met it: gathered, in the order of taps, so that no
-// two threads add to one element and the bits never change. Grid: (PACKs of one image, images).
+// dx[pixel, c] = sum of columns[m, g, tap, c] over the (m, tap) that read the pixel, gathered in the order of taps, so
+// that no two threads add to one element and the bits never change. Grid: (PACKs of one image, images).
 template <int PACK>
 __global__ void __launch_bounds__(COLUMNS_BLOCK, 4)  // more blocks would leave too few registers
     col2im_kernel(const float* columns, float* dx, ConvShape conv, int first) {
@@ -88,7 +88,7 @@ inline dim3 columns_grid(int64_t image_elements, int pack, int images) {
   return dim3(static_cast<unsigned>(ceil_div<int64_t>(image_elements, COLUMNS_BLOCK * pack)), images);
 }
 
-// columns of images [first, first + images) of x.
+// Columns of images [first, first + images) of x.
 inline void im2col(const float* x, float* columns, const ConvShape& conv, int first, int images) {
   const int64_t elements = int64_t{1} * conv.output_pixels() * conv.groups * conv.filter_size();
   const int pack = packs_channels(conv, x, columns) ? 4 : 1;

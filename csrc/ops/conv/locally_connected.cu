@@ -1,6 +1,6 @@
-// Locally connected layers: a convolution whose weights differ at each output position. They are the bulk of the
-// traffic, so each kernel reads or writes every weight once for a whole tile of images, in packs of output channels. x
-// {N,H,W,C}, weight {P*Q*R*S, C, K}, bias {P,Q,K}, y {N,P,Q,K}; j counts the R*S*C weights of one output.
+// Locally connected layers: a convolution whose weights differ at each output position. The weights are the bulk of the
+// traffic, so each kernel reads or writes every weight once for a whole tile of images, in packs of output channels.
+// x {N,H,W,C}, weight {P*Q*R*S, C, K}, bias {P,Q,K}, y {N,P,Q,K}; j counts the R*S*C weights of one output.
 #include <algorithm>
 
 #include "core/export.h"
@@ -14,9 +14,9 @@ using Image = View<const float, 4, nhwc>;
 using ImageOut = View<float, 4, nhwc>;
 
 constexpr int LANES = 32;   // packs of output channels, side by side
-constexpr int SLICES = 8;   // of j
-constexpr int IMAGES = 16;  // that a thread works on at a time
-constexpr int STAGE = 64;   // of j, in shared memory
+constexpr int SLICES = 8;   // slices of j
+constexpr int IMAGES = 16;  // images that a thread processes at a time
+constexpr int STAGE = 64;   // values of j in shared memory
 constexpr dim3 BLOCK(LANES, SLICES);
 constexpr int THREADS = LANES * SLICES;
 
@@ -25,7 +25,7 @@ struct Shape {
   Pair stride, padding;
 
   GPUDL_HD int inputs() const { return R * S * C; }
-  // The element of x that weight j of output (p, q) meets, of image 0; -1 in the padding.
+  // The element of image 0 that weight j of output (p, q) multiplies; -1 in the padding.
   GPUDL_DEVICE int64_t element(int p, int q, int j) const {
     const int tap = j / C, h = p * stride.h - padding.h + tap / S, w = q * stride.w - padding.w + tap % S;
     return h < 0 || h >= H || w < 0 || w >= W ? -1 : (static_cast<int64_t>(h) * W + w) * C + j % C;
@@ -39,8 +39,8 @@ GPUDL_DEVICE void multiply_add(Pack<float, PACK>& sum, float x, const Pack<float
   for (int i = 0; i < PACK; ++i) sum.at[i] = __fmaf_rn(x, w.at[i], sum.at[i]);
 }
 
-// y[n] = bias + sum over j of x[n,j]·weight[j]. Grid: x one output position, y a tile of channels. Lanes have
-// channels, slices take every SLICES-th j of a stage; their sums are added in order.
+// y[n] = bias + sum over j of x[n,j]·weight[j]. Grid: x an output position, y a tile of channels. Lanes are channels;
+// slices take every SLICES-th j of a stage, and their sums are added in order.
 // sass: locally_connected_forward_kernel LDG STG registers<=128
 template <int PACK>
 __global__ void __launch_bounds__(THREADS, 2)
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(THREADS, 2)
   }
 }
 
-// dweight[j] = sum over n of x[n,j]·dy[n]; dbias = sum over n of dy[n]. Grid: x one output position, y a tile of
+// dweight[j] = sum over n of x[n,j]·dy[n]; dbias = sum over n of dy[n]. Grid: x an output position, y a tile of
 // channels, z a tile of j.
 // sass: locally_connected_weights_kernel LDG STG registers<=80
 constexpr int PER_THREAD = 4;  // weights along j
@@ -114,11 +114,11 @@ __global__ void __launch_bounds__(THREADS, 3)
     if (first + i < J) store_pack(dweight + (static_cast<int64_t>(position) * J + first + i) * shape.K + k, sum[i]);
 }
 
-// dx[n,c] of one pixel = sum over the outputs (p, q) and taps (r, s) that meet it, and over k, of
+// dx[n,c] of a pixel = sum over the outputs (p, q) and taps (r, s) that read it, and over k, of
 // dy[n,p,q,k]·weight[p,q,r,s,c,k]: small matrix products of tiles in shared memory.
-// Grid: x one pixel, y a tile of channels. Lanes have channels; a thread has IMAGES_DX images of a tile.
+// Grid: x a pixel, y a tile of channels. Lanes are channels; a thread has IMAGES_DX images of a tile.
 constexpr int IMAGES_DX = 4;
-constexpr int TILE = 32;  // channels, images and k of a product
+constexpr int TILE = 32;  // channels, images and values of k per product
 // sass: locally_connected_data_kernel LDG STG registers<=80
 __global__ void __launch_bounds__(THREADS, 3)
     locally_connected_data_kernel(Shape shape, const float* dy, const float* weight, float* dx) {

@@ -1,5 +1,5 @@
-// Sums over the pixels of a batch in two stages, so that the order of additions depends on the shapes alone: each of
-// `splits` ranges of pixels leaves its partial sums in the workspace, then every element adds its partials in order.
+// Sums over the pixels of a batch in two stages, whose order depends only on the shapes: each of `splits` ranges of
+// pixels writes partial sums to the workspace, then every element adds its partial sums in order.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -22,9 +22,9 @@ GPUDL_DEVICE PixelRange pixel_range(int64_t pixels, int split, int splits) {
   return {first, first + each < pixels ? first + each : pixels};
 }
 
-// Into how many ranges to cut a sum of pixels, with room for so many partial sums.
+// Number of ranges for a sum over pixels, with room for so many partial sums.
 inline int pixel_splits(int64_t pixels, int64_t room) {
-  constexpr int64_t LEAST = 256;  // pixels in a range
+  constexpr int64_t LEAST = 256;  // pixels per range
   return static_cast<int>(std::max<int64_t>(1, std::min({room, (pixels + LEAST - 1) / LEAST, int64_t{4096}})));
 }
 

@@ -1,7 +1,7 @@
-// Rows of a table by number, and their gradient: the sum of dy over the places of each row, in a fixed order. `order`
-// sorts the places by row, so that those of one row are neighbours, a run; every CHUNK of them is added up by itself
-// (chunks), then what runs have in several chunks (joins). A row outside of the table reads as NaN and has no gradient.
-// Grid: y the rows or chunks (it strides where there are more than a grid has), x their columns, PACK a thread.
+// Rows of a table by index, and their gradient: the sum of dy over the positions of each row, in a fixed order. `order`
+// sorts the positions by row, so that those of a row form a run. Each chunk of CHUNK positions is summed separately
+// (chunks), then runs that span several chunks are joined (joins). An index out of range reads NaN and has no gradient.
+// Grid: y rows or chunks (striding if they exceed the grid's limit), x their columns, PACK per thread.
 #include <algorithm>
 
 #include "core/export.h"
@@ -33,13 +33,13 @@ __global__ void __launch_bounds__(BLOCK)
   }
 }
 
-// The places of the table's rows, sorted.
+// The positions of the table's rows, sorted.
 struct Sorted {
   const int64_t *index, *order;
   int count;
 
   GPUDL_DEVICE int64_t row(int position) const { return index[order[position]]; }
-  // Does the run of `position` go on behind it?
+  // Whether the run of `position` continues after it.
   GPUDL_DEVICE bool continues(int position) const { return position + 1 < count && row(position) == row(position + 1); }
 };
 
@@ -60,7 +60,8 @@ GPUDL_DEVICE void add_pack(Pack<float, PACK>& sum, const float* from) {
   for (int i = 0; i < PACK; ++i) sum.at[i] += more.at[i];
 }
 
-// Runs inside a chunk go to the table; one from before it goes to its part 0, one that goes on behind it to part 1.
+// Sums of runs inside a chunk go to the table, of a run that starts before it to its part 0, of one that continues
+// after it to part 1.
 // sass: embedding_chunks_kernel LDG STG registers<=64
 template <int PACK>
 __global__ void __launch_bounds__(BLOCK)
@@ -85,7 +86,7 @@ __global__ void __launch_bounds__(BLOCK)
   }
 }
 
-// A run that starts in this chunk and goes on: its parts in order.
+// Add the parts of a run that starts in this chunk and continues, in order.
 // sass: embedding_joins_kernel LDG STG registers<=64
 template <int PACK>
 __global__ void __launch_bounds__(BLOCK)
@@ -95,7 +96,7 @@ __global__ void __launch_bounds__(BLOCK)
   for (int chunk = blockIdx.y; (chunk + 1) * CHUNK < sorted.count; chunk += gridDim.y) {
     const int first = chunk * CHUNK, last = first + CHUNK - 1;
     const int64_t row = sorted.row(last);
-    // Sorted: equal ends mean that the whole chunk, and what is before it, is of this row.
+    // Positions are sorted: if the chunk's last row equals the row before the chunk, the run started earlier.
     if (!sorted.continues(last) || (first > 0 && sorted.row(first - 1) == row)) continue;
     Pack<float, PACK> sum = load_pack<PACK>(parts + (static_cast<int64_t>(chunk) * 2 + 1) * columns + column);
     int next = chunk + 1;

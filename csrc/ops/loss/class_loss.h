@@ -1,4 +1,4 @@
-// What losses of classification share: labels, and sums over rows that one launch (or two, of fixed order) finish.
+// Shared by classification losses: labels, and sums over rows in one launch, or in two of fixed order.
 #pragma once
 #include "core/view.h"
 #include "prim/elementwise.h"
@@ -6,8 +6,8 @@
 
 namespace gpudl::prim {
 
-constexpr int LOSS_PARTS = 512;          // blocks at most; one block adds their sums
-constexpr int64_t LOSS_ALONE = 1 << 13;  // elements that one block does in less time than a second launch takes
+constexpr int LOSS_PARTS = 512;          // most blocks; one block adds their sums
+constexpr int64_t LOSS_ALONE = 1 << 13;  // elements that one block sums faster than a second launch would
 
 enum class Label { good, ignored, outside };
 
@@ -16,7 +16,8 @@ GPUDL_DEVICE Label judge(int64_t label, int64_t ignored, int classes) {
   return label >= 0 && label < classes ? Label::good : Label::outside;
 }
 
-// Where a reduced loss goes: y and the divisor of the mean, by way of the blocks' sums unless there is but one block.
+// The destination of a reduced loss: y and the divisor of the mean, through the blocks' sums if there are several
+// blocks.
 struct LossTotal {
   float *y, *divisor, *part;
   bool averaged;
@@ -25,7 +26,7 @@ struct LossTotal {
     *y = averaged ? loss / weight : loss;
     if (divisor) *divisor = averaged ? weight : 1.f;
   }
-  // From every thread of the block: what it added up of its rows' losses and weights.
+  // Called by every thread of the block with the sums of its rows' losses and weights.
   GPUDL_DEVICE void finish(float loss, float weight) const {
     loss = block_reduce<ROW_BLOCK>(loss, Sum{});
     weight = block_reduce<ROW_BLOCK>(weight, Sum{});
@@ -61,7 +62,7 @@ inline void finish_loss(const LossTotal& total, int blocks) {
   if (blocks > 1) launch(loss_total_kernel, 1, LOSS_PARTS, 0, total, blocks);
 }
 
-// A row's elements, PACK neighbours at a time: f(first column, float (&)[PACK]). Columns must be a multiple of PACK.
+// Call f(first column, float (&)[PACK]) for a row, PACK neighbours at a time. Columns must be a multiple of PACK.
 template <int PACK, int WIDTH, class F>
 GPUDL_DEVICE void for_packs(const Row<WIDTH>& row, const float* x, F f) {
 #pragma unroll 2
@@ -76,7 +77,7 @@ GPUDL_DEVICE float log_sum_exp(const Row<WIDTH>& row, const float* x) {
   return mine.maximum + logf(mine.scaled);
 }
 
-// The rows that a group of threads takes in turn; all groups of a block take part as often.
+// The rows that a group of threads takes in turn; all groups of a block iterate equally often.
 template <int WIDTH, class F>
 GPUDL_DEVICE void for_rows(int rows, int columns, F f) {
   constexpr int PER_BLOCK = ROW_BLOCK / WIDTH;
@@ -89,7 +90,7 @@ GPUDL_DEVICE void for_rows(int rows, int columns, F f) {
   }
 }
 
-// Calls run(width, pack) with how many threads a row deserves and how many elements they read at once.
+// Call run(width, pack) with the number of threads that suits a row and the elements they read at once.
 template <class Run>
 void for_row_shape(int columns, bool aligned, Run run) {
   const auto with_pack = [&](auto pack) {

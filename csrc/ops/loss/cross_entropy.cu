@@ -1,11 +1,11 @@
-// Cross-entropy from logits and labels: forward reads each row once and keeps one number of it (the logarithm of the
-// sum of exponentials); backward makes the softmax again from that with one exponential an element and no reduction.
-// Three passes over memory in all: a read forward, a read and a write backward. A gradient written forward, before dy
-// is known, takes four (a write more, and a read and a write to scale it); two, if dy were known to be 1 and the
-// gradient were not kept. There is no second pass over x, and no array that lives between forward and backward.
+// Cross-entropy from logits and labels: forward reads each row once and saves one number for it (the log of the sum of
+// exponentials); from that backward recomputes the softmax with one exponential per element and no reduction. Three
+// passes over memory in all: a read forward, a read and a write backward. Writing the gradient in forward, before dy is
+// known, would take four (one more write, and a read and a write to scale it). There is no second pass over x, and no
+// array kept between forward and backward.
 //
-// With p = softmax(x), t the label, w the classes' weights (or ones), e the smoothing and C classes:
-//   loss = -(1 - e) * w[t] * log p[t] - e/C * sum over c of w[c] * log p[c], 0 where t is ignored;
+// With p = softmax(x), label t, class weights w (or ones), smoothing e and C classes:
+//   loss = -(1 - e) * w[t] * log p[t] - e/C * sum over c of w[c] * log p[c], 0 if t is ignored;
 //   the mean divides by the sum of w[t].
 // A label out of range gives a NaN loss and NaN gradients; nothing is read for it.
 #include "core/export.h"
@@ -30,8 +30,8 @@ struct Smoothing {
 
 GPUDL_DEVICE float weight_of(const Weight& weight, int64_t c) { return weight ? weight.data[c] : 1.f; }
 
-// lse = log(sum of exp(x)) of each row; its loss in `each`, or all their sum in `total`. Groups of WIDTH threads take
-// rows in turn; a row that is smoothed is read a second time, from cache.
+// lse = log(sum of exp(x)) of each row; writes its loss to `each`, or the sum of all to `total`. Groups of WIDTH
+// threads take rows in turn; smoothing reads a row a second time, from cache.
 // sass: cross_entropy_forward_rows_kernel SHFL MUFU registers<=64
 template <int WIDTH, int PACK>
 __global__ void __launch_bounds__(ROW_BLOCK, 4)

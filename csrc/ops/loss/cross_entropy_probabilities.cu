@@ -1,9 +1,8 @@
-// Cross-entropy from logits and probabilities q of the classes, each (rows, classes), w the classes' weights (or ones)
-// and e the smoothing, q' = (1 - e) * q + e/C:
+// Cross-entropy from logits x and class probabilities q, each (rows, classes), with class weights w (or ones),
+// smoothing e and q' = (1 - e) * q + e/C:
 //   loss = -sum over c of w[c] * q'[c] * log p[c], p = softmax(x); the mean divides by the number of rows.
-// Forward reads x and q once, and x once more, from cache; it keeps two numbers of each row, the logarithm of the sum
-// of exponentials and the mass, the sum of w * q', from which backward makes the gradients in one pass without a
-// reduction.
+// Forward reads x and q once, and x again from cache. It saves two numbers per row, the log of the sum of exponentials
+// and the mass, the sum of w * q'; from these backward computes the gradients in one pass without a reduction.
 #include "core/export.h"
 #include "ops/loss/class_loss.h"
 

@@ -1,4 +1,4 @@
-// Losses of pairs (ops/loss/pair_loss.h): of the difference x - target, and others that are elementwise in both.
+// Losses of pairs (ops/loss/pair_loss.h): of the difference x - target, and other elementwise ones.
 #include "ops/loss/pair_loss.h"
 
 namespace gpudl {
@@ -10,9 +10,9 @@ using prim::Types;
 // sass: map_sum_kernel LDG SHFL registers<=48
 // sass: sum_parts_kernel SHFL registers<=40
 
-GPUDL_DEVICE float sign_of(float d) { return d > 0 ? 1.f : d < 0 ? -1.f : 0.f; }  // of NaN 0, as in PyTorch
+GPUDL_DEVICE float sign_of(float d) { return d > 0 ? 1.f : d < 0 ? -1.f : 0.f; }  // 0 for NaN, as in PyTorch
 
-// A loss of d = x - target. D gives value(d) and slope(d).
+// A loss of d = x - target. D defines value(d) and slope(d).
 template <class D>
 struct Difference {
   using Parameters = typename D::Parameters;
@@ -60,7 +60,7 @@ struct Huber {
 };
 GPUDL_PAIR_LOSS(huber_loss, flat, Difference<Huber>, delta);
 
-// Kullback-Leibler divergence from logarithms x: t·(log t - x), 0 where t is 0; the target may be a logarithm too.
+// Kullback-Leibler divergence for log-probabilities x: t·(log t - x), 0 where t is 0; t may be a log-probability too.
 struct KlDiv {
   using Parameters = Types<bool>;
   bool log_target;
@@ -99,7 +99,7 @@ struct HingeEmbedding {
 };
 GPUDL_PAIR_LOSS(hinge_embedding_loss, flat, HingeEmbedding, margin);
 
-// Of counts t with rate x, or exp(x): rate - t·log(rate); full adds Stirling's log(t!) where t > 1.
+// For counts t with rate x or exp(x): rate - t·log(rate); full adds Stirling's log(t!) where t > 1.
 struct PoissonNll {
   using Parameters = Types<bool, bool, float>;
   bool log_input, full;

@@ -1,4 +1,4 @@
-// Binary cross-entropy, of probabilities and of logits, with optional weights of the elements (ops/loss/pair_loss.h).
+// Binary cross-entropy of probabilities and of logits, with optional element weights (ops/loss/pair_loss.h).
 #include "ops/loss/pair_loss.h"
 
 namespace gpudl {
@@ -11,7 +11,7 @@ using Weights = Maybe<Flat<const float>>;
 // sass: map_kernel LDG STG registers<=48
 // sass: map_sum_kernel LDG SHFL registers<=48
 
-// -w·(t·log x + (1 - t)·log(1 - x)), the logarithms at least -100. Outside [0, 1] it is NaN.
+// -w·(t·log x + (1 - t)·log(1 - x)), with logarithms clamped at -100. NaN outside [0, 1].
 struct Bce {
   const float* weight;
   GPUDL_DEVICE float weigh(int64_t i, float value) const { return weight ? value * weight[i] : value; }
@@ -40,7 +40,7 @@ void binary_cross_entropy_backward_flat(Flat<const float> x, Flat<const float> t
 }
 GPUDL_EXPORT(binary_cross_entropy, backward, flat, x, target, weight, dy, dx, dtarget, reduced, averaged);
 
-// w·((1 - t)·x + (1 + (p - 1)·t)·log(1 + exp(-x))), p the weight of the positive part.
+// w·((1 - t)·x + (1 + (p - 1)·t)·log(1 + exp(-x))), p the weight of the term of positive targets.
 struct BceWithLogits {
   const float *weight, *pos_weight;
   GPUDL_DEVICE float weigh(int64_t i, float value) const { return weight ? value * weight[i] : value; }

@@ -1,4 +1,4 @@
-// Negative log-likelihood of labels: -w[t] * x[t], 0 where t is ignored, and its gradient, which is 0 but at the label.
+// Negative log-likelihood of labels: -w[t] * x[t], 0 if t is ignored, and its gradient, which is 0 except at the label.
 // A label out of range gives a NaN loss and a NaN gradient; nothing is read for it.
 #include "core/export.h"
 #include "ops/loss/class_loss.h"
@@ -13,7 +13,7 @@ using Labels = View<const int64_t, 1, rows>;
 using Column = View<float, 1, rows>;
 using Weight = Maybe<View<const float, 1>>;
 
-// A thread a row. Its loss in `each`, or all their sum in `total`.
+// One thread per row. Writes its loss to `each`, or the sum of all to `total`.
 // sass: nll_loss_forward_rows_kernel SHFL registers<=40
 __global__ void __launch_bounds__(ROW_BLOCK)
     nll_loss_forward_rows_kernel(View<const float, 2, rows> x, Labels target, Weight weight, int64_t ignored,

@@ -1,8 +1,8 @@
-// Losses of pairs: one function object makes the launchers of a loss that is elementwise in x and target and then
+// Losses of pairs: one function object gives the launchers of a loss that is elementwise in x and target and then
 // reduced to a sum or a mean.
 //
 //   struct Huber {
-//     using Parameters = Types<float>;  // of the launchers: the object's members, in their order
+//     using Parameters = Types<float>;  // of the launchers: the object's members, in order
 //     float delta;
 //     GPUDL_DEVICE float value(float x, float t) const { … }
 //     GPUDL_DEVICE float dx(float x, float t) const { … }
@@ -12,7 +12,7 @@
 //
 // exports huber_loss_forward_flat(x, target, y, workspace, reduced, averaged, delta) and
 // huber_loss_backward_flat(x, target, dy, dx, dtarget, reduced, averaged, delta). A loss with more inputs calls
-// pair_loss_forward and pair_loss_backward itself; its methods may take the element's number first.
+// pair_loss_forward and pair_loss_backward itself; its methods may take the element's index first.
 #pragma once
 #include "core/export.h"
 #include "prim/map_sum.h"
@@ -37,7 +37,7 @@ struct LossValue {
   }
 };
 
-// The gradient of x, or of the target, without dy.
+// The derivative by x, or by the target, without dy.
 template <class L, bool OF_TARGET>
 struct LossSlope {
   L loss;
@@ -47,7 +47,7 @@ struct LossSlope {
   }
 };
 
-// Of the reduced loss: dy is one number, on the device.
+// The gradient of a reduced loss: dy is one number on the device.
 template <class Slope>
 struct ReducedGradient {
   Slope slope;

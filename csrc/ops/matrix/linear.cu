@@ -1,4 +1,4 @@
-// linear: y = activation(x · weightᵀ + bias), and its gradients, by every algorithm of prim/gemm/gemm.h.
+// linear: y = activation(x · weightᵀ + bias) and its gradients, by every algorithm of prim/gemm/gemm.h.
 //
 // sass: column_sums_kernel registers<=104
 // sass: add_parts_kernel registers<=40
@@ -35,7 +35,7 @@ void forward(Matrices<const T> x, View<const T, 2> weight, Maybe<View<const T, 1
              .tile_shape = tile_shape});
 }
 
-// The gradient before the activation, from the one after it and the activation's result.
+// The gradient before the activation, from dy and the activation's result.
 struct ActivationGradient {
   Activation activation;
 
@@ -45,10 +45,10 @@ struct ActivationGradient {
   }
 };
 
-// dx = dz · weight, dweight = dzᵀ · x, dbias = sum of dz's rows, where dz = dy · activation'. The workspace holds dz
-// first, if there is an activation: then one pass over dy makes dz and its sums. Without one, the sums are a pass of
-// their own, after which the products find dy in the second-level cache, if it fits: their main loops, which meet all
-// of dy too, have no registers left for sums.
+// dx = dz · weight, dweight = dzᵀ · x, dbias = sum of dz's rows, where dz = dy · activation'. With an activation, the
+// workspace starts with dz, and one pass over dy computes dz and its sums. Without one, the sums are a separate pass,
+// after which the products find dy in the L2 cache if it fits; their main loops, which also read all of dy, have no
+// registers left for sums.
 template <class T, Algorithm<T> ALGORITHM>
 void backward(Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight, Maybe<Matrices<const T>> y,
               Maybe<View<const uint8_t, 2>> mask, Maybe<Matrices<T>> dx, Maybe<View<T, 2>> dweight,
@@ -57,7 +57,7 @@ void backward(Matrices<const T> dy, Matrices<const T> x, View<const T, 2> weight
   const T* dz = dy.data;
   T* made = nullptr;
   if (y || mask) {
-    const int64_t elements = (int64_t{1} * rows * outputs * sizeof(T) + 15) / 16 * 4;  // what follows stays aligned
+    const int64_t elements = (int64_t{1} * rows * outputs * sizeof(T) + 15) / 16 * 4;  // keeps the rest aligned
     check(workspace.size() >= elements, "workspace", "is too small for the gradient before the activation");
     made = reinterpret_cast<T*>(workspace.data);
     dz = made;

@@ -1,4 +1,4 @@
-// matmul: y = op(a) · op(b) over stacks of matrices, and its gradients, by every algorithm of prim/gemm/gemm.h.
+// matmul: y = op(a) · op(b) over stacks of matrices and its gradients, by every algorithm of prim/gemm/gemm.h.
 #include <algorithm>
 
 #include "core/export.h"
@@ -27,7 +27,7 @@ GemmMatrix<const T> operand(const Matrices<T>& x, bool transposed) {
   return {m.data, m.row_stride, m.batch_stride, transposed};
 }
 
-// c = a · b with the batch of the larger stack; where c has a batch of one, the sum over it.
+// c = a · b with the batch of the larger stack; if c has a batch of one, the sum over the batch.
 template <class T>
 void product(Algorithm<T> algorithm, const Matrices<const T>& a, bool transpose_a, const Matrices<const T>& b,
              bool transpose_b, const Matrices<T>& c, Workspace workspace, int tile_shape) {
@@ -49,19 +49,19 @@ void product(Algorithm<T> algorithm, const Matrices<const T>& a, bool transpose_
   algorithm(gemm);
 }
 
-// Rows of all matrices of a stack as one matrix.
+// The rows of all matrices of a stack as one matrix.
 template <class T>
 Matrices<T> folded(Matrices<T> x) {
   return {{x.data, {1, x.dim[0] * x.dim[1], x.dim[2]}}};
 }
-// The result as a stack of (m, n), whichever of its axes a vector operand has taken away.
+// The result as a stack of (m, n), including axes that a vector operand removes.
 template <class T, class Operand>
 Matrices<T> result(Matrices<T> y, const Operand& a, bool transpose_a, const Operand& b, bool transpose_b) {
   const int batch = a.dim[0] == 1 ? b.dim[0] : a.dim[0];
   return {{y.data, {batch, a.dim[transpose_a ? 2 : 1], b.dim[transpose_b ? 1 : 2]}}};
 }
 
-// One b for a whole stack: a product of all rows at once.
+// Whether one b serves a whole stack, so that one product computes all rows.
 template <class T>
 bool folds(const Matrices<T>& a, bool transpose_a, const Matrices<T>& b) {
   return !transpose_a && b.dim[0] == 1 && a.dim[0] != 1;
@@ -75,7 +75,7 @@ void forward(Matrices<const T> a, Matrices<const T> b, Matrices<T> y, Workspace 
   product(ALGORITHM, a, transpose_a, b, transpose_b, y, workspace, tile_shape);
 }
 
-// da = dy · op(b)ᵀ and db = op(a)ᵀ · dy, or their transposes where the operand is stored so.
+// da = dy · op(b)ᵀ and db = op(a)ᵀ · dy, or their transposes if the operand is stored transposed.
 template <class T, Algorithm<T> ALGORITHM>
 void backward(Matrices<const T> dy, Matrices<const T> a, Matrices<const T> b, Maybe<Matrices<T>> da,
               Maybe<Matrices<T>> db, Workspace workspace, bool transpose_a, bool transpose_b, int tile_shape) {

@@ -1,5 +1,5 @@
-// What the kernels of batch normalisation share: the activation that ends them, the running statistics, and the
-// coefficients per channel.
+// Shared by the kernels of batch normalisation: the final activation, the running statistics, and the coefficients of
+// each channel.
 #pragma once
 #include <algorithm>
 
@@ -10,24 +10,23 @@ namespace gpudl::prim {
 using Vector = View<const float, 1>;
 using MaybeVector = Maybe<Vector>;
 using Statistic = Maybe<View<float, 1>>;
-using Bits = View<uint8_t, 2>;  // of the activation; (0, 0) where it is not kept
+using Bits = View<uint8_t, 2>;  // the activation's mask; (0, 0) if it is not stored
 
-// Into how many parts the sums over rows are cut, each of about 4096 elements: rows of as many of the channels as a
-// block takes side by side.
+// Number of parts of a sum over rows. A part is about 4096 elements: rows of as many channels as a block covers.
 constexpr int64_t NORM_COLUMNS = 4 * CHUNK_COLUMNS;
 inline int64_t norm_parts(int64_t rows, int64_t channels, int64_t most) {
   const int64_t enough = (rows * std::min(channels, NORM_COLUMNS) + 4095) / 4096;
   return std::max<int64_t>(1, std::min(most, enough));
 }
 
-constexpr int64_t NORM_BLOCKS = 512;  // that share the sums over an array, at most
+constexpr int64_t NORM_BLOCKS = 512;  // maximum number of blocks that sum over an array
 inline int64_t batch_norm_parts(const View<const float, 5, nhwc>& x) {
   const int64_t channels = std::max(1, x.dim[4]);
   return norm_parts(x.size() / channels, channels, NORM_BLOCKS * NORM_COLUMNS / std::max(channels, NORM_COLUMNS));
 }
 
-// y = f(z) for z after the addition. f passes z on or bends it with a fixed slope, so one bit an element says what
-// backward must know. A NaN passes, as in PyTorch.
+// y = f(z), z the value after the addition. f either passes z or applies a fixed slope, so one bit per element suffices
+// for backward. NaN passes, as in PyTorch.
 struct NormActivation {
   enum Kind : int { none, relu, relu6, leaky_relu };
   int kind;
@@ -39,13 +38,13 @@ struct NormActivation {
     return z <= 0 ? 0.f : z;
   }
   GPUDL_DEVICE bool passes(float y) const { return !(y <= 0 || (kind == relu6 && y >= 6)); }
-  // What dy is multiplied with where z did not pass.
+  // The factor of dy where z did not pass.
   GPUDL_DEVICE float slope() const { return kind == leaky_relu ? SLOPE : 0.f; }
 
   static constexpr float SLOPE = 0.01f;
 };
 
-// g = dz, from dy and from what forward kept: a bit an element, the output, or neither.
+// g = dz, from dy and what forward saved: one bit per element, the output, or nothing.
 struct Gradient {
   const float* dy;
   const float* y;
@@ -72,14 +71,14 @@ struct Gradient {
   }
 };
 
-// Statistics that follow the batches'. batches counts them; `cumulative` weighs all batches equally, by that count.
+// Running statistics. batches counts the batches; `cumulative` averages over all of them by that count.
 struct Running {
   float *mean, *var;
   int64_t* batches;
   float momentum;
   bool cumulative;
 
-  // By one thread of the grid, before any other reads the count.
+  // Called by one thread of the grid, before any other reads the count.
   GPUDL_DEVICE void count() const {
     if (batches) ++*batches;
   }

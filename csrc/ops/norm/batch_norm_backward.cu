@@ -1,6 +1,6 @@
-// Batch normalisation of any size, backward: one read of dy and x for the two sums of each channel, one more of both
-// and one write of dx (and of the residual's gradient). With the activation's bits kept that is 20 bytes an element;
-// without, y is read along each time.
+// Batch normalisation of any size, backward: one read of dy and x for the two sums of each channel, another read of
+// both and one write of dx (and of the residual's gradient). With the activation's bits that is 20 bytes per element;
+// without them, both passes also read y.
 #include "core/export.h"
 #include "ops/norm/batch_norm.h"
 #include "prim/column_parts.h"
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(BLOCK, 3)
   store_partial(m, place, combine_lanes(m, mine, shared, AddPacks{}), partial, blockIdx.x);
 }
 
-// Adds the parts; the sums are the gradients of bias and weight. Grid: one block per PARTS_COLUMNS channels.
+// Add the parts; the sums are the gradients of bias and weight. Grid: one block per PARTS_COLUMNS channels.
 struct Merge {
   const float *mean, *invstd, *partial;
   float *slopes, *dweight, *dbias;  // slopes: [scale, slope, constant][channel]

@@ -1,10 +1,10 @@
 // Batch normalisation of any size, forward: one read of x for the statistics, then one read of x (and of the residual)
-// and one write of y; a bit an element more where backward wants the activation's mask. Memory traffic is all that
-// counts here: 12 bytes an element, 16 with a residual.
+// and one write of y, plus one bit per element if backward needs the activation's mask. It is bound by memory traffic:
+// 12 bytes per element, 16 with a residual.
 //
-// Sums go over rows in fixed steps (a thread's own, the lanes of a block in a tree, the parts), so no bit depends on
-// timing. Blocks take chunks of rows in turns, and the second pass goes backwards: what the first read last is still
-// in the cache.
+// Sums over rows have a fixed order (a thread's own rows, the lanes of a block in a tree, the parts), so no bit depends
+// on timing. Blocks take chunks of rows in turn, and the second pass goes backwards, because the rows read last by the
+// first pass are still in the cache.
 #include "core/export.h"
 #include "ops/norm/batch_norm.h"
 #include "ops/norm/moments.h"
@@ -17,8 +17,9 @@ using namespace prim;
 constexpr int BLOCK = CHUNK_BLOCK, ROWS = CHUNK_ROWS;
 
 // partial[part] = moments of each channel over the chunks part, part + parts, …: [part][mean, squares][channel].
-// Grid: (parts, tiles). All numbers are relative to the channel's first, which keeps the digits of the variance when
-// the mean is thousands of times larger. sass: batch_norm_statistics_kernel registers<=80
+// Grid: (parts, tiles). All numbers are relative to the channel's first value, which keeps the variance accurate when
+// the mean is thousands of times larger.
+// sass: batch_norm_statistics_kernel registers<=80
 template <bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK, 3)
     batch_norm_statistics_kernel(ChannelRows m, const float* x, float* partial, Running running) {
@@ -55,7 +56,7 @@ struct Coefficients {
   }
 };
 
-// Merges the parts: lanes of a block take them in turns, then a tree.
+// Merge the parts: the lanes of a block take them in turn, then a tree combines the lanes.
 // Grid: one block per MERGED channels. Block: MERGED channels × BLOCK/MERGED lanes.
 constexpr int MERGED = 8;
 // sass: batch_norm_merge_kernel registers<=48
@@ -82,7 +83,7 @@ __global__ void __launch_bounds__(BLOCK)
   running.update(c, mean, all.squares, all.count);
 }
 
-// Inference: the running statistics stand in for the batch's. One thread per channel.
+// Inference: use the running statistics instead of the batch's. One thread per channel.
 __global__ void __launch_bounds__(BLOCK)
     batch_norm_running_kernel(int channels, Running running, float eps, Coefficients to) {
   const int c = blockIdx.x * BLOCK + threadIdx.x;
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(BLOCK)
 }
 
 // y = activation((x - mean)·scale + shift + residual), and the activation's bits. Grid: (blocks, tiles); a block takes
-// every gridDim.x-th chunk of rows, the last first.
+// every gridDim.x-th chunk of rows, from last to first.
 // sass: batch_norm_forward_parts_kernel registers<=80
 template <bool ALIGNED, bool RESIDUAL>
 __global__ void __launch_bounds__(BLOCK, 3)

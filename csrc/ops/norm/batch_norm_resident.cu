@@ -1,6 +1,6 @@
-// Batch normalisation in one kernel with one read of x, where all rows of eight channels fit the registers of a block:
-// a block takes eight neighbouring channels (32 bytes, one sector of memory) and up to 1792 rows. Forward moves 8 bytes
-// an element (12 with a residual), backward 12 (16) and the activation's bits.
+// Batch normalisation in one kernel with one read of x, if all rows of eight channels fit in the registers of a block:
+// a block processes eight neighbouring channels (32 bytes, one sector of memory) and up to 1792 rows. Forward moves 8
+// bytes per element (12 with a residual), backward 12 (16) and the activation's bits.
 #include "core/export.h"
 #include "ops/norm/batch_norm.h"
 #include "prim/column_parts.h"
@@ -11,10 +11,10 @@ namespace {
 using namespace prim;
 
 constexpr int COLUMNS = 2;               // threads side by side
-constexpr int ITEMS = 4;                 // rows a thread, at most
-constexpr int SMALL = 256, LARGE = 896;  // 72 registers a thread
+constexpr int ITEMS = 4;                 // most rows per thread
+constexpr int SMALL = 256, LARGE = 896;  // threads; 72 registers per thread
 
-// Counts the batch, where all channels weigh it by that count.
+// Count the batch before other blocks read the count, for a cumulative mean.
 __global__ void __launch_bounds__(1) batch_norm_count_kernel(Running running) { running.count(); }
 
 struct Forward {
@@ -27,8 +27,8 @@ struct Forward {
   bool training;
 };
 
-// Mean and variance of the thread's channels, in two passes over registers: Σ x, then Σ (x - mean) and its squares, of
-// which the first corrects what rounding left in the mean (Chan, Golub, LeVeque 1983).
+// Mean and variance of the thread's channels, in two passes over registers: Σ x, then Σ (x - mean) and Σ (x - mean)²,
+// of which the first corrects the rounding error of the mean (Chan, Golub, LeVeque 1983).
 GPUDL_DEVICE void statistics_of(const ChannelRows& m, const ChannelPlace& place, const Four (&values)[ITEMS],
                                 Eight* shared, float (&mean)[4], float (&squares)[4]) {
   const float share = 1.f / static_cast<float>(m.rows);
@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(BLOCK) batch_norm_backward_resident_kernel(Cha
       sums.at[4 + c] += g[i].at[c] * values[i].at[c];
     }
   }
-  combine_lanes(m, sums, shared, AddPacks{});  // whose results stay in `shared`, lane 0's
+  combine_lanes(m, sums, shared, AddPacks{});  // the results stay in `shared`, at lane 0
   GPUDL_SHARED(Slopes, of_channel, [COLUMNS * 4]);
   Slopes* const slopes = of_channel + threadIdx.x % m.columns * 4;
   for (int c = 0; c < count && place.lane == 0; ++c) {
@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(BLOCK) batch_norm_backward_resident_kernel(Cha
 using Input = View<const float, 5, nhwc>;
 using Output = View<float, 5, nhwc>;
 
-// Calls run(m, block) with the block that the rows deserve, a compile-time constant.
+// Call run(m, block) with the block size that suits the rows, as a compile-time constant.
 template <class Run>
 void for_rows(const Input& x, Run run) {
   const ChannelRows small = ChannelRows::of(x, SMALL, COLUMNS), large = ChannelRows::of(x, LARGE, COLUMNS);

@@ -1,7 +1,7 @@
-// Group normalisation of channels-last tensors; instance normalisation is the case of one channel a group. Each sample
-// is a matrix of positions × channels. Forward: one read of x for the moments of each channel of each sample, a small
-// kernel that merges them into groups, one read and one write; backward likewise with the two sums of each channel.
-// 12 bytes an element forward, 20 backward. All sums go in fixed steps.
+// Group normalisation of channels-last tensors; instance normalisation has one channel per group. Each sample is a
+// matrix of positions × channels. Forward: one read of x for the moments of each channel of each sample, a small kernel
+// that merges them into groups, then one read and one write. Backward is the same with the two sums of each channel. 12
+// bytes per element forward, 20 backward. All sums have a fixed order.
 #include "core/export.h"
 #include "ops/norm/batch_norm.h"
 #include "ops/norm/moments.h"
@@ -14,14 +14,14 @@ namespace {
 using namespace prim;
 
 constexpr int BLOCK = CHUNK_BLOCK;
-constexpr int GROUPS = BLOCK / 32;  // a warp each, of the merging kernels
+constexpr int GROUPS = BLOCK / 32;  // per block of the merging kernels: a warp each
 
 // m: the positions and channels of one sample. Blocks are numbered sample·parts + part.
 struct Groups {
   ChannelRows m;
   int samples, parts, groups;
 
-  GPUDL_HD int channels() const { return m.channels / groups; }  // of one group
+  GPUDL_HD int channels() const { return m.channels / groups; }  // per group
   GPUDL_HD float size() const { return static_cast<float>(m.rows) * static_cast<float>(channels()); }
   GPUDL_DEVICE int sample() const { return static_cast<int>(blockIdx.x) / parts; }
   GPUDL_DEVICE int part() const { return static_cast<int>(blockIdx.x) % parts; }
@@ -32,7 +32,7 @@ struct Groups {
   }
 };
 
-// A value per group for each of the thread's four channels.
+// The group's value for each of the thread's four channels.
 GPUDL_DEVICE Four of_groups(const Groups& g, const ChannelPlace& place, const float* values) {
   Four four{};
 #pragma unroll
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(BLOCK, 3) group_norm_moments_kernel(Groups g, 
   store_partial(g.m, place, sums, partial, blockIdx.x);
 }
 
-// The place of a thread in a merging kernel: a warp per (sample, group), its lanes share the parts and channels.
+// A thread's place in a merging kernel: a warp per (sample, group), whose lanes share the parts and channels.
 struct Merger {
   int64_t group;
   int lane, items;
@@ -72,7 +72,7 @@ struct Merger {
       : group(static_cast<int64_t>(blockIdx.x) * GROUPS + threadIdx.x / 32),
         lane(threadIdx.x % 32),
         items(group < static_cast<int64_t>(g.samples) * g.groups ? g.parts * g.channels() : 0) {}
-  // f(part, channel, where its first partial sum is) for the thread's share.
+  // Call f(part, channel, address of its first partial sum) for the thread's share.
   template <class F>
   GPUDL_DEVICE void each(const Groups& g, const float* partial, F f) const {
     const int64_t sample = group / g.groups;
@@ -155,7 +155,7 @@ struct GroupGradients {
 };
 
 // slopes[0, 1][sample, group]: dx = dy·weight·invstd + (x - mean)·slope + constant, from
-// dx = invstd·(g - Σ g/M - xhat·Σ(g·xhat)/M) + dmean/M - dinvstd·invstd²·xhat/M, g = dy·weight, M values a group.
+// dx = invstd·(g - Σ g/M - xhat·Σ(g·xhat)/M) + dmean/M - dinvstd·invstd²·xhat/M, g = dy·weight, M values per group.
 // sass: group_norm_slopes_kernel SHFL registers<=48
 __global__ void __launch_bounds__(BLOCK)
     group_norm_slopes_kernel(Groups g, const float* partial, GroupGradients of, float* slopes) {

@@ -1,6 +1,6 @@
-// Layer and RMS normalisation over the last axes, seen as rows: a group of threads a row (prim/held_rows.h), which
-// reads it once: 8 bytes an element forward, 12 backward for dx. The gradients of weight and bias are sums over the
-// rows, in two stages of fixed order, with one more read of dy and x.
+// Layer and RMS normalisation over the last axes, seen as rows: a group of threads per row (prim/held_rows.h) reads it
+// once, 8 bytes per element forward, 12 backward for dx. The gradients of weight and bias are sums over the rows, in
+// two stages of fixed order, with one more read of dy and x.
 #include "core/export.h"
 #include "prim/column_parts.h"
 #include "prim/held_rows.h"
@@ -21,7 +21,7 @@ struct AddTwo {
 };
 
 // y = (x - mean)·invstd·weight + bias; RMS: y = x·invrms·weight (mean is null). Mean and variance come from two passes
-// over registers; the second corrects what rounding left in the mean (Chan, Golub, LeVeque 1983).
+// over registers; the second corrects the rounding error of the mean (Chan, Golub, LeVeque 1983).
 // sass: layer_norm_forward_rows_kernel SHFL registers<=64
 template <class R>
 __global__ void __launch_bounds__(HELD_BLOCK, 4)

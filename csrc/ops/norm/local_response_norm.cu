@@ -1,6 +1,6 @@
 // Local response normalisation across the channels of channels-last tensors (Krizhevsky, Sutskever, Hinton 2012). A
-// thread takes four neighbouring channels of one position and slides over the window they share: (window + 3)/4 reads a
-// channel, all but one from the first-level cache. Forward moves 12 bytes an element (scale is kept), backward 16.
+// thread processes four neighbouring channels of one position and slides over their common window: (window + 3)/4 reads
+// per channel, all but one from the L1 cache. Forward moves 12 bytes per element (it stores scale), backward 16.
 #include "core/export.h"
 #include "prim/channels.h"
 
@@ -15,11 +15,11 @@ constexpr int BLOCK = 256;
 
 struct Response {
   int64_t rows;
-  int channels, fours;   // of one position
-  int below, above;      // channels of a window beside its own
+  int channels, fours;   // per position
+  int below, above;      // channels of a window on each side of its own
   float alpha, beta, k;  // alpha is already divided by the window's size
 
-  // scale^-beta. AlexNet's beta takes two square roots, more exact and quicker than powf.
+  // scale^-beta. AlexNet's beta needs two square roots, which are faster and more accurate than powf.
   GPUDL_DEVICE float damped(float scale) const {
     if (beta != 0.75f) return powf(scale, -beta);
     const float root = __fsqrt_rn(scale);

@@ -1,5 +1,4 @@
-// Count, mean and sum of squared distances from it of a set of numbers: a variance that keeps its digits however large
-// the mean is.
+// Count, mean and sum of squared deviations of a set of numbers: a variance that stays accurate however large the mean.
 #pragma once
 #include "prim/channels.h"
 
@@ -9,7 +8,7 @@ struct Moments {
   float count, mean, squares;
 };
 
-// Of the union of two sets (Chan, Golub, LeVeque 1979). Commutative up to rounding only: combine in a fixed order.
+// The moments of a union (Chan, Golub, LeVeque 1979). Commutative only up to rounding: combine in a fixed order.
 GPUDL_DEVICE Moments merge(Moments a, Moments b) {
   const float count = a.count + b.count;
   if (count == 0) return a;
@@ -17,7 +16,7 @@ GPUDL_DEVICE Moments merge(Moments a, Moments b) {
   return {count, a.mean + distance * share, a.squares + b.squares + distance * distance * a.count * share};
 }
 
-// Of four channels that have the same number of rows.
+// The moments of four channels with the same number of rows.
 struct FourMoments {
   float count, mean[4], squares[4];
 
@@ -38,8 +37,8 @@ GPUDL_DEVICE FourMoments merge(const FourMoments& a, const FourMoments& b) {
   return all;
 }
 
-// Of the rows in the chunks part, part + parts, … of x, relative to `origin`. A thread takes the moments of four rows
-// in two passes over its registers and merges them into its own.
+// The moments of the rows in chunks part, part + parts, … of x, relative to `origin`. A thread computes the moments of
+// four rows in two passes over its registers and merges them into its own.
 template <bool ALIGNED>
 GPUDL_DEVICE FourMoments moments_of(const ChannelRows& m, const ChannelPlace& place, const float* x, Four origin,
                                     int part, int parts) {
@@ -75,7 +74,7 @@ GPUDL_DEVICE FourMoments moments_of(const ChannelRows& m, const ChannelPlace& pl
   return mine;
 }
 
-// How many rows such a part has.
+// The number of rows in such a part.
 GPUDL_DEVICE int64_t rows_of_part(const ChannelRows& m, int part, int parts) {
   const int64_t chunk = chunk_of(m), chunks = chunks_of(m);
   const int64_t rows = (chunks - part + parts - 1) / parts * chunk;

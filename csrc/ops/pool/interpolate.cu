@@ -1,7 +1,7 @@
 // Resampling of the spatial axes of channels-last volumes: nearest, linear and cubic, as products of one-dimensional
 // weights, y[p,q] = sum over taps (i,j) of weight(p,i)·weight(q,j)·x[i,j].
-// Grid: one thread for PACK neighbouring channels of one pixel of what is written (prim/volume.h). PACK is 4, or 1
-// where the channels do not divide or an array starts at an odd address.
+// Grid: one thread for PACK neighbouring channels of one pixel of the array written (prim/volume.h). PACK is 4, or 1 if
+// the number of channels is not a multiple of 4 or an array is not aligned to 16 bytes.
 #include "core/export.h"
 #include "prim/volume.h"
 
@@ -16,13 +16,13 @@ constexpr float A = -0.75f;  // of the cubic convolution kernel: Keys 1981, with
 GPUDL_DEVICE float cubic_near(float t) { return __fmaf_rn(__fmaf_rn(A + 2, t, -(A + 3)), t * t, 1.f); }
 GPUDL_DEVICE float cubic_far(float t) { return ((A * t - 5 * A) * t + 8 * A) * t - 4 * A; }
 
-// One axis of x and y: output p lies at p·scale, or at the same place of pixels' centres.
+// One axis of x and y: output p samples p·scale, or (p + 1/2)·scale - 1/2.
 struct Axis {
   int size, outputs;
   float scale;
 };
 
-// The taps of one output: elements first, first + 1, … of an axis, those outside replaced by the nearest inside.
+// The taps of one output: elements first, first + 1, … of an axis, clamped to the border.
 template <int TAPS>
 struct Taps {
   int first;
@@ -59,8 +59,8 @@ GPUDL_DEVICE Taps<taps_of<METHOD>> taps_at(const Axis& axis, int p, bool corners
 
 GPUDL_DEVICE int inside(int i, const Axis& axis) { return min(max(i, 0), axis.size - 1); }
 
-// The outputs that may have element i among their taps. The position grows with p, so they are neighbours; rounding is
-// met by one more on each side.
+// The outputs that may have element i among their taps. Positions increase with p, so they are consecutive; one more on
+// each side allows for rounding.
 struct Range {
   int first, last;
 };
@@ -78,7 +78,7 @@ GPUDL_DEVICE Range outputs_of(const Axis& axis, int i, bool corners) {
   return {max(range.first, 0), min(range.last, axis.outputs - 1)};
 }
 
-// What output p has of element i.
+// The weight of element i in output p.
 template <int METHOD>
 GPUDL_DEVICE float weight_of(const Axis& axis, int p, int i, bool corners) {
   const auto taps = taps_at<METHOD>(axis, p, corners);
@@ -93,7 +93,7 @@ struct Axes {
   bool corners;
 };
 
-// METHOD_D is NEAREST where there is but one plane: linear and cubic weights there would be those of one element.
+// METHOD_D is NEAREST if there is only one plane, where any method reads a single element.
 // sass: interpolate_forward_kernel LDG STG registers<=80
 template <int PACK, int METHOD, int METHOD_D>
 __global__ void __launch_bounds__(VOLUME_BLOCK, 3)
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(VOLUME_BLOCK, 3)
   store_pack(y.data + at.offset, sum);
 }
 
-// dx = the sum of dy times its weight over the outputs that see the element, gathered in a fixed order.
+// dx = sum of dy times the weight over the outputs that read the element, gathered in a fixed order.
 // sass: interpolate_backward_kernel LDG STG registers<=80
 template <int PACK, int METHOD, int METHOD_D>
 __global__ void __launch_bounds__(VOLUME_BLOCK, 3)
@@ -186,7 +186,7 @@ void backward(Volume<const float> dy, Volume<float> dx, float scale_d, float sca
   constexpr auto& op##_backward_##algorithm = backward<METHOD, METHOD_D>;               \
   GPUDL_EXPORT(op, backward, algorithm, dy, dx, scale_d, scale_h, scale_w, align_corners)
 
-// One algorithm for each method: `planes` where x or y has more than one plane, for linear weights along them too.
+// One algorithm per method. linear_planes: x or y has more than one plane, with linear weights along them too.
 GPUDL_INTERPOLATE(interpolate, nearest, NEAREST, NEAREST);
 GPUDL_INTERPOLATE(interpolate, nearest_exact, NEAREST_EXACT, NEAREST_EXACT);
 GPUDL_INTERPOLATE(interpolate, linear, LINEAR, NEAREST);

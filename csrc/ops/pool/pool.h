@@ -1,12 +1,11 @@
-// Windows of pools along the axes of a volume: equally spaced ones (Sliding) and those that divide an axis into a given
-// number of parts (Adaptive). A window's positions are numbered taps; so are those of the whole window, in row-major
-// order.
+// Windows of pools along the axes of a volume: equally spaced (Sliding), or a given number that covers an axis
+// (Adaptive). The elements of a window are its taps, numbered in row-major order.
 #pragma once
 #include "prim/volume.h"
 
 namespace gpudl::prim {
 
-// The windows along one axis that hold some position: from `first` to `last`, not all of them with dilation.
+// The windows along one axis that may contain a position: from `first` to `last`; with dilation, not all of them do.
 struct Cover {
   int first, last;
 };
@@ -19,7 +18,7 @@ struct Span {
 
 // One axis: window p has the taps p*stride - padding + t*dilation, t < length.
 struct Sliding {
-  static constexpr int BLOCKS = 4;  // on a multiprocessor, which bounds the registers
+  static constexpr int BLOCKS = 4;  // per multiprocessor, which limits the registers
   int length, stride, padding, dilation;
 
   GPUDL_DEVICE Span span(int p, int size) const {
@@ -32,7 +31,7 @@ struct Sliding {
     const int from = at + padding - (length - 1) * dilation, last = (at + padding) / stride;
     return {from > 0 ? (from + stride - 1) / stride : 0, min(last, windows - 1)};
   }
-  // Which tap of window p, one of the cover's, is position `at`? -1: none.
+  // The tap of window p (in the cover) at position `at`; -1: none.
   GPUDL_DEVICE int tap(int p, int at, int, int) const {
     const int distance = at + padding - p * stride;
     if (dilation == 1) return distance;
@@ -45,11 +44,10 @@ struct Sliding {
   }
 };
 
-// One axis: window p of `windows` has the positions from floor(p*size/windows) up to, without,
-// ceil((p+1)*size/windows).
+// One axis: window p of `windows` covers floor(p*size/windows) up to but not including ceil((p+1)*size/windows).
 struct Adaptive {
-  static constexpr int BLOCKS = 3;  // divisions of 64 bits want registers
-  int length, windows, size;        // length: taps at most
+  static constexpr int BLOCKS = 3;  // 64-bit divisions need registers
+  int length, windows, size;        // length: most taps of a window
 
   Adaptive(int size, int windows)
       : length(size % windows ? size / windows + 2 : size / windows), windows(windows), size(size) {}
@@ -71,7 +69,7 @@ template <class Axis>
 struct Windows {
   Axis d, h, w;
 
-  // The number of the tap that is (r, s, t) along the axes.
+  // The number of tap (r, s, t).
   GPUDL_DEVICE int number(int r, int s, int t) const { return (r * h.length + s) * w.length + t; }
 };
 

@@ -1,6 +1,6 @@
 // Average and Lp pooling over windows of channels-last volumes, forward and backward.
-// Grid: one thread for PACK neighbouring channels of one pixel of what is written (prim/volume.h). PACK is 4, or 1
-// where the channels do not divide or an array starts at an odd address.
+// Grid: one thread for PACK neighbouring channels of one pixel of the array written (prim/volume.h). PACK is 4, or 1 if
+// the number of channels is not a multiple of 4 or an array is not aligned to 16 bytes.
 #include "core/export.h"
 #include "ops/pool/pool.h"
 
@@ -9,10 +9,10 @@ namespace {
 
 using namespace prim;
 
-// What the sum of a window is multiplied by.
+// The factor of a window's sum.
 struct Mean {
   bool count_padding;
-  int fixed;  // divide by this; 0: by the window's size
+  int fixed;  // divisor; 0: the window's size
 
   template <class Axis>
   GPUDL_DEVICE float of(const Windows<Axis>& windows, int d, int h, int w, const int* size) const {
@@ -29,20 +29,20 @@ GPUDL_DEVICE float power(float x, float exponent) {
   return powf(x, exponent);
 }
 
-// The mean's share of one element, and what becomes of the sum: nothing else.
+// For the plain mean: elements and sums are unchanged.
 struct Plain {
   GPUDL_DEVICE float enter(float x) const { return x; }
   GPUDL_DEVICE float leave(float sum) const { return sum; }
 };
 
-// Of a power mean.
+// For the power mean.
 struct Power {
   float p;
   GPUDL_DEVICE float enter(float x) const { return power(x, p); }
   GPUDL_DEVICE float leave(float sum) const { return p == 2 ? sqrtf(sum) : power(sum, 1 / p); }
 };
 
-// y = leave(the mean of enter(x) over each window), padding being zero.
+// y = leave(mean of enter(x) over each window); padding counts as zero.
 // sass: pool_mean_forward_kernel LDG STG registers<=80
 template <int PACK, class Function, class Axis>
 __global__ void __launch_bounds__(VOLUME_BLOCK, Axis::BLOCKS)
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(VOLUME_BLOCK, Axis::BLOCKS)
   store_pack(y.data + at.offset, sum);
 }
 
-// The gradient of each element of x: the sum over its windows of dy times their share, gathered.
+// The gradient of each element of x: the sum of dy times the share over its windows, gathered.
 // Visit: visit(offset of the window's output, share).
 template <class Axis, class Visit>
 GPUDL_DEVICE void visit_windows(const Place& at, const int* outputs, const int* size, const Windows<Axis>& windows,
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(VOLUME_BLOCK, Axis::BLOCKS)
   store_pack(dx.data + at.offset, sum);
 }
 
-// dx = x^(p-1) times the sum of dy·y^(1-p)·share; windows with y = 0 have no gradient.
+// dx = x^(p-1) times the sum of dy·y^(1-p)·share; windows with y = 0 give no gradient.
 // sass: lp_pool_backward_kernel LDG STG registers<=80
 template <int PACK>
 __global__ void __launch_bounds__(VOLUME_BLOCK, 4)

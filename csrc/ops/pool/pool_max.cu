@@ -1,6 +1,6 @@
 // Max pooling over sliding and adaptive windows of channels-last volumes, forward and backward.
-// Grid: one thread for PACK neighbouring channels of one pixel of what is written (prim/volume.h). PACK is 4, or 1
-// where the channels do not divide or an array starts at an odd address.
+// Grid: one thread for PACK neighbouring channels of one pixel of the array written (prim/volume.h). PACK is 4, or 1 if
+// the number of channels is not a multiple of 4 or an array is not aligned to 16 bytes.
 #include "core/export.h"
 #include "ops/pool/pool.h"
 
@@ -9,7 +9,7 @@ namespace {
 
 using namespace prim;
 
-// y = the largest of each window, argmax = which tap that is. The first of equals wins, a NaN beats all (the last NaN,
+// y = maximum of each window, argmax = its tap. The first of equal elements wins, NaN beats everything (the last NaN,
 // as in PyTorch), padding never wins.
 // sass: max_pool_forward_kernel LDG STG registers<=80
 template <int PACK, class Index, class Axis>
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(VOLUME_BLOCK, Axis::BLOCKS)
   store_pack(argmax.data + at.offset, tap);
 }
 
-// dx = the sum of dy over the windows that chose this element: gathered, so that nothing is added atomically.
+// dx = sum of dy over the windows that chose this element, gathered, so that no atomic additions are needed.
 // sass: max_pool_backward_kernel LDG STG registers<=80
 template <int PACK, class Index, class Axis>
 __global__ void __launch_bounds__(VOLUME_BLOCK, Axis::BLOCKS)
@@ -130,7 +130,7 @@ void adaptive_max_pool_backward(Volume<const float> dy, Volume<const Index> argm
   constexpr auto& op##_backward_##algorithm = adaptive_max_pool_backward<Index>; \
   GPUDL_EXPORT(op, backward, algorithm, dy, argmax, dx)
 
-// direct: windows of up to 256 taps, whose numbers fit a byte. wide: larger ones.
+// direct: windows of up to 256 taps, whose numbers fit in a byte. wide: larger windows.
 GPUDL_MAX_POOL(max_pool, direct, uint8_t);
 GPUDL_MAX_POOL(max_pool, wide, int);
 GPUDL_ADAPTIVE_MAX_POOL(adaptive_max_pool, direct, uint8_t);

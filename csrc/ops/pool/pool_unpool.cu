@@ -1,6 +1,6 @@
 // Max unpooling: y[indices] = x, zero elsewhere. Which of several equal indices wins must not depend on the order of
-// threads, so the last in row-major order does: an atomic maximum of integers finds it, in any order the same.
-// Grid: one thread an element, over y to clear and to write, over x to claim.
+// threads: the last in row-major order does, found by an atomic integer maximum, which does not depend on order.
+// Grid: one thread per element, of y to clear and to write, of x to claim.
 #include "core/export.h"
 #include "ops/pool/pool.h"
 
@@ -17,14 +17,14 @@ __global__ void __launch_bounds__(VOLUME_BLOCK) max_unpool_clear_kernel(int* own
   if (at < count) owner[at] = NOBODY;
 }
 
-// The offset in a channels-last volume of an index that is flat in its spatial axes; -1 outside.
+// The offset in a channels-last volume of an index that is flat in the spatial axes; -1 outside.
 template <class T>
 GPUDL_DEVICE int64_t spread(const Volume<T>& volume, int n, int64_t index, int c) {
   const int64_t plane = static_cast<int64_t>(volume.dim[1]) * volume.dim[2] * volume.dim[3];
   return index >= 0 && index < plane ? (n * plane + index) * volume.dim[4] + c : -1;
 }
 
-// owner = the largest number, counted in row-major order in its own plane, of an x that goes there.
+// owner = the largest row-major number, within its plane, of an element of x that goes there.
 // sass: max_unpool_claim_kernel registers<=48
 __global__ void __launch_bounds__(VOLUME_BLOCK)
     max_unpool_claim_kernel(Volume<const int64_t> indices, Volume<float> y, int* owner, Places places) {

@@ -1,5 +1,5 @@
 // Random fills and dropout. Element i of a draw is word i % 4 of Philox block i / 4; i counts in logical row-major
-// order, whatever the memory order, so that every device draws the same.
+// order, whatever the memory order, so that every device draws the same numbers.
 #include "core/export.h"
 #include "core/philox.h"
 #include "ops/random/random.h"
@@ -24,7 +24,7 @@ __device__ int64_t thread_number() { return static_cast<int64_t>(blockIdx.x) * B
 
 dim3 blocks_for(int64_t threads) { return dim3(static_cast<unsigned>((threads + BLOCK - 1) / BLOCK)); }
 
-// Puts four numbers at element `first` on, as one access where they are whole and aligned.
+// Store four numbers from element `first` on, in one access if all exist and are aligned.
 template <class T>
 GPUDL_DEVICE void store_four(T* data, int64_t first, int64_t size, bool aligned, const prim::Pack<T, 4>& numbers) {
   if (aligned && first + 4 <= size) {
@@ -36,7 +36,7 @@ GPUDL_DEVICE void store_four(T* data, int64_t first, int64_t size, bool aligned,
     if (first + lane < size) data[first + lane] = numbers.at[lane];
 }
 
-// The fills: one thread per Philox block, that is for four elements.
+// The fills: one thread per Philox block, that is, per four elements.
 
 // y = low + (high - low)·u, u uniform in [0, 1).
 __global__ void __launch_bounds__(BLOCK)
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(BLOCK)
   store_four(y.data, 4 * block, y.size(), aligned, made);
 }
 
-// y = low + floor(word·span / 2^32), the multiplication in whole numbers.
+// y = low + floor(word·span / 2^32), with an integer multiplication.
 __global__ void __launch_bounds__(BLOCK)
     integer_fill_forward_block_kernel(Counter counter, Flat<int64_t> y, int64_t low, int64_t span) {
   const int64_t block = thread_number();
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(BLOCK)
   }
 }
 
-// Position of element `at` of memory in logical order. Only nhwc memory differs: there n, h, w, c become n, c, h, w.
+// The logical index of the element at position `at` in memory. Only nhwc differs: n, h, w, c become n, c, h, w.
 template <class T, int RANK, Layout LAYOUT>
 GPUDL_DEVICE int64_t logical_index(const View<T, RANK, LAYOUT>& view, int64_t at) {
   if constexpr (LAYOUT == nhwc) {
@@ -90,7 +90,7 @@ GPUDL_DEVICE int64_t logical_index(const View<T, RANK, LAYOUT>& view, int64_t at
   return at;
 }
 
-// The uniform number of a logical position. Choosing a word by comparisons keeps all four in registers.
+// The uniform number of a logical index. Choosing a word by comparisons keeps all four in registers.
 GPUDL_DEVICE float uniform_at(Counter counter, int64_t index) {
   const Words words = random_words(counter.data, index / 4);
   const int lane = static_cast<int>(index % 4);
@@ -98,19 +98,19 @@ GPUDL_DEVICE float uniform_at(Counter counter, int64_t index) {
                                : (lane == 2 ? words.word[2] : words.word[3]));
 }
 
-// y from a probability and a uniform number.
+// y from a probability p and a uniform number u.
 struct Bernoulli {
   GPUDL_DEVICE float operator()(float p, float u) const { return u < p ? 1.f : 0.f; }
 };
 
-// y = x·scale where u >= p, else 0. Forward and backward are the same function of x and dy: the mask is drawn again
-// rather than stored, for that costs no memory traffic.
+// y = x·scale where u >= p, else 0. Backward is the same function of dy: it draws the mask again instead of storing it,
+// which costs no memory traffic.
 struct Dropout {
   float p, scale;
   GPUDL_DEVICE float operator()(float x, float u) const { return u >= p ? __fmul_rn(x, scale) : 0.f; }
 };
 
-// y = f(x, u), one thread per Philox block: memory is in logical order.
+// y = f(x, u), one thread per Philox block, for memory in logical order.
 template <class F>
 __global__ void __launch_bounds__(BLOCK)
     masked_blocks_kernel(F f, Counter counter, const float* x, float* y, int64_t size, bool aligned) {
@@ -130,8 +130,8 @@ __global__ void __launch_bounds__(BLOCK)
   store_four(y, first, size, aligned, pack);
 }
 
-// The same on channels-last memory whose planes have a multiple of four pixels, so that a Philox block is four pixels
-// of one channel. Grid: a thread has four pixels of PACK channels.
+// The same for channels-last memory whose planes have a multiple of four pixels, so that a Philox block is four pixels
+// of one channel. Grid: one thread per four pixels of PACK channels.
 template <int PACK, class F>
 __global__ void __launch_bounds__(BLOCK)
     masked_pixels_kernel(F f, Counter counter, const float* x, float* y, int64_t images, int quads, int channels) {
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(BLOCK)
   }
 }
 
-// The same on any channels-last memory, one thread an element.
+// The same for any channels-last memory, one thread per element.
 template <class F>
 __global__ void __launch_bounds__(BLOCK)
     masked_elements_kernel(F f, Counter counter, View<const float, 4, nhwc> x, View<float, 4, nhwc> y) {
@@ -216,7 +216,7 @@ void dropout(View<const float, RANK, LAYOUT> x, Counter counter, View<float, RAN
   constexpr auto& op##_backward_##algorithm = dropout<RANK, LAYOUT>; \
   GPUDL_EXPORT(op, backward, algorithm, dy, counter, dx, p)
 
-// One set of launchers for each rank: only in nhwc does the memory order differ from the logical one.
+// One set of launchers per rank: the memory order differs from the logical order only in nhwc.
 GPUDL_BERNOULLI(bernoulli, rank1, 1, nchw);
 GPUDL_BERNOULLI(bernoulli, rank2, 2, nchw);
 GPUDL_BERNOULLI(bernoulli, rank3, 3, nchw);

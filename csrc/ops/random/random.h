@@ -1,5 +1,5 @@
 // Uniform and normal numbers from random words, with the same bits on every device: only operations that IEEE 754
-// rounds the same everywhere, and none that a compiler may fuse. gpudl/core/random.py holds the same steps for NumPy.
+// rounds correctly, and none that a compiler may fuse. gpudl/core/random.py has the same steps in NumPy.
 #pragma once
 #include <cstdint>
 
@@ -14,7 +14,7 @@ GPUDL_DEVICE float uniform_from(uint32_t word) { return __fmul_rn(__uint2float_r
 // a·x + b, rounded twice.
 GPUDL_DEVICE float multiply_add(float a, float x, float b) { return __fadd_rn(__fmul_rn(a, x), b); }
 
-// log u for 0 < u <= 1: u = 2^e·m with m in [sqrt(1/2), sqrt(2)), log m = 2·artanh((m-1)/(m+1)) by its series.
+// log u for 0 < u <= 1: u = 2^e·m with m in [sqrt(1/2), sqrt(2)), log m = 2·artanh((m-1)/(m+1)) by a series.
 GPUDL_DEVICE float portable_log(float u) {
   const int pattern = __float_as_int(u);
   const int exponent = (pattern - 0x3F3504F3) >> 23;
@@ -30,7 +30,7 @@ GPUDL_DEVICE float portable_log(float u) {
   return multiply_add(__int2float_rn(exponent), static_cast<float>(0.6931471805599453), artanh);
 }
 
-// (cos, sin) of 2π·word/2^32: the nearest quarter turn exactly, the rest by their series.
+// (cos, sin) of 2π·word/2^32: the nearest quarter turn exactly, the rest by series.
 GPUDL_DEVICE float2 portable_cos_sin(uint32_t word) {
   const uint32_t shifted = word + (1u << 29);
   const uint32_t quarter = shifted >> 30;
@@ -53,7 +53,7 @@ GPUDL_DEVICE float2 portable_cos_sin(uint32_t word) {
   return make_float2(quarter == 1 || quarter == 2 ? -c : c, quarter >= 2 ? -s : s);
 }
 
-// Two independent standard normals from two words (Box and Muller 1958).
+// Two independent standard normal numbers from two words (Box and Muller 1958).
 GPUDL_DEVICE float2 normals_from(uint32_t first, uint32_t second) {
   const float u = multiply_add(__uint2float_rn(first), 0x1p-32f, 0x1p-33f);  // never 0
   const float radius = __fsqrt_rn(__fmul_rn(portable_log(u), -2.f));

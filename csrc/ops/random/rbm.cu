@@ -1,5 +1,5 @@
 // Restricted Boltzmann machines: a half-step of Gibbs sampling is one matrix product whose epilogue draws the samples;
-// contrastive divergence's statistics are two products, the second added to the first, and column sums.
+// the gradient of contrastive divergence is two products, the second added to the first, and column sums.
 // sass: gemm_simt_kernel FFMA registers<=128
 // sass: gemm_mma_kernel HMMA LDGSTS registers<=168
 // sass: mean_difference_kernel registers<=32
@@ -21,9 +21,9 @@ using Matrix = View<const float, 2>;
 using MatrixOut = View<float, 2>;
 using Workspace = View<float, 1>;
 
-// mean = sigmoid(sum + bias), sample = 1 where the element's uniform number is below it, else 0; or mean = sum + bias,
-// sample = mean + the element's normal number. c is the mean. Elements are numbered by their offset in c, which has no
-// gaps; every number costs a quarter of a Philox block where the columns are a multiple of four.
+// mean = sigmoid(sum + bias), sample = 1 where the element's uniform number is below mean, else 0; or, if GAUSSIAN,
+// mean = sum + bias, sample = mean + the element's normal number. c is the mean. Elements are numbered by their offset
+// in c, which is dense; a number costs a quarter of a Philox block if the columns are a multiple of four.
 template <bool GAUSSIAN>
 struct Sampling {
   const float* bias;
@@ -46,7 +46,7 @@ struct Sampling {
       for (int i = 0; i < 4; ++i) number[i] = uniform_from(words.word[i]);
     }
   }
-  // Those of four elements from any one on.
+  // The numbers of four elements from any offset on.
   GPUDL_DEVICE void numbers_at(float (&number)[4], int64_t offset) const {
     numbers(number, offset / 4);
     const int shift = static_cast<int>(offset % 4);
@@ -91,7 +91,7 @@ struct Mma {
     prim::gemm_mma_run<Policy>(g);
   }
 };
-// Short sums are more exact on CUDA cores.
+// Short sums are more accurate on CUDA cores.
 struct Split {
   template <class G>
   static void run(const G& g) {
@@ -127,10 +127,10 @@ void gibbs(Matrix x, Matrix weight, Maybe<View<const float, 1>> bias, View<const
               : half_step<Algorithm, false, false>(x, weight, bias, counter, mean, sample, workspace);
 }
 
-constexpr int WIDTH = 32, HEIGHT = 16;  // columns a block, rows that it reads at once
+constexpr int WIDTH = 32, HEIGHT = 16;  // columns per block, rows that it reads at once
 
 // y[n] = mean over rows of xk[m,n] - mean over rows of x0[m,n]. Grid: one block per WIDTH columns. Block: WIDTH x
-// HEIGHT threads; each adds every HEIGHT-th row in order, then a fixed tree, so the bits never change.
+// HEIGHT threads; each adds every HEIGHT-th row in order, then a fixed tree combines them, so the bits never change.
 __global__ void __launch_bounds__(WIDTH* HEIGHT)
     mean_difference_kernel(const float* x0, int rows0, const float* xk, int rowsk, int columns, float* y) {
   GPUDL_SHARED(float, partial, [HEIGHT][WIDTH]);
@@ -157,7 +157,7 @@ void mean_difference(Matrix x0, Matrix xk, View<float, 1> y) {
          x0.dim[0], xk.data, xk.dim[0], columns, y.data);
 }
 
-// dweight = hᵀ·v·scale, added to what is there if asked.
+// dweight = hᵀ·v·scale, or dweight += it if `add`.
 template <class Algorithm>
 void statistics(Matrix h, Matrix v, MatrixOut dweight, Workspace workspace, float sign, bool add) {
   using Operand = GemmStrided<float, false>;

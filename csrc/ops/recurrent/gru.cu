@@ -1,4 +1,4 @@
-// gru_sequence: a GRU layer in one direction, after its input projections.
+// gru_sequence: a GRU layer in one direction, given its input projections.
 // sass: recurrent_forward_kernel FFMA SHFL registers<=255
 // sass: recurrent_backward_kernel FFMA registers<=255
 // sass: recurrent_forward_step_kernel registers<=64

@@ -1,9 +1,8 @@
-// Recurrent layers over a whole sequence: what a step does to one hidden unit of one sample, forward and backward. How
-// the product of states and weights comes about is up to the two algorithms, recurrent_stepwise.h and
-// recurrent_persistent.h.
+// Recurrent layers over a whole sequence: one step of one hidden unit of one sample, forward and backward. The two
+// algorithms, recurrent_stepwise.h and recurrent_persistent.h, compute the products of states and weights.
 //
-// A Cell has GATES (rows of x and the weight for a unit), SAVED (numbers a unit keeps for backward), SEPARATE (is the
-// gradient of the product another one than x's?), forward() and backward().
+// A Cell has GATES (rows of x and the weight per unit), SAVED (numbers that a unit saves for backward), SEPARATE
+// (whether the product's gradient differs from x's), forward() and backward().
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,7 +13,7 @@
 
 namespace gpudl::prim {
 
-// Extents, and which steps count: t < lengths[n], all without lengths. reverse: from the last step to the first.
+// Extents and steps: sample n has the steps t < lengths[n], without lengths all. reverse: from last to first.
 struct Sequence {
   int steps = 0, batch = 0, hidden = 0;
   bool reverse = false;
@@ -27,21 +26,21 @@ struct Sequence {
   }
   GPUDL_DEVICE int first(int n) const { return reverse ? max(length(n) - 1, 0) : 0; }
   GPUDL_DEVICE int64_t at(int t, int n, int unit) const { return (int64_t{1} * t * batch + n) * hidden + unit; }
-  // The state that step t of sample n starts from, in an array of all states or of the initial ones.
+  // The state before step t of sample n, from the array of all states or that of the initial ones.
   GPUDL_DEVICE float before(const float* states, const float* start, int t, int n, int unit) const {
     return t == first(n) ? start[int64_t{1} * n * hidden + unit] : states[at(reverse ? t + 1 : t - 1, n, unit)];
   }
 };
 
-// Null where the cell has none: bias, c0, cn, gates, cells. hn and cn always hold the present state.
+// bias, c0, cn, gates and cells are null if the cell has none. hn and cn always hold the current state.
 struct RecurrentForward {
   Sequence sequence;
   const float *x, *weight, *bias, *h0, *c0;
   float *y, *hn, *cn, *gates, *cells;
 };
 
-// dh0 and dc0 always hold the gradient of the present state. dproduct is dx unless the cell is SEPARATE; first is
-// dproduct of each sample's first counted step, (batch, GATES·hidden). Absent gradients of outputs are null.
+// dh0 and dc0 always hold the gradient of the current state. dproduct is dx unless the cell is SEPARATE; first is
+// dproduct of each sample's first step, (batch, GATES·hidden). Absent gradients of outputs are null.
 struct RecurrentBackward {
   Sequence sequence;
   const float *dy, *dhn, *dcn, *weight, *h0, *c0, *y, *gates, *cells;
@@ -63,7 +62,7 @@ struct RnnCell {
     const float z = x[0] + product[0];
     return {nonlinearity == 0 ? tanhf(z) : z <= 0 ? 0.f : z};
   }
-  // d: gradients of the new state. Returns those of the old one that do not come through the product.
+  // d: gradients of the new state. Returns those of the old state except for the part through the product.
   GPUDL_DEVICE RecurrentState backward(RecurrentState d, const float*, RecurrentState, RecurrentState made, float* dx,
                                        float*) const {
     dx[0] = d.h * (nonlinearity == 0 ? 1.f - made.h * made.h : made.h > 0 ? 1.f : 0.f);
@@ -97,7 +96,7 @@ struct LstmCell {
   }
 };
 
-// Gates r, z, n; the product's part q of n is kept too.
+// Gates r, z, n; q, the product's part of n, is saved too.
 struct GruCell {
   static constexpr int GATES = 3, SAVED = 4;
   static constexpr bool SEPARATE = true;
@@ -120,7 +119,7 @@ struct GruCell {
   }
 };
 
-// Step t of one unit of one sample, from its products with the state (GATES, without bias).
+// Step t of one unit of one sample, given its GATES products with the state (without bias).
 template <class Cell>
 GPUDL_DEVICE void recurrent_forward_unit(const Cell& cell, const RecurrentForward& f, int t, int n, int unit,
                                          float* product) {
@@ -150,8 +149,8 @@ GPUDL_DEVICE void recurrent_forward_unit(const Cell& cell, const RecurrentForwar
   }
 }
 
-// The same backward. dh: what the steps after t gave the state so far; the products' gradients of this step are yet to
-// be added to dh0. Returns them in dproduct.
+// The same backward. dh0 holds the state's gradient from later steps; the part through this step's products is added
+// later. Returns the products' gradients in dproduct.
 template <class Cell>
 GPUDL_DEVICE void recurrent_backward_unit(const Cell& cell, const RecurrentBackward& b, int t, int n, int unit,
                                           float dh, float dc, float* dproduct) {
@@ -186,10 +185,10 @@ GPUDL_DEVICE void recurrent_backward_unit(const Cell& cell, const RecurrentBackw
   if (b.cells != nullptr) b.dc0[state] = d.c;
 }
 
-// Elements of a part of the workspace: parts start at multiples of 16 bytes as the whole does.
+// Parts of the workspace are padded to keep each aligned to 16 bytes.
 inline int64_t padded_part(int64_t elements) { return (elements + 31) / 32 * 32; }
 
-// A part of the workspace, which shrinks by it.
+// Take a part from the start of the workspace.
 inline float* take_workspace(View<float, 1>& workspace, int64_t elements, const char* what) {
   const int64_t padded = padded_part(elements);
   check(workspace.dim[0] >= padded, "workspace", std::string("is too small for ") + what);

@@ -1,4 +1,4 @@
-// What the launchers of the recurrent operators share.
+// Shared by the launchers of the recurrent operators.
 #pragma once
 #include <algorithm>
 
@@ -56,7 +56,7 @@ int64_t recurrent_forward_workspace(Steps x, View<const float, 2> weight) {
   return Algorithm::forward_workspace(x.dim[1], weight.dim[0], weight.dim[1]);
 }
 
-// What recurrent_backward takes, the algorithm's own, and the product that is the weight's gradient.
+// Everything that recurrent_backward takes, including the algorithm and the matrix product of the weight's gradient.
 template <class Algorithm, class Cell, int STATES>
 int64_t recurrent_backward_workspace(Steps y, View<const float, 2> weight) {
   const int64_t steps = y.dim[0], batch = y.dim[1], width = weight.dim[0], hidden = weight.dim[1];
@@ -66,7 +66,7 @@ int64_t recurrent_backward_workspace(Steps y, View<const float, 2> weight) {
   return kept + Algorithm::backward_workspace(batch, width, hidden, product);
 }
 
-// dh0, dc0 and first are filled in from the workspace where they are null; dproduct, where the cell needs it.
+// dh0, dc0 and first are taken from the workspace if null; so is dproduct if the cell needs it.
 template <class Algorithm, class Cell>
 void recurrent_backward(const Cell& cell, RecurrentBackward b, float* dweight, float* dbias, Workspace workspace) {
   const Sequence& s = b.sequence;

@@ -1,17 +1,17 @@
-// Recurrent layers in one kernel: every block owns some hidden units and keeps the rows of the weight that belong to
-// them in shared memory over all steps. Between two steps all blocks meet (grid_sync).
+// Recurrent layers in one kernel: every block owns some hidden units and keeps their rows of the weight in shared
+// memory for all steps. A grid barrier separates steps (grid_sync).
 //
-// Forward, a block reads the whole state of the last step and computes its units' products with it. Backward, it knows
-// the gradients of its own units and multiplies them with the same rows of the weight: a part of the gradients of all
-// units, which their owners add up in the order of the blocks after the barrier. So each step moves the state once
-// through every block, and the weight never.
+// Forward, a block reads the whole state of the previous step and computes its units' products with it. Backward, it
+// has the gradients of its own units and multiplies them by the same rows of the weight. This gives a part of the
+// gradients of all units, which their owners add in block order after the barrier. So each step moves the state through
+// every block once, and the weight never.
 //
-// Predicted for an LSTM of 768 units, 16 samples, on an H100 (128 blocks of 6 units): a step forward multiplies 75
-// MFLOP (2.3 us at half the peak of CUDA cores), brings 128 times 48 KiB from the second-level cache (1.1 us) and waits
-// for a barrier (1.5 us): 5 ms for 1024 steps. Backward it moves twice as much: 6.2 ms, and 2 ms for the weight's
-// gradient. Arithmetic is the largest part; tensor cores would take it away.
+// Predicted for an LSTM of 768 units, 16 samples, on an H100 (128 blocks of 6 units): a forward step computes 75 MFLOP
+// (2.3 us at half the peak of CUDA cores), reads 128 times 48 KiB from the L2 cache (1.1 us) and waits for a barrier
+// (1.5 us): 5 ms for 1024 steps. Backward moves twice as much: 6.2 ms, plus 2 ms for the weight's gradient. Arithmetic
+// is the largest part; tensor cores would remove it.
 //
-// Shared memory grows with the state; of that example (RecurrentSlices):
+// Shared memory grows with the state. For that example (RecurrentSlices):
 // sass: recurrent_forward_kernel dynamic=125152:LstmCell dynamic=125152:GruCell dynamic=75744:RnnCell
 // sass: recurrent_backward_kernel dynamic=75648:LstmCell dynamic=75648:GruCell dynamic=25216:RnnCell
 #pragma once
@@ -23,17 +23,17 @@ namespace gpudl::prim {
 
 constexpr int RECURRENT_BLOCK = 256;
 constexpr int RECURRENT_WARPS = RECURRENT_BLOCK / 32;
-constexpr int RECURRENT_SAMPLES = 16;  // of the state that are in shared memory at once
+constexpr int RECURRENT_SAMPLES = 16;  // samples whose states are in shared memory at once
 constexpr int RECURRENT_TILE = 8;      // rows of the weight, and samples, that a warp multiplies at once
 
-constexpr int RECURRENT_MOST_BLOCKS = 160;  // for which the workspace has room
+constexpr int RECURRENT_MOST_BLOCKS = 160;  // the workspace allows no more
 
-// How the hidden units are spread over blocks.
+// How the hidden units are distributed over blocks.
 struct RecurrentSlices {
   int units = 0, blocks = 0;
-  int rows = 0;    // of the weight in a block: GATES·units, rounded up to tiles; row g·units + i is gate g of unit i
-  int line = 0;    // floats from one row to the next in shared memory
-  int splits = 1;  // of a sum over the state, forward
+  int rows = 0;  // rows of the weight per block: GATES·units, rounded up to tiles; row g·units + i is gate g of unit i
+  int line = 0;  // stride of rows in shared memory, in floats
+  int splits = 1;  // parts of a forward sum over the state
 
   GPUDL_HD int tiles() const { return rows / RECURRENT_TILE * (RECURRENT_SAMPLES / RECURRENT_TILE); }
   GPUDL_HD size_t weight_floats() const { return size_t{1} * rows * line; }
@@ -41,22 +41,22 @@ struct RecurrentSlices {
     return 4 *
            (weight_floats() + size_t{RECURRENT_SAMPLES} * line + size_t{1} * splits * rows * (RECURRENT_SAMPLES + 1));
   }
-  // The gradients of the products, rows by samples.
+  // The weight, and the gradients of the products (rows by samples).
   size_t backward_bytes(int batch) const { return 4 * (weight_floats() + size_t{1} * rows * padded(batch)); }
   static int padded(int batch) { return (batch + RECURRENT_TILE - 1) / RECURRENT_TILE * RECURRENT_TILE; }
 };
 
-// multiprocessors: of the device; one block on each is meant.
+// For one block per multiprocessor.
 inline RecurrentSlices recurrent_slices(int hidden, int gates, int multiprocessors) {
   const int most = std::clamp(multiprocessors, 1, RECURRENT_MOST_BLOCKS);
   RecurrentSlices s;
   s.units = (hidden + most - 1) / most;
   s.blocks = (hidden + s.units - 1) / s.units;
   s.rows = (gates * s.units + RECURRENT_TILE - 1) / RECURRENT_TILE * RECURRENT_TILE;
-  const int rounds = (hidden + 127) / 128;  // of a warp along a row
+  const int rounds = (hidden + 127) / 128;  // steps of a warp along a row
   s.line = rounds * 128 + 4;
   int best = 0;
-  for (int splits = 1; splits <= RECURRENT_WARPS; ++splits) {  // instructions of the busiest warp
+  for (int splits = 1; splits <= RECURRENT_WARPS; ++splits) {  // work: instructions of the busiest warp
     const int work =
         (s.tiles() * splits + RECURRENT_WARPS - 1) / RECURRENT_WARPS * ((rounds + splits - 1) / splits * 272 + 124);
     if (best == 0 || work < best) best = work, s.splits = splits;
@@ -64,14 +64,14 @@ inline RecurrentSlices recurrent_slices(int hidden, int gates, int multiprocesso
   return s;
 }
 
-// What a block of either kernel needs at most.
+// Maximum shared memory of a block of either kernel.
 inline int64_t recurrent_shared_bytes(int hidden, int gates, int batch, int multiprocessors) {
   RecurrentSlices s = recurrent_slices(hidden, gates, multiprocessors);
   s.splits = RECURRENT_WARPS;
   return static_cast<int64_t>(std::max(s.forward_bytes(), s.backward_bytes(batch)));
 }
 
-// The block's rows of the weight, zero beyond its units and beyond the row's end.
+// Load the block's rows of the weight, with zeros beyond its units and beyond a row's end.
 template <int GATES>
 GPUDL_DEVICE void recurrent_load_weight(float* weight, const RecurrentSlices& slices, const float* from, int hidden,
                                         int first_unit) {
@@ -84,7 +84,7 @@ GPUDL_DEVICE void recurrent_load_weight(float* weight, const RecurrentSlices& sl
   }
 }
 
-// The states from which step t of samples n0 … starts, to shared memory.
+// Load the states before step t of samples n0 … into shared memory.
 GPUDL_DEVICE void recurrent_load_state(float* state, int line, const RecurrentForward& f, int t, int n0, bool aligned) {
   const Sequence& s = f.sequence;
   const int quads = line / 4;
@@ -105,8 +105,8 @@ GPUDL_DEVICE void recurrent_load_state(float* state, int line, const RecurrentFo
   }
 }
 
-// One step of a transposition and sum over the lanes: of 2·HALF sums each lane keeps the half that its bit of `mask`
-// names, added to its partner's. After all five, lane l holds those numbered 2·l and 2·l + 1.
+// One step of a sum over lanes with transposition: of 2·HALF sums each lane keeps the half selected by its bit of MASK,
+// added to its partner's. After all five steps, lane l holds sums 2·l and 2·l + 1.
 template <int HALF, int MASK>
 GPUDL_DEVICE void recurrent_halve(float (&sum)[RECURRENT_TILE * RECURRENT_TILE], int lane) {
   const bool upper = lane & MASK;
@@ -118,8 +118,8 @@ GPUDL_DEVICE void recurrent_halve(float (&sum)[RECURRENT_TILE * RECURRENT_TILE],
   if constexpr (MASK > 1) recurrent_halve<HALF / 2, MASK / 2>(sum, lane);
 }
 
-// A warp's tile: TILE rows of the weight by TILE samples, over the quads of k that are numbered `begin` to `end` - 1 in
-// steps of a warp. out: (rows, SAMPLES + 1).
+// A warp's tile: TILE rows of the weight by TILE samples, over quads `begin` to `end` - 1 of k in strides of a warp.
+// out: (rows, SAMPLES + 1).
 GPUDL_DEVICE void recurrent_tile(const float* weight, const float* state, int line, int begin, int end, float* out) {
   constexpr int TILE = RECURRENT_TILE;
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -148,8 +148,8 @@ GPUDL_DEVICE void recurrent_tile(const float* weight, const float* state, int li
   out[index / TILE * (RECURRENT_SAMPLES + 1) + index % TILE + 1] = sum[1];
 }
 
-// Grid: a block per `units` hidden units, all alive at once. Dynamic shared memory: weight, states of SAMPLES samples,
-// sums by split, row, sample.
+// Grid: one block per `units` hidden units, all resident. Dynamic shared memory: weight, states of SAMPLES samples,
+// sums by (split, row, sample).
 template <class Cell>
 __global__ void __launch_bounds__(RECURRENT_BLOCK, 1)
     recurrent_forward_kernel(Cell cell, RecurrentForward f, RecurrentSlices slices, bool aligned, unsigned* meeting) {
@@ -189,8 +189,8 @@ __global__ void __launch_bounds__(RECURRENT_BLOCK, 1)
   }
 }
 
-// What the blocks gave the block's units after a step, added to dh0 in their order. parts: (owner, giver, sample,
-// unit).
+// Add the parts that all blocks computed for this block's units to dh0, in block order. parts: (owner, source block,
+// sample, unit).
 GPUDL_DEVICE void recurrent_gather(const RecurrentBackward& b, const RecurrentSlices& slices, const float* parts) {
   const Sequence& s = b.sequence;
   const int first_unit = static_cast<int>(blockIdx.x) * slices.units;
@@ -244,8 +244,8 @@ GPUDL_DEVICE void recurrent_scatter(const float* weight, const float* dproduct, 
   }
 }
 
-// Grid: as forward. Dynamic shared memory: weight, gradients of products. parts: two buffers in turns, so that one
-// barrier a step is enough: who writes one again has seen that all have read it.
+// Grid: as forward. Dynamic shared memory: weight, gradients of products. parts: two alternating buffers, so that one
+// barrier per step suffices: when a block writes a buffer again, all have read it.
 template <class Cell>
 __global__ void __launch_bounds__(RECURRENT_BLOCK, 1)
     recurrent_backward_kernel(Cell cell, RecurrentBackward b, RecurrentSlices slices, float* parts, unsigned* meeting) {
@@ -280,10 +280,11 @@ __global__ void __launch_bounds__(RECURRENT_BLOCK, 1)
   recurrent_gather(b, slices, parts);
 }
 
-// One block a multiprocessor is meant: how many blocks of a size that leaves no room for a second one fit.
+// The number of multiprocessors: that of resident blocks too large for two to share one.
 template <class... Parameters>
 int recurrent_multiprocessors(void (*kernel)(Parameters...)) {
-  constexpr size_t LARGE = 120 * 1024, SMALL = 60 * 1024;  // more than half of what compute capability 8.0, 8.6 have
+  constexpr size_t LARGE = 120 * 1024,
+                   SMALL = 60 * 1024;  // more than half of the shared memory of compute capability 8.0, 8.6
   const int blocks = device::resident_blocks(kernel, RECURRENT_BLOCK, LARGE);
   return blocks > 0 ? blocks : device::resident_blocks(kernel, RECURRENT_BLOCK, SMALL);
 }
@@ -295,7 +296,7 @@ void check_resident(void (*kernel)(Parameters...), const RecurrentSlices& slices
 }
 
 inline unsigned* recurrent_meeting(View<float, 1>& workspace) {
-  float* word = take_workspace(workspace, 1, "the blocks' meeting");
+  float* word = take_workspace(workspace, 1, "the counter of the barrier");
   clear(word, sizeof(unsigned));
   return reinterpret_cast<unsigned*>(word);
 }
@@ -322,7 +323,7 @@ void recurrent_backward_persistent(const Cell& cell, const RecurrentBackward& b,
   check_resident(kernel, slices, slices.backward_bytes(s.batch));
   unsigned* meeting = recurrent_meeting(workspace);
   float* parts = take_workspace(workspace, int64_t{2} * slices.blocks * slices.blocks * s.batch * slices.units,
-                                "what blocks give each other");
+                                "the parts that blocks exchange");
   launch_cooperative(kernel, dim3(slices.blocks), dim3(RECURRENT_BLOCK), slices.backward_bytes(s.batch), cell, b,
                      slices, parts, meeting);
 }

@@ -1,6 +1,5 @@
-// Recurrent layers step by step: a matrix product (prim/gemm/gemm.h) and an elementwise kernel for each. For batches
-// and layers that are too large for recurrent_persistent.h, and what follows the recurrence in both: the weight's
-// gradient.
+// Recurrent layers with a matrix product (prim/gemm/gemm.h) and an elementwise kernel per step, for batches and layers
+// too large for recurrent_persistent.h; and the gradient of the weight, which both algorithms compute afterwards.
 #pragma once
 #include "core/check.h"
 #include "ops/recurrent/recurrent.h"
@@ -11,7 +10,7 @@ namespace gpudl::prim {
 
 constexpr int RECURRENT_STEP_BLOCK = 256;
 
-// Grid: one thread a unit of a sample. product: (batch, GATES·hidden).
+// Grid: one thread per unit and sample. product: (batch, GATES·hidden).
 template <class Cell>
 __global__ void __launch_bounds__(RECURRENT_STEP_BLOCK)
     recurrent_forward_step_kernel(Cell cell, RecurrentForward f, int t, const float* product) {
@@ -24,7 +23,7 @@ __global__ void __launch_bounds__(RECURRENT_STEP_BLOCK)
   recurrent_forward_unit(cell, f, t, n, unit, mine);
 }
 
-// Grid: the same. begin: this is the first step that is gone back, whose state has the gradient of hn and cn.
+// Grid: the same. begin: the first step of the backward pass, whose state has the gradients of hn and cn.
 template <class Cell>
 __global__ void __launch_bounds__(RECURRENT_STEP_BLOCK)
     recurrent_backward_step_kernel(Cell cell, RecurrentBackward b, int t, bool begin) {
@@ -80,13 +79,13 @@ void recurrent_backward_stepwise(const Cell& cell, const RecurrentBackward& b, V
   }
 }
 
-// dweight = sum over steps and samples of dproduct · state before, dbias = sum of dproduct. States before are y, one
-// step on, but for each sample's first counted step, whose rows meet h0. Rows of y that do not count are zero.
+// dweight = sum over steps and samples of dproduct · previous state, dbias = sum of dproduct. The previous states are y
+// shifted by one step, except for each sample's first step, which uses h0. Rows of y beyond a sample's length are zero.
 inline void recurrent_weight_gradient(const RecurrentBackward& b, int gates, float* dweight, float* dbias,
                                       View<float, 1> workspace) {
   const Sequence& s = b.sequence;
   const int width = gates * s.hidden, rows = (s.steps - 1) * s.batch;
-  const int64_t on = int64_t{1} * s.batch;  // rows of a step
+  const int64_t on = int64_t{1} * s.batch;  // rows per step
   const auto product = [&](const float* d, const float* states, int k, bool accumulate) {
     gemm_simt({.m = width,
                .n = s.hidden,

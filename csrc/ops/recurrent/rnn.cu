@@ -1,4 +1,4 @@
-// rnn_sequence: a plain recurrent layer in one direction, after its input projections.
+// rnn_sequence: a simple recurrent layer in one direction, given its input projections.
 // sass: recurrent_forward_kernel FFMA SHFL registers<=255
 // sass: recurrent_backward_kernel FFMA registers<=255
 // sass: recurrent_forward_step_kernel registers<=64

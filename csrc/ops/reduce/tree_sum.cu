@@ -1,6 +1,6 @@
-// Sums and means over neighbouring axes, the array seen as (outer, n, inner): y[o,i] = Σ x[o,n,i]. One read of x. Sums
-// go in a fixed tree: a thread's own, its group's or block's, and where few sums would leave the device idle, parts of
-// n first and then the parts.
+// Sums and means over adjacent axes of an array seen as (outer, n, inner): y[o,i] = Σ x[o,n,i]. One read of x. Sums
+// form a fixed tree: over a thread, then its group or block. If few sums would leave the device idle, n is split into
+// parts, which are added afterwards.
 #include "core/export.h"
 #include "prim/channels.h"
 #include "prim/held_rows.h"
@@ -12,9 +12,9 @@ using namespace prim;
 
 constexpr int BLOCK = CHUNK_BLOCK;
 constexpr int MAX_PARTIAL = 2048;  // partial sums
-constexpr int PART = 4096;         // numbers that are worth a block of their own
+constexpr int PART = 4096;         // numbers that justify a separate block
 
-// y[row] = scale·Σ x[row]. A group of threads a row.
+// y[row] = scale·Σ x[row]. A group of threads per row.
 // sass: tree_sum_rows_kernel SHFL registers<=64
 template <class R>
 __global__ void __launch_bounds__(HELD_BLOCK, 4)
@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(HELD_BLOCK, 4)
   if (row.inside && row.lane == 0) y[row.index] = sum * scale;
 }
 
-// partial[row, part] = the sum of a part of a row. Grid: (parts, rows).
+// partial[row, part] = sum of a part of a row. Grid: (parts, rows).
 // sass: tree_sum_parts_kernel SHFL registers<=40
 template <bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK) tree_sum_parts_kernel(int columns, int each, const float* x, float* partial) {
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(BLOCK) tree_sum_parts_kernel(int columns, int 
   if (threadIdx.x == 0) partial[static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x] = sum;
 }
 
-// y[o, part, c] = scale·Σ x[o, n, c] over every parts-th n. Grid: outer·parts·tiles, the tile first.
+// y[o, part, c] = scale·Σ x[o, n, c] over every parts-th n. Grid: outer·parts·tiles, tile fastest.
 // sass: tree_sum_columns_kernel registers<=64
 template <bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK, 4)
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(BLOCK, 4)
   store_four<ALIGNED>(y + static_cast<int64_t>(line) * m.channels + place.channel, sums, place.count);
 }
 
-// dx[o,n,i] = scale·dy[o,i], four elements a thread. n = n·inner numbers lie between one o and the next.
+// dx[o,n,i] = scale·dy[o,i], four elements per thread. n: the n·inner numbers between one o and the next.
 // sass: tree_sum_backward_kernel registers<=40
 template <bool ALIGNED>
 __global__ void __launch_bounds__(BLOCK)
@@ -98,7 +98,7 @@ void sum_columns(int outer, int n, int inner, int parts, const float* x, float* 
          dim3(static_cast<unsigned>(outer) * parts * m.tiles()), BLOCK, 0, m, parts, x, y, scale);
 }
 
-// Into how many parts to cut n for the sums of `outer·inner` numbers, with room for so many.
+// Number of parts of n for `sums` sums over `numbers` numbers, with room for so many partial sums.
 int parts_of(int64_t sums, int64_t numbers, int64_t room) {
   if (sums == 0) return 1;
   const int64_t most = std::min<int64_t>(room, MAX_PARTIAL) / sums, enough = (numbers + PART - 1) / PART;
@@ -149,7 +149,7 @@ void tree_sum_backward_rows(View<const float, 1, rows> dy, View<float, 1, rows> 
 }
 GPUDL_EXPORT(tree_sum, backward, rows, dy, dx, split, mean);
 
-// Channels-last tensors, of which all positions are summed.
+// For channels-last tensors, summed over all positions.
 void tree_sum_forward_nhwc(View<const float, 5, nhwc> x, View<float, 1, rows> y, View<float, 1> workspace, Triple split,
                            bool mean) {
   forward(x.data, y.data, workspace, split, mean);

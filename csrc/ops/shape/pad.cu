@@ -1,6 +1,6 @@
-// Borders round the spatial axes of channels-last volumes: constant, reflect, replicate, circular.
-// Grid: one thread for PACK neighbouring channels of one pixel of what is written (prim/volume.h). PACK is 4, or 1
-// where the channels do not divide or an array starts at an odd address.
+// Padding of the spatial axes of channels-last volumes: constant, reflect, replicate, circular.
+// Grid: one thread for PACK neighbouring channels of one pixel of the array written (prim/volume.h). PACK is 4, or 1 if
+// the number of channels is not a multiple of 4 or an array is not aligned to 16 bytes.
 #include "core/export.h"
 #include "prim/volume.h"
 
@@ -11,11 +11,11 @@ using namespace prim;
 
 enum Mode { CONSTANT, REFLECT, REPLICATE, CIRCULAR };
 
-// One axis: x has `size` elements, y has `padded`, of which `before` come first (negative: cropped).
+// One axis: x has `size` elements, y has `padded`, `before` of them ahead of x (negative: cropped).
 struct Border {
   int size, padded, before;
 
-  // Where in x element p of y comes from; -1: nowhere.
+  // The element of x that element p of y copies; -1: none.
   GPUDL_DEVICE int source(int p, int mode) const {
     const int i = p - before;
     if (mode == REPLICATE) return min(max(i, 0), size - 1);
@@ -24,7 +24,7 @@ struct Border {
     if (mode == CIRCULAR) return i < 0 ? i + size : i - size;
     return -1;
   }
-  // Where in y element i of x went: copy(i, k) for k < copies(i); -1: nowhere.
+  // The elements of y that copy element i of x: copy(i, k) for k < copies(i); -1: none.
   GPUDL_DEVICE int copies(int i, int mode) const {
     if (mode == CONSTANT) return 1;
     if (mode != REPLICATE) return 3;
@@ -37,9 +37,9 @@ struct Border {
       if (mode == CIRCULAR) {
         p += k == 1 ? -size : size;
       } else {
-        const int edge = k == 1 ? 0 : size - 1;  // which no mirror image of its own has
+        const int edge = k == 1 ? 0 : size - 1;  // the edge has no mirror image
         p = i == edge ? -1 : before + 2 * edge - i;
-        // What lies inside x is another element's own place.
+        // A place inside x belongs to another element.
         if (p >= before && p < before + size) p = -1;
       }
     }
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(VOLUME_BLOCK)
   store_pack(y.data + at.offset, copied);
 }
 
-// dx = the sum of dy over the places that the element was copied to, gathered in a fixed order.
+// dx = sum of dy over the copies of the element, gathered in a fixed order.
 // sass: pad_spatial_backward_kernel LDG STG registers<=64
 template <int PACK>
 __global__ void __launch_bounds__(VOLUME_BLOCK, 4)
