@@ -76,7 +76,7 @@ Argument from_python(const py::handle& value) {
                        py::str(py::type::of(value)).cast<std::string>());
 }
 
-// What the launcher or function makes of these arguments, its errors by its name.
+// run(arguments); errors are prefixed with the function's name.
 template <class F>
 int64_t call(const Function& function, const py::args& values, F run) {
   std::vector<Argument> arguments;
@@ -125,7 +125,7 @@ void define(py::module_& m, const Function& function) {
   });
 }
 
-// <launcher>_workspace: its arguments but the workspace, for which None stands.
+// <launcher>_workspace takes the launcher's arguments, with None for the workspace.
 void define_workspace(py::module_& m, const Launcher& launcher) {
   if (!launcher.workspace) return;
   m.def((launcher.name + "_workspace").c_str(),

@@ -1,14 +1,14 @@
-// What a kernel computes with. A launcher says it (core/export.h); predictions, precisions and the choice of kernels
-// read it.
+// What a kernel computes with. Launchers declare it (core/export.h) for the tables of precisions, the predictions of
+// time and the choice of kernels.
 #pragma once
 
 namespace gpudl {
 
-enum class Numbers { float32, tf32, bfloat16, float16 };  // that are multiplied; products are added in float32
-enum class Unit { simt, mma, wgmma };                     // CUDA cores; tensor cores by mma.sync, by wgmma
+enum class Numbers { float32, tf32, bfloat16, float16 };  // the factors; products are added in float32
+enum class Unit { simt, mma, wgmma };                     // CUDA cores; tensor cores through mma.sync or wgmma
 
-// products: of such numbers, for one of float32 numbers that are split into parts. fewest: summands; shorter sums are
-// computed in float32 on CUDA cores.
+// products: number of products of parts that replace one product of split float32 numbers. fewest: sums of fewer terms
+// are computed in float32 on CUDA cores.
 struct Computes {
   Numbers numbers = Numbers::float32;
   Unit unit = Unit::simt;

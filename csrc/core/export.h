@@ -1,22 +1,22 @@
-// GPUDL_EXPORT makes a launcher callable from Python. It is given as three words, operator, direction and algorithm,
-// from which its name is made, so that a search for whole words finds it. Its C++ signature is the schema: types give
-// dtype, rank, layout and constness of every argument, the macro gives the names, and what does not fit is refused by
-// name before it runs.
+// GPUDL_EXPORT makes a launcher callable from Python. Its name is written as three words, operator, direction and
+// algorithm, so that a search for any of them finds it. The C++ signature is the schema: types give the dtype, rank,
+// layout and constness of every argument, the macro gives the names, and arguments that do not fit are refused by name
+// before the launcher runs.
 //
 //   void max_pool2d_forward_direct(View<const float, 4, nhwc> x, View<float, 4, nhwc> y, Pair kernel_size);
 //   GPUDL_EXPORT(max_pool2d, forward, direct, x, y, kernel_size);
 //
-// A launcher takes scratch memory as `workspace`, of float32 elements, and then says how many it wants: a function of
-// some of its other arguments, which are given by name and whose data it must not read. A launcher that does not
-// compute in float32 on CUDA cores says what it computes with.
+// A launcher takes scratch memory as `workspace`, of float32 elements. Such a launcher also exports a function that
+// computes how many elements it wants from some of the other arguments, listed by name; the function must not read
+// their data. A launcher that does not compute in float32 on CUDA cores declares what it computes with.
 //
 //   int64_t linear_forward_workspace(Matrices<const float> x, View<const float, 2> weight) { … }
 //   GPUDL_EXPORT(linear, forward, mma_tf32x3, x, weight, y, workspace)
 //       .computes({Numbers::tf32, Unit::mma, 3})
 //       .workspace<linear_forward_workspace>("x, weight");
 //
-// Where a template makes the launchers of several operators or algorithms, a macro of the family takes the words, names
-// each instance (constexpr auto& max_pool2d_forward_wide = max_pool_forward<int>;) and exports it; its use then reads
+// If a template defines the launchers of several operators or algorithms, a macro of the family takes the words, names
+// each instance (constexpr auto& max_pool2d_forward_wide = max_pool_forward<int>;) and exports it:
 //
 //   GPUDL_MAX_POOL(max_pool2d, wide, int);
 #pragma once
@@ -50,7 +50,7 @@ constexpr DType dtype_of() {
   }
 }
 
-// How one parameter type is described (for the schema) and made from an Argument.
+// Describes a parameter type for the schema, and makes a value of it from an Argument.
 template <class P>
 struct Bind;
 
@@ -86,7 +86,7 @@ struct Bind<Real> {
   }
 };
 
-// N integers of 32 bits, from a tuple.
+// N 32-bit integers from a tuple.
 template <size_t N>
 std::array<int, N> bind_ints(const Argument& a, const Parameter& p) {
   check(std::holds_alternative<Ints>(a) && std::get<Ints>(a).size() == N, p.name,
@@ -215,8 +215,8 @@ constexpr size_t count_names(std::string_view names) {
 
 void check_count(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments);
 
-// What must hold of all arrays of one launch: they lie where this module's kernels read, what is written overlaps
-// nothing else, and those of layout `any` have the same order of axes, or elements would be paired wrongly.
+// Checks across the arrays of a launch: all are on the module's device, an array that is written overlaps no other, and
+// those of layout `any` have the same order of axes (otherwise elements would be paired wrongly).
 void check_arrays(const std::vector<Parameter>& parameters, const std::vector<Argument>& arguments);
 
 template <auto FUNCTION>
@@ -251,10 +251,10 @@ struct Export<FUNCTION> {
   }
 };
 
-// Where the arguments of a workspace's function, described in `wanted`, stand among the launcher's.
+// Positions, among the launcher's arguments, of those in `wanted`, which a workspace function takes.
 std::vector<size_t> find_arguments(const Launcher& launcher, const std::vector<Parameter>& wanted);
 
-// What has been exported, to say more of it.
+// An exported launcher, to add declarations.
 class Exported {
  public:
   explicit Exported(Launcher& launcher) : launcher(launcher) {}
@@ -263,7 +263,7 @@ class Exported {
     launcher.computes = computes;
     return *this;
   }
-  // FUNCTION: gives the elements of `workspace` from the arguments that `names` lists.
+  // FUNCTION returns the number of elements of `workspace` for the arguments listed in `names`.
   template <auto FUNCTION>
   Exported workspace(const char* names) const {
     const std::vector<Parameter> wanted = Export<FUNCTION>::describe(names);
@@ -296,7 +296,7 @@ bool add_function(const char* name, std::vector<Parameter> parameters, decltype(
                             ::gpudl::Export<&op##_##direction##_##algorithm>::describe(#__VA_ARGS__), \
                             &::gpudl::Export<&op##_##direction##_##algorithm>::launch)
 
-// A function of the module that launches nothing. It may have a result, an integer.
+// A function of the module that launches nothing. It may return an integer.
 #define GPUDL_FUNCTION(function, ...)                            \
   GPUDL_CHECK_NAMES(function, __VA_ARGS__);                      \
   static const bool function##_exported = ::gpudl::add_function( \

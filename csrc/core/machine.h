@@ -1,4 +1,4 @@
-// The GPU for which work is cut into parts, whichever one runs it: then every device adds in the same order.
+// Work is split for this GPU on every device, so that all devices add in the same order.
 #pragma once
 
 namespace gpudl {

@@ -1,4 +1,4 @@
-// What Python can call: launchers, and functions of the module as a whole, with the name and kind of every argument.
+// Everything that Python can call: launchers and functions of the module, with the name and kind of every argument.
 // Plain C++, so that the binding needs neither the kernels nor a device.
 #pragma once
 #include <cstdint>
@@ -18,7 +18,7 @@ int bytes_of(DType dtype);
 
 constexpr int MAX_RANK = 8;
 
-// An array as it comes from outside; strides count elements. device: the number of its GPU, or HOST.
+// An array passed from Python; strides count elements. device: the number of its GPU, or HOST.
 struct Array {
   void* data;
   int device;
@@ -33,7 +33,7 @@ struct Absent {};
 using Ints = std::vector<int64_t>;
 using Argument = std::variant<Absent, Array, bool, int64_t, double, Ints>;
 
-// One argument. kind: array, int, float, bool, pair or triple; the rest describes arrays.
+// One parameter. kind: array, int, float, bool, pair or triple; the other members describe arrays.
 struct Parameter {
   std::string name;
   const char* kind = "array";
@@ -47,16 +47,16 @@ struct Parameter {
 struct Function {
   std::string name;
   std::vector<Parameter> parameters;
-  int64_t (*call)(const std::vector<Parameter>&, const std::vector<Argument>&);  // gives 0 where there is no result
+  int64_t (*call)(const std::vector<Parameter>&, const std::vector<Argument>&);  // returns 0 if there is no result
 };
 
 // Launches the kernels of one algorithm, forward or backward. Its name is <op>_<direction>_<algorithm>.
 struct Launcher : Function {
   std::string op, direction, algorithm;
-  std::string file;  // that exports it: csrc/ops/…
+  std::string file;  // source of the export: csrc/ops/…
   int line;
   Computes computes;
-  // How many elements the argument `workspace` must have beside such other arguments; empty where there is none.
+  // Number of elements of the argument `workspace` for the other arguments; empty if the launcher has no workspace.
   std::function<int64_t(const std::vector<Argument>&)> workspace;
 };
 

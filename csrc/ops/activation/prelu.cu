@@ -61,7 +61,7 @@ void prelu_backward_flat(Activations dy, Activations x, View<const float, 1> wei
                     x.size() / channels, channels, dweight.data, workspace);
 }
 
-// One weight: the sums of blocks. One a channel: parts of 256 rows.
+// With one weight, the sums of the blocks; with one per channel, the sums of parts of 256 rows.
 int64_t prelu_backward_workspace(Activations x, View<const float, 1> weight) {
   if (weight.dim[0] == 1) return prim::SUM_PARTS;
   const int64_t channels = x.dim[4], rows = x.size() / std::max<int64_t>(1, channels);

@@ -294,7 +294,7 @@ void Direct::data_gradient(const ConvShape& conv, const float* dy, const float* 
   each_gradient_sweep(conv, [&](const Sweep& s) { run_sweep(s, dy, weight, dx, finish); });
 }
 
-// As many splits as keep all processors of a GPU busy: 512 blocks of 256 sums.
+// Enough splits to fill a GPU: 512 blocks of 256 sums.
 int64_t Direct::weight_workspace(const ConvShape& conv) {
   return pixel_splits(conv.pixels(), 512 * 256 / conv.weights()) * conv.weights();
 }

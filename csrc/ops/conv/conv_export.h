@@ -4,7 +4,7 @@
 //   struct Direct {
 //     using Element = float;
 //     static constexpr Computes COMPUTES{};
-//     static int64_t forward_workspace(const ConvShape&);  // elements that each of the three sums wants
+//     static int64_t forward_workspace(const ConvShape&);  // elements for each of the three sums
 //     static int64_t data_workspace(const ConvShape&);
 //     static int64_t weight_workspace(const ConvShape&);
 //     static void forward(const ConvShape&, const Element* x, const Element* weight, Element* y,
@@ -104,7 +104,7 @@ int64_t conv_forward_workspace(Volume<const T> x, Volume<const T> weight, Volume
   return A::forward_workspace(conv_shape(x.dim, weight.dim, y.dim, stride, padding, dilation, groups));
 }
 
-// For the gradients of the weights and of a bias, along the outputs or along the image.
+// For the gradients of the weights and of a bias, which has a value per channel of the outputs or of the image.
 template <class A>
 int64_t conv_sums_workspace(const ConvShape& conv) {
   const auto bias = [](int64_t channels, int64_t pixels) {

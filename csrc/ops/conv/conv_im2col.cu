@@ -92,7 +92,7 @@ struct Im2col {
   using Element = float;
   static constexpr Computes COMPUTES{};
 
-  // Of how many images the workspace holds the columns.
+  // Number of images whose columns the workspace holds.
   static int64_t images(const ConvShape& conv) {
     return std::clamp<int64_t>(MAX_COLUMNS / std::max<int64_t>(1, columns_of_image(conv)), 1, std::max(1, conv.N));
   }

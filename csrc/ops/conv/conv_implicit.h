@@ -23,7 +23,7 @@ inline Workspace pieces_of(Workspace all, int m, int n, int k, int batch) {
   return {all.data, {static_cast<int>(pieces <= 1 ? 0 : std::min(all.size(), pieces * outputs))}};
 }
 
-// Of all algorithms that are implicit matrix products.
+// The workspaces of all implicit matrix products.
 struct ImplicitWorkspace {
   static int64_t forward_workspace(const ConvShape& conv) {
     return prim::gemm_workspace(conv.pixels(), conv.group_k(), conv.filter_size(), conv.groups);

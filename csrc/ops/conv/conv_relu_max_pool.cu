@@ -159,7 +159,7 @@ void conv_relu_max_pool2d_backward_direct(Volume<const float> dy, Volume<const f
   if (dbias) prim::column_sums<float>(dz, conv.pixels(), conv.K, dbias.data, workspace);
 }
 
-// As for the gradients of the whole convolution, with the outputs that no window holds.
+// As for the gradients of the whole convolution, including outputs outside all windows.
 int64_t conv_relu_max_pool2d_backward_workspace(Volume<const float> x, Volume<const float> weight,
                                                 Volume<const float> y, Triple stride, Triple padding, Triple dilation,
                                                 int groups, Pair pool) {

@@ -145,7 +145,7 @@ void embedding_backward_rows(View<const float, 2, rows> dy, Index index, Index o
          static_cast<const float*>(workspace.data), sorted, table, columns);
 }
 
-// Two rows of partial sums a chunk.
+// Two rows of partial sums per chunk.
 int64_t embedding_backward_workspace(Index index, View<const float, 2> dweight) {
   return int64_t{2} * ((index.dim[0] + CHUNK - 1) / CHUNK) * dweight.dim[1];
 }

@@ -98,7 +98,7 @@ struct Extents {
   int64_t batch, m, n, k;
 };
 
-// Of the forward product.
+// Extents of the forward product.
 template <class T>
 Extents extents(const Matrices<const T>& a, bool transpose_a, const Matrices<const T>& b, bool transpose_b) {
   const int64_t batch = a.dim[0] == 1 ? b.dim[0] : a.dim[0];

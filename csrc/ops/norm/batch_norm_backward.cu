@@ -134,7 +134,7 @@ void batch_norm_backward_parts(Input dy, MaybeVector dmean, MaybeVector dinvstd,
   launch(kernel, chunk_grid(m), BLOCK, 0, m, gradient, x.data, mean.data, slopes, dx.data, dresidual.data);
 }
 
-// Slopes, then the partial sums.
+// The slopes and the partial sums.
 int64_t batch_norm_backward_workspace(Input x) { return (3 + 2 * batch_norm_parts(x)) * x.dim[4]; }
 GPUDL_EXPORT(batch_norm, backward, parts, dy, dmean, dinvstd, x, weight, y, mean, invstd, mask, dx, dweight, dbias,
              dresidual, workspace, training, activation)

@@ -167,7 +167,7 @@ void batch_norm_forward_parts(Input x, Statistic running_mean, Statistic running
          NormActivation{activation});
 }
 
-// Scale and shift, then the partial moments.
+// Scale, shift and the partial moments.
 int64_t batch_norm_forward_workspace(Input x) { return (2 + 2 * batch_norm_parts(x)) * x.dim[4]; }
 GPUDL_EXPORT(batch_norm, forward, parts, x, running_mean, running_var, weight, bias, residual, batches, y, mean, invstd,
              mask, workspace, training, momentum, cumulative, eps, activation)

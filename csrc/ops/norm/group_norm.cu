@@ -258,7 +258,7 @@ void group_norm_backward_nhwc(Input dy, Maybe<Stat> dmean, Maybe<Stat> dinvstd, 
     add_parts(partial, x.size() > 0 ? g.samples * g.parts : 0, g.m.channels, dweight.data, dbias.data);
 }
 
-// Before them, slopes and constants of the groups.
+// The slopes and constants of the groups, then the partial sums.
 int64_t group_norm_backward_workspace(Input x, int num_groups) {
   return int64_t{2} * x.dim[0] * num_groups + group_norm_workspace(x);
 }

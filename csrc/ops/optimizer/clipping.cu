@@ -76,7 +76,7 @@ void vector_norm_forward_flat(Flat<const float> x, Rows rows, Blocks blocks, Fla
   if (parts > 1) launch(norm_parts_kernel, 1, NORM_THREADS, 0, power, part, static_cast<int>(parts), y.data);
 }
 
-// A double for each block.
+// One double per block.
 int64_t vector_norm_workspace(Flat<const float> x, Blocks blocks) { return 2 * prim::block_count(blocks, x.size()); }
 GPUDL_EXPORT(vector_norm, forward, flat, x, rows, blocks, y, workspace, ord)
     .workspace<vector_norm_workspace>("x, blocks");

@@ -19,7 +19,7 @@ inline Sequence sequence_of(const Steps& x, const View<const float, 2>& weight, 
 
 struct Persistent {
   static int64_t forward_workspace(int64_t, int64_t, int64_t) { return padded_part(1); }
-  // Two parts of every block for every other.
+  // Two buffers, each with a part from every block to every other.
   static int64_t backward_workspace(int64_t batch, int64_t, int64_t hidden, int64_t weight) {
     const int64_t blocks = std::min<int64_t>(hidden, RECURRENT_MOST_BLOCKS);
     return padded_part(1) + padded_part(2 * blocks * batch * (hidden + (hidden + blocks - 1) / blocks)) + weight;

@@ -283,8 +283,8 @@ __global__ void __launch_bounds__(RECURRENT_BLOCK, 1)
 // The number of multiprocessors: that of resident blocks too large for two to share one.
 template <class... Parameters>
 int recurrent_multiprocessors(void (*kernel)(Parameters...)) {
-  constexpr size_t LARGE = 120 * 1024,
-                   SMALL = 60 * 1024;  // more than half of the shared memory of compute capability 8.0, 8.6
+  // More than half of the shared memory of compute capability 8.0, 8.6.
+  constexpr size_t LARGE = 120 * 1024, SMALL = 60 * 1024;
   const int blocks = device::resident_blocks(kernel, RECURRENT_BLOCK, LARGE);
   return blocks > 0 ? blocks : device::resident_blocks(kernel, RECURRENT_BLOCK, SMALL);
 }

@@ -10,7 +10,7 @@ namespace {
 
 using namespace prim;
 
-// Of all recurrent layers, for gpudl/ops/recurrent/base.py.
+// For all recurrent layers (gpudl/ops/recurrent/base.py).
 GPUDL_FUNCTION(recurrent_shared_bytes, hidden, gates, batch, multiprocessors);
 
 template <class Algorithm>

@@ -80,10 +80,10 @@ void gemm_wgmma_bf16(const Gemm<bfloat16>& gemm);
 void gemm_wgmma_f16(const Gemm<float16>& gemm);
 void gemm_wgmma_tf32(const Gemm<float>& gemm);
 
-// With fewer summands a float32 loop errs less than split products (docs/precision.md).
+// With fewer terms a float32 loop is more accurate than split products (docs/precision.md).
 constexpr int TF32X3_FEWEST = 96, BF16X6_FEWEST = 32;
 
-// What they compute with, for the launchers that call them.
+// What these functions compute with, for the launchers that call them.
 namespace computes {
 constexpr Computes simt{};
 constexpr Computes simt_large{};

@@ -1,4 +1,4 @@
-// For predictions of time (gpudl/ops/matrix/cost.py).
+// Exported for the predictions of time in gpudl/ops/matrix/cost.py.
 #include "prim/gemm/gemm_pieces.h"
 
 #include "core/export.h"

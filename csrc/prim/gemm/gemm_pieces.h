@@ -1,4 +1,4 @@
-// Into how many pieces the sums of a matrix product are cut, and what the workspace must hold for them.
+// The number of pieces that the sums of a matrix product are split into, and the workspace for them.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -7,15 +7,15 @@
 
 namespace gpudl::prim {
 
-// Into how many pieces k is cut, each multiplied by blocks of its own: as many as make the product end first, by its
-// waves of blocks. One where enough tiles cover the result.
+// The number of pieces of k, each multiplied by separate blocks, that minimises the estimated time in waves of blocks;
+// one if the result has enough tiles.
 //
-// Stream-K (Osama et al. 2023), which cuts the tiles of the last wave only, would save less than one wave of products
-// that have several; those lose at most that share, and it needs blocks that wait for each other.
+// Stream-K (Osama et al. 2023) splits only the tiles of the last wave. It would save less than one wave, of products
+// with several waves, and needs blocks that wait for each other.
 inline int64_t gemm_pieces(int64_t m, int64_t n, int64_t k, int64_t batch) {
-  constexpr int64_t TILE = 64, SHORTEST = 128, MOST = 128;  // extents of a tile; length and number of pieces
-  // Overheads in steps of k that a multiprocessor computes of a tile (about 8 ns): filling the pipeline of a block,
-  // starting the second kernel, moving one partial sum out and in again.
+  constexpr int64_t TILE = 64, SHORTEST = 128, MOST = 128;  // tile size; least length, greatest number of pieces
+  // Overheads in units of the time that a multiprocessor needs for one step of k of a tile (about 8 ns): filling the
+  // pipeline of a block, starting the second kernel, writing and reading a partial sum.
   constexpr double START = 64, SECOND_KERNEL = 300, PARTIAL = 3e-4;
   const int64_t tiles = batch * ((m + TILE - 1) / TILE) * ((n + TILE - 1) / TILE);
   const auto time = [&](int64_t pieces) {
@@ -30,8 +30,8 @@ inline int64_t gemm_pieces(int64_t m, int64_t n, int64_t k, int64_t batch) {
   return best;
 }
 
-// Float32 elements of the workspace with which a Gemm multiplies well: room for the partial sums of all pieces, none
-// where one piece is best. sum_batches: as in Gemm.
+// Elements of the workspace that a Gemm wants: room for the partial sums of all pieces, 0 if one piece is best.
+// sum_batches: as in Gemm.
 inline int64_t gemm_workspace(int64_t m, int64_t n, int64_t k, int64_t batch = 1, bool sum_batches = false) {
   if (m * n * batch == 0) return 0;
   const int64_t pieces = gemm_pieces(m, n, k, batch);
