@@ -1,11 +1,11 @@
-// Many arrays in one launch. A kernel that works on the parameters of an optimizer, or on their gradients, finds each
-// where it is, through two tables that the caller made:
+// Many arrays in one launch: a kernel over an optimizer's parameters, or their gradients, locates each of them by two
+// tables from the caller:
 //
-//   rows     one row an array: where it starts, in elements from the start of an argument, and what else the kernel
-//            wants to know of it. An offset may lead anywhere in memory, so it is as good as a pointer.
-//   blocks   for each block of threads the row of its array, its first element in it, and how many it has.
+//   rows     one row per array: its start as an offset in elements from the start of an argument, and further columns
+//            that the kernel defines. An offset may point anywhere in memory, like a pointer.
+//   blocks   for each thread block the row of its array, its first element in that array, and its number of elements.
 //
-// Without tables the arguments are the one array, and the blocks take BLOCK_PART elements each.
+// Without tables there is one array, the argument itself, and each block takes BLOCK_PART elements.
 #pragma once
 #include "core/view.h"
 #include "prim/elementwise.h"
@@ -17,13 +17,13 @@ using Blocks = Maybe<View<const int32_t, 2>>;
 
 constexpr int BLOCK_PART = 4096;
 
-// The elements of one block of threads. row: null without tables.
+// The elements of a thread block. row: null without tables.
 struct BlockPart {
   const int64_t* row;
   int64_t first;
   int count;
 
-  // Where the block's elements start in an array that starts at `base` or, by the row's column, elsewhere.
+  // The block's elements in an array at `base`, or at base + row[column] with tables.
   template <class T>
   GPUDL_DEVICE T* at(T* base, int column) const {
     return base + first + (row == nullptr ? 0 : row[column]);
@@ -43,8 +43,8 @@ inline unsigned block_count(const Blocks& blocks, int64_t n) {
   return blocks ? static_cast<unsigned>(blocks.dim[0]) : static_cast<unsigned>((n + BLOCK_PART - 1) / BLOCK_PART);
 }
 
-// each(integral_constant<N>, i) for elements i to i + N - 1 of the part, N = PACK as far as that goes if the memory is
-// aligned for it, else 1.
+// Call each(integral_constant<N>, i) for elements i to i + N - 1 of the part: N = PACK as far as possible if the memory
+// is aligned, else 1.
 template <int PACK, class Each>
 GPUDL_DEVICE void for_part(const BlockPart& part, bool aligned, const Each& each) {
   int done = 0;

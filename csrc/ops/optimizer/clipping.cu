@@ -1,5 +1,5 @@
-// The norm of a gradient, and limiting gradients by it or by value, without the host in between: the norm stays on the
-// device, and the kernel that scales reads it there.
+// The norm of a gradient, and clipping gradients by norm or by value without involving the host: the norm stays on the
+// device, where the scaling kernel reads it.
 #include "core/export.h"
 #include "ops/optimizer/blocks.h"
 #include "prim/reduce.h"
@@ -13,7 +13,7 @@ using prim::Flat;
 using prim::MAP_BLOCK;
 using prim::Rows;
 
-constexpr int NORM_THREADS = 1024;  // of the block that adds the blocks' sums
+constexpr int NORM_THREADS = 1024;  // threads of the block that adds the blocks' sums
 
 enum class Norm { sum, squares, largest, powers };
 
@@ -21,7 +21,7 @@ Norm norm_of(double p) {
   return p == 1 ? Norm::sum : p == 2 ? Norm::squares : p == INFINITY ? Norm::largest : Norm::powers;
 }
 
-// Sums are double: squares of float32 neither overflow nor vanish in them. Powers other than 1 and 2 are float32's.
+// Sums are double, in which squares of float32 neither overflow nor underflow. Powers other than 1 and 2 are float32.
 struct Power {
   Norm norm;
   float p;
@@ -37,7 +37,7 @@ struct Power {
   }
 };
 
-// part[block] = the sum of |x|^p over the block's elements, or *y the norm where there is but one block.
+// part[block] = sum of |x|^p over the block's elements; or, with a single block, *y = the norm.
 // sass: norm_kernel LDG SHFL registers<=64
 template <int PACK>
 __global__ void __launch_bounds__(MAP_BLOCK)
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(MAP_BLOCK)
   else part[blockIdx.x] = sum;
 }
 
-// *y = the norm, from the blocks' sums. One block.
+// *y = norm, from the blocks' sums. One block.
 // sass: norm_parts_kernel SHFL registers<=64
 __global__ void __launch_bounds__(NORM_THREADS)
     norm_parts_kernel(Power power, const double* part, int parts, float* y) {
@@ -81,7 +81,7 @@ int64_t vector_norm_workspace(Flat<const float> x, Blocks blocks) { return 2 * p
 GPUDL_EXPORT(vector_norm, forward, flat, x, rows, blocks, y, workspace, ord)
     .workspace<vector_norm_workspace>("x, blocks");
 
-// f(x) for all elements, in place.
+// x = f(x) for all elements.
 template <int PACK, class F>
 GPUDL_DEVICE void change_part(Flat<float> x, const Rows& rows, const Blocks& blocks, F f) {
   const BlockPart mine = prim::block_part(rows, blocks, x.size());
@@ -95,7 +95,7 @@ GPUDL_DEVICE void change_part(Flat<float> x, const Rows& rows, const Blocks& blo
   });
 }
 
-// x *= min(1, max_norm / (norm + 1e-6)); where that is 1, no memory is touched.
+// x *= min(1, max_norm / (norm + 1e-6)); if the factor is 1, x is not accessed.
 // sass: clip_norm_kernel LDG STG registers<=40
 template <int PACK>
 __global__ void __launch_bounds__(MAP_BLOCK)
@@ -111,7 +111,7 @@ void clip_norm_forward_flat(Flat<float> x, View<const float, 1, Layout::rows> no
 }
 GPUDL_EXPORT(clip_norm, forward, flat, x, norm, rows, blocks, max_norm);
 
-// x limited to [-bound, bound]; NaN stays.
+// x clamped to [-bound, bound]; NaN is unchanged.
 // sass: clip_value_kernel LDG STG registers<=32
 template <int PACK>
 __global__ void __launch_bounds__(MAP_BLOCK) clip_value_kernel(Flat<float> x, Rows rows, Blocks blocks, float bound) {

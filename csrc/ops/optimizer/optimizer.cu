@@ -1,5 +1,5 @@
-// The optimizers' rules: new value of parameter p with gradient g, and of its state (ops/optimizer/update.h). Python's
-// definitions (gpudl/ops/optimizer/rules.py) name the numbers in `h` and the sources.
+// The optimizers' rules: the new value of parameter p with gradient g, and of its state (ops/optimizer/update.h). The
+// definitions in gpudl/ops/optimizer/rules.py name the numbers in `h` and the sources.
 #include "core/export.h"
 #include "ops/optimizer/update.h"
 
@@ -84,7 +84,7 @@ void adadelta_forward_flat(Values param, Gradients grad, Hyper hyper, Rows rows,
 }
 GPUDL_EXPORT(adadelta, forward, flat, param, grad, hyper, rows, blocks, square_avg, acc_delta, maximize);
 
-// lr, alpha, rest, eps, momentum; the state is square_avg, then grad_avg and momentum_buffer where wanted.
+// lr, alpha, rest, eps, momentum; the state is square_avg, then grad_avg and momentum_buffer if used.
 template <bool CENTERED, bool MOMENTUM>
 struct Rmsprop {
   static constexpr int STATES = 1 + CENTERED + MOMENTUM, NUMBERS = 5;

@@ -1,4 +1,4 @@
-// The rules of Adam and its kin (ops/optimizer/update.h): means of the gradient and of its square.
+// The rules of Adam and its variants (ops/optimizer/update.h): means of the gradient and of its square.
 #include "core/export.h"
 #include "ops/optimizer/update.h"
 
@@ -15,10 +15,10 @@ using State = Maybe<View<float, 1>>;
 using Gradients = View<const float, 1>;
 using Hyper = View<const float, 2>;
 
-// a or b, whichever is larger; a NaN in a wins.
+// The larger of a and b; NaN in a wins.
 GPUDL_DEVICE float larger(float a, float b) { return a > b || a != a ? a : b; }
 
-// The mean of the gradient and of its square, moved on by one step; state = {exp_avg, exp_avg_sq, …}.
+// Update the means of the gradient and of its square; state = {exp_avg, exp_avg_sq, …}.
 template <int N>
 GPUDL_DEVICE void move_means(float (&state)[N], float g, float gain, float beta2, float rest2) {
   state[0] += gain * (g - state[0]);

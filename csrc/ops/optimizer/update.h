@@ -1,4 +1,4 @@
-// Updates of parameters, elementwise: one launch for all parameters of an optimizer, each where it is.
+// Elementwise updates of parameters in place: one launch for all parameters of an optimizer.
 //
 //   struct Momentum {
 //     static constexpr int STATES = 1, NUMBERS = 2;
@@ -6,9 +6,9 @@
 //   };
 //   prim::update(Momentum{}, arguments, {buffer.data});
 //
-// `hyper` holds two penalties and the rule's numbers (gpudl/ops/optimizer/rules.py names them) on the device, so that a
-// captured graph may be replayed with others; one set of them a row. The columns of `rows` (ops/optimizer/blocks.h):
-// where the parameter is, where its gradient, which set of numbers it takes, where each of its states is.
+// `hyper` holds two penalties and the rule's numbers (named in gpudl/ops/optimizer/rules.py) on the device, so that a
+// captured graph may be replayed with others; each row is one set. The columns of `rows` (ops/optimizer/blocks.h): the
+// offsets of the parameter and its gradient, the index of its set of numbers, the offset of each state.
 #pragma once
 #include "core/check.h"
 #include "ops/optimizer/blocks.h"
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(MAP_BLOCK)
   });
 }
 
-// One launch. A rule without state gets one pointer that is not used: {}.
+// One launch. A rule without state gets one unused pointer: {}.
 template <class Rule>
 void update(Rule rule, const UpdateArguments& a, UpdateState<Rule::STATES == 0 ? 1 : Rule::STATES> state) {
   check(a.hyper.dim[1] == PENALTIES + Rule::NUMBERS, "hyper", "holds too many or too few numbers for the rule");

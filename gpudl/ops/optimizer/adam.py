@@ -1,4 +1,4 @@
-"""The rules of Adam and its kin: means of the gradient and of its square."""
+"""Update rules of Adam and its variants: means of the gradient and of its square."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class AdamOp(UpdateRule):
 
     gain = 1 - beta1, rest2 = 1 - beta2, step = lr/(1 - beta1^t), root2 = sqrt(1 - beta2^t); decay
     = 1 - lr·weight decay in AdamW (Loshchilov and Hutter 2019), else 1. With max_exp_avg_sq
-    (AMSGrad: Reddi, Kale, Kumar 2018) the largest exp_avg_sq so far takes its place. Kingma and Ba
-    2015.
+    (AMSGrad: Reddi, Kale, Kumar 2018) the largest exp_avg_sq so far replaces exp_avg_sq. Kingma and
+    Ba 2015.
     """
 
     inputs = (
@@ -133,7 +133,7 @@ class NadamOp(Means):
 
 class RadamOp(Means):
     """Adam's means, then param = decay·param - step·exp_avg·rectified/(sqrt(exp_avg_sq) + eps), or,
-    where rectified is 0 (the variance of the first steps has no bound), decay·param - step·exp_avg.
+    if rectified is 0 (in the first steps the variance is unbounded), decay·param - step·exp_avg.
     step = lr/(1 - beta1^t), rectified = r_t·sqrt(1 - beta2^t). Liu et al. 2020, algorithm 2."""
 
     HYPER = (

@@ -1,10 +1,11 @@
-"""Updates of parameters in place, for all of an optimizer's parameters at once (gpudl.optim uses
-them).
+"""Updates of parameters in place, for all parameters of an optimizer at once (used by
+gpudl.optim).
 
-param, grad and the state are flat arrays, or memory where the parameters, their gradients and
-states lie: `rows` and `blocks` (gpudl.ops.optimizer.blocks) then say where each of them is. hyper
-holds sets of the rule's numbers, in the order of the class's `HYPER`, on the device: they change
-from step to step. The penalties come first: g = grad + weight_decay·param + l1·sign(param).
+param, grad and the states are flat arrays. Or they are memory that holds many parameters with their
+gradients and states, which the tables `rows` and `blocks` (gpudl.ops.optimizer.blocks) locate.
+hyper holds sets of the rule's numbers, in the order of the class's `HYPER`, on the device, because
+they change from step to step. The penalties come first: g = grad + weight_decay·param +
+l1·sign(param).
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import numpy as np
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.optimizer.blocks import require_blocks
 
-CHUNK = 1 << 16  # elements that the NumPy form works on at a time: they stay in the cache
+CHUNK = 1 << 16  # elements that the NumPy form updates at a time; they stay in the cache
 
-SET = 2  # the column of a row that says which set of numbers it takes
+SET = 2  # the column of rows with the index of the set of numbers
 
 
 class UpdateRule(Op):
@@ -31,8 +32,8 @@ class UpdateRule(Op):
     backward = None  # type: ignore[assignment]
 
     HYPER: ClassVar[tuple[str, ...]]
-    FLOPS: ClassVar[int]  # of one element
-    FIRST_STATE: ClassVar[int] = 5  # the input behind param, grad, hyper, rows and blocks
+    FLOPS: ClassVar[int]  # per element
+    FIRST_STATE: ClassVar[int] = 5  # index of the input after param, grad, hyper, rows and blocks
 
     maximize: bool = False
 
@@ -73,7 +74,7 @@ class UpdateRule(Op):
         return ()
 
     def change(self, xp: Any, param: Any, grad: Any, numbers: Any, *state: Any) -> None:
-        """Update these elements, all with the same numbers."""
+        """Update these elements, all with the same set of numbers."""
         h = dict(zip(self.HYPER, numbers, strict=True))
         g = -grad if self.maximize else grad
         if h["weight_decay"] != 0:
@@ -88,8 +89,8 @@ class UpdateRule(Op):
     def forward_chunked(
         self, xp: Any, param: Any, grad: Any, hyper: Any, rows: Any, blocks: Any, *state: Any
     ) -> tuple[Any, ...]:
-        """The same in pieces that the cache holds, without temporaries where the rule has such a
-        form."""
+        """forward() in pieces that fit in the cache, without temporaries if the rule defines
+        in_place()."""
         if rows is not None:
             return self.forward(xp, param, grad, hyper, rows, blocks, *state)
         h = dict(zip(self.HYPER, hyper[0], strict=True))
@@ -107,11 +108,11 @@ class UpdateRule(Op):
     def in_place(
         self, spare: tuple[Any, Any], param: Any, grad: Any, h: dict[str, Any], *state: Any
     ) -> bool:
-        """Do what forward does with NumPy, with two spare arrays; or change nothing and say no."""
+        """Update with NumPy and two spare arrays and return True, or return False, unchanged."""
         return False
 
     def rule(self, xp: Any, param: Any, g: Any, h: dict[str, Any], *state: Any) -> tuple[Any, ...]:
-        """New values of param and of each state (None for absent ones)."""
+        """The new values of param and of each state (None if absent)."""
         raise TypeError(f"{self.name}: declares no rule")
 
     def cost(
@@ -130,11 +131,11 @@ class UpdateRule(Op):
         tables: Any = None,
         remark: str = "",
     ) -> Case:
-        """A case of n elements; `present` states of the rule's are given, the others are absent.
-        hyper: one set of numbers, or several. tables: rows and blocks."""
+        """A case of n elements with the first `present` states of the rule; the others are absent.
+        hyper: one or several sets of numbers. tables: rows and blocks."""
 
         def make(rng: np.random.Generator) -> tuple[Any, ...]:
-            # States in [1, 2) fit all rules: a mean square must exceed the squared mean.
+            # States in [1, 2) suit all rules: a mean square must exceed the squared mean.
             given = [1 + rng.random(n) for _ in range(present)]
             if "grad_avg" in cls.inputs and present > 1:
                 given[1] -= 1
@@ -149,8 +150,8 @@ class UpdateRule(Op):
 
     @classmethod
     def scattered(cls, op: Op, hyper: Any, present: int, remark: str = "") -> Case:
-        """Three parameters of 150, 1 and 37 elements in memory with gaps, the last one with other
-        numbers; some aligned to 16 bytes, some not. What the tables do not name must stay."""
+        """Three parameters of 150, 1 and 37 elements in memory with gaps, the last one with
+        different numbers; some are aligned to 16 bytes. The gaps must not change."""
         rows = np.zeros((3, 3 + present), np.int64)
         rows[:, 0] = 8, 161, 204
         rows[:, 1] = 0, 160, 171
@@ -163,7 +164,7 @@ class UpdateRule(Op):
 
     @classmethod
     def grid(cls, fields: Any, hypers: Any, states: Any) -> Iterator[Case]:
-        """Cases for every combination of fields, numbers and count of states."""
+        """Cases for all combinations of fields, sets of numbers and counts of states."""
         for values in fields:
             for i, hyper in enumerate(hypers):
                 remark = ", other numbers" if i else ""
@@ -179,7 +180,7 @@ class UpdateRule(Op):
 
 
 def decayed(spare: Any, param: Any, grad: Any, h: dict[str, Any]) -> Any:
-    """grad + weight_decay·param, in the spare array if need be."""
+    """grad + weight_decay·param, in the spare array if needed."""
     if h["weight_decay"] == 0:
         return grad
     np.multiply(param, h["weight_decay"], out=spare)

@@ -1,9 +1,9 @@
-"""Many arrays in one launch: tables that say where each array is.
+"""Tables that locate many arrays, so that one launch can process them where they are.
 
-rows (int64): one row an array: where it starts, in elements from the start of an argument of the
-operator, and what else the operator wants to know of it. An offset may lead anywhere in memory, so
-that arrays need not be moved to be worked on together. blocks (int32, three columns): for each
-block of a kernel's threads the row of its array, its first element in it, and how many it has.
+rows (int64): one row per array, with its start as an offset in elements from the start of an
+argument of the operator, and further columns that the operator defines. An offset may point
+anywhere in memory. blocks (int32, three columns): for each thread block the row of its array, its
+first element in that array, and its number of elements.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gpudl.core.layout import flattened, stored_order
 from gpudl.core.op import Array, Op, require
 from gpudl.devices.find import Device
 
-PART = 4096  # elements of a block
+PART = 4096  # most elements per block
 
 Table = np.ndarray[Any, Any]
 
 
 def blocks_of(lengths: Sequence[int]) -> Table:
-    """The blocks for arrays of these lengths, each in parts of at most PART elements."""
+    """The blocks for arrays of these lengths, in parts of at most PART elements."""
     sizes = np.array(lengths, np.int64)
     counts = -(-sizes // PART)
     row = np.repeat(np.arange(len(sizes)), counts)
@@ -33,12 +33,12 @@ def blocks_of(lengths: Sequence[int]) -> Table:
 
 
 def offsets(addresses: Iterable[int], anchor: int, itemsize: int) -> Table:
-    """Where arrays start, in elements from the start of the one at address `anchor`."""
+    """Offsets of arrays in elements from address `anchor`."""
     return (np.array(list(addresses), np.int64) - anchor) // itemsize
 
 
 def tables_of(device: Device, arrays: Sequence[Array]) -> tuple[Tensor, Tensor, Tensor]:
-    """The first array as an argument, and rows and blocks for all of them, which have no gaps."""
+    """(the first array as an argument, rows, blocks), for dense arrays."""
     first = arrays[0]
     anchor = flattened(first, stored_order(first))
     found = offsets(map(device.address, arrays), device.address(first), first.itemsize)
@@ -48,7 +48,7 @@ def tables_of(device: Device, arrays: Sequence[Array]) -> tuple[Tensor, Tensor, 
 
 
 def require_blocks(op: Op, rows: Any, blocks: Any, columns: int) -> None:
-    """Refuse tables of other shapes or dtypes than the kernels read, or one without the other."""
+    """Raise ValueError for tables whose shape or dtype the kernels do not read, or for only one."""
     if rows is None and blocks is None:
         return
     fits = rows is not None and rows.dtype == np.int64 and rows.shape[1:] == (columns,)

@@ -1,4 +1,4 @@
-"""The norm of gradients, and limiting them in place (gpudl.nn.utils uses these)."""
+"""The norm of gradients, and clipping them in place (used by gpudl.nn.utils)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ def draws(*shape: int, scale: float = 1) -> Any:
     return lambda rng: ((rng.standard_normal(shape) * scale).astype(np.float32), None, None)
 
 
-SCATTERED = (  # elements of 6000: [3, 4503), [4600, 4601), [4704, 4741)
+SCATTERED = (  # of 6000 elements: [3, 4503), [4600, 4601), [4704, 4741)
     np.array([[3], [4600], [4704]]),
     np.array([(2, 0, 37), (0, 0, 4096), (0, 4096, 404), (1, 0, 1)], np.int32),
 )
 
 
 def parts(x: Any, rows: Any, blocks: Any) -> list[Any]:
-    """The pieces of x that the tables name; without tables x itself."""
+    """The pieces of x that the tables locate, or x itself without tables."""
     if rows is None:
         return [x]
     return [x[(at := rows[row, 0] + first) : at + count] for row, first, count in blocks]
 
 
 def power_sum(xp: Any, arrays: Iterable[Any], ord: float) -> Any:
-    """Σ|x|^ord over the elements of all arrays, in float64; ord = inf: the largest |x|."""
+    """Σ|x|^ord over all arrays, in float64; the largest |x| for ord = inf."""
     total = xp.zeros(())
     for x in arrays:
         size = xp.abs(x.astype(xp.float64))
@@ -42,13 +42,13 @@ def power_sum(xp: Any, arrays: Iterable[Any], ord: float) -> Any:
 
 
 def root(xp: Any, total: Any, ord: float) -> Any:
-    """The norm from the sum of powers."""
+    """The norm, from the sum of powers."""
     return total if ord == math.inf else xp.sqrt(total) if ord == 2 else total ** (1 / ord)
 
 
 class VectorNormOp(Op):
-    """y = (Σ|x|^ord)^(1/ord) over all elements, summed in float64; ord = inf: the largest |x|. With
-    tables (gpudl.ops.optimizer.blocks) over the pieces of x that they name."""
+    """y = (Σ|x|^ord)^(1/ord) over all elements, summed in float64; the largest |x| for ord = inf.
+    With tables (gpudl.ops.optimizer.blocks), over the pieces of x that they locate."""
 
     inputs = ("x", "rows?", "blocks?")
     kernels = ("flat",)
@@ -57,7 +57,7 @@ class VectorNormOp(Op):
 
     def infer(self, x: Spec, rows: Any, blocks: Any) -> tuple[Spec, ...]:
         require_float(self, x=x)
-        require(self.ord > 0, self, "ord", f"is {self.ord}; it must be above zero")
+        require(self.ord > 0, self, "ord", f"is {self.ord}; it must be above 0")
         require_blocks(self, rows, blocks, 1)
         return (Spec((), x.dtype),)
 
@@ -65,7 +65,7 @@ class VectorNormOp(Op):
         return (self.over(xp, parts(x, rows, blocks)).astype(x.dtype),)
 
     def over(self, xp: Any, arrays: Sequence[Array]) -> Array:
-        """The norm of all arrays as one, in float64."""
+        """The norm over all arrays together, in float64."""
         return xp.asarray(root(xp, power_sum(xp, arrays, self.ord), self.ord))
 
     def cost(self, x: Spec, rows: Any, blocks: Any) -> Cost:
@@ -107,7 +107,7 @@ class VectorNormOp(Op):
 
 class ClipNormOp(Op):
     """x *= min(1, max_norm/(norm + 1e-6)) in place; norm is one number on the device. Pascanu,
-    Mikolov, Bengio 2013, algorithm 1; PyTorch adds the 1e-6."""
+    Mikolov, Bengio 2013, algorithm 1; the 1e-6 is PyTorch's."""
 
     inputs = ("x", "norm", "rows?", "blocks?")
     outputs = ()
@@ -127,9 +127,11 @@ class ClipNormOp(Op):
         return ()
 
     def over(self, xp: Any, arrays: Sequence[Array], norm: Array) -> None:
-        """Scale all arrays, of norm's dtype."""
+        """Scale all arrays in place; they have norm's dtype."""
         number = norm.dtype.type
-        factor = xp.minimum(number(self.max_norm) / (norm + number(1e-6)), number(1))  # NaN passes
+        factor = xp.minimum(
+            number(self.max_norm) / (norm + number(1e-6)), number(1)
+        )  # NaN propagates
         for x in arrays:
             x *= factor
 
@@ -152,7 +154,7 @@ class ClipNormOp(Op):
 
 
 class ClipValueOp(Op):
-    """x limited in place to [-bound, bound]; NaN stays."""
+    """x clamped in place to [-bound, bound]; NaN is unchanged."""
 
     inputs = ("x", "rows?", "blocks?")
     outputs = ()
@@ -171,7 +173,7 @@ class ClipValueOp(Op):
         return ()
 
     def over(self, xp: Any, arrays: Sequence[Array]) -> None:
-        """Limit all arrays."""
+        """Clamp all arrays in place."""
         for x in arrays:
             xp.clip(x, -self.bound, self.bound, out=x)
 

@@ -1,4 +1,4 @@
-"""The rules of the optimizers: SGD, Adagrad, Adadelta, RMSprop, Rprop, averaged SGD."""
+"""Update rules of optimizers: SGD, Adagrad, Adadelta, RMSprop, Rprop, averaged SGD."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gpudl.ops.optimizer.base import UpdateRule, decayed, root
 
 
 class SgdOp(UpdateRule):
-    """buffer = momentum·buffer + keep·g (g itself at first); param -= lr·buffer, or without a
-    buffer lr·g, or with nesterov lr·(g + momentum·buffer).
+    """buffer = momentum·buffer + keep·g (in the first step g); param -= lr·buffer, with nesterov
+    lr·(g + momentum·buffer), without a buffer lr·g.
 
-    velocity: the lectures' form, v = momentum·v - lr·keep·g; param += v, or with nesterov
+    velocity: the textbook form, v = momentum·v - lr·keep·g; param += v, or with nesterov
     (Sutskever, Martens, Dahl, Hinton 2013, in the shifted variable) param += v + momentum·(v -
     v_before).
     """
@@ -159,9 +159,9 @@ class AdadeltaOp(UpdateRule):
 
 
 class RpropOp(UpdateRule):
-    """step_size grows by etaplus where g has the sign of prev, shrinks by etaminus where it has the
-    other (then g counts as 0), within [least, most]; param -= sign(g)·step_size; prev = g.
-    Riedmiller and Braun 1993."""
+    """step_size, within [least, most], is multiplied by etaplus where g has the sign of prev, and
+    by etaminus where it has the opposite sign (g then counts as 0); param -= sign(g)·step_size;
+    prev = g. Riedmiller and Braun 1993."""
 
     inputs = ("param", "grad", "hyper", "rows?", "blocks?", "prev", "step_size")
     mutates = ("param", "prev", "step_size")
@@ -183,7 +183,7 @@ class RpropOp(UpdateRule):
 
 
 class AsgdOp(UpdateRule):
-    """param = shrink·param - eta·g; ax, the average of param since it began, += mu·(param - ax).
+    """param = shrink·param - eta·g; ax, the running average of param, += mu·(param - ax).
     shrink = 1 - lambd·eta. Polyak and Juditsky 1992."""
 
     inputs = ("param", "grad", "hyper", "rows?", "blocks?", "ax")

@@ -1,4 +1,4 @@
-"""The NumPy updates in place give the definition's bits, over more than one piece."""
+"""The in-place NumPy updates give the same bits as the definition, over several pieces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gpudl.ops.optimizer import base as optimizer_base
 from gpudl.ops.optimizer.adam import AdamOp
 from gpudl.ops.optimizer.rules import SgdOp
 
-ADAM = (0.9, 0.1, 0.99, 0.01, 0.3, 0.5, 1e-3)  # decay and what follows
+ADAM = (0.9, 0.1, 0.99, 0.01, 0.3, 0.5, 1e-3)  # from decay on
 RULES = [
     (SgdOp.of(), (0.1, 0, 0.3, 0.9, 1, 0), 0),
     (SgdOp.of(), (0.1, 0, 0.3, 0.9, 0.5, 0), 1),
