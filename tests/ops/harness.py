@@ -140,7 +140,7 @@ def algorithms(where: NativeDevice, op: Op, direction: str, specs: tuple) -> lis
     known = where.kernels(op, direction)
     fit = [kernel.algorithm for kernel in known if where.takes(op, kernel, specs)]
     names = where.algorithms(op, direction)
-    assert fit, f"{op.name}: no {direction} kernel takes these inputs; exported are {names}"
+    assert fit, f"{op.name}: no {direction} kernel supports these inputs; exported are {names}"
     return fit
 
 

@@ -1,4 +1,4 @@
-"""Predicted times of matrix products; see csrc/prim/gemm/gemm.h."""
+"""Predicted times of the matrix products in csrc/prim/gemm/gemm.h."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from gpudl.core.launcher import Launcher
     from gpudl.core.machine import Machine
 
-# Steps of k that it takes a multiprocessor to fill the pipeline of a block.
+# The time that a block needs to fill its pipeline, in steps of k.
 START = 64
 
-# (rows, columns, share of the machine's ceiling that such tiles reach)
+# (rows, columns, share of the machine's ceiling that these tiles reach)
 TILES = {
     "simt": ((32, 32, 0.45), (128, 128, 0.85)),
     "simt_large": ((128, 128, 0.85),),
@@ -24,14 +24,14 @@ TILES = {
 
 @lru_cache(maxsize=4096)
 def gemm_pieces(module: Any, m: int, n: int, k: int, batch: int = 1) -> int:
-    """Into how many pieces the kernels of an extension module cut k."""
+    """Number of pieces that the kernels of an extension module split k into."""
     return int(module.gemm_pieces(m, n, k, batch))
 
 
 def gemm_seconds(
     machine: Machine, kernel: Launcher, batch: int, m: int, n: int, k: int, itemsize: int
 ) -> float:
-    """Predicted seconds of one product, bound by the busiest multiprocessor or by memory."""
+    """Predicted seconds for one product, limited by the busiest multiprocessor or by memory."""
     if m * n * batch == 0:
         return machine.launch
     computes = kernel.computes.of_sum(k)

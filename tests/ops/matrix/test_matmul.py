@@ -71,7 +71,7 @@ def test_linear_without_activation_does_not_keep_its_result():
 @h.needs_emulator
 def test_workspace_is_only_for_pieces_that_pay_off():
     def workspace(m: int, n: int, k: int, batch: int = 1) -> int:
-        """Of the gradient of a, one matrix of (m, n), of a stack of products with k summands."""
+        """For the gradient of a, one (m, n) matrix, in a stack of products with sums over k."""
         launcher = modules.launchers("emulator")["matmul_backward_simt"]
         b, a = np.zeros((batch, n, k), np.float32), np.zeros((m, n), np.float32)
         dy = np.zeros((batch, m, k), np.float32)
@@ -92,7 +92,7 @@ def test_pieces_fill_the_multiprocessors():
     for m, n, k in [(10, 84, 4096), (256, 256, 8192), (64, 4096, 2048), (512, 512, 512)]:
         blocks = -(-m // 64) * -(-n // 64) * pieces(m, n, k, 1)
         assert blocks <= H100.multiprocessors, (m, n, k)  # one wave
-    assert pieces(256, 256, 8192, 1) * 16 > 66  # more than half of them
+    assert pieces(256, 256, 8192, 1) * 16 > 66  # blocks on more than half of 132 multiprocessors
     assert pieces(4096, 4096, 64, 1) == pieces(4096, 4096, 1, 1) == pieces(5, 5, 0, 1) == 1
 
 
