@@ -69,7 +69,9 @@ def destination(path: Path, device: str, suites: Sequence[str]) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """A report. Raises ValueError if the file is not a report, or has an older schema."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        from gpudl.core.files import read_json
+
+        content = read_json(path)
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error})") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:

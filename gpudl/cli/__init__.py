@@ -6,22 +6,24 @@ only when a command needs them.
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Sequence
 
-from gpudl.cli.errors import INTERRUPTED, USAGE, CommandError, explain
+from gpudl.cli.errors import INTERRUPTED, UNREAD, USAGE, CommandError, explain
+from gpudl.cli.output import discard_output, make_printable
 from gpudl.cli.parser import build_parser
 
 __all__ = ["CommandError", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0, 2 for errors, 130 after Ctrl-C.
+    """Run a command. Returns the exit code: 0, 2 for errors, 130 after Ctrl-C, 141 if the output is
+    no longer read.
 
     Errors are one sentence on stderr; --debug shows their traceback.
     """
+    make_printable()
     try:
         options = build_parser().parse_args(sys.argv[1:] if argv is None else list(argv))
     except SystemExit as stop:  # argparse has printed help or an error
@@ -37,10 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\ngpudl: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `gpudl models | head`: the reader closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        discard_output()
+        return UNREAD
     except Exception as error:
         if options.debug:
             raise
-        print(f"gpudl: error: {explain(error)}", file=sys.stderr)
+        try:
+            print(f"gpudl: error: {explain(error)}", file=sys.stderr)
+            sys.stdout.flush()
+        except OSError:  # of a full disk, say, which Python would report once more at its exit
+            discard_output()
         return USAGE

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+
 USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
+UNREAD = 141  # 128 + SIGPIPE
 TERMINATED = 143  # 128 + SIGTERM
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PLACE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR,
+    errno.ELOOP, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 class CommandError(Exception):
@@ -28,7 +36,11 @@ def explain(error: BaseException) -> str:
         return message
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
-        return f"{name}{error.strerror}; check the path and its permissions"
+        advice = {
+            **dict.fromkeys(FULL, "; free some space or write to another folder"),
+            **dict.fromkeys(PLACE, "; check the path and its permissions"),
+        }
+        return f"{name}{error.strerror}{advice.get(error.errno or 0, '')}"
     return (
         f"unexpected {type(error).__name__}: {message or 'no message'}; "
         "add --debug to see where it comes from"

@@ -126,9 +126,17 @@ def _train(job: Job) -> int:
     from gpudl.train import StoppedError
 
     with _stops_on_signals(job.stop_request.request) as signals:
-        print(f"training {job.title}", flush=True)
         try:
+            print(f"training {job.title}", flush=True)
             job.train()
+        except BrokenPipeError:  # `gpudl train … | head -1`
+            job.close()
+            print(
+                "gpudl: stopped, because the output is no longer read; continue with: "
+                f"gpudl train --resume {job.run}",
+                file=sys.stderr,
+            )
+            raise
         except StoppedError:
             job.close()
             print(

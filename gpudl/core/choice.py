@@ -109,10 +109,10 @@ class Choices:
     def measurements(self, place: str) -> dict[str, Seconds]:
         """Seconds of each candidate, by problem, measured at this place."""
         if place not in self._measured:
-            import json
+            from gpudl.core.files import read_json
 
             try:
-                stored = json.loads(self.file(place).read_text(encoding="utf-8"))
+                stored = read_json(self.file(place))
                 self._measured[place] = stored["seconds"] if stored["place"] == place else {}
             except (OSError, ValueError, KeyError, TypeError):
                 self._measured[place] = {}  # none yet, or a damaged file: measure again

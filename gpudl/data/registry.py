@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpudl.core.files import expanded
 from gpudl.data.dataset import Dataset, ImageDataset
 from gpudl.data.errors import DataError, NoImagesError
 from gpudl.data.resized import Resized
@@ -122,9 +123,9 @@ def load(
     seed: chooses the held-out fifth of each class if there is no published test part.
     Raises DataError, which names the file, if something is missing or damaged.
     """
-    directory = None if data_dir is None else Path(data_dir).expanduser()
+    directory = None if data_dir is None else expanded(data_dir)
     request = Request(directory, download, check_seed(seed), size)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if isinstance(name, str) and _key(name) in _infos():
         entry = info(name)
         return _resized(entry.read(entry, request), size)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpudl.core.files import cache_folder
+from gpudl.core.files import cache_folder, expanded
 from gpudl.data.errors import DataError
 
 ENVIRONMENT = "GPUDL_DATA"
@@ -152,7 +152,7 @@ def _roots(data_dir: Path | None) -> Iterator[Path]:
     if data_dir is not None:
         yield _existing(data_dir, "data_dir")
     if from_environment:
-        folder = Path(from_environment).expanduser()
+        folder = expanded(from_environment)
         yield _existing(folder, f"the environment variable {ENVIRONMENT}")
     if cache_folder().is_dir():
         yield cache_folder()

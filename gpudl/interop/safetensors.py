@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.files import require_regular, write_bytes
 
 
 def save(
@@ -28,7 +28,7 @@ def save(
 
     arrays = {name: _array(name, value) for name, value in state_dict.items()}
     content = safetensors.numpy.save(arrays, dict(metadata) if metadata else None)
-    write_atomically(Path(path), content)
+    write_bytes(Path(path), content)
 
 
 def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
@@ -37,28 +37,41 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
     Raises FileNotFoundError if the file does not exist, ValueError if it is damaged or not a
     safetensors file.
     """
-    from safetensors import SafetensorError, safe_open
-
-    _register_bfloat16()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"load: {path} is not a file")
     try:
-        with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            return {name: Tensor(file.get_tensor(name), device=device) for name in names}
-    except SafetensorError as error:
+        arrays, _ = read(path)
+    except OSError:
+        raise FileNotFoundError(f"load: {path} is not a file") from None
+    except ValueError as error:
         raise ValueError(
             f"load: {path} is damaged or not a safetensors file ({error}); read PyTorch's weights "
             "(.pt, .pth) with gpudl.interop.load_torch_state"
-        ) from error
+        ) from None
+    return {name: Tensor(array, device=device) for name, array in arrays.items()}
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The strings saved beside the tensors."""
-    from safetensors import safe_open
+    return read(path)[1]
 
-    with safe_open(path, framework="numpy") as file:
-        return dict(file.metadata() or {})
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
+    """The arrays of a .safetensors file by name, in its order, and its metadata.
+
+    Raises OSError if there is no such file, ValueError if it is damaged or holds a number format
+    that NumPy lacks, such as 8-bit floats.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    require_regular(Path(path))
+    _register_bfloat16()
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return arrays, dict(file.metadata() or {})
+    except AttributeError as error:  # NumPy has no such number format
+        raise ValueError(f"it holds the number format {error.name}, which NumPy lacks") from None
+    except (SafetensorError, TypeError) as error:
+        raise ValueError(str(error)[:200]) from None
 
 
 def _register_bfloat16() -> None:
@@ -75,24 +88,3 @@ def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
     if isinstance(value, np.ndarray):
         return np.array(value, order="C", copy=None)
     raise TypeError(f"save: {name!r} is a {type(value).__name__}; it must be a tensor")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: readers see the old or the new content, even after a crash."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

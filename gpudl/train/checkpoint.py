@@ -8,6 +8,7 @@ together. It contains no code: unlike a pickle, a checkpoint from someone else i
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.files import write_bytes
+from gpudl.interop.safetensors import read
 from gpudl.train.errors import TrainingError
 
 FORMAT = "gpudl-checkpoint-1"
@@ -23,12 +25,15 @@ ARRAY, PAIRS = "$array", "$pairs"  # keys that mark values JSON cannot represent
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write nested dicts, lists, numbers, strings, None, arrays and Tensors; atomically."""
+    """Write nested dicts, lists, numbers, strings, None, arrays and Tensors; atomically.
+
+    The file has a checksum of all of it. Raises OSError, which names the file.
+    """
     from safetensors.numpy import save
 
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     text = json.dumps(_pack(state, "", arrays))
-    write_bytes(path, save(arrays, {FORMAT: text}))
+    write_bytes(path, save(arrays, {FORMAT: f"{_checksum(text, arrays)} {text}"}))
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -36,16 +41,19 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises TrainingError if the file is missing, damaged or not a checkpoint.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(FORMAT)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        arrays, metadata = read(path)
+        text = metadata.get(FORMAT)
         if text is None:
             raise TrainingError(f"{path}: is not a checkpoint of gpudl; give the folder of a run")
+        if not text.startswith("{"):  # older checkpoints have no checksum
+            checksum, _, text = text.partition(" ")
+            if checksum != _checksum(text, arrays):
+                raise ValueError("its checksum is wrong")
         state: dict[str, Any] = _unpack(json.loads(text), arrays)
-    except (SafetensorError, ValueError, KeyError) as error:
+        if not isinstance(state, dict):
+            raise ValueError("it holds no state")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingError(
             f"{path}: is damaged ({error}); train again in another folder"
         ) from None
@@ -54,6 +62,16 @@ def load_state(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error.strerror or error}); check the name of the run"
         ) from None
     return state
+
+
+def _checksum(text: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """CRC-32 of the text and of all arrays, with their names, types and shapes."""
+    crc = zlib.crc32(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        crc = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), crc)
+        crc = zlib.crc32(array.tobytes(), crc)
+    return f"{crc:08x}"
 
 
 def save_weights(path: Path, weights: Mapping[str, Any]) -> None:
@@ -68,12 +86,9 @@ def save_weights(path: Path, weights: Mapping[str, Any]) -> None:
 
 def load_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of a safetensors file. Raises TrainingError if it is missing or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     try:
-        return load_file(path)
-    except SafetensorError as error:
+        return read(path)[0]
+    except ValueError as error:
         raise TrainingError(f"{path}: is damaged ({error}); train the model again") from None
     except OSError as error:
         raise TrainingError(

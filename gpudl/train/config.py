@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args, get_origin, get_type_hints
 
 from gpudl.train.errors import TrainingError
 
@@ -100,8 +101,11 @@ def from_dict(values: dict[str, Any], origin: str) -> Config:
     try:
         data = _make(Data, values["data"])
         training = _make(Training, values["training"])
+        _check(training)
         config: Config = _make(Config, {**values, "data": data, "training": training})
         return config
+    except TrainingError as error:
+        raise TrainingError(f"{origin}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(
             f"{origin}: is not a configuration of this version of gpudl ({error}); "
@@ -161,8 +165,34 @@ def _flag(name: str) -> str:
 
 
 def _make(kind: Any, values: dict[str, Any]) -> Any:
-    """An instance of a dataclass; lists become tuples again."""
-    known = {f.name for f in fields(kind)}
-    if unknown := sorted(set(values) - known):
-        raise ValueError(f"unknown entry {unknown[0]!r}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    """An instance of a dataclass; lists become tuples again. Raises ValueError for wrong types."""
+    hints = get_type_hints(kind)
+    if not isinstance(values, dict):
+        raise ValueError(f"{kind.__name__.lower()} is not a table of names and values")
+    if unknown := sorted(map(str, set(values) - set(hints))):
+        raise ValueError(f"unknown entry {unknown[0][:40]!r}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            expected = str(hints[name]).replace("typing.", "").replace("<class '", "").rstrip("'>")
+            raise ValueError(f"{name}: {reprlib.repr(value)}, expected {expected}")
+    return kind(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON is of the type that a field declares."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        of = parts[:1] * len(value) if parts[1:] == (...,) else parts
+        return len(value) == len(of) and all(map(_fits, value, of))
+    if origin is dict:
+        return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+    if parts:  # a union
+        return any(_fits(value, part) for part in parts)
+    if hint in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if hint is float else hint)

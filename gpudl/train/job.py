@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from gpudl.core import random
 from gpudl.core.choice import tune
@@ -23,7 +25,7 @@ from gpudl.train.progress import Progress
 from gpudl.train.run import Run
 from gpudl.train.tasks import task_of
 from gpudl.train.tasks.base import Finished
-from gpudl.train.trainer import Callback, Trainer
+from gpudl.train.trainer import Callback, Trainer, not_finite
 
 Folder = str | os.PathLike[str]
 
@@ -98,7 +100,7 @@ class Job:
     def _load(self, state: dict[str, Any]) -> None:
         try:
             self.trainer.load_state_dict(state)
-        except (KeyError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(
                 f"{self.run.checkpoint}: does not fit {self.run.config_path} ({error}); "
                 "train again in another folder"
@@ -176,18 +178,39 @@ class Job:
         self.close()
 
 
+def _check_same_training(run: Run, settings: Config, weights: Mapping[str, Any]) -> None:
+    """Raises TrainingError if the weights differ from those of the run's last checkpoint."""
+    if not run.checkpoint.exists():
+        return
+    state = load_state(run.checkpoint)
+    saved = state.get("model", {})
+    same = weights.keys() == saved.keys() and all(
+        np.array_equal(weights[name], saved[name], equal_nan=True) for name in weights
+    )
+    if not same:
+        raise TrainingError(
+            f"{run.weights}: differs from the weights at the end of this training; restore the "
+            f"file, or remove {run.checkpoint} to use it"
+        )
+
+
 def trained_model(run: Run, settings: Config, device: str) -> tuple[Any, str]:
     """The model of a run with its final weights, or else those of the last checkpoint, and a
     description of those weights."""
     model = build.rebuild_model(settings)
     if run.weights.exists():
         weights, which = load_weights(run.weights), "final weights"
+        _check_same_training(run, settings, weights)
     elif run.checkpoint.exists():
         state = load_state(run.checkpoint)
         weights = state["model"]
         which = f"weights after {state['epoch']} of {settings.training.epochs} epochs"
     else:
         raise TrainingError(f"{run}: has no weights yet; run gpudl train --resume {run}")
+    if name := not_finite(weights):
+        raise TrainingError(
+            f"{run}: its weights are no numbers ({name} holds NaN or infinity); train again"
+        )
     try:
         model.load_state_dict(weights)
     except (KeyError, ValueError) as error:

@@ -8,13 +8,13 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpudl import data as data_sets
 from gpudl import models
+from gpudl.core.files import expanded
 from gpudl.core.version import VERSION
 from gpudl.data import Split
 from gpudl.devices.find import meta
@@ -53,7 +53,7 @@ def configure(
     task = task_of(info)
     build.check_options(info, options)
     name = info.dataset if data is None else _absolute(data)
-    data_dir = str(Path(data_dir).expanduser().resolve()) if data_dir else None
+    data_dir = str(expanded(data_dir).resolve()) if data_dir else None
     settings = _settings(info, task, name, training)
     source = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
     split = task.load(source, info, settings)
@@ -108,7 +108,7 @@ def _shape(split: Split) -> tuple[int, ...]:
 
 def _absolute(data: str) -> str:
     """The name of a data set, unchanged, or an absolute path."""
-    path = Path(data).expanduser()
+    path = expanded(data)
     is_file = path.suffix in (".npz", ".txt")
     is_path = os.sep in data or is_file or (path.is_dir() and not _is_known(data))
     return str(path.resolve()) if data and is_path else data

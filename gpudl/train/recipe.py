@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from gpudl import models
+from gpudl.core.files import expanded, read_json
 from gpudl.train.config import Training
 from gpudl.train.errors import TrainingError
 
@@ -46,7 +46,7 @@ def read_recipe(name: str) -> Recipe:
     if name in recipe_names():
         return _read(FOLDER / f"{name}.json")
     if name.endswith(".json"):
-        return _read(Path(name).expanduser())
+        return _read(expanded(name))
     near = difflib.get_close_matches(name, recipe_names(), 1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(recipe_names())};"
     raise TrainingError(f"--recipe: {name!r} is unknown; {hint} or give the path of a .json file")
@@ -54,7 +54,7 @@ def read_recipe(name: str) -> Recipe:
 
 def _read(path: Path) -> Recipe:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         recipe = Recipe(path.stem, **values)
     except OSError as error:
         raise TrainingError(

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gpudl.core.files import write_text
+from gpudl.core.files import is_part, read_json, remove_parts, write_text
 from gpudl.train.config import Config, from_dict
 from gpudl.train.errors import TrainingError
 
@@ -58,10 +58,11 @@ class Run:
 
     def config(self) -> Config:
         try:
-            values = json.loads(self.config_path.read_text(encoding="utf-8"))
+            values = read_json(self.config_path)
         except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise TrainingError(
-                f"{self.config_path}: cannot be read ({error}); train the model again"
+                f"{self.config_path}: cannot be read ({reason}); train the model again"
             ) from None
         return from_dict(values, str(self.config_path))
 
@@ -81,6 +82,7 @@ class Run:
             ) from None
         except OSError:  # a file system without locks
             return
+        remove_parts(self.folder)
 
     def unlock(self) -> None:
         if self._lock is not None:
@@ -120,7 +122,7 @@ def slug(data: str) -> str:
 
 
 def _empty_folder(folder: Path) -> Path:
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not all(map(is_part, folder.iterdir())):  # parts of a killed start
         resume = (
             f"continue it with gpudl train --resume {folder}, or "
             if (folder / "config.json").is_file()

@@ -92,6 +92,20 @@ class Callback:
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+def not_finite(state: Mapping[Any, Any]) -> str | None:
+    """The name of the first tensor or array in a nested state that holds NaN or infinity."""
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            if inner := not_finite(value):
+                return f"{name}.{inner}"
+            continue
+        values = getattr(value, "array", value)
+        is_float = hasattr(values, "dtype") and values.dtype.kind == "f"
+        if is_float and not bool((abs(values) < np.inf).all()):
+            return str(name)
+    return None
+
+
 class Trainer:
     """Trains a model on batches and evaluates it after each epoch.
 
@@ -222,14 +236,14 @@ class Trainer:
                 )
 
     def check_finite(self) -> None:
-        """Raises DivergedError if a weight or a running statistic is NaN or infinite."""
-        for name, tensor in self.model.state_dict().items():
-            values = tensor.array
-            if values.dtype.kind == "f" and not bool((abs(values) < np.inf).all()):
-                raise DivergedError(
-                    f"{name} holds values that are not finite after step {self.step}; "
-                    "try a smaller learning rate (--lr)"
-                )
+        """Raises DivergedError if a weight, a running statistic or a value of the optimizer's state
+        is NaN or infinite."""
+        state = {**self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if name := not_finite(state):
+            raise DivergedError(
+                f"{name} holds values that are not finite after step {self.step}; "
+                "try a smaller learning rate (--lr)"
+            )
 
     @property
     def learning_rate(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from gpudl.bench.facts import processor
 from gpudl.core import random
-from gpudl.core.files import write_text
+from gpudl.core.files import read_json, write_text
 from gpudl.train import blas
 from gpudl.zoo.page import Check, Info, Page
 from gpudl.zoo.pages import info, names
@@ -54,7 +54,7 @@ def write_index(out: Path | str) -> None:
     """Write the index of all pages in a folder, with their claims and measurements."""
     claims, numbers = [], []
     for file in sorted(Path(out).glob("*.json")):
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json(file)
         link = f"[{record['title']}]({record['page']}.md)"
         claim = "<br>".join(check["claim"] for check in record["checks"])
         measured = "<br>".join(_measured(check, record["quick"]) for check in record["checks"])

@@ -1,9 +1,11 @@
 """Checkpoints: a round trip keeps the state, and other files are refused in one sentence."""
 
 import math
+import os
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import gpudl
 from gpudl import nn
@@ -50,6 +52,46 @@ def test_round_trip_of_a_nested_state(tmp_path):
     assert loaded["infinite"] == math.inf
     assert {loaded["text"], loaded["none"]} == {"ä", None}
     assert loaded["flags"] == [True, False]
+
+
+def test_every_flipped_bit_is_detected(tmp_path):
+    path = tmp_path / "c.safetensors"
+    save_state(
+        path, {"epoch": 3, "lr": 0.125, "w": np.arange(8, dtype=np.float32), "n": np.ones((2, 3))}
+    )
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for bit in rng.choice(8 * len(content), 300, replace=False):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with pytest.raises(TrainingError, match=r"c\.safetensors: is (damaged|not a checkpoint)"):
+            load_state(path)
+
+
+def test_a_checkpoint_without_checksum_is_read(tmp_path):
+    save(tmp_path / "c.safetensors", '{"epoch": 3, "w": {"$array": "w"}}', w=np.ones(2))
+    assert load_state(tmp_path / "c.safetensors")["epoch"] == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "3", "{" * 9, '{"a":' * 99_999, '{"x": {"$array": []}}', '{"x": {"$pairs": 3}}']
+)
+def test_hostile_json_is_refused(tmp_path, text):
+    save(tmp_path / "c.safetensors", text)
+    with pytest.raises(TrainingError, match="is damaged"):
+        load_state(tmp_path / "c.safetensors")
+
+
+def save(path, text, **arrays):
+    save_file(arrays, path, {"gpudl-checkpoint-1": text})
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "w.safetensors")
+    for load in (load_state, load_weights):
+        with pytest.raises(TrainingError, match="Not a regular file"):
+            load(tmp_path / "w.safetensors")
 
 
 def test_refuses_to_save_other_objects(tmp_path):

@@ -1,0 +1,46 @@
+"""Standard output and error that accept every text, whatever they are connected to."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+import unicodedata
+
+ASCII = {"×": "x", "·": "*", "−": "-", "–": "-", "≤": "<=", "≥": ">=", "→": "->", "√": "sqrt"}
+ERRORS = "gpudl-similar"
+
+
+def make_printable() -> None:
+    """A terminal that knows ASCII only gets similar characters. Closed streams become the null
+    device."""
+    codecs.register_error(ERRORS, _similar)
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # `gpudl … >&-`: the number must not become that of a data file
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
+            stream.reconfigure(errors=ERRORS)
+
+
+def discard_output() -> None:
+    """What is still to be written is thrown away, also by Python's own flush at the exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def _similar(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = ""
+    for character in error.object[error.start : error.end]:
+        plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+        text += ASCII.get(character, plain or "?")
+    return text, error.end
