@@ -355,7 +355,8 @@ _, _, ALONE, BASE_ALONE = _pop([(None, np.empty((2, 2)).T)])
 def _take(found: list[tuple[Any, Any]]) -> tuple[Tensor, Array, bool]:
     """The last tensor, its gradient, and whether nothing else references the gradient's memory."""
     reached, gradient, references, base_references = _pop(found)
-    if references != ALONE or not isinstance(gradient, reached.device.xp.ndarray):
+    is_array = type(gradient) is np.ndarray or isinstance(gradient, reached.device.xp.ndarray)
+    if references != ALONE or not is_array:
         return reached, gradient, False
     owner = gradient.base
     if owner is None:

@@ -8,7 +8,7 @@ and scattered after it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,8 +16,10 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.views import is_writable
 from gpudl.core.layout import flattened, is_dense, shaped
-from gpudl.core.op import Array, Op, Plan
+from gpudl.core.op import Array, Plan, is_small
+from gpudl.devices.base import quietly
 from gpudl.ops.optimizer.base import CHUNK, SET, UpdateRule
 from gpudl.ops.optimizer.blocks import blocks_of, offsets
 from gpudl.optim.flat_state import FlatState
@@ -52,7 +54,7 @@ class Member(NamedTuple):
 class Launch:
     """members: parameters with gradients and the same device, dtype and state names."""
 
-    def __init__(self, rule: Op, members: Sequence[Member]) -> None:
+    def __init__(self, rule: UpdateRule, members: Sequence[Member]) -> None:
         self.rule = rule
         self.members = list(members)
         self.params = [m.param for m in members]
@@ -100,7 +102,7 @@ class TableLaunch(Launch):
     with gaps, or a gradient whose memory order differs from its parameter's, is copied to a dense
     array first."""
 
-    def __init__(self, rule: Op, members: Sequence[Member]) -> None:
+    def __init__(self, rule: UpdateRule, members: Sequence[Member]) -> None:
         super().__init__(rule, members)
         self.members = [m for m in members if m.state.sizes[m.i]]
         # Arrays that the rows' offsets are relative to; never read or written.
@@ -125,6 +127,7 @@ class TableLaunch(Launch):
 
     def find(self) -> None:
         self._detours = []
+        check_writable(self.params)
         rows = self._rows.copy()
         params = [self._address(k, m.param.array, m.order) for k, m in enumerate(self.members)]
         grads = [
@@ -171,7 +174,11 @@ class Call(NamedTuple):
     params: list[Tensor]
     orders: list[tuple[int, ...]] | None
     targets: list[tuple[Array, Array]]
-    arrays: list[Array | None]  # what the rule takes: param, gradient, numbers, tables, states
+    param: Array
+    grad: Array  # to gather in
+    set: int
+    hyper: Array  # this set
+    states: list[Array | None]
     plan: Plan
 
     def gather(self, xp: Any, arrays: list[Array], out: Array) -> None:
@@ -182,11 +189,26 @@ class Call(NamedTuple):
             flats = [flattened(a, o) for a, o in zip(arrays, self.orders, strict=True)]
             xp.concatenate(flats, out=out)
 
+    def gradient(self, xp: Any) -> Array:
+        """The gradients, one after the other; gathers the parameters too."""
+        grads = [p._grad.array for p in self.params if p._grad is not None]
+        if self.targets:
+            self.gather(xp, [p.array for p in self.params], self.param)
+            self.gather(xp, grads, self.grad)
+            return self.grad
+        grad = grads[0]
+        flat = grad.reshape(-1) if self.orders is None else flattened(grad, self.orders[0])
+        return flat.astype(self.param.dtype, copy=False)
+
+    def put_back(self) -> None:
+        for target, part in self.targets:
+            target[...] = part
+
 
 class GatheredLaunch(Launch):
     """One call of the rule for each large parameter, and one for many small ones."""
 
-    def __init__(self, rule: Op, members: Sequence[Member]) -> None:
+    def __init__(self, rule: UpdateRule, members: Sequence[Member]) -> None:
         super().__init__(rule, members)
         self._arrays: list[Array] = []
         self._calls: list[Call] = []
@@ -195,6 +217,7 @@ class GatheredLaunch(Launch):
         arrays = [p.array for p in self.params]
         if len(arrays) == len(self._arrays) and all(map(operator.is_, arrays, self._arrays)):
             return
+        check_writable(self.params)
         self._arrays = arrays
         runs = list(side_by_side(self.members))
         longest = max((sum(m.state.sizes[m.i] for m in run) for run in runs), default=0)
@@ -219,29 +242,48 @@ class GatheredLaunch(Launch):
                 dense = is_dense(p.array, order)
                 target = flattened(p.array, order) if dense else p.array
                 targets.append((target, part if dense else shaped(part, p.shape, order)))
-        arrays = [
-            param, grad, self.hyper.array[numbers : numbers + 1], None, None,
-            *(states.get(name) for name in self.rule.inputs[FIRST_STATE:]),
-        ]  # fmt: skip
+        hyper = self.hyper.array[numbers : numbers + 1]
+        found = [states.get(name) for name in self.rule.inputs[FIRST_STATE:]]
         straight = all(order == tuple(range(len(order))) for order in orders)
-        plan = self.rule.plan(tuple(arrays))
-        return Call(params, None if straight else orders, targets, arrays, plan)
+        plan = self.rule.plan((param, grad, hyper, None, None, *found))
+        return Call(
+            params, None if straight else orders, targets, param, grad, numbers, hyper, found, plan
+        )
 
     def run(self) -> None:
-        xp, device = self.device.xp, self.device
+        if self.device.name == "cpu" and not is_small(self.dtype):
+            quietly(self.rule.over, np, self._prepared())
+            return
+        device = self.device
         for call in self._calls:
-            grads = [_gradient(p).array for p in call.params]
-            arrays = list(call.arrays)
-            if call.targets:
-                call.gather(xp, [p.array for p in call.params], arrays[0])
-                call.gather(xp, grads, arrays[1])
-            else:
-                order = call.orders[0] if call.orders else tuple(range(grads[0].ndim))
-                arrays[1] = flattened(grads[0], order).astype(self.dtype, copy=False)
+            arrays = call.param, call.gradient(device.xp), call.hyper, None, None, *call.states
             forward = device.forward_wide if call.plan.wide else device.forward
-            forward(self.rule, call.plan.specs, tuple(arrays))
-            for target, part in call.targets:
-                target[...] = part
+            forward(self.rule, call.plan.specs, arrays)
+            call.put_back()
+
+    def _prepared(self) -> Iterator[tuple[Array, Array, Array, list[Array | None]]]:
+        """What the rule works on, one after the other; each is put back when the next is asked
+        for."""
+        numbers = (
+            [self.hyper.array[k] for k in range(len(self._numbers))]
+            if self.hyper is not None
+            else []
+        )
+        for call in self._calls:
+            yield call.param, call.gradient(np), numbers[call.set], call.states
+            call.put_back()
+
+
+def check_writable(params: Iterable[Tensor]) -> None:
+    """Refuse to update what may not be written, before anything is changed."""
+    for p in params:
+        shape, strides = p.array.shape, p.array.strides
+        repeated = any(n > 1 and s == 0 for n, s in zip(shape, strides, strict=True))
+        if p.numel() and (repeated or not is_writable(p.array)):
+            raise RuntimeError(
+                "optimizer: a parameter's memory is read-only, or one element stands for several "
+                "(expand); clone() the tensor first"
+            )
 
 
 def _gradient(param: Tensor) -> Tensor:
@@ -301,7 +343,7 @@ def _span(member: Member) -> tuple[int, int]:
     return start, stop + array.itemsize
 
 
-def launches_of(rule: Op, chosen: Sequence[Chosen]) -> list[Launch]:
+def launches_of(rule: UpdateRule, chosen: Sequence[Chosen]) -> list[Launch]:
     """The launches that update these parameters."""
     members = [
         Member(state, i, n)

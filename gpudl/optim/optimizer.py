@@ -10,7 +10,8 @@ import numpy as np
 
 from gpudl.autograd.tape import enable_grad
 from gpudl.autograd.tensor import Tensor
-from gpudl.core.op import Op, is_floating
+from gpudl.core.op import is_floating
+from gpudl.ops.optimizer.base import UpdateRule
 from gpudl.optim.flat_state import FlatState
 from gpudl.optim.launches import Chosen, Launch, launches_of
 
@@ -23,6 +24,7 @@ PATTERNS = 64  # how many sets of parameters updated together are cached
 class Together(NamedTuple):
     """What one launch updates: parts of flat states, and the sets of hyperparameters they use."""
 
+    rule: UpdateRule
     chosen: list[Chosen]
     sets: dict[tuple[float, ...], int]
 
@@ -39,7 +41,7 @@ class Optimizer:
     share a parameter's memory continue to share it.
     """
 
-    update: ClassVar[type[Op]]  # the operator; flags: the options that are its fields
+    update: ClassVar[type[UpdateRule]]  # the operator; flags: the options that are its fields
     flags: ClassVar[tuple[str, ...]] = ("maximize",)
     checks: ClassVar[
         Mapping[str, tuple[Callable[[Any], bool], str]]
@@ -105,9 +107,9 @@ class Optimizer:
         """The names of a parameter's state under these options, with initial values."""
         raise TypeError(f"{type(self).__name__} does not define states()")
 
-    def rule(self, group: Group) -> Op:
+    def rule(self, group: Group) -> UpdateRule:
         """The operator that updates the group's parameters."""
-        rule: Op = self.update.of(*(group[flag] for flag in self.flags))
+        rule: UpdateRule = self.update.of(*(group[flag] for flag in self.flags))
         return rule
 
     def hyper(self, group: Group, step: int) -> tuple[float, ...]:
@@ -144,11 +146,13 @@ class Optimizer:
             for state in self._current_states(number):
                 if state.want_states(names):
                     self._known.clear()
-                key = rule, state.device.name, state.dtype, tuple(names)
-                together = found.setdefault(key, Together([], {}))
+                key = id(rule), id(state.device), state.dtype.char, tuple(names)
+                together = found.get(key)
+                if together is None:
+                    together = found[key] = Together(rule, [], {})
                 self._count(group, state, together)
         self._launches = []
-        for (rule, *_), (chosen, sets) in found.items():
+        for rule, chosen, sets in found.values():
             if chosen:
                 known = self._launches_of(rule, chosen)
                 for launch in known:
@@ -157,20 +161,24 @@ class Optimizer:
 
     def _count(self, group: Group, state: FlatState, together: Together) -> None:
         """Count an update of the parameters with a gradient, and record their hyperparameters."""
+        steps, sets = state.steps, together.sets
         active = [p._grad is not None for p in state.params]
-        if True not in active:
-            return
-        steps = state.steps = [step + has for step, has in zip(state.steps, active, strict=True)]
-        sets = together.sets
-        set_of = {
-            step: sets.setdefault(self.hyper(group, step), len(sets))
-            for step in dict.fromkeys(itertools.compress(steps, active))
-        }
-        numbers = [set_of[step] if has else None for step, has in zip(steps, active, strict=True)]
-        together.chosen.append(Chosen(state, tuple(numbers)))
+        if all(active) and steps.count(steps[0]) == len(steps):  # the usual case, done quickly
+            step = steps[0] + 1
+            state.steps = [step] * len(steps)
+            number = sets.setdefault(self.hyper(group, step), len(sets))
+            together.chosen.append(Chosen(state, (number,) * len(steps)))
+        elif any(active):
+            steps = state.steps = [n + has for n, has in zip(steps, active, strict=True)]
+            set_of = {
+                step: sets.setdefault(self.hyper(group, step), len(sets))
+                for step in dict.fromkeys(itertools.compress(steps, active))
+            }
+            chosen = [set_of[n] if has else None for n, has in zip(steps, active, strict=True)]
+            together.chosen.append(Chosen(state, tuple(chosen)))
 
-    def _launches_of(self, rule: Op, chosen: list[Chosen]) -> list[Launch]:
-        key = rule, tuple([(id(state), numbers) for state, numbers in chosen])
+    def _launches_of(self, rule: UpdateRule, chosen: list[Chosen]) -> list[Launch]:
+        key = id(rule), tuple([(id(state), numbers) for state, numbers in chosen])
         known = self._known.get(key)
         if known is None:
             if len(self._known) > PATTERNS:  # the set of parameters with gradients keeps changing

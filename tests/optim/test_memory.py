@@ -192,6 +192,19 @@ def test_small_large_and_empty_parameters_together(where):
         np.testing.assert_array_equal(numpy(p), numpy(q))
 
 
+@everywhere
+def test_memory_that_may_not_be_written_is_refused(where):
+    p = Tensor(np.frombuffer(bytes(20), np.float32), device=where)
+    if where != "cuda":  # which has copied it
+        p.grad = gpudl.ones(5, device=where)
+        with pytest.raises(RuntimeError, match="memory is read-only"):
+            optim.SGD([p]).step()
+    repeated = gpudl.ones(1, device=where).expand(5).detach()
+    repeated.grad = gpudl.ones(5, device=where)
+    with pytest.raises(RuntimeError, match="one element stands for several"):
+        optim.SGD([repeated]).step()
+
+
 def test_memory_of_a_gradient_is_freed_by_zero_grad():
     import weakref
 

@@ -10,7 +10,7 @@ l1·sign(param).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,17 +93,28 @@ class UpdateRule(Op):
         in_place()."""
         if rows is not None:
             return self.forward(xp, param, grad, hyper, rows, blocks, *state)
-        h = dict(zip(self.HYPER, hyper[0], strict=True))
-        spare = np.empty((2, min(CHUNK, len(param))), param.dtype)
-        plain = h["l1"] == 0 and not self.maximize
-        for start in range(0, len(param), CHUNK):
-            part = slice(start, start + CHUNK)
-            p, g = param[part], grad[part]
-            parts = [None if a is None else a[part] for a in state]
-            two: tuple[Any, Any] = spare[0][: len(p)], spare[1][: len(p)]
-            if not plain or not self.in_place(two, p, g, h, *parts):
-                self.change(xp, p, g, hyper[0], *parts)
+        self.over(xp, [(param, grad, hyper[0], state)])
         return ()
+
+    def over(self, xp: Any, arrays: Iterable[tuple[Any, Any, Any, Sequence[Any]]]) -> None:
+        """Update flat arrays one after the other: for each the parameter, the gradient, the numbers
+        and the states."""
+        spare, h, known = None, {}, None
+        for param, grad, numbers, state in arrays:
+            if spare is None or spare[0].size < min(CHUNK, param.size):
+                spare = np.empty((2, min(CHUNK, param.size)), param.dtype)
+            if numbers is not known:
+                known, h = numbers, dict(zip(self.HYPER, numbers, strict=True))
+                plain = h["l1"] == 0 and not self.maximize
+            for start in range(0, param.size, CHUNK):
+                p, g, parts = param, grad, state
+                if param.size > CHUNK:
+                    part = slice(start, start + CHUNK)
+                    p, g = param[part], grad[part]
+                    parts = [None if a is None else a[part] for a in state]
+                two = spare[0, : p.size], spare[1, : p.size]
+                if not plain or not self.in_place(two, p, g, h, *parts):
+                    self.change(xp, p, g, numbers, *parts)
 
     def in_place(
         self, spare: tuple[Any, Any], param: Any, grad: Any, h: dict[str, Any], *state: Any
