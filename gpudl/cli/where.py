@@ -87,8 +87,8 @@ def find(asked: str) -> Found:
 
 
 def named(name: str, things: dict[str, Any], suffix: str = "") -> dict[str, Any]:
-    """The entry with this full name; else those whose last word it is; else those that differ only
-    in case and underscores."""
+    """The entry with this full name; otherwise those that end in it; otherwise those that differ
+    only in case and underscores."""
     if name in things:
         return {name: things[name]}
     exact = {n: t for n, t in things.items() if last_word(n) == last_word(name)}
@@ -282,7 +282,7 @@ def defined(thing: Any) -> str:
     name, first = (code.co_name, code.co_firstlineno) if code else (thing.__name__, 1)
     start = re.compile(
         rf"\s*(def|class) {re.escape(name)}\b"
-    )  # a function may begin with decorators
+    )  # a function's code starts at its first decorator
     below = enumerate(linecache.getlines(path)[first - 1 :], first)
     return shown(Path(path), next((n for n, text in below if start.match(text)), first))
 
