@@ -65,7 +65,7 @@ struct ChannelRows {
   }
 };
 
-// Kernels for any number of rows: a block takes a chunk of them at a time, four a thread.
+// Kernels for any number of rows: a block processes a chunk of them at a time, four rows per thread.
 constexpr int CHUNK_BLOCK = 256;
 constexpr int CHUNK_COLUMNS = 32;       // most threads side by side
 constexpr int CHUNK_ROWS = 4;           // rows that a thread loads at once

@@ -280,7 +280,7 @@ __global__ void __launch_bounds__(RECURRENT_BLOCK, 1)
   recurrent_gather(b, slices, parts);
 }
 
-// The number of multiprocessors: that of resident blocks too large for two to share one.
+// The number of multiprocessors, as the number of resident blocks so large that a multiprocessor holds only one.
 template <class... Parameters>
 int recurrent_multiprocessors(void (*kernel)(Parameters...)) {
   // More than half of the shared memory of compute capability 8.0, 8.6.

@@ -5,7 +5,7 @@
 
 namespace gpudl::prim {
 
-// A block computes BM x BN of c, a thread TM x TN of that, in quads of four neighbours: rows 4·ty + i of each BM/(TM/4)
+// A block computes BM x BN of c, each thread TM x TN, in quads of four neighbours: rows 4·ty + i of each BM/(TM/4)
 // rows, so that a warp reads shared memory without bank conflicts.
 template <int BM_, int BN_, int BK_, int TM_, int TN_>
 struct SimtTile {
