@@ -326,25 +326,25 @@ def __invert__(self: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def isnan(input: Tensor) -> Tensor:
-    """Where input is NaN."""
+    """Whether each element is NaN."""
     return apply(IsnanOp.of(), input)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def isinf(input: Tensor) -> Tensor:
-    """Where input is infinite."""
+    """Whether each element is infinite."""
     return apply(IsinfOp.of(), input)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def isfinite(input: Tensor) -> Tensor:
-    """Where input is neither infinite nor NaN."""
+    """Whether each element is neither infinite nor NaN."""
     return apply(IsfiniteOp.of(), input)  # type: ignore[no-any-return]
 
 
 @public("gpudl", "Tensor")
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Have both one shape and the same elements?"""
+    """Whether input and other have the same shape and elements."""
     return input.shape == other.shape and bool(eq(input, other).numpy().all())
 
 
