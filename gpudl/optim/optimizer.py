@@ -258,7 +258,11 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what state_dict() returned: the groups' options and the parameters' state."""
+        """Restore what state_dict() returned: the groups' options and the parameters' state.
+
+        Raises ValueError for the state of another kind of optimizer or of other groups. Nothing is
+        changed then.
+        """
         groups = state_dict["param_groups"]
         ours = [len(group["params"]) for group in self.param_groups]
         theirs = [len(group["params"]) for group in groups]
@@ -267,8 +271,15 @@ class Optimizer:
                 f"{type(self).__name__}.load_state_dict: the saved groups have {theirs} "
                 f"parameters, but this optimizer's have {ours}"
             )
+        for saved in groups:
+            if missing := sorted(set(self.defaults) - set(saved)):
+                raise ValueError(
+                    f"{type(self).__name__}.load_state_dict: this is the state of another optimizer: "
+                    f"it lacks the option {missing[0]!r}"
+                )
         for group, saved in zip(self.param_groups, groups, strict=True):
-            group.update({k: v for k, v in saved.items() if k != "params"})
+            kept = {*self.defaults, "initial_lr"}  # PyTorch's groups hold more
+            group.update({k: v for k, v in saved.items() if k in kept})
         order = [number for group in groups for number in group["params"]]
         entries = {
             id(p): state_dict["state"].get(number, state_dict["state"].get(str(number)))

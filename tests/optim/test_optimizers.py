@@ -136,12 +136,21 @@ def test_state_dict_has_pytorchs_structure_and_moves_both_ways(name, options):
     fresh = parameters(seed=9)
     restored = getattr(optim, name)(fresh, **options)
     as_numpy = {i: {k: v.numpy() for k, v in s.items()} for i, s in kept.items()}
-    restored.load_state_dict({"state": as_numpy, "param_groups": saved["param_groups"]})
+    restored.load_state_dict({"state": as_numpy, "param_groups": known["param_groups"]})
     for p, q in zip(fresh, theirs, strict=True):
         p.array[...] = q.detach().numpy()
     run(restored, fresh, range(3, 6))
     run_torch(peer, theirs, range(3, 6))
     assert_same(fresh, theirs)
+
+
+@pytest.mark.parametrize("other", ["SGD", "RMSprop", "Adagrad"])
+def test_the_state_of_another_optimizer_is_refused(other):
+    (p,) = parameters()[:1]
+    adam, saved = optim.Adam([p], lr=0.3), getattr(optim, other)([p], lr=0.5).state_dict()
+    with pytest.raises(ValueError, match="state of another optimizer: it lacks the option"):
+        adam.load_state_dict(saved)
+    assert adam.param_groups[0]["lr"] == 0.3
 
 
 @everywhere
