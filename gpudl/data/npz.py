@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import zipfile
 import zlib
@@ -70,7 +69,10 @@ def _read_arrays(path: Path) -> dict[str, Array]:
     except DataError:
         raise
     # The zip reader raises many types of exception for damaged files.
-    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, ValueError, TypeError, SyntaxError, OSError, EOFError,
+        RuntimeError,
+    ) as error:  # fmt: skip
         raise damaged(path, f"is not a readable .npz file ({str(error)[:80]})") from None
 
 
@@ -80,23 +82,26 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, s
             path,
             f"{member.filename} claims {member.file_size} bytes, more than the file can hold",
         )
-    stream = io.BytesIO(archive.read(member))
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise damaged(path, f"{member.filename} has .npy version {version}, expected 1 or 2")
-    read = np.lib.format.read_array_header_1_0
-    if version == (2, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
-    if dtype.hasobject:
-        raise damaged(path, f"{member.filename} holds objects", "store plain numbers")
-    content = stream.getbuffer()[stream.tell() :]
-    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(content):
-        raise damaged(
-            path,
-            f"{member.filename} claims shape {shape} of {dtype} but has {len(content)} bytes",
-        )
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise damaged(path, f"{member.filename} has .npy version {version}, expected 1 or 2")
+        read = np.lib.format.read_array_header_1_0
+        if version == (2, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+        if dtype.hasobject:
+            raise damaged(path, f"{member.filename} holds objects", "store plain numbers")
+        left = member.file_size - stream.tell()
+        valid = all(type(n) is int and n >= 0 for n in shape)
+        if not valid or math.prod(shape) * dtype.itemsize != left:
+            raise damaged(
+                path, f"{member.filename} claims shape {shape} of {dtype} but has {left} bytes"
+            )
+        content = np.frombuffer(stream.read(left), np.uint8)  # only now: it may be large
+    if len(content) != left:
+        raise damaged(path, f"{member.filename} ends too early")
+    return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _part(path: Path, arrays: dict[str, Array], names: tuple[str, ...]) -> tuple[Array, Array]:

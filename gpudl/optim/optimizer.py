@@ -18,6 +18,7 @@ from gpudl.optim.launches import Chosen, Launch, launches_of
 Group = dict[str, Any]
 
 
+OWN = {"l1", "lectures", "eps_inside"}  # options that PyTorch's optimizers lack
 PATTERNS = 64  # how many sets of parameters updated together are cached
 
 
@@ -272,10 +273,10 @@ class Optimizer:
                 f"parameters, but this optimizer's have {ours}"
             )
         for saved in groups:
-            if missing := sorted(set(self.defaults) - set(saved)):
+            if missing := sorted(set(self.defaults) - set(saved) - OWN):
                 raise ValueError(
-                    f"{type(self).__name__}.load_state_dict: this is the state of another optimizer: "
-                    f"it lacks the option {missing[0]!r}"
+                    f"{type(self).__name__}.load_state_dict: this is the state of another "
+                    f"optimizer: it lacks the option {missing[0]!r}"
                 )
         for group, saved in zip(self.param_groups, groups, strict=True):
             kept = {*self.defaults, "initial_lr"}  # PyTorch's groups hold more

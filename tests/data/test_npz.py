@@ -1,6 +1,7 @@
 """The user's own data in an .npz file."""
 
 import io
+import tracemalloc
 import zipfile
 from contextlib import suppress
 
@@ -132,3 +133,15 @@ def test_any_damage_is_a_data_error(tmp_path_factory, changes):
     with suppress(DataError):
         split = load(path)
         assert len(split.train) + len(split.test) == 4
+
+
+def test_a_large_entry_is_not_unpacked_before_its_header_is_read(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", bytes(1 << 28))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="is not a readable .npz file"):
+        load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 24
