@@ -140,7 +140,7 @@ def test_a_large_entry_is_not_unpacked_before_its_header_is_read(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", bytes(1 << 28))
     tracemalloc.start()
-    with pytest.raises(DataError, match="is not a readable .npz file"):
+    with pytest.raises(DataError, match=r"is not a readable \.npz file"):
         load(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

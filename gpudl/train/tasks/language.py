@@ -29,6 +29,7 @@ from gpudl.train.objective import (
 from gpudl.train.tasks.base import Answer, Finished, Task
 from gpudl.train.text import continue_text
 
+LARGEST = 709.0  # power of e that is still finite
 STREAMS = 32  # parts of the test text read in parallel
 SAMPLE_CHARACTERS, SAMPLE_SEED, SAMPLE_TEMPERATURE = 1000, 0, 0.8
 
@@ -162,9 +163,10 @@ class Language(Task):
 
     def summary(self, result: Any) -> str:
         loss = result.loss
+        perplexity = math.exp(loss) if loss < LARGEST else math.inf
         return (
             f"test loss {loss:.4f} nats per character ({loss / math.log(2):.3f} bits, "
-            f"perplexity {math.exp(loss):.2f})"
+            f"perplexity {perplexity:.2f})"
         )
 
     def draw(self, done: Finished) -> list[str]:
