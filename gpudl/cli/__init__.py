@@ -47,6 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             print(f"gpudl: error: {explain(error)}", file=sys.stderr)
             sys.stdout.flush()
-        except OSError:  # of a full disk, say, which Python would report once more at its exit
+        except OSError:  # for example a full disk, which Python would report again at exit
             discard_output()
         return USAGE

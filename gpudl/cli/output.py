@@ -1,4 +1,4 @@
-"""Standard output and error that accept every text, whatever they are connected to."""
+"""Makes standard output and error accept any text, whatever they are connected to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ERRORS = "gpudl-similar"
 
 
 def make_printable() -> None:
-    """A terminal that knows ASCII only gets similar characters. Closed streams become the null
-    device."""
+    """Replace characters that an ASCII terminal lacks with similar ones, and closed streams with
+    the null device."""
     codecs.register_error(ERRORS, _similar)
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
@@ -26,7 +26,7 @@ def make_printable() -> None:
 
 
 def discard_output() -> None:
-    """What is still to be written is thrown away, also by Python's own flush at the exit."""
+    """Discard unwritten output, also in Python's own flush at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

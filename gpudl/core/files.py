@@ -1,5 +1,5 @@
-"""Files that are complete or absent (written under a temporary name, then renamed), JSON files of
-others, and the cache folder."""
+"""Writes files atomically (under a temporary name, then renamed); reads JSON files; finds the cache
+folder."""
 
 from __future__ import annotations
 
@@ -65,8 +65,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def require_regular(path: Path) -> None:
-    """Raises OSError if there is no file, or if it is a folder, a pipe or a device, which a read
-    would wait for."""
+    """Raises OSError if the path is not a regular file; reading a pipe or a device could block."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -86,7 +85,7 @@ def read_json(path: Path) -> Any:
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with ~ replaced. Raises OSError if the system knows no home folder."""
+    """The path with ~ replaced by the home folder. Raises OSError if there is none."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -69,7 +69,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray[Any, Any]],
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return arrays, dict(file.metadata() or {})
     except AttributeError as error:  # NumPy has no such number format
-        raise ValueError(f"it holds the number format {error.name}, which NumPy lacks") from None
+        raise ValueError(f"it uses the number format {error.name}, which NumPy lacks") from None
     except (SafetensorError, TypeError) as error:
         raise ValueError(str(error)[:200]) from None
 

@@ -27,7 +27,7 @@ ARRAY, PAIRS = "$array", "$pairs"  # keys that mark values JSON cannot represent
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write nested dicts, lists, numbers, strings, None, arrays and Tensors; atomically.
 
-    The file has a checksum of all of it. Raises OSError, which names the file.
+    The file includes a checksum of its contents. Raises OSError naming the file.
     """
     from safetensors.numpy import save
 
@@ -52,7 +52,7 @@ def load_state(path: Path) -> dict[str, Any]:
                 raise ValueError("its checksum is wrong")
         state: dict[str, Any] = _unpack(json.loads(text), arrays)
         if not isinstance(state, dict):
-            raise ValueError("it holds no state")
+            raise ValueError("it contains no state")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingError(
             f"{path}: is damaged ({error}); train again in another folder"
@@ -65,7 +65,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def _checksum(text: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
-    """CRC-32 of the text and of all arrays, with their names, types and shapes."""
+    """CRC-32 of the text and of all arrays with their names, types and shapes."""
     crc = zlib.crc32(text.encode())
     for name in sorted(arrays):
         array = arrays[name]

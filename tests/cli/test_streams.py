@@ -1,4 +1,4 @@
-"""The command line with unusual streams: ASCII only, closed, full, or read no more."""
+"""The command line with unusual streams: ASCII only, closed, full, or no longer read."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def test_closed_streams(tmp_path, shell):
     assert (tmp_path / "run/model.safetensors").exists()
 
 
-def test_a_full_disk_is_one_sentence(tmp_path):
+def test_a_full_disk_is_reported_in_one_sentence(tmp_path):
     code, _, err = run(tmp_path, ["models"], ">/dev/full")
     assert code == 2
     assert (
@@ -45,7 +45,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     )
 
 
-def test_a_training_whose_output_is_read_no_more_says_how_to_go_on(tmp_path):
+def test_a_run_whose_output_is_no_longer_read_says_how_to_resume(tmp_path):
     code, out, err = run(
         tmp_path, [*TRAIN, "--epochs", "400"], "| head -c 1; exit ${PIPESTATUS[0]}"
     )

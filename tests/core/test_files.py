@@ -40,7 +40,7 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_links_under_foreseeable_names_are_not_followed(tmp_path):
+def test_links_with_predictable_names_are_not_followed(tmp_path):
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     for name in ("a.bin", ".a.part.bin"):
@@ -71,7 +71,7 @@ def test_a_failed_write_names_the_file(tmp_path, monkeypatch):
         write_bytes(tmp_path / "a.bin", b"new")
 
 
-def test_json_of_others(tmp_path):
+def test_json_files_from_other_programs(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b"\xef\xbb\xbf{}\r\n")
     assert read_json(path) == {}
