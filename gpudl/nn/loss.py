@@ -9,6 +9,7 @@ from gpudl.autograd.tensor import Tensor
 from gpudl.nn.module import Module
 from gpudl.ops.loss import functions
 from gpudl.ops.loss.cross_entropy import cross_entropy, nll_loss
+from gpudl.ops.loss.reduction import reduction_of
 
 __all__ = [
     "BCELoss",
@@ -38,9 +39,6 @@ class Loss(Module):
     function: ClassVar[Callable[..., Tensor]]
     options: tuple[str, ...] = ("reduction",)
 
-    def __init__(self, reduction: str = "mean") -> None:
-        self._keep(reduction=reduction)
-
     def _keep(self, **options: Any) -> None:
         """Store the function's options, weights as buffers. Called by __init__."""
         Module.__init__(self)
@@ -64,11 +62,29 @@ class MSELoss(Loss):
 
     function = functions.mse_loss
 
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        reduction = reduction_of("MSELoss", size_average, reduce, reduction)
+        self._keep(reduction=reduction)
+
 
 class L1Loss(Loss):
     """|input - target|."""
 
     function = functions.l1_loss
+
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        reduction = reduction_of("L1Loss", size_average, reduce, reduction)
+        self._keep(reduction=reduction)
 
 
 class SmoothL1Loss(Loss):
@@ -76,7 +92,14 @@ class SmoothL1Loss(Loss):
 
     function = functions.smooth_l1_loss
 
-    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        beta: float = 1.0,
+    ) -> None:
+        reduction = reduction_of("SmoothL1Loss", size_average, reduce, reduction)
         self._keep(reduction=reduction, beta=beta)
 
 
@@ -94,7 +117,14 @@ class KLDivLoss(Loss):
 
     function = functions.kl_div
 
-    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        reduction = reduction_of("KLDivLoss", size_average, reduce, reduction)
         self._keep(reduction=reduction, log_target=log_target)
 
 
@@ -103,13 +133,29 @@ class SoftMarginLoss(Loss):
 
     function = functions.soft_margin_loss
 
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        reduction = reduction_of("SoftMarginLoss", size_average, reduce, reduction)
+        self._keep(reduction=reduction)
+
 
 class HingeEmbeddingLoss(Loss):
     """input where target is 1, max(0, margin - input) where it is -1."""
 
     function = functions.hinge_embedding_loss
 
-    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        margin: float = 1.0,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        reduction = reduction_of("HingeEmbeddingLoss", size_average, reduce, reduction)
         self._keep(margin=margin, reduction=reduction)
 
 
@@ -118,7 +164,14 @@ class MarginRankingLoss(Loss):
 
     function = functions.margin_ranking_loss
 
-    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        margin: float = 0.0,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        reduction = reduction_of("MarginRankingLoss", size_average, reduce, reduction)
         self._keep(margin=margin, reduction=reduction)
 
 
@@ -132,8 +185,11 @@ class MultiMarginLoss(Loss):
         p: int = 1,
         margin: float = 1.0,
         weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
     ) -> None:
+        reduction = reduction_of("MultiMarginLoss", size_average, reduce, reduction)
         self._keep(p=p, margin=margin, weight=weight, reduction=reduction)
 
 
@@ -142,7 +198,14 @@ class CosineEmbeddingLoss(Loss):
 
     function = functions.cosine_embedding_loss
 
-    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        margin: float = 0.0,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        reduction = reduction_of("CosineEmbeddingLoss", size_average, reduce, reduction)
         self._keep(margin=margin, reduction=reduction)
 
 
@@ -164,9 +227,12 @@ class PoissonNLLLoss(Loss):
         self,
         log_input: bool = True,
         full: bool = False,
+        size_average: bool | None = None,
         eps: float = 1e-8,
+        reduce: bool | None = None,
         reduction: str = "mean",
     ) -> None:
+        reduction = reduction_of("PoissonNLLLoss", size_average, reduce, reduction)
         self._keep(log_input=log_input, full=full, eps=eps, reduction=reduction)
 
 
@@ -184,7 +250,14 @@ class BCELoss(Loss):
 
     function = functions.binary_cross_entropy
 
-    def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        reduction = reduction_of("BCELoss", size_average, reduce, reduction)
         self._keep(weight=weight, reduction=reduction)
 
 
@@ -196,9 +269,12 @@ class BCEWithLogitsLoss(Loss):
     def __init__(
         self,
         weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
         pos_weight: Tensor | None = None,
     ) -> None:
+        reduction = reduction_of("BCEWithLogitsLoss", size_average, reduce, reduction)
         self._keep(weight=weight, reduction=reduction, pos_weight=pos_weight)
 
 
@@ -208,8 +284,14 @@ class NLLLoss(Loss):
     function = nll_loss
 
     def __init__(
-        self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
     ) -> None:
+        reduction = reduction_of("NLLLoss", size_average, reduce, reduction)
         self._keep(weight=weight, ignore_index=ignore_index, reduction=reduction)
 
 
@@ -222,10 +304,13 @@ class CrossEntropyLoss(Loss):
     def __init__(
         self,
         weight: Tensor | None = None,
+        size_average: bool | None = None,
         ignore_index: int = -100,
+        reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
+        reduction = reduction_of("CrossEntropyLoss", size_average, reduce, reduction)
         self._keep(
             weight=weight,
             ignore_index=ignore_index,

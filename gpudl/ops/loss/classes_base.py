@@ -144,14 +144,3 @@ def rows(
         target[::3] = ignored
     weights = rng.uniform(0.5, 2, classes).astype(np.float32) if weight else None
     return logits(rng, (*labels, classes)), target, weights
-
-
-REDUCTIONS = {"mean": (True, True), "sum": (True, False), "none": (False, False)}
-
-
-def reduction_fields(name: str, reduction: str, others: str = "") -> tuple[bool, bool]:
-    """The fields (reduced, averaged) of a loss. others: more reductions to list in the error."""
-    if reduction not in REDUCTIONS:
-        words = f"it must be {others}mean, sum or none"
-        raise ValueError(f"{name}: reduction is {reduction!r}; {words}")
-    return REDUCTIONS[reduction]

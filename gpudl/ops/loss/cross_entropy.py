@@ -11,8 +11,9 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.op import Array, Case, Cost, Spec, is_floating, require
 from gpudl.core.public import public
-from gpudl.ops.loss.classes_base import IGNORED, ClassLoss, logits, reduction_fields, rows
+from gpudl.ops.loss.classes_base import IGNORED, ClassLoss, logits, rows
 from gpudl.ops.loss.probabilities import CrossEntropyProbabilitiesOp
+from gpudl.ops.loss.reduction import reduction_fields, reduction_of
 
 
 class CrossEntropyOp(ClassLoss):
@@ -172,7 +173,9 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = IGNORED,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -186,6 +189,7 @@ def cross_entropy(
     Raises IndexError for a label out of range on cpu and emulator; on cuda it makes the loss of its
     row NaN.
     """
+    reduction = reduction_of("cross_entropy", size_average, reduce, reduction)
     fields = reduction_fields("cross_entropy", reduction)
     if is_floating(target.dtype):
         if ignore_index != IGNORED:
@@ -205,13 +209,16 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = IGNORED,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """-input[target] for log-probabilities, such as those of log_softmax.
 
     Shapes, weight, reduction and errors as in cross_entropy; target must be labels.
     """
+    reduction = reduction_of("nll_loss", size_average, reduce, reduction)
     fields = (*reduction_fields("nll_loss", reduction), int(ignore_index))
     return _of_labels(NllLossOp.of(*fields), input, target, weight)
 
