@@ -35,13 +35,13 @@ __all__ = [
 
 
 class _Settings(Module):
-    """A layer that calls a function with its settings; constructors pass their locals()."""
+    """A layer that calls a function with its settings, which are also its attributes."""
 
     function: ClassVar[Callable[..., Any]]
 
-    def __init__(self, given: dict[str, Any]) -> None:
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
-        self.settings = {k: v for k, v in given.items() if k not in ("self", "__class__")}
+        self.settings = settings
 
     def __getattr__(self, name: str) -> Any:
         settings = self.__dict__.get("settings", {})
@@ -67,7 +67,14 @@ class _MaxPool(_Pool):
         ceil_mode: bool = False,
     ) -> None:
         stride = kernel_size if stride is None else stride
-        super().__init__(locals())
+        super().__init__(
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            return_indices=return_indices,
+            ceil_mode=ceil_mode,
+        )
 
 
 class MaxPool1d(_MaxPool):
@@ -103,7 +110,13 @@ class AvgPool1d(_Pool):
         count_include_pad: bool = True,
     ) -> None:
         stride = kernel_size if stride is None else stride
-        super().__init__(locals())
+        super().__init__(
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )
 
 
 class AvgPool2d(_Pool):
@@ -121,7 +134,14 @@ class AvgPool2d(_Pool):
         divisor_override: int | None = None,
     ) -> None:
         stride = kernel_size if stride is None else stride
-        super().__init__(locals())
+        super().__init__(
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+            divisor_override=divisor_override,
+        )
 
 
 class AvgPool3d(AvgPool2d):
@@ -138,7 +158,9 @@ class _LPPool(_Pool):
         stride: Size | None = None,
         ceil_mode: bool = False,
     ) -> None:
-        super().__init__(locals())
+        super().__init__(
+            norm_type=norm_type, kernel_size=kernel_size, stride=stride, ceil_mode=ceil_mode
+        )
 
 
 class LPPool1d(_LPPool):
@@ -161,7 +183,7 @@ class LPPool3d(_LPPool):
 
 class _AdaptiveMaxPool(_Pool):
     def __init__(self, output_size: AdaptiveSize, return_indices: bool = False) -> None:
-        super().__init__(locals())
+        super().__init__(output_size=output_size, return_indices=return_indices)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
@@ -184,7 +206,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
 
 class _AdaptiveAvgPool(_Pool):
     def __init__(self, output_size: AdaptiveSize) -> None:
-        super().__init__(locals())
+        super().__init__(output_size=output_size)
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
@@ -209,7 +231,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
 class _MaxUnpool(_Settings):
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
         stride = kernel_size if stride is None else stride
-        super().__init__(locals())
+        super().__init__(kernel_size=kernel_size, stride=stride, padding=padding)
 
     def forward(
         self, input: Tensor, indices: Tensor, output_size: tuple[int, ...] | None = None
