@@ -14,7 +14,7 @@ from gpudl.core.layout import shaped, stored_order
 from gpudl.core.op import Array
 from gpudl.devices.find import Device, NativeDevice
 
-# Elements: on a device with kernels, state starts at multiples of 128 bytes, for vector accesses.
+# Elements: state that is not gathered starts at multiples of 128 bytes, for vector accesses.
 ALIGN = 32
 SMALL = 1 << 13  # without kernels, parameters with fewer elements are gathered and updated together
 
@@ -38,10 +38,11 @@ class FlatState:
         self.steps = [0] * len(params)
         self.offsets = [0] * len(params)
         self.size = 0
-        align = ALIGN if self.by_table else 1
         for i in sorted(range(len(params)), key=lambda i: not self.by_table and not self.small(i)):
+            if self.by_table or not self.small(i):
+                self.size = -(-self.size // ALIGN) * ALIGN
             self.offsets[i] = self.size
-            self.size += -(-self.sizes[i] // align) * align
+            self.size += self.sizes[i]
         self.states: dict[str, Tensor] = {}
         self.fills: dict[str, float] = {}
         self.want_states(states)
