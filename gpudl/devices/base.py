@@ -80,7 +80,7 @@ class Device:
         for name in op.mutates:
             array, changed = (given[op.inputs.index(name)] for given in (arrays, widened))
             if array is not None and changed is not array:
-                array[...] = changed
+                quietly(array.__setitem__, ..., changed)
         return narrow(outputs, op.infer_cached(specs))
 
     def backward_wide(

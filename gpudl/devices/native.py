@@ -189,10 +189,13 @@ class NativeDevice(Device):
     def takes(self, op: Op, kernel: Launcher, specs: Specs) -> bool:
         """Whether the kernel takes inputs of these dtypes, the operator declares them supported,
         and this device meets the kernel's requirements."""
-        kinds = {p.name: p for p in kernel.parameters}
-        for name, spec in zip(op.inputs, specs, strict=True):
-            p = kinds.get(name)
-            if p and spec is not None and p.kind == "array" and p.dtype != spec.dtype.name:
+        given = dict(zip(op.inputs, specs, strict=True))
+        if kernel.direction == "backward":  # it may read no input, only gradients and outputs
+            given.update(zip(op.outputs, op.infer_cached(specs), strict=True))
+            given.update({f"d{name}": spec for name, spec in given.items()})
+        for p in kernel.parameters:
+            spec = given.get(p.name)
+            if spec is not None and p.kind == "array" and p.dtype != spec.dtype.name:
                 return False
         return op.supports(kernel, *specs) and op.fits(self.machine, kernel, *specs)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.dtypes import dtype_of
 from gpudl.devices.find import MetaArray, meta
 from gpudl.nn.module import Module
 
@@ -85,7 +86,7 @@ def summary(model: Module, input_size: tuple[int, ...], dtype: Any = np.float32)
             hooks.append(module.register_forward_hook(leave))
         start = meta.multiply_adds
         try:
-            model(Tensor.from_array(MetaArray(tuple(input_size), np.dtype(dtype)), device=meta))
+            model(Tensor.from_array(MetaArray(tuple(input_size), dtype_of(dtype)), device=meta))
         finally:
             for hook in hooks:
                 hook.remove()

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
-from gpudl.core import random
+from gpudl.core import dtypes, random
 from gpudl.core.launcher import Launcher
 from gpudl.core.op import Case, Cost, Op, Spec, require, require_float
 from gpudl.core.public import public
@@ -239,8 +239,9 @@ def fill(op: Fill, dtype: Any, device: Any, requires_grad: bool, generator: Any)
     where = chosen(device)
     size = Spec(op.shape, FLOAT32).size
     made: Tensor = apply(op, counter_on(where, size, generator))
-    if dtype is not None and made.dtype != np.dtype(dtype) and where.name != "meta":
-        made = Tensor.from_array(made.array.astype(dtype), where)
+    wanted = made.dtype if dtype is None else dtypes.dtype_of(dtype)
+    if made.dtype != wanted and where.name != "meta":
+        made = Tensor.from_array(made.array.astype(wanted), where)
     made.requires_grad = requires_grad
     return made
 
@@ -359,7 +360,7 @@ def randperm(
     counter = (generator or random.default_generator(device)).take(2 * n)
     order = np.argsort(random.bits(counter, 2 * n).view(np.uint64), kind="stable")
     where = chosen(device)
-    return Tensor.from_array(where.asarray(order.astype(dtype or INT64)), where)
+    return Tensor.from_array(where.asarray(order.astype(dtypes.dtype_of(dtype or INT64))), where)
 
 
 @public("gpudl", "Tensor")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor
+from gpudl.core import dtypes
 from gpudl.core.public import public
 from gpudl.devices.find import MetaArray, chosen
 
@@ -27,7 +28,7 @@ def _make(
 ) -> Tensor:
     """make(xp, dtype) on a device, by default as float32."""
     where = chosen(device)
-    kind = np.dtype(np.float32 if dtype is None else dtype)
+    kind = dtypes.dtype_of(np.float32 if dtype is None else dtype)
     array = MetaArray(shape, kind) if where.name == "meta" else make(where.xp, kind)
     made = Tensor.from_array(array, where)
     made.requires_grad = requires_grad
