@@ -14,6 +14,7 @@ from gpudl.core.op import OPS, Array, Case, Op, Spec, is_floating
 from gpudl.devices.find import Device, NativeDevice, cpu, device, why_missing
 
 EMULATOR_MISSING = why_missing("emulator")
+DEVICES = ("cpu",) if EMULATOR_MISSING else ("cpu", "emulator")
 
 CASES = [case for op in OPS.values() for case in op.cases()]
 GOOD = [case for case in CASES if case.error is None]

@@ -66,7 +66,7 @@ GPUDL_ACTIVATION(logsigmoid, flat, flat_bfloat16, LogSigmoid, x);
 // exp(-x²).
 struct Gaussian {
   GPUDL_DEVICE float value(float x) const { return expf(-x * x); }
-  GPUDL_DEVICE float gradient(float dy, float x) const { return dy * (-2.f * x * expf(-x * x)); }
+  GPUDL_DEVICE float gradient(float dy, float x) const { return dy * (-2.f * (x * expf(-x * x))); }
 };
 GPUDL_ACTIVATION(gaussian, flat, flat_bfloat16, Gaussian, x);
 
@@ -85,7 +85,8 @@ struct GeluTanh {
   GPUDL_DEVICE static float bend(float x) { return tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)); }
   GPUDL_DEVICE float value(float x) const { return 0.5f * x * (1 + bend(x)); }
   GPUDL_DEVICE float gradient(float dy, float x) const {
-    const float t = bend(x), du = 0.79788456080286536f * (1 + 3 * 0.044715f * x * x);
+    // 1 - t² is 0 long before x is 100; the limit keeps 0·∞ away.
+    const float t = bend(x), du = 0.79788456080286536f * (1 + 3 * 0.044715f * fminf(x * x, 1e4f));
     return dy * (0.5f * (1 + t) + 0.5f * x * ((1 - t * t) * du));
   }
 };

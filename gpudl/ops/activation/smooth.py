@@ -190,7 +190,7 @@ class GaussianOp(Activation):
         return xp.exp(-x * x)
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
-        return dy * (-2 * saved.x * xp.exp(-saved.x * saved.x))
+        return dy * (-2 * (saved.x * xp.exp(-saved.x * saved.x)))
 
     def twin(self, torch: Any, x: Any) -> Any:
         return torch.exp(-x * x)
@@ -251,7 +251,8 @@ class GeluTanhOp(Activation):
 
     def gradient(self, xp: Any, dy: Any, saved: Any) -> Any:
         x, t = saved.x, self.bend(xp, saved.x)
-        du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+        # 1 - t² is 0 long before x is 100; the limit keeps 0·∞ away.
+        du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * xp.minimum(x * x, 1e4))
         return dy * (0.5 * (1 + t) + 0.5 * x * ((1 - t * t) * du))
 
     def twin(self, torch: Any, x: Any) -> Any:

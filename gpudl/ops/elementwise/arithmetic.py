@@ -97,7 +97,7 @@ class DivOp(Binary):
         return dz / saved.y
 
     def dy(self, xp: Any, dz: Any, saved: Any) -> Any:
-        return -dz * saved.x / (saved.y * saved.y)
+        return -dz * (saved.x / saved.y / saved.y)  # y² may overflow or vanish
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
