@@ -23,7 +23,7 @@ def place_of(data: Any) -> Device:
 
 
 def as_array(data: Any, dtype: Any, device: Device) -> Array:
-    """The data as an array on the device. Without `dtype`, the rules of Tensor apply."""
+    """The data as an array on the device. Without `dtype`, the rules of tensor() apply."""
     if isinstance(data, MetaArray):
         return data
     foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__dlpack__")

@@ -27,8 +27,9 @@ FLOAT32 = np.dtype(np.float32)
 class Tensor(Taped, Methods["Tensor"]):
     """An n-dimensional array with automatic differentiation.
 
-    data: nested numbers, a NumPy or CuPy array, a Tensor, or anything with __dlpack__. As in
-        PyTorch, Python floats become float32 and integers int64; NumPy arrays keep their dtype.
+    Tensor(data) takes nested lists of numbers, which become float32 as in PyTorch (gpudl.tensor
+    gives integers int64), or a NumPy or CuPy array, a Tensor, or anything with __dlpack__; unlike
+    in PyTorch, these keep their dtype. Tensor(2, 3) holds 2 by 3 zeros, Tensor() nothing.
     """
 
     _grad: Tensor | None = None
@@ -36,13 +37,14 @@ class Tensor(Taped, Methods["Tensor"]):
     __array_priority__ = 1000  # so that NumPy leaves `array + tensor` to Tensor
 
     def __init__(
-        self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+        self, *data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> None:
-        target = device_of(device) if device is not None else _device_of(data)
-        if isinstance(data, Tensor):
-            data = data.array if data.device is target else data.device.to_numpy(data.array)
-        self.array = as_array(data, dtype, target)
-        self.device = target
+        number = len(data) == 1 and isinstance(data[0], (int, float))
+        holds = len(data) == 1 and (not number or isinstance(data[0], np.generic))
+        values = data[0] if holds else _zeros(data)
+        if dtype is None and isinstance(values, (list, tuple)):
+            dtype = FLOAT32
+        self.array, self.device = _converted(values, dtype, device)
         self._cell = [0]
         if requires_grad:
             self.requires_grad = True
@@ -370,6 +372,23 @@ def _take(found: list[tuple[Any, Any]]) -> tuple[Tensor, Array, bool]:
     return reached, gradient, whole_view
 
 
+def _zeros(shape: tuple[Any, ...]) -> Array:
+    """What Tensor(2, 3) holds."""
+    if any(not isinstance(n, int) or isinstance(n, bool) for n in shape):
+        if len(shape) > 1:
+            raise TypeError("Tensor: pass dtype and device by name; a shape consists of integers")
+        raise TypeError(f"Tensor: {shape[0]!r} is no shape; for a number use gpudl.tensor()")
+    return np.zeros(shape or 0, FLOAT32)
+
+
+def _converted(data: Any, dtype: Any, device: Any) -> tuple[Array, Device]:
+    """The data as an array on the device, by default its own, and that device."""
+    target = device_of(device) if device is not None else _device_of(data)
+    if isinstance(data, Tensor):
+        data = data.array if data.device is target else data.device.to_numpy(data.array)
+    return as_array(data, dtype, target), target
+
+
 def _device_of(data: Any) -> Device:
     return data.device if isinstance(data, Tensor) else place_of(data)
 
@@ -413,11 +432,21 @@ def backward(
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A new tensor with a copy of `data`; see Tensor."""
-    result = Tensor(data, dtype, device, requires_grad)
-    if hasattr(data, "shape") and not isinstance(result.array, MetaArray):
-        result.array = result.array.copy()
+    """A new tensor with a copy of `data`: a number, nested lists, a NumPy or CuPy array, a Tensor,
+    or anything with __dlpack__. Python floats become float32 and integers int64; others keep their
+    dtype."""
+    array, target = _converted(data, dtype, device)
+    if hasattr(data, "shape") and not isinstance(array, MetaArray):
+        array = array.copy()
+    result = Tensor.from_array(array, target)
+    if requires_grad:
+        result.requires_grad = True
     return result
+
+
+def shared(data: Any, device: Any = None) -> Tensor:
+    """tensor(data, device=device) that shares the memory of data where possible."""
+    return Tensor.from_array(*_converted(data, None, device))
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from gpudl.autograd.tape import HookHandle, no_grad
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, shared
 from gpudl.core import dtypes
 from gpudl.core.layout import arrange
 from gpudl.core.op import Array, is_floating
@@ -27,8 +27,9 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad=requires_grad)
+    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+        values = [] if data is None else data if hasattr(data, "shape") else shared(data)
+        super().__init__(values, requires_grad=requires_grad)
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

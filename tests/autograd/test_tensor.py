@@ -273,3 +273,27 @@ def test_foreign_byte_order_is_converted():
 def test_bounds_of_clamp_keep_their_kind():
     x = gpudl.tensor([-1, 3])
     assert [x.clamp(min=low).dtype.name for low in (0, 0.0, 0)] == ["int64", "float32", "int64"]
+
+
+def test_the_class_as_in_pytorch():
+    assert gpudl.Tensor([1, 2]).dtype == gpudl.Tensor(((1, 2), (3, 4))).dtype == np.float32
+    assert gpudl.tensor([1, 2]).dtype == np.int64
+    assert gpudl.Tensor([1, 2], dtype=np.int8).dtype == np.int8
+    assert gpudl.Tensor().shape == gpudl.Tensor([]).shape == gpudl.nn.Parameter().shape == (0,)
+    assert gpudl.Tensor(3).tolist() == [0, 0, 0]
+    assert gpudl.Tensor(2, 3, device="meta").shape == (2, 3)
+    for kept in (np.arange(3), gpudl.tensor([1, 2]), np.int64(3)):
+        assert gpudl.Tensor(kept).dtype == np.int64
+    assert gpudl.Tensor(np.float64(0.5)).item() == 0.5
+    for wrong in (0.5, True):
+        with pytest.raises(TypeError, match=rf"Tensor: {wrong} is no shape; .* gpudl.tensor\(\)"):
+            gpudl.Tensor(wrong)
+    with pytest.raises(TypeError, match="Tensor: pass dtype and device by name"):
+        gpudl.Tensor([1, 2], np.float64)
+
+
+def test_lists_beside_tensors_keep_their_integers():
+    x = gpudl.tensor([[1, 2], [3, 4]])
+    x[0] = [5, 6]
+    assert x.tolist() == [[5, 6], [3, 4]]
+    assert gpudl.as_tensor([1]).dtype == np.int64

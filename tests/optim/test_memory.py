@@ -157,7 +157,7 @@ def test_parameters_of_several_dtypes(where, dtype):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(n).astype(np.float32) for n in (3, 20, 9000)]
     kinds = [gpudl.float32, getattr(gpudl, dtype), getattr(gpudl, dtype)]
-    ours = [Tensor(a, kind, where) for a, kind in zip(arrays, kinds, strict=True)]
+    ours = [Tensor(a, dtype=kind, device=where) for a, kind in zip(arrays, kinds, strict=True)]
     theirs = [
         torch.tensor(a).to(getattr(torch, kind.name)) for a, kind in zip(arrays, kinds, strict=True)
     ]

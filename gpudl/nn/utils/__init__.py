@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.apply import apply
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, tensor
 from gpudl.core.layout import is_dense, stored_order
 from gpudl.core.op import is_small
 from gpudl.devices.base import quietly
@@ -57,7 +57,7 @@ def _alike(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
 
 def _total(tensors: Sequence[Tensor], norm_type: float, error_if_nonfinite: bool) -> Tensor:
     if not tensors:
-        return Tensor(0.0)
+        return tensor(0.0)
     op = VectorNormOp.of(float(norm_type))
     norms: list[Tensor] = [norm for alike in _alike(tensors) for norm in _over(op, alike)]
     if len(norms) > 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, tensor
 from gpudl.ops.index.slices import index_select, masked_fill
 from gpudl.ops.shape.joining import cat, stack
 from gpudl.ops.shape.pad import pad
@@ -124,7 +124,7 @@ def pad_packed_sequence(
     mask = mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
     x = masked_fill(x, Tensor.from_array(x.device.asarray(mask), x.device), padding_value)
     if steps > longest:
-        more = [masked_fill(x[:1], Tensor(True, device=x.device), padding_value)]
+        more = [masked_fill(x[:1], tensor(True, device=x.device), padding_value)]
         x = cat([x, *more * (steps - longest)])
     return x.transpose(0, 1) if batch_first else x, Tensor(counts)
 

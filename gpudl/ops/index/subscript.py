@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.autograd.apply import apply
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, shared
 from gpudl.core.op import Array
 from gpudl.core.public import public
 from gpudl.ops.elementwise.base import number
@@ -175,5 +175,5 @@ def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
 
 def number_or_array(value: Any, beside: Tensor) -> Tensor:
     if isinstance(value, (list, tuple)):
-        return Tensor(value, device=beside.device)
+        return shared(value, beside.device)
     return number(value, beside)

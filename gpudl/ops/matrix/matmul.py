@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpudl.autograd.apply import apply
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, shared
 from gpudl.core.launcher import Launcher, Launchers
 from gpudl.core.machine import Machine
 from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
@@ -233,7 +233,7 @@ def matmul(input: Tensor, other: Any) -> Tensor:
     differ.
     """
     if not isinstance(other, Tensor):
-        other = Tensor(other, device=input.device)
+        other = shared(other, input.device)
     left, right = input.shape[:-2], other.shape[:-2]
     stacks = {_strip(left), _strip(right)} - {()}
     if len(stacks) > 1:
@@ -248,7 +248,7 @@ def matmul(input: Tensor, other: Any) -> Tensor:
 @public("Tensor")
 def __rmatmul__(self: Tensor, other: Any) -> Tensor:
     """other · self, for an array on the left."""
-    return matmul(Tensor(other, device=self.device), self)
+    return matmul(shared(other, self.device), self)
 
 
 @public("gpudl", "Tensor")

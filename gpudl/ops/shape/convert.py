@@ -9,7 +9,7 @@ import numpy as np
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tape import Node, is_grad_enabled
-from gpudl.autograd.tensor import Tensor
+from gpudl.autograd.tensor import Tensor, shared
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating
 from gpudl.core.public import public
@@ -164,7 +164,7 @@ def is_floating_point(self: Tensor) -> bool:
 @public("Tensor")
 def copy_(self: Tensor, src: Tensor) -> Tensor:
     """Overwrite the tensor with src, cast, broadcast and copied from its device as needed."""
-    src = src if isinstance(src, Tensor) else Tensor(src)
+    src = src if isinstance(src, Tensor) else shared(src)
     if src.shape != self.shape:
         src = expand(src, self.shape)
     moved = to(src, dtype=self.dtype, device=self.device)
