@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from gpudl.data.transforms import Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
-SAMPLE = 1000  # images used for the statistics
+SAMPLE, MOST_VALUES = 1000, 1 << 28  # used for the statistics: images, and values in them
 IGNORED = ("__MACOSX", "@eaDir")  # folders that macOS and NAS devices add
 
 
@@ -116,7 +117,8 @@ def load_folder(root: Path, size: Size | None = None, seed: int = 0) -> Split:
     else:
         folder = ImageFolder(train_path or root, size)
         train, test = (Subset(folder, part) for part in hold_out(str(root), folder.labels, seed))
-    chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(np.int64))
+    count = min(len(train), SAMPLE, max(1, MOST_VALUES // math.prod(folder.shape)))
+    chosen = np.unique(np.linspace(0, len(train) - 1, count).astype(np.int64))
     mean, std = channel_statistics(train.batch(chosen)[0])
     for part in (train, test):
         part.mean, part.std = mean, std

@@ -7,6 +7,8 @@ Images are turned upright, transparent pixels become white, and all number forma
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 MOST_PIXELS = 1 << 27  # per stored image
 GREY = ("1", "L", "LA", "La", "F", "I")  # Pillow's modes without colour, including wide ones
 WIDE = ("F", "I")  # modes whose values Pillow would clip at 255
-ORIENTATION, FIRST_TURNED = 0x0112, 5  # Exif tag; values from 5 on exchange height and width
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # Exif tag; its values that exchange height and width
 
 
 class Image(NamedTuple):
@@ -33,8 +35,8 @@ class Image(NamedTuple):
 
 def measure(path: Path) -> tuple[tuple[int, int], int]:
     """((height, width), channels) of an image file, from its header. Raises DataError."""
-    with _open(path) as image:
-        turned = image.getexif().get(ORIENTATION, 1) >= FIRST_TURNED
+    with _opened(path) as image:
+        turned = image.getexif().get(ORIENTATION, 1) in TURNED
         size = (image.width, image.height) if turned else (image.height, image.width)
         return size, 1 if _is_grey(image) else 3
 
@@ -45,12 +47,8 @@ def read_image(path: Path) -> Image:
     16-bit values are scaled so that 65535 becomes 255, floating-point values up to 1 so that 1
     becomes 255.
     """
-    with _open(path) as image:
-        try:
-            return _decode(image)
-        # Pillow's readers raise many types of exception for damaged files.
-        except Exception as error:
-            raise damaged(path, f"is a damaged image ({_short(path, error)})", FIX) from None
+    with _opened(path) as image:
+        return _decode(image)
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
@@ -77,6 +75,17 @@ def _pillow() -> Any:
     from PIL import Image
 
     return Image
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Pillow's image; errors inside the block become a DataError that names the file."""
+    with _open(path) as image:
+        try:
+            yield image
+        # Pillow's readers raise many types of exception for damaged files.
+        except Exception as error:
+            raise damaged(path, f"is a damaged image ({_short(path, error)})", FIX) from None
 
 
 def _open(path: Path) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gpudl.core.files import require_regular
 from gpudl.data.dataset import Array, Dataset, Indices
 from gpudl.data.errors import DataError, damaged
 from gpudl.data.split import Split
@@ -123,6 +124,7 @@ def load_text(path: Path) -> Split:
 def read_text(path: Path) -> str:
     """The content of a text file. Raises DataError if it is not UTF-8 or too large."""
     try:
+        require_regular(path)
         if path.stat().st_size > MOST_BYTES:
             raise DataError(f"{path}: has more than {MOST_BYTES >> 20} MiB; use a part of it")
         return path.read_text(encoding="utf-8-sig")  # without the mark that Windows adds

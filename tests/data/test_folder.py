@@ -1,7 +1,9 @@
 """A folder of images by class."""
 
 import shutil
+import struct
 import sys
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -147,3 +149,16 @@ def test_without_pillow(animals, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(DataError, match="needs Pillow; pip install pillow"):
         load(animals)
+
+
+def test_an_image_whose_exif_cannot_be_read(tmp_path):
+    """Pillow looks for it behind the pixels, here in a PNG without any."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        content = b"\x89PNG\r\n\x1a\n"
+        for chunk in (b"IHDR" + struct.pack(">2I5B", 7, 9, 16, 0, 0, 0, 0), b"IEND"):
+            length, checksum = struct.pack(">I", len(chunk) - 4), struct.pack(">I", crc32(chunk))
+            content += length + chunk + checksum
+        (tmp_path / name / "1.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a/1\.png: is a damaged image"):
+        load(tmp_path)

@@ -97,6 +97,7 @@ BAD = {
         "claims shape",
     ),
     "code in the header": (member(header("__import__('os').getpid()\n")), "not a readable .npz"),
+    "open bracket in the header": (member(header("{'descr': (\n")), "not a readable .npz"),
     "one sample a class": (npz(images=GREY[:2], labels=LABELS[:2]), "no class has two samples"),
 }
 

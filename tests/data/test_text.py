@@ -1,5 +1,7 @@
 """Text as characters: windows, streams, vocabulary, files."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,9 @@ def test_another_text_is_not_tiny_shakespeare(tmp_path):
     ):
         load("tiny-shakespeare", data_dir=tmp_path)
     assert len(info("tiny-shakespeare").classes) == 65
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Not a regular file\)"):
+        load(tmp_path / "a.txt")
