@@ -39,14 +39,14 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
     """
     try:
         arrays, _ = read(path)
+        return {name: Tensor(array, device=device) for name, array in arrays.items()}
     except OSError:
         raise FileNotFoundError(f"load: {path} is not a file") from None
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: a dtype that Tensors lack
         raise ValueError(
             f"load: {path} is damaged or not a safetensors file ({error}); read PyTorch's weights "
             "(.pt, .pth) with gpudl.interop.load_torch_state"
         ) from None
-    return {name: Tensor(array, device=device) for name, array in arrays.items()}
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -71,8 +71,11 @@ def open_torch_file(file: BinaryIO) -> TorchFile:
     file.seek(0)
     try:
         return _Archive(file) if start == b"PK" else _OldFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, struct.error, EOFError) as error:
-        raise RefusedError(f"a damaged archive ({error})") from None
+    except RefusedError:
+        raise
+    # The zip reader raises many types of exception for damaged files.
+    except Exception as error:
+        raise RefusedError(f"a damaged archive ({str(error)[:80]})") from None
 
 
 class _Archive:
@@ -95,8 +98,10 @@ class _Archive:
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > self.size:
                 raise RefusedError(f"a compressed entry {name}, which PyTorch never writes")
             return self.archive.read(entry)
-        except (KeyError, RuntimeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise RefusedError(f"a damaged entry {name} ({error})") from None
+        except RefusedError:
+            raise
+        except Exception as error:  # as in open_torch_file
+            raise RefusedError(f"a damaged entry {name} ({str(error)[:80]})") from None
 
     def content(self, storage: Storage) -> Array:
         return _elements(self._entry(f"data/{storage.key}"), storage, self.big_endian)

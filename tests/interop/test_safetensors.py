@@ -68,3 +68,10 @@ def test_bad_files_and_values_are_refused(tmp_path):
         gpudl.load(path)
     with pytest.raises(TypeError, match="'x' is a list"):
         gpudl.save({"x": [1.0]}, path)
+
+
+def test_a_number_format_without_tensors_is_refused_by_name(tmp_path):
+    path = tmp_path / "w.safetensors"
+    gpudl.save({"x": np.ones(2, np.complex64)}, path)
+    with pytest.raises(ValueError, match=r"w\.safetensors .*complex64"):
+        gpudl.load(path)

@@ -348,3 +348,16 @@ def test_parts_of_names_are_renamed(save, torch):
         ValueError, match=r"rename=\{'fc': 'fc1', 'weight': 'w'\} gives two tensors"
     ):
         load_torch_state(file, rename={"fc": "fc1", "weight": "w"})
+
+
+@pytest.mark.parametrize("place", [b"PK\1\2", b"PK\3\4"], ids=["directory", "entry"])
+def test_names_that_are_not_utf_8(tmp_path, place):
+    path = archive(tmp_path / "w.pth", one_tensor(), NUMBERS)
+    content = bytearray(path.read_bytes())
+    start = content.index(place)
+    flags, name = (8, 46) if place == b"PK\1\2" else (6, 30)
+    content[start + flags + 1] |= 8  # the name is UTF-8
+    content[start + name] = 0x80
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"w\.pth holds a damaged (archive|entry)"):
+        load_torch_state(path)
