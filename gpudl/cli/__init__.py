@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 
 from gpudl.cli.errors import INTERRUPTED, UNREAD, USAGE, CommandError, explain
-from gpudl.cli.output import discard_output, make_printable
+from gpudl.cli.output import Clean, discard_output, make_printable
 from gpudl.cli.parser import build_parser
 
 __all__ = ["CommandError", "main"]
@@ -24,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Errors are one sentence on stderr; --debug shows their traceback.
     """
     make_printable()
+    with redirect_stdout(Clean(sys.stdout)), redirect_stderr(Clean(sys.stderr)):
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
         options = build_parser().parse_args(sys.argv[1:] if argv is None else list(argv))
     except SystemExit as stop:  # argparse has printed help or an error

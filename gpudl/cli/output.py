@@ -5,10 +5,15 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 import sys
 import unicodedata
+from collections.abc import Iterable
+from typing import Any
 
 ASCII = {"×": "x", "·": "*", "−": "-", "–": "-", "≤": "<=", "≥": ">=", "→": "->", "√": "sqrt"}
+# Control characters, and those that turn the direction of the text that follows.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 ERRORS = "gpudl-similar"
 
 
@@ -23,6 +28,31 @@ def make_printable() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
             stream.reconfigure(errors=ERRORS)
+
+
+class Clean:
+    """A stream that shows control characters as text, \\x1b for example: names in files of others
+    could otherwise move the cursor or change the terminal. New lines and tabs stay, and a return at
+    the beginning, with which a progress bar redraws itself."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        start = "\r" if text.startswith("\r") else ""
+        self._stream.write(start + CONTROL.sub(_escaped, text[len(start) :]))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 def discard_output() -> None:
