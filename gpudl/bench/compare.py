@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpudl.bench.report import geometric_mean
+from gpudl.bench import report
 
 Key = tuple[str, ...]
 Numbers = Mapping[str, float]  # median, low, high (quartiles), turns
@@ -30,6 +31,18 @@ class Change(NamedTuple):
         if self.high < 1 and self.factor < 1 / (1 + LEAST):
             return "faster"
         return ""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A report whose rows can be compared. Raises ValueError, which names the file, for another."""
+    content = report.read(path)
+    try:
+        check_same_device(content, content)
+        for by in ("time", "ratio"):
+            text(changes(content, content, by), [key(row) for row in content["rows"]], [])
+    except report.MALFORMED as error:
+        raise report.damaged(path, error) from None
+    return content
 
 
 def key(row: Mapping[str, Any]) -> Key:
@@ -122,7 +135,7 @@ def _lines(compared: Sequence[Change], gone: Sequence[Key], added: Sequence[Key]
             f"{' '.join(filter(None, c.key))}"
         )
     if compared:
-        mean = geometric_mean(c.factor for c in compared)
+        mean = report.geometric_mean(c.factor for c in compared)
         slower = sum(c.verdict == "slower" for c in changed)
         yield (
             f"{len(compared)} rows compared: {slower} slower, {len(changed) - slower} faster, "
@@ -132,5 +145,6 @@ def _lines(compared: Sequence[Change], gone: Sequence[Key], added: Sequence[Key]
         yield "no row is in both reports"
     for name, keys in (("only before", gone), ("only after", added)):
         if keys:
-            shown = "; ".join(" ".join(filter(None, k)) for k in keys[:5])
+            names = [" ".join(filter(None, k)) for k in keys]
+            shown = "; ".join(names[:5])
             yield f"{name}: {len(keys)} ({shown}{'; …' if len(keys) > 5 else ''})"

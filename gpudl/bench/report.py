@@ -15,6 +15,8 @@ from gpudl.bench.runner import Bench
 from gpudl.bench.workload import Row
 
 SCHEMA = 3
+# Exceptions of the functions below for a report with other entries or types.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 MOST_NAMED = 4  # most suites to list in a file name
 HEAD = ("workload", "direction", "dtype", "algorithm", "µs", "rate", "roof", "error", "peer µs",
         "peer's error", "peer/ours", "quartiles")  # fmt: skip
@@ -79,6 +81,20 @@ def read(path: Path) -> dict[str, Any]:
             f"{path}: not written by this version of gpudl bench (schema {SCHEMA}); measure again"
         )
     return content
+
+
+def shown(path: Path, as_markdown: bool = False) -> str:
+    """A report as text. Raises ValueError, which names the file, if it is not a whole report."""
+    content = read(path)
+    try:
+        return markdown(content) if as_markdown else text(content)
+    except MALFORMED as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> ValueError:
+    kind = "lacks " if isinstance(error, KeyError) else ""
+    return ValueError(f"{path}: is a damaged report ({kind}{error}); measure again")
 
 
 def geometric_mean(values: Iterable[float]) -> float:

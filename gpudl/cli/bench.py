@@ -224,19 +224,18 @@ def run_show(files: list[str], options: argparse.Namespace) -> int:
     if not files:
         raise CommandError("bench show: give a file, as in gpudl bench show results.json")
     for file in files:
-        content = report.read(Path(file))
-        print(report.markdown(content) if options.markdown else report.text(content))
+        print(report.shown(Path(file), options.markdown))
     return 0
 
 
 def run_compare(files: list[str], options: argparse.Namespace) -> int:
-    from gpudl.bench import compare, report
+    from gpudl.bench import compare
 
     if len(files) != 2:
         raise CommandError(
             "bench compare: give two files, as in gpudl bench compare before.json after.json"
         )
-    before, after = (report.read(Path(file)) for file in files)
+    before, after = (compare.read(Path(file)) for file in files)
     if not options.any_device:
         compare.check_same_device(before, after)
     changes = compare.changes(before, after, options.by)

@@ -113,7 +113,8 @@ class Choices:
 
             try:
                 stored = read_json(self.file(place))
-                self._measured[place] = stored["seconds"] if stored["place"] == place else {}
+                is_ours = stored["place"] == place and _are_seconds(stored["seconds"])
+                self._measured[place] = stored["seconds"] if is_ours else {}
             except (OSError, ValueError, KeyError, TypeError):
                 self._measured[place] = {}  # none yet, or a damaged file: measure again
         return self._measured[place]
@@ -139,11 +140,22 @@ class Choices:
         return {place: dict(used) for place, used in self._used.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, str]]) -> None:
-        """Reuse the choices of the run that saved this state."""
+        """Reuse the choices of the run that saved this state. Raises ValueError for another."""
+        for used in state.values():
+            for text in used.values():
+                Candidate.parse(text)
         for place, used in state.items():
             self._recorded.setdefault(place, {}).update(used)
             self._used.setdefault(place, {}).update(used)
         self.generation += 1
+
+
+def _are_seconds(stored: object) -> bool:
+    """Whether a value from JSON holds seconds by problem and candidate."""
+    return isinstance(stored, dict) and all(
+        isinstance(known, dict) and all(type(value) in (int, float) for value in known.values())
+        for known in stored.values()
+    )
 
 
 choices = Choices()

@@ -155,3 +155,27 @@ def test_the_command_line_refuses(gpudl, files, tmp_path):
     assert f"schema {report.SCHEMA}" in gpudl("bench", "compare", old, files[0]).err
     assert "give two files" in gpudl("bench", "compare", old).err
     assert gpudl("bench", "compare", old, files[0]).code == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("rows", 0, "seconds"), None),
+        (("rows", 0, "seconds"), {"gpudl": {"median": 0}}),
+        (("rows", 0, "name"), 3),
+        (("rows",), 3),
+        (("environment",), []),
+        (("settings",), {}),
+    ],
+)
+def test_a_damaged_report_is_refused_by_name(gpudl, files, path, value):
+    damaged = json.loads(files[0].read_text())
+    place = damaged
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    files[0].write_text(json.dumps(damaged))
+    for words in (["compare", *files], ["compare", *files[::-1]], ["show", files[0]]):
+        result = gpudl("bench", *words)
+        assert result.code == 2
+        assert f"{files[0]}: is a damaged report" in result.err

@@ -115,11 +115,18 @@ class TestTuning:
         with gpudl.tune(folder=tmp_path):
             a @ a
             (file,) = tmp_path.iterdir()
-            file.write_text('{"place": ')
-            choices._measured.clear()
-            choices.generation += 1
-            a @ a
-            assert json.loads(file.read_text())["seconds"]
+            whole = json.loads(file.read_text())
+            ((problem, _),) = whole["seconds"].items()
+            of_another_type = [
+                json.dumps({**whole, "seconds": seconds})
+                for seconds in ("x", {problem: []}, {problem: {"simt_large": "x"}})
+            ]
+            for text in ('{"place": ', *of_another_type):
+                file.write_text(text)
+                choices._measured.clear()
+                choices.generation += 1
+                a @ a
+                assert json.loads(file.read_text())["seconds"] == whole["seconds"]
 
     def test_operators_that_change_their_inputs_are_not_measured(self, monkeypatch, tmp_path):
         measured = self.seconds(monkeypatch, {})
