@@ -40,14 +40,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gpudl.train import Run, blas
-    from gpudl.train.job import trained_model
+    from gpudl.train import blas
+    from gpudl.train.job import open_run, trained_model
     from gpudl.train.prepare import find_model
     from gpudl.train.tasks import task_of
     from gpudl.train.tasks.base import Finished
 
-    run = Run.open(options.folder)
-    config = run.config()
+    run, config = open_run(options.folder)
     info = find_model(config.model)
     task = task_of(info)
     device = choose_device(options.device)

@@ -74,13 +74,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gpudl.train import Run, blas
-    from gpudl.train.job import trained_model
+    from gpudl.train import blas
+    from gpudl.train.job import open_run, trained_model
     from gpudl.train.prepare import find_model
     from gpudl.train.tasks import Answer, task_of
 
-    run = Run.open(options.folder)
-    config = run.config()
+    run, config = open_run(options.folder)
     task = task_of(find_model(config.model))
     device = choose_device(options.device)
     blas.set_threads(config.training.blas_threads)

@@ -33,7 +33,8 @@ class History(Callback):
     def _write(self, trainer: Trainer) -> None:
         rows = [row.columns() for row in trainer.history]
         text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        names = dict.fromkeys(name for row in rows for name in row)  # some may lack an accuracy
+        writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.path, text.getvalue())

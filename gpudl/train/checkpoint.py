@@ -55,7 +55,7 @@ def load_state(path: Path) -> dict[str, Any]:
             raise ValueError("it contains no state")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingError(
-            f"{path}: is damaged ({error}); train again in another folder"
+            f"{path}: is damaged ({str(error)[:200]}); train again in another folder"
         ) from None
     except OSError as error:
         raise TrainingError(

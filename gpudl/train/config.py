@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -15,6 +18,12 @@ SCHEDULES = ("cosine", "constant", "step", "sqrt", "plateau")
 AUGMENTATIONS = ("shift", "flip", "shift+flip", "none")
 EPOCHS = {"digits": 30}  # the small set needs more passes
 DEFAULT_EPOCHS = 10
+CHOICES: dict[str, Collection[str]] = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "augment": AUGMENTATIONS,
+}
+MOST_VALUES = 1 << 28  # of one sample
 OPTIMIZER_FIELDS = ("optimizer", "lr", "momentum", "weight_decay")
 
 
@@ -99,10 +108,13 @@ def from_dict(values: dict[str, Any], origin: str) -> Config:
     """The inverse of `Config.as_dict`. Raises a TrainingError that names `origin` for other
     values."""
     try:
-        data = _make(Data, values["data"])
-        training = _make(Training, values["training"])
+        data = from_table(Data, values["data"])
+        training = from_table(Training, values["training"])
+        for option, choices in CHOICES.items():
+            check_choice(option, getattr(training, option), choices)
         _check(training)
-        config: Config = _make(Config, {**values, "data": data, "training": training})
+        config: Config = from_table(Config, {**values, "data": data, "training": training})
+        _check_shapes(config)
         return config
     except TrainingError as error:
         raise TrainingError(f"{origin}: {error}") from None
@@ -136,7 +148,7 @@ def default_training(
             f"--momentum: {optimizer} has none; leave it out or use --optimizer sgd"
         )
     given.setdefault("momentum", MOMENTUM.get(optimizer))
-    training: Training = _make(Training, given)
+    training: Training = from_table(Training, given)
     _check(training)
     return training
 
@@ -160,12 +172,38 @@ def _check(training: Training) -> None:
         raise TrainingError(f"--seed: {training.seed}; give a number below 2^63")
 
 
+def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
+    """Raises TrainingError for a value other than None that is not one of the choices."""
+    if value is not None and value not in choices:
+        near = difflib.get_close_matches(str(value).lower(), choices, 1)
+        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(choices)}"
+        raise TrainingError(f"--{option}: {value!r} is unknown; {hint}")
+
+
+def _check_shapes(config: Config) -> None:
+    """Raises ValueError for an unknown device, a shape that no sample has, and statistics that do
+    not fit it."""
+    shape, data = config.input_shape, config.data
+    if not re.fullmatch(r"cpu|emulator|cuda(:\d{1,3})?", config.device):
+        raise ValueError(f"device: {reprlib.repr(config.device)}")
+    if len(shape) not in (1, 3) or min(shape) < 1 or math.prod(shape) > MOST_VALUES:
+        raise ValueError(f"input_shape: {reprlib.repr(shape)}")
+    if len(shape) == 3:
+        counts = len(data.mean), len(data.std)
+        finite = all(map(math.isfinite, data.mean)) and all(0 < x < math.inf for x in data.std)
+        if counts != (shape[0], shape[0]) or not finite:
+            raise ValueError(f"mean and std: expected {shape[0]} finite numbers each, std above 0")
+    if data.extent is not None and not 0 < data.extent <= 1:
+        raise ValueError(f"extent: {data.extent}, expected a number from 0 to 1")
+
+
 def _flag(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _make(kind: Any, values: dict[str, Any]) -> Any:
-    """An instance of a dataclass; lists become tuples again. Raises ValueError for wrong types."""
+def from_table(kind: Any, values: Any) -> Any:
+    """An instance of a dataclass from values of JSON, in which tuples are lists. Raises ValueError
+    for wrong names and types."""
     hints = get_type_hints(kind)
     if not isinstance(values, dict):
         raise ValueError(f"{kind.__name__.lower()} is not a table of names and values")

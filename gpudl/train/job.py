@@ -13,6 +13,7 @@ import numpy as np
 from gpudl.core import random
 from gpudl.core.choice import tune
 from gpudl.data import Split
+from gpudl.devices.find import meta
 from gpudl.train import blas, build
 from gpudl.train.callbacks import Checkpoint, EarlyStopping, History, StopRequest
 from gpudl.train.checkpoint import load_state, load_weights, save_weights
@@ -27,6 +28,8 @@ from gpudl.train.tasks import task_of
 from gpudl.train.tasks.base import Finished
 from gpudl.train.trainer import Callback, Trainer, not_finite
 
+# Exceptions of a model and of a state that do not fit the settings.
+UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 Folder = str | os.PathLike[str]
 
 
@@ -79,8 +82,7 @@ class Job:
     ) -> Job:
         """A run, continued from its last checkpoint. device, data_dir: replace those of the
         run."""
-        run = Run.open(folder)
-        settings = run.config()
+        run, settings = open_run(folder)
         settings = replace(
             settings,
             device=device or settings.device,
@@ -100,7 +102,7 @@ class Job:
     def _load(self, state: dict[str, Any]) -> None:
         try:
             self.trainer.load_state_dict(state)
-        except (LookupError, ValueError, TypeError, AttributeError) as error:
+        except UNFIT as error:
             raise TrainingError(
                 f"{self.run.checkpoint}: does not fit {self.run.config_path} ({error}); "
                 "train again in another folder"
@@ -176,6 +178,31 @@ class Job:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_run(folder: Folder) -> tuple[Run, Config]:
+    """An existing run and its settings. Raises TrainingError if the folder is not a run, or if its
+    settings are damaged or contradict each other; nothing large is allocated before."""
+    run = Run.open(folder)
+    settings = run.config()
+    try:
+        info = find_model(settings.model)
+        with random.rng_state(random.get_rng_state()), meta:
+            model = build.rebuild_model(settings)
+            count = sum(parameter.numel() for parameter in model.parameters())
+            if count != settings.parameters:
+                raise TrainingError(
+                    f"{settings.model} with {settings.options} has {count} parameters, not "
+                    f"{settings.parameters}; train the model again"
+                )
+        task_of(info).check(info, model, settings)
+    except TrainingError as error:
+        raise TrainingError(f"{run.config_path}: {error}") from None
+    except UNFIT as error:
+        raise TrainingError(
+            f"{run.config_path}: does not describe a model ({error}); train the model again"
+        ) from None
+    return run, settings
 
 
 def _check_same_training(run: Run, settings: Config, weights: Mapping[str, Any]) -> None:

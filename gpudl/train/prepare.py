@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import os
 import platform
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from gpudl.core.version import VERSION
 from gpudl.data import Split
 from gpudl.devices.find import meta
 from gpudl.train import blas, build, config
-from gpudl.train.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Config
+from gpudl.train.config import Config
 from gpudl.train.errors import TrainingError
 from gpudl.train.tasks import Task, task_of
 
@@ -77,12 +76,8 @@ def configure(
 
 def _settings(info: models.Info, task: Task, data: str, given: dict[str, Any]) -> config.Training:
     """The hyper-parameters; defaults come from the task and the model."""
-    for option, choices in (
-        ("optimizer", OPTIMIZERS),
-        ("schedule", SCHEDULES),
-        ("augment", AUGMENTATIONS),
-    ):
-        _check_choice(option, given.get(option), choices)
+    for option, choices in config.CHOICES.items():
+        config.check_choice(option, given.get(option), choices)
     settings = config.default_training(data, {**task.defaults, **info.training}, **given)
     if settings.window is not None and "window" not in task.defaults:
         raise TrainingError(f"--window: {info.name} does not learn from text; leave it out")
@@ -127,15 +122,6 @@ def find_model(name: str) -> models.Info:
         return models.info(name)
     except KeyError as error:
         raise TrainingError(f"{error.args[0]}; gpudl models lists them") from None
-
-
-def _check_choice(
-    option: str, value: str | None, choices: Sequence[str] | dict[str, float]
-) -> None:
-    if value is not None and value not in choices:
-        near = difflib.get_close_matches(value.lower(), choices, 1)
-        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(choices)}"
-        raise TrainingError(f"--{option}: {value!r} is unknown; {hint}")
 
 
 def _versions() -> dict[str, str]:

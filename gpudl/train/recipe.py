@@ -12,7 +12,7 @@ from typing import Any
 
 from gpudl import models
 from gpudl.core.files import expanded, read_json
-from gpudl.train.config import Training
+from gpudl.train.config import Training, from_table
 from gpudl.train.errors import TrainingError
 
 FOLDER = Path(models.__file__).parent / "recipes"
@@ -55,7 +55,9 @@ def read_recipe(name: str) -> Recipe:
 def _read(path: Path) -> Recipe:
     try:
         values = read_json(path)
-        recipe = Recipe(path.stem, **values)
+        if not isinstance(values, dict):
+            raise ValueError("it is not a table of names and values")
+        recipe: Recipe = from_table(Recipe, {"name": path.stem, **values})
     except OSError as error:
         raise TrainingError(
             f"{path}: cannot be read ({error.strerror or error}); check the path"
@@ -70,4 +72,8 @@ def _read(path: Path) -> Recipe:
             f"{path}: training has the unknown field {unknown[0]!r}; "
             f"known are {', '.join(sorted(known))}"
         )
+    try:
+        from_table(Training, recipe.training)
+    except ValueError as error:
+        raise TrainingError(f"{path}: training has {error}") from None
     return recipe

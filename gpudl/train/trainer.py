@@ -13,6 +13,7 @@ import numpy as np
 
 from gpudl.core import random
 from gpudl.core.choice import choices
+from gpudl.train.config import from_table
 from gpudl.train.errors import DivergedError
 from gpudl.train.metrics import Evaluation
 from gpudl.train.objective import Measured, Objective, Scores, Supervised
@@ -275,6 +276,9 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from where `state_dict` was taken, with the same model, data and callbacks."""
+        counts = state["epoch"], state["step"]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError(f"epoch and step are {counts}; they must be whole numbers from 0 up")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.train.load_state_dict(state["loader"])
@@ -283,7 +287,7 @@ class Trainer:
         for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(saved)
         self.epoch, self.step = state["epoch"], state["step"]
-        self.totals = Totals(**state["totals"])
-        self.history = [Row(**row) for row in state["history"]]
+        self.totals = from_table(Totals, state["totals"])
+        self.history = [from_table(Row, row) for row in state["history"]]
         self.stop_reason = state["stop_reason"]
         self._unread = []

@@ -1,5 +1,6 @@
 """The command line with unusual streams: ASCII only, closed, full, or no longer read."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gpudl.cli.output import Clean
 from tests.cli.conftest import ROOT
 
 TRAIN = ("train", "mlp", "--data", "digits", "--limit", "64", "--epochs", "3", "--out", "run")
@@ -118,3 +120,19 @@ def test_wrong_types_in_config_are_named(gpudl, tmp_path, trained, change, words
     assert refused.code == 2
     assert words in refused.err
     assert "config.json" in refused.err
+
+
+def test_control_characters_of_names_are_shown_as_text(gpudl, tmp_path):
+    recipe = {"model": "mlp", "data": "", "options": {"a\x1b[2J\n": 1}}
+    (tmp_path / "r.json").write_text(json.dumps(recipe))
+    result = gpudl("train", "--recipe", "r.json", "--data", "digits")
+    assert result.code == 2
+    assert r"--option a\x1b[2J : mlp has no such option" in result.err
+    result = gpudl("train", "mlp", "--data", "./a\x1b[2J\r\u202e.npz")
+    assert r"a\x1b[2J\r\u202e.npz" in result.err.replace(" ", r"\r")
+
+
+def test_a_progress_bar_may_return_to_the_beginning_of_its_line():
+    stream = io.StringIO()
+    print("\rstep 1\t\n\rstep\r2", file=Clean(stream))
+    assert stream.getvalue() == "\rstep 1\t\n\\rstep\\r2\n"

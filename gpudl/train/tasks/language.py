@@ -7,11 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpudl import models
 from gpudl.core.files import write_text
 from gpudl.data import Loader, Split, Streams, TextDataset, load
 from gpudl.data.text import encode
+from gpudl.devices.find import meta
 from gpudl.ops.loss.cross_entropy import cross_entropy
+from gpudl.ops.shape.create import zeros
 from gpudl.train.build import is_image_set
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
@@ -124,6 +128,15 @@ class Language(Task):
 
     def check(self, info: models.Info, model: Any, config: Config) -> None:
         refuse_augmentation(info, config)
+        classes = len(config.data.classes)
+        with meta, evaluation_mode(model):
+            model.to(meta)
+            logits, _ = model(zeros(1, 1, dtype=np.int64), None)
+        if logits.shape[-1] != classes:
+            raise TrainingError(
+                f"{info.name}: knows {logits.shape[-1]} characters, but the data have {classes}; "
+                "check --option"
+            )
 
     def objective(self, training: Training) -> Objective:
         return NextCharacter(training.clip)
