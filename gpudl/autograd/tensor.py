@@ -240,7 +240,7 @@ class Tensor(Taped, Methods["Tensor"]):
         return self.device.to_numpy(self.array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        array = self.device.to_numpy(self.array)
+        array = np.asarray(self.device.to_numpy(self.array))  # of scalars too
         if dtype is not None and array.dtype != dtype:
             return array.astype(dtype)
         return array.copy() if copy else array

@@ -203,9 +203,9 @@ def get_rng_state() -> np.ndarray[Any, np.dtype[np.int64]]:
     return _default.get_state()
 
 
-def set_rng_state(state: Any) -> None:
+def set_rng_state(new_state: Any) -> None:
     """Return the default generator to a position from get_rng_state."""
-    _default.set_state(state)
+    _default.set_state(new_state)
 
 
 @contextmanager

@@ -121,10 +121,17 @@ class PReLU(Activation):
     options = ("weight",)
     weight: Parameter
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 0.25,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
         self.num_parameters = num_parameters
         self.weight = Parameter(full((num_parameters,), init, np.float32))
+        self.to(device=device, dtype=dtype)
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"

@@ -48,9 +48,9 @@ class Sequential(Module):
 class ModuleList(Module):
     """A list of modules, registered as submodules."""
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules)
+        self.extend(modules or ())
 
     def append(self, module: Module) -> ModuleList:
         self.add_module(str(len(self)), _module(self, str(len(self)), module))

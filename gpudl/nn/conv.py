@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn.layers import reset
@@ -44,6 +44,8 @@ class _Conv(Module):
         groups: int,
         bias: bool,
         padding_mode: str,
+        device: Any,
+        dtype: Any,
     ) -> None:
         super().__init__()
         name, axes = type(self).__name__, self.axes
@@ -69,6 +71,7 @@ class _Conv(Module):
         self.weight = Parameter(weight)
         self.register_parameter("bias", Parameter(empty(out_channels)) if bias else None)
         self.reset_parameters()
+        self.to(device=device, dtype=dtype)
 
     def weight_shape(self) -> tuple[int, int]:
         """(filters, channels per filter)."""
@@ -110,10 +113,12 @@ class _Convolution(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
-            padding_mode,
+            padding_mode, device, dtype,
         )  # fmt: skip
         name, axes = type(self).__name__, self.axes
         before, extra = paddings(
@@ -182,6 +187,8 @@ class _TransposedConvolution(_Conv):
         bias: bool = True,
         dilation: Number = 1,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         name = type(self).__name__
         if padding_mode != "zeros":
@@ -190,7 +197,7 @@ class _TransposedConvolution(_Conv):
             raise ValueError(f"{name}: padding is {padding!r}; it must be one int, or one per axis")
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
-            padding_mode,
+            padding_mode, device, dtype,
         )  # fmt: skip
         self.output_padding = each(name, "output_padding", output_padding, self.axes)
 

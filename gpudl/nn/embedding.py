@@ -31,6 +31,9 @@ class Embedding(Module):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
+        *,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
@@ -46,6 +49,7 @@ class Embedding(Module):
         }  # fmt: skip
         self.weight = Parameter(empty(num_embeddings, embedding_dim))
         self.reset_parameters()
+        self.to(device=device, dtype=dtype)
 
     def reset_parameters(self) -> None:
         init.normal_(self.weight)

@@ -385,10 +385,14 @@ def _move(tensor: Tensor, target: Any) -> None:
     device = tensor.device
     if isinstance(target, np.dtype) or (isinstance(target, type) and target is not str):
         dtype = dtypes.dtype_of(target)
+        if not is_floating(dtype):
+            raise TypeError(f"to: dtype is {dtype.name}; parameters hold floating-point numbers")
         if not is_floating(tensor.dtype) or tensor.dtype == dtype:
             return
 
         def change(array: Array) -> Array:
+            if isinstance(array, MetaArray):
+                return MetaArray(array.shape, dtype)
             return array.astype(dtype)
     else:
         device = device_of(target)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gpudl.autograd.tensor import Tensor
@@ -41,7 +43,10 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
         *,
+        bias: bool = True,
         activation: str = "none",
     ) -> None:
         super().__init__()
@@ -52,11 +57,13 @@ class _BatchNorm(Module):
         self.track_running_stats = track_running_stats
         self.activation = activation
         self.register_parameter("weight", Parameter(ones(num_features)) if affine else None)
-        self.register_parameter("bias", Parameter(zeros(num_features)) if affine else None)
+        shift = Parameter(zeros(num_features)) if affine and bias else None
+        self.register_parameter("bias", shift)
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features) if tracked else None)
         self.register_buffer("running_var", ones(num_features) if tracked else None)
         self.register_buffer("num_batches_tracked", zeros((), dtype=np.int64) if tracked else None)
+        self.to(device=device, dtype=dtype)
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
         if input.ndim not in self.axes:

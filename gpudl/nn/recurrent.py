@@ -41,6 +41,8 @@ class RNNBase(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -69,6 +71,7 @@ class RNNBase(Module):
             for parameter, shape in shapes.items():
                 self.register_parameter(f"{parameter}_{suffix}", Parameter(empty(*shape)))
         self.reset_parameters()
+        self.to(device=device, dtype=dtype)
 
     @property
     def directions(self) -> int:
@@ -237,11 +240,21 @@ class RNN(RNNBase):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(f"RNN: nonlinearity {nonlinearity!r} must be one of {NONLINEARITIES}")
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
         )
         self.nonlinearity = nonlinearity
 
@@ -277,6 +290,8 @@ class LSTM(RNNBase):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         if proj_size:
             raise ValueError(
@@ -284,7 +299,15 @@ class LSTM(RNNBase):
                 "layer after the LSTM"
             )
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
         )
 
     def _sequence(

@@ -27,7 +27,14 @@ class RNNCellBase(Module):
     bias_ih: Parameter | None
     bias_hh: Parameter | None
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
         if hidden_size < 1:
             raise ValueError(
@@ -42,6 +49,7 @@ class RNNCellBase(Module):
         for name in ("bias_ih", "bias_hh"):
             self.register_parameter(name, Parameter(empty(rows)) if bias else None)
         self.reset_parameters()
+        self.to(device=device, dtype=dtype)
 
     def reset_parameters(self) -> None:
         bound = 1 / math.sqrt(self.hidden_size)
@@ -102,13 +110,19 @@ class RNNCell(RNNCellBase):
     """h' = f(W_ih x + b_ih + W_hh h + b_hh), f = "tanh" or "relu"."""
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh"
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(
                 f"RNNCell: nonlinearity {nonlinearity!r} must be one of {NONLINEARITIES}"
             )
-        super().__init__(input_size, hidden_size, bias)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = nonlinearity
 
     def _step(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

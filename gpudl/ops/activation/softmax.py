@@ -165,29 +165,33 @@ def over_axis(op: Op, input: Tensor, dim: int | None) -> Tensor:
     return apply(op, moved).movedim(-1, dim)  # type: ignore[no-any-return]
 
 
+def converted(input: Tensor, dtype: Any) -> Tensor:
+    return input if dtype is None else input.to(dtype)
+
+
 @public("gpudl", "Tensor", "functional")
-def softmax(input: Tensor, dim: int | None = None) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """exp(input) / sum(exp(input)) along axis dim, without overflow.
 
-    dim=None means axis 0 for inputs of 0, 1 or 3 axes, else axis 1, as in PyTorch. Raises
-    IndexError if dim is out of range.
+    dim=None means axis 0 for inputs of 0, 1 or 3 axes, else axis 1, as in PyTorch. dtype: convert
+    the input first. Raises IndexError if dim is out of range.
     """
-    return over_axis(SoftmaxOp.of(), input, dim)
+    return over_axis(SoftmaxOp.of(), converted(input, dtype), dim)
 
 
 @public("gpudl", "Tensor", "functional")
-def log_softmax(input: Tensor, dim: int | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """The logarithm of softmax along axis dim, accurate even where softmax underflows.
 
     Raises IndexError if dim is out of range.
     """
-    return over_axis(LogSoftmaxOp.of(), input, dim)
+    return over_axis(LogSoftmaxOp.of(), converted(input, dtype), dim)
 
 
 @public("functional")
-def softmin(input: Tensor, dim: int | None = None) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """softmax(-input) along axis dim. Raises IndexError if dim is out of range."""
-    return softmax(-input, dim)
+    return softmax(-input, dim, dtype=dtype)
 
 
 @public("functional")

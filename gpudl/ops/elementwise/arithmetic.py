@@ -315,9 +315,9 @@ def div(
 
 
 @public("gpudl", "Tensor")
-def true_divide(dividend: Tensor | Number, divisor: Tensor | Number) -> Tensor:
+def true_divide(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """div(), under NumPy's name."""
-    return div(dividend, divisor)
+    return div(input, other)
 
 
 @public("Tensor", special=("__itruediv__",))

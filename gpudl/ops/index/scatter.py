@@ -165,9 +165,21 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 @public("gpudl", "Tensor")
-def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """gather() with NumPy's order of arguments."""
-    return gather(input, dim, indices)
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """gather() whose input and indices broadcast along the other axes; without dim, of the flat
+    input."""
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
+    if input.ndim != indices.ndim or not -input.ndim <= dim < input.ndim:
+        return gather(input, dim, indices)  # refuses them
+    axis = dim % input.ndim
+
+    def spread(x: Tensor) -> Tensor:
+        return x.expand(*(*shape[:axis], x.shape[axis], *shape[axis + 1 :]))
+
+    sides = ((*x.shape[:axis], 1, *x.shape[axis + 1 :]) for x in (input, indices))
+    shape = np.broadcast_shapes(*sides)
+    return gather(spread(input), dim, spread(indices))
 
 
 def _values(input: Tensor, index: Tensor, src: Tensor | Number) -> Tensor:

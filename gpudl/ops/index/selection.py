@@ -110,10 +110,17 @@ def trace(input: Tensor) -> Tensor:
 
 
 @public("gpudl", "Tensor")
-def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
+def repeat_interleave(
+    input: Tensor,
+    repeats: int | Tensor,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
+) -> Tensor:
     """Repeat each element along `dim`, or of the flattened tensor, `repeats` times in a row.
 
-    repeats: one int for all elements, or an integer tensor with one per element.
+    repeats: one int for all elements, or an integer tensor with one per element. output_size:
+    the resulting extent; another one is refused.
     """
     if dim is None:
         input, dim = input.reshape(-1), 0
@@ -125,17 +132,23 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
             f"one for each of the {extent} elements"
         )
     index = np.repeat(np.arange(extent), counts.reshape(-1) if counts.size > 1 else counts.item())
+    if output_size not in (None, index.size):
+        raise ValueError(
+            f"repeat_interleave: output_size is {output_size}; the repeats give {index.size}"
+        )
     return slices.index_select(input, dim, tensor(index, device=input.device))
 
 
 @public("gpudl")
-def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinates of a grid: the i-th result repeats the i-th vector along all other axes.
 
     indexing: "ij" runs the first vector over rows, "xy" over columns.
     """
     if indexing not in ("ij", "xy"):
         raise ValueError(f"meshgrid: indexing is {indexing!r}; it must be 'ij' or 'xy'")
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
     vectors = [t.reshape(-1) for t in tensors]
     swap = indexing == "xy" and len(vectors) > 1
     if swap:

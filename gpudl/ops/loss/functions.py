@@ -307,12 +307,12 @@ def multi_margin_loss(
         terms = terms * terms
     if weight is not None:
         terms = terms * cast(Any, weight).gather(0, labels.reshape(-1)).reshape(-1, 1)
-    own = (
-        margin**p if weight is None else cast(Any, weight).gather(0, labels.reshape(-1)) * margin**p
-    )
+    own: Any = max(margin, 0.0) ** p
+    if weight is not None:
+        own = cast(Any, weight).gather(0, labels.reshape(-1)) * own
     losses = (cast(Any, terms).sum(1) - own) / x.shape[
         -1
-    ]  # subtract the label's own term, margin^p
+    ]  # subtract the label's own term, max(0, margin)^p
     return reduced("multi_margin_loss", losses.reshape(t.shape), reduction)
 
 

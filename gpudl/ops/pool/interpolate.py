@@ -211,6 +211,7 @@ def interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:
     """Resample the one to three spatial axes of (N, C, …) to `size` or by `scale_factor`.
 
@@ -219,6 +220,8 @@ def interpolate(
     recompute_scale_factor: use the ratio of the sizes instead of scale_factor.
     Raises ValueError unless exactly one of size and scale_factor is given and mode fits the axes.
     """
+    if antialias:
+        raise ValueError("interpolate: antialias is not supported; leave it at its default")
     rank = input.ndim - 2
     if mode not in (*METHODS, "area") or rank not in RANKS.get(mode, (1, 2, 3)):
         raise ValueError(

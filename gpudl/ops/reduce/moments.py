@@ -179,9 +179,18 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
 
 
 @public("gpudl", "Tensor")
-def norm(input: Tensor, p: float | str = "fro", dim: Dim = None, keepdim: bool = False) -> Tensor:
+def norm(
+    input: Tensor,
+    p: float | str = "fro",
+    dim: Dim = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+) -> Tensor:
     """(Σ |input|^p)^(1/p) over `dim`, by default all axes. p: "fro" is 2, inf gives the largest
-    |input|, 0 the number of nonzero elements."""
+    |input|, 0 the number of nonzero elements. dtype: convert the input first."""
     if isinstance(p, str) and p != "fro":
         raise ValueError(f"norm: p is {p!r}; use a number or 'fro'")
+    if dtype is not None:
+        input = input.to(dtype)
     return reduce(NormOp, input, dim, keepdim, 2.0 if p == "fro" else float(p))

@@ -150,8 +150,8 @@ def cpu(self: Tensor) -> Tensor:
 
 
 @public("Tensor")
-def cuda(self: Tensor, device: int | str | None = None) -> Tensor:
-    """The tensor on a GPU, by default the first."""
+def cuda(self: Tensor, device: int | str | None = None, non_blocking: bool = False) -> Tensor:
+    """The tensor on a GPU, by default the first. non_blocking is ignored: copies wait."""
     return to(self, device=f"cuda:{device}" if isinstance(device, int) else device or "cuda")
 
 
@@ -162,8 +162,9 @@ def is_floating_point(self: Tensor) -> bool:
 
 
 @public("Tensor")
-def copy_(self: Tensor, src: Tensor) -> Tensor:
-    """Overwrite the tensor with src, cast, broadcast and copied from its device as needed."""
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Overwrite the tensor with src, cast, broadcast and copied from its device as needed.
+    non_blocking is ignored: copies wait."""
     src = src if isinstance(src, Tensor) else shared(src)
     if src.shape != self.shape:
         src = expand(src, self.shape)

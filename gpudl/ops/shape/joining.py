@@ -193,11 +193,23 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @public("gpudl", "Tensor")
-def roll(input: Tensor, shifts: int, dims: int) -> Tensor:
-    """Shift along an axis; elements pushed off the end reappear at the front."""
-    axis = axis_of("roll", dims, input.ndim)
+def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] = ()) -> Tensor:
+    """Shift along an axis, or each shift along its axis; elements pushed off the end reappear at
+    the front. Without dims, the elements shift as one vector."""
+    moves = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    if not axes and len(moves) == 1:
+        return roll(input.reshape(-1), moves[0], 0).reshape(input.shape)
+    if len(moves) != len(axes):
+        raise ValueError(f"roll: got {len(moves)} shifts for {len(axes)} dims; give one for each")
+    if len(axes) != 1:
+        result = input.clone()
+        for move, dim in zip(moves, axes, strict=True):
+            result = roll(result, move, dim)
+        return result
+    axis = axis_of("roll", axes[0], input.ndim)
     extent = input.shape[axis]
-    step = shifts % extent if extent else 0
+    step = moves[0] % extent if extent else 0
     if not step:
         return input.clone()
     front, back = split(input, (extent - step, step), axis)

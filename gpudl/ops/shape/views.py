@@ -309,14 +309,14 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 @public("gpudl")
-def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     """Alias of expand(), NumPy's name."""
-    return expand(input, *shape)
+    return expand(input, *size)
 
 
 @public("gpudl", "Tensor")
 def flip(input: Tensor, *dims: Any) -> Tensor:
-    """A copy with the axes `dims` reversed."""
+    """A copy with the axes `dims` reversed, given as a list or one by one."""
     return apply(FlipOp.of(sizes("flip", dims)), input)  # type: ignore[no-any-return]
 
 
