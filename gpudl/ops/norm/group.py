@@ -64,9 +64,10 @@ class GroupNormOp(Op):
 
     def forward(self, xp: Any, x: Any, weight: Any, bias: Any) -> tuple[Any, ...]:
         rows = self.grouped(x)
-        mean = rows.mean(-1, keepdims=True)
+        n = max(rows.shape[-1], 1)
+        mean = rows.sum(-1, keepdims=True) / n
         centred = rows - mean
-        invstd = 1 / xp.sqrt(xp.square(centred).mean(-1, keepdims=True) + self.eps)
+        invstd = 1 / xp.sqrt(xp.square(centred).sum(-1, keepdims=True) / n + self.eps)
         y = (centred * invstd).reshape(x.shape)
         y = y if weight is None else y * along(weight, x)
         y = y if bias is None else y + along(bias, x)
@@ -78,13 +79,13 @@ class GroupNormOp(Op):
         invstd = saved.invstd[..., None]
         xhat = (self.grouped(saved.x) - saved.mean[..., None]) * invstd
         g = self.grouped(dy if saved.weight is None else dy * along(saved.weight, dy))
-        n = g.shape[-1]
+        n = max(g.shape[-1], 1)
         pull = (g * xhat).sum(-1, keepdims=True)
         if dinvstd is not None:
             pull = pull + dinvstd[..., None] * invstd
-        dx = invstd * (g - g.mean(-1, keepdims=True) - xhat * (pull / max(n, 1)))
+        dx = invstd * (g - g.sum(-1, keepdims=True) / n - xhat * (pull / n))
         if dmean is not None:
-            dx = dx + dmean[..., None] / max(n, 1)
+            dx = dx + dmean[..., None] / n
         dweight = (dy * xhat.reshape(dy.shape)).sum(axes)
         return dx.reshape(dy.shape), dweight, dy.sum(axes)
 
