@@ -234,6 +234,8 @@ def _draw(
 
     out = request.options.out
     folder = Path(out) if out else request.run.folder / "predictions"
+    if not out and folder.is_symlink():  # in a run of others, it could lead anywhere
+        raise CommandError(f"{folder}: is a link; name the folder for pictures with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -52,7 +52,7 @@ def configure(
     task = task_of(info)
     build.check_options(info, options)
     name = info.dataset if data is None else _absolute(data)
-    data_dir = str(expanded(data_dir).resolve()) if data_dir else None
+    data_dir = os.path.realpath(expanded(data_dir)) if data_dir else None
     settings = _settings(info, task, name, training)
     source = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
     split = task.load(source, info, settings)
@@ -106,7 +106,7 @@ def _absolute(data: str) -> str:
     path = expanded(data)
     is_file = path.suffix in (".npz", ".txt")
     is_path = os.sep in data or is_file or (path.is_dir() and not _is_known(data))
-    return str(path.resolve()) if data and is_path else data
+    return os.path.realpath(path) if data and is_path else data
 
 
 def _is_known(data: str) -> bool:

@@ -1,9 +1,11 @@
 """Every error: one sentence with a fix, exit code 2, no traceback."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 
 def refused(result, *parts):
@@ -165,3 +167,25 @@ def test_no_images_to_train_on(gpudl, tmp_path):
 def test_debug_shows_the_traceback(gpudl):
     with pytest.raises(Exception, match="lenet5"):
         gpudl("train", "lenet", "--debug")
+
+
+def test_links_in_a_run_of_others_are_not_followed(gpudl, blocks, trained, tmp_path):
+    run, mine = shutil.copytree(trained, tmp_path / "run"), tmp_path / "mine"
+    mine.mkdir()
+    for name in ("history.csv", "model.safetensors", "curves.png", "filters.png", "confusion.png"):
+        (mine / name).write_text("mine")
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(mine / name)
+    (run / "checkpoint.safetensors").unlink()
+    assert gpudl("train", "--resume", run).code == 0
+    assert {path.read_text() for path in mine.iterdir()} == {"mine"}
+    (run / "predictions").symlink_to(mine)
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    refused(gpudl("predict", run, "a.png"), "predictions: is a link")
+
+
+def test_a_link_to_itself(gpudl, tmp_path):
+    for name in ("a.npz", "a.txt", "folder"):
+        (tmp_path / name).symlink_to(name)
+        refused(gpudl("train", "mlp", "--data", f"./{name}"), name)
+    refused(gpudl("train", "mlp", "--data", "mnist", "--data-dir", "folder"), "folder: does not")
