@@ -1,6 +1,7 @@
 """Random numbers: Philox test vectors, equal bits on all devices, distributions, state."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -232,3 +233,21 @@ def test_draws_inside_rng_state_leave_later_draws_unchanged():
     values.append(gpudl.rand(4).tolist())
     assert values == expected
     assert other not in expected
+
+
+def test_threads_that_share_a_generator_draw_different_numbers():
+    generator, count = random.Generator(3), 200
+    with ThreadPoolExecutor(8) as pool:
+        take = lambda _: [int(generator.take(5)[2]) for _ in range(count)]  # noqa: E731
+        drawn = list(pool.map(take, range(8)))
+    offsets = sorted(offset for thread in drawn for offset in thread)
+    assert offsets == list(range(0, 8 * count * 2, 2))  # five words are two blocks
+
+
+def test_threads_that_share_the_default_generator_draw_different_numbers():
+    gpudl.manual_seed(3)
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(lambda _: tuple(gpudl.rand(4).tolist()), range(400)))
+    assert len(set(drawn)) == 400
+    gpudl.manual_seed(3)
+    assert set(drawn) == {tuple(gpudl.rand(4).tolist()) for _ in range(400)}
