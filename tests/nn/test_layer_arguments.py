@@ -66,6 +66,19 @@ CALLS = {
     "take_along_dim of all": lambda lib, x: lib.take_along_dim(x, lib.tensor([7, 1])),
     "true_divide": lambda lib, x: lib.true_divide(input=x, other=3),
     "broadcast_to": lambda lib, x: lib.broadcast_to(x, size=(2, 3, 4)),
+    "square of bool": lambda lib, x: lib.square(x > 5),
+    "tril of bool": lambda lib, x: lib.tril(x > 2),
+    "triu of bool": lambda lib, x: lib.triu(x > 2),
+    "prod as bool": lambda lib, x: lib.prod(x, 1, dtype=lib.tensor(True).dtype),
+    "prod as int8": lambda lib, x: lib.prod(x[0], 0, dtype=lib.int8),
+    "sum as int8": lambda lib, x: lib.sum(x[0], 0, dtype=lib.int8),
+    "cumsum as int8": lambda lib, x: lib.cumsum(x[0], 0, dtype=lib.int8),
+    "arange of int64": lambda lib, x: lib.arange(0.5, 4.1, 2.9, dtype=lib.int64),
+    "nonzero of a scalar": lambda lib, x: lib.nonzero(x[0, 1]),
+    "nonzero of zero": lambda lib, x: lib.nonzero(x[0, 0]),
+    "pixel_shuffle of nothing": lambda lib, x: lib.nn.functional.pixel_shuffle(
+        lib.ones(2, 4, 0, 3), 2
+    ),
     "multi_margin_loss": lambda lib, x: lib.nn.functional.multi_margin_loss(
         x, lib.tensor([0, 3, 1]), margin=-1.5, reduction="none"
     ),
@@ -76,7 +89,7 @@ CALLS = {
 def test_a_call_gives_pytorchs_result(name):
     torch = pytest.importorskip("torch")
     ours, theirs = CALLS[name](gpudl, gpudl.tensor(X)), CALLS[name](torch, torch.tensor(X))
-    assert ours.dtype == theirs.numpy().dtype
+    assert (ours.shape, ours.dtype) == (theirs.shape, theirs.numpy().dtype)
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6)
 
 

@@ -203,7 +203,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
             f"pixel_shuffle: input has {channels} channels; upscale_factor {r} needs a multiple of "
             f"{r * r}"
         )
-    blocks = input.reshape((-1, channels // (r * r), r, r, height, width))
+    blocks = input.reshape((math.prod(lead), channels // (r * r), r, r, height, width))
     return blocks.permute(0, 1, 4, 2, 5, 3).reshape(
         (*lead, channels // (r * r), height * r, width * r)
     )
@@ -218,7 +218,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
             f"pixel_unshuffle: downscale_factor is {r}; it must divide the height {height} and "
             f"the width {width}"
         )
-    blocks = input.reshape((-1, channels, height // r, r, width // r, r))
+    blocks = input.reshape((math.prod(lead), channels, height // r, r, width // r, r))
     return blocks.permute(0, 1, 3, 5, 2, 4).reshape(
         (*lead, channels * r * r, height // r, width // r)
     )

@@ -240,7 +240,9 @@ def absolute(input: Tensor) -> Tensor:
 
 @public("gpudl", "Tensor")
 def square(input: Tensor) -> Tensor:
-    """input², elementwise."""
+    """input², elementwise; int64 for bool."""
+    if input.dtype == np.bool_:
+        input = input.long()
     return apply(SquareOp.of(), input)  # type: ignore[no-any-return]
 
 

@@ -59,13 +59,13 @@ def _bands(name: str, x: Tensor, diagonal: int, lower: bool) -> Tensor:
 @public("gpudl", "Tensor")
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The elements on and below a diagonal of each matrix, zero elsewhere."""
-    return _bands("tril", input, diagonal, lower=True)
+    return _bands("tril", input, diagonal, lower=True).to(input.dtype)
 
 
 @public("gpudl", "Tensor")
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The elements on and above a diagonal of each matrix, zero elsewhere."""
-    return _bands("triu", input, diagonal, lower=False)
+    return _bands("triu", input, diagonal, lower=False).to(input.dtype)
 
 
 @public("gpudl", "Tensor")

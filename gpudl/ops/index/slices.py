@@ -293,7 +293,11 @@ def _spec(x: Tensor) -> Spec:
 
 @public("gpudl", "Tensor")
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """Indices of the nonzero elements: an (n, axes) matrix, or a tuple with one vector per axis."""
+    """Indices of the nonzero elements: an (n, axes) matrix, or a tuple with one vector per axis.
+    A scalar counts as a vector of one element, without an axis in the matrix."""
+    if not input.ndim:
+        found = nonzero(input.reshape(1), as_tuple=True)
+        return found if as_tuple else found[0].reshape(-1, 1)[:, :0]
     found = [Tensor.from_array(i, input.device) for i in input.device.xp.nonzero(input.array)]
     if as_tuple:
         return tuple(found)

@@ -182,4 +182,6 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 @public("gpudl", "Tensor")
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Cumulative sums along an axis; integers are summed as int64."""
-    return apply(CumsumOp.of(dim), input if dtype is None else input.to(dtype))  # type: ignore[no-any-return]
+    if dtype is None:
+        return apply(CumsumOp.of(dim), input)  # type: ignore[no-any-return]
+    return apply(CumsumOp.of(dim), input.to(dtype)).to(dtype)  # type: ignore[no-any-return]

@@ -258,8 +258,11 @@ def reduce(op: type[Reduction], x: Tensor, dim: Dim, keepdim: bool, *rest: Any) 
 
 @public("gpudl", "Tensor")
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """Sum over `dim`, one or several axes, by default all; integers are summed as int64."""
-    return add_up(SumOp, input if dtype is None else input.to(dtype), dim, keepdim)
+    """Sum over `dim`, one or several axes, by default all. Integers are summed as int64, and the
+    sum converted to dtype if given."""
+    if dtype is None:
+        return add_up(SumOp, input, dim, keepdim)
+    return add_up(SumOp, input.to(dtype), dim, keepdim).to(dtype)
 
 
 @public("gpudl", "Tensor")
@@ -271,7 +274,9 @@ def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = 
 @public("gpudl", "Tensor")
 def prod(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product over `dim`, by default over all axes."""
-    return reduce(ProdOp, input if dtype is None else input.to(dtype), dim, keepdim)
+    if dtype is None:
+        return reduce(ProdOp, input, dim, keepdim)
+    return reduce(ProdOp, input.to(dtype), dim, keepdim).to(dtype)
 
 
 @public("gpudl", "Tensor")

@@ -79,11 +79,14 @@ def arange(
 ) -> Tensor:
     """start, start + step, … before end: arange(5), arange(1, 5), arange(1, 5, 0.5).
 
-    int64 if all three are integers, else float32. Raises ValueError if step is 0 or leads away from
+    int64 if all three are integers, else float32; with dtype int64 they are truncated to integers
+    first, as in PyTorch. Raises ValueError if step is 0 or leads away from
     end.
     """
     if end is None:
         start, end = 0, start
+    if dtype is not None and dtypes.dtype_of(dtype) == INT64:
+        start, end, step = int(start), int(end), int(step)
     if step == 0 or (end - start) * step < 0:
         raise ValueError(f"arange: step is {step}; it must lead from {start} to {end}")
     count = int(np.ceil((end - start) / step))
