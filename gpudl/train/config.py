@@ -143,10 +143,6 @@ def default_training(
     given.setdefault("lr", OPTIMIZERS.get(optimizer))
     given.setdefault("epochs", EPOCHS.get(data, DEFAULT_EPOCHS))
     given.setdefault("augment", "shift+flip" if data.startswith("cifar") else "shift")
-    if "momentum" in given and optimizer not in MOMENTUM:
-        raise TrainingError(
-            f"--momentum: {optimizer} has none; leave it out or use --optimizer sgd"
-        )
     given.setdefault("momentum", MOMENTUM.get(optimizer))
     training: Training = from_table(Training, given)
     _check(training)
@@ -162,6 +158,10 @@ def _check(training: Training) -> None:
             raise TrainingError(f"--{_flag(name)}: {value}; give {minimum} or more")
     if not 0 < training.lr < float("inf"):
         raise TrainingError(f"--lr: {training.lr}; give a number above 0, 0.001 for example")
+    if training.momentum is not None and training.optimizer not in MOMENTUM:
+        raise TrainingError(
+            f"--momentum: {training.optimizer} has none; leave it out or use --optimizer sgd"
+        )
     if training.momentum is not None and not 0 <= training.momentum < 1:
         raise TrainingError(f"--momentum: {training.momentum}; give a number from 0 to below 1")
     if not 0 <= training.weight_decay < float("inf"):

@@ -30,6 +30,7 @@ from gpudl.train.trainer import Callback, Trainer, not_finite
 
 # Exceptions of a model and of a state that do not fit the settings.
 UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+LONGEST = 500  # characters of a message, which may repeat an entry of the file
 Folder = str | os.PathLike[str]
 
 
@@ -104,8 +105,8 @@ class Job:
             self.trainer.load_state_dict(state)
         except UNFIT as error:
             raise TrainingError(
-                f"{self.run.checkpoint}: does not fit {self.run.config_path} ({error}); "
-                "train again in another folder"
+                f"{self.run.checkpoint}: does not fit {self.run.config_path} "
+                f"({str(error)[:LONGEST]}); train again in another folder"
             ) from None
 
     @property
@@ -197,10 +198,11 @@ def open_run(folder: Folder) -> tuple[Run, Config]:
                 )
         task_of(info).check(info, model, settings)
     except TrainingError as error:
-        raise TrainingError(f"{run.config_path}: {error}") from None
+        raise TrainingError(f"{run.config_path}: {str(error)[:LONGEST]}") from None
     except UNFIT as error:
         raise TrainingError(
-            f"{run.config_path}: does not describe a model ({error}); train the model again"
+            f"{run.config_path}: does not describe a model ({str(error)[:LONGEST]}); "
+            "train the model again"
         ) from None
     return run, settings
 

@@ -37,6 +37,7 @@ def run(original, tmp_path):
         ({"input_shape": [1 << 20, 1 << 20, 1]}, "input_shape"),
         ({"input_shape": [1, 28]}, "input_shape"),
         ({"input_shape": [1, 29, 28]}, "does not accept samples of shape"),
+        ({"training": {"momentum": 0.9}}, "--momentum: adam has none"),
         ({"device": "x"}, "device: 'x'"),
         ({"training": {"optimizer": ""}}, "--optimizer: '' is unknown"),
         ({"training": {"schedule": "x"}}, "--schedule: 'x' is unknown"),
