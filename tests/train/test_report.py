@@ -66,3 +66,9 @@ def test_prediction(tmp_path):
         chances = rng.dirichlet(np.full(classes, 0.1))
         report.draw_prediction(tmp_path / "p.png", original, seen, chances, names, "name " * 20)
         check(tmp_path / "p.png")
+
+
+def test_dollars_in_names_are_no_formulas(tmp_path):
+    matrix = np.array([[50, 3], [1, 50]])
+    report.draw_confusion(tmp_path / "p.png", matrix, ["$$", r"$\x$"], r"$\x$")
+    check(tmp_path / "p.png")

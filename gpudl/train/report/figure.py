@@ -46,9 +46,25 @@ def figure(path: Path, width: float, height: float, **options: Any) -> Iterator[
         fig = Figure(figsize=(width, height), layout="constrained", **options)
         FigureCanvasAgg(fig)
         yield fig
+        _show_dollars(fig)
         with replacing(path) as part:
             # Without the software's version, so that the same run writes the same file.
             fig.savefig(part, metadata={"Software": None})
+
+
+def _show_dollars(fig: Any) -> None:
+    """Makes names such as $5 no formulas; the powers of ten on logarithmic axes stay formulas."""
+    from matplotlib.text import Text
+
+    powers = {
+        text
+        for axes in fig.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if axis.get_scale() == "log"
+        for text in axis.findobj(Text)
+    }
+    for text in set(fig.findobj(Text)) - powers:
+        text.set_parse_math(False)
 
 
 Cell = tuple[float, float, float, float]  # left, right, bottom, top: imshow's extent
