@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
     content = report.read(path)
     try:
         check_same_device(content, content)
-        for by in ("time", "ratio"):
+        for by in (None, "time", "ratio"):
             text(changes(content, content, by), [key(row) for row in content["rows"]], [])
     except report.MALFORMED as error:
         raise report.damaged(path, error) from None

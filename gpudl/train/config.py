@@ -177,7 +177,7 @@ def check_choice(option: str, value: Any, choices: Collection[str]) -> None:
     if value is not None and value not in choices:
         near = difflib.get_close_matches(str(value).lower(), choices, 1)
         hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(choices)}"
-        raise TrainingError(f"--{option}: {value!r} is unknown; {hint}")
+        raise TrainingError(f"--{option}: {reprlib.repr(value)} is unknown; {hint}")
 
 
 def _check_shapes(config: Config) -> None:

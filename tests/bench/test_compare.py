@@ -165,6 +165,7 @@ def test_the_command_line_refuses(gpudl, files, tmp_path):
         (("rows", 0, "name"), 3),
         (("rows",), 3),
         (("environment",), []),
+        (("environment",), {}),
         (("settings",), {}),
     ],
 )
