@@ -450,6 +450,8 @@ needs_torch = pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
 
 def on_device(name: str, how: settings) -> None:
     values = SPECIAL + EXTREME * (TORCH and OPS[name].twin is not None)
+    if name == "rprop":  # the sign of a product decides: float32's, as PyTorch's, underflows to 0
+        values = tuple(value for value in values if not value.endswith(("normal", "tiny")))
     how(
         given(examples(name, FLOATS, h.DEVICES, values))(lambda example: check_on_device(example))
     )()
