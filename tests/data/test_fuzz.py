@@ -132,7 +132,7 @@ def test_damage_gives_a_result_or_an_error_that_names_the_file(reader, folder, c
 
 @pytest.mark.slow
 @EVERY
-@settings(max_examples=5000, deadline=None, print_blob=True)
+@settings(max_examples=300, deadline=None, print_blob=True)
 @given(changes=CHANGES, end=ENDS)
 def test_much_damage_gives_a_result_or_an_error_that_names_the_file(reader, folder, changes, end):
     check(reader, folder, changes, end)

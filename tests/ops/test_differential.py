@@ -44,7 +44,6 @@ def examined(examples: int, **how: Any) -> settings:
 
 
 QUICK = examined(3, derandomize=True)
-THOROUGH = examined(60, print_blob=True)
 
 
 @cache
@@ -469,7 +468,6 @@ def integers(name: str, how: settings) -> None:
 
 PARTS = [
     pytest.param(QUICK, id="quick"),
-    pytest.param(THOROUGH, id="thorough", marks=pytest.mark.slow),
 ]
 
 

@@ -193,7 +193,7 @@ def data_gradient(g: Geometry, dy: Any, weight: Any, shape: tuple[int, ...]) -> 
     if covers(g, shape, weight, dy.shape[2:]):
         return (dy.reshape(dy.shape[:2]) @ weight.reshape(len(weight), -1)).reshape(shape)
     each = weight[0].size * g.groups * dy[0, 0].nbytes if len(dy) else 1
-    step = max(1, BLOCK_BYTES // each)
+    step = max(1, BLOCK_BYTES // max(1, each))
     dx = np.zeros(shape, dy.dtype)
     axes = zip(g.stride, g.padding, g.dilation, weight.shape[2:], strict=True)
     parts = list(product(*(remainders(*axis) for axis in axes)))
