@@ -99,8 +99,8 @@ format: $(DEV_READY) ## format everything
 
 zoo: zoo-all ## write docs/zoo: all models on real data (hours); zoo-NAME: one page, see `gpudl zoo`
 
-zoo-%: $(VENV)/.gpudl-$(EXTRAS)
-	$(VENV)/bin/gpudl zoo $* $(ARGS)
+zoo-%: $(VENV)/.gpudl-$(patsubst train%,zoo%,$(EXTRAS))
+	$(VENV)/bin/gpudl zoo $* --out docs/zoo $(ARGS)
 
 gpu: ## with an NVIDIA GPU: build, test, compute-sanitizer, benchmarks; no network needed
 	$(or $(PYTHON),python3) bench/gpu.py --out $(OUT) $(if $(STAGES),--stages $(STAGES)) -- $(ARGS)

@@ -25,10 +25,10 @@ PACKAGES = {
     "numpy": "pip install numpy",
     "safetensors": "pip install safetensors",
     "tqdm": "pip install tqdm",
-    "scikit-learn": "for the data set digits: pip install scikit-learn",
-    "matplotlib": "for pictures: pip install matplotlib",
-    "pillow": "for image files: pip install pillow",
-    "pooch": "for downloads of data: pip install pooch",
+    "matplotlib": "for pictures: pip install 'gpudl[train]'",
+    "pillow": "for image files: pip install 'gpudl[train]'",
+    "pooch": "for downloads of data: pip install 'gpudl[train]'",
+    "scikit-learn": "for gpudl zoo dbn: pip install 'gpudl[zoo]'",
     "torch": "only for comparisons: pip install torch",
 }
 

@@ -3,7 +3,7 @@
 examples:
   gpudl zoo                      list the pages
   gpudl zoo lenet5 autoencoders
-  gpudl zoo all --quick --out /tmp/zoo
+  gpudl zoo all --quick
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=filled,
-        default="docs/zoo",
+        default="runs/zoo",
         metavar="DIR",
-        help="output folder (default: docs/zoo)",
+        help="output folder (default: runs/zoo)",
     )
     parser.add_argument(
         "--seed", type=natural, default=0, metavar="N", help="random seed (default: 0)"

@@ -92,7 +92,9 @@ def _open(path: Path) -> Any:
     try:
         pillow = _pillow()
     except ImportError:
-        raise DataError(f"{path}: reading images needs Pillow; pip install pillow") from None
+        raise DataError(
+            f"{path}: reading images needs Pillow; pip install 'gpudl[train]'"
+        ) from None
     regular_size(path)
     try:
         image = pillow.open(path)

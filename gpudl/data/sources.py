@@ -120,7 +120,7 @@ class Source:
         try:
             import pooch
         except ImportError:
-            reason = "and downloading it needs pooch (pip install pooch)"
+            reason = "and downloading it needs pooch (pip install 'gpudl[train]')"
             raise self._missing(roots, target, reason) from None
         pooch.get_logger().setLevel("WARNING")
         for remote in self.remotes:

@@ -3,7 +3,7 @@
 Each module of gpudl/zoo/pages holds one page. To add a page, add a module; edit nothing else.
 
 >>> from gpudl import zoo
->>> zoo.write("lenet5", out="docs/zoo")
+>>> zoo.write("lenet5", out="runs/zoo")
 """
 
 from gpudl.zoo.page import Info, Page, find

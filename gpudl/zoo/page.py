@@ -26,11 +26,13 @@ MOST_BYTES = 150_000  # per picture
 
 
 class Info(NamedTuple):
-    """A page that can be written. minutes: the planned time of a full run on one core."""
+    """A page that can be written. minutes: the planned time of a full run on one core. needs: the
+    packages it imports beyond those of gpudl."""
 
     name: str
     title: str
     minutes: float
+    needs: tuple[str, ...]
     function: Function
 
 
@@ -54,13 +56,15 @@ class Check(NamedTuple):
 PAGES: dict[str, Info] = {}
 
 
-def page(title: str, minutes: float) -> Callable[[Function], Function]:
+def page(
+    title: str, minutes: float, needs: tuple[str, ...] = ("matplotlib",)
+) -> Callable[[Function], Function]:
     """Decorator for a function that writes a page. The function's name, with dashes, becomes the
     page's; its docstring becomes the first paragraph."""
 
     def mark(function: Function) -> Function:
         name = function.__name__.replace("_", "-")
-        PAGES[name] = Info(name, title, minutes, function)
+        PAGES[name] = Info(name, title, minutes, needs, function)
         return function
 
     return mark

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from gpudl.bench.facts import processor
 from gpudl.core import random
 from gpudl.core.files import read_json, write_text
 from gpudl.train import blas
+from gpudl.train.errors import TrainingError
 from gpudl.zoo.page import Check, Info, Page
 from gpudl.zoo.pages import info, names
 
@@ -24,10 +27,33 @@ def write(
 ) -> dict[str, Any]:
     """Write a page to the folder `out`; returns the record of the run, as stored in its JSON file.
 
-    Raises TrainingError for an unknown page.
+    Raises TrainingError for an unknown page, and if a package that it needs is not installed.
     """
     page_info, folder = info(name), Path(out)
+    for package in page_info.needs:
+        if find_spec(package) is None:
+            raise TrainingError(
+                f"zoo {page_info.name}: {package} is not installed; pip install 'gpudl[zoo]'"
+            )
+    with _new_folder(folder):
+        return _write(page_info, folder, quick, seed, device)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Creates the folder; after an error it is removed again if nothing was written to it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for path in missing:
+            with suppress(OSError):  # not empty
+                path.rmdir()
+        raise
+
+
+def _write(page_info: Info, folder: Path, quick: bool, seed: int, device: str) -> dict[str, Any]:
     blas.set_threads(1)  # the rounding of products depends on the number of threads
     random.manual_seed(seed)
     page = Page(page_info, folder, quick, seed, device)

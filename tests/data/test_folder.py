@@ -147,7 +147,7 @@ def test_refuses_too_many_pixels(animals, monkeypatch):
 
 def test_without_pillow(animals, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(DataError, match="needs Pillow; pip install pillow"):
+    with pytest.raises(DataError, match=r"needs Pillow; pip install 'gpudl\[train\]'"):
         load(animals)
 
 

@@ -104,10 +104,13 @@ def test_the_split_of_digits_depends_on_the_seed_alone():
     np.testing.assert_array_equal(grey, np.arange(17))
 
 
-def test_digits_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(DataError, match="pip install scikit-learn"):
-        load("digits")
+def test_digits_are_those_of_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.datasets")
+    scans, labels = sklearn.load_digits(return_X_y=True)
+    ours = load("digits", size=8)
+    sums = {(int(image.sum() * 16), label) for part in ours for image, label in part}
+    assert sums == set(zip(scans.sum(1).astype(int), labels, strict=True))
+    assert sum(map(len, ours)) == len(labels)
 
 
 def test_importing_is_light():

@@ -65,7 +65,9 @@ def test_download_switched_off(tmp_path):
 
 def test_without_pooch(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(DataError, match=r"needs pooch \(pip install pooch\); fetch https.*by hand"):
+    with pytest.raises(
+        DataError, match=r"needs pooch \(pip install 'gpudl\[train\]'\); fetch https.*by hand"
+    ):
         load("cifar-10", data_dir=tmp_path)
 
 

@@ -22,10 +22,10 @@ def write(tmp_path):
     real = dict(PAGES)
     PAGES.clear()
 
-    def run(function, **options):
-        zoo_page("A title", minutes=1)(function)
+    def run(function, needs=("matplotlib",), out=tmp_path, **options):
+        zoo_page("A title", minutes=1, needs=needs)(function)
         name = zoo.find(function).name
-        record = zoo.write(name, tmp_path, **options)
+        record = zoo.write(name, out, **options)
         assert json.loads((tmp_path / f"{name}.json").read_text()) == json.loads(json.dumps(record))
         return (tmp_path / f"{name}.md").read_text(), record
 
@@ -129,6 +129,24 @@ def test_a_quick_run_judges_no_claim(write, tmp_path, capsys):
     assert "  not judged: it learns, nothing" in capsys.readouterr().out.splitlines()
     assert main(["zoo", "claim", "--out", str(tmp_path)]) == 1
     assert "  FAILS: it learns, nothing" in capsys.readouterr().out.splitlines()
+
+
+def test_a_page_that_fails_leaves_no_empty_folder(write, tmp_path):
+    def broken(page):
+        raise TrainingError("no data")
+
+    with pytest.raises(TrainingError, match="no data"):
+        write(broken, out=tmp_path / "runs" / "zoo")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_page_says_at_once_which_package_it_needs(write, tmp_path):
+    def clusters(page):
+        raise AssertionError("must not start")
+
+    with pytest.raises(TrainingError, match=r"nosuchpackage.*pip install 'gpudl\[zoo\]'"):
+        write(clusters, needs=("nosuchpackage",), out=tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()
 
 
 def test_an_unknown_page_suggests_the_nearest(write):

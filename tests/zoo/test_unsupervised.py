@@ -12,7 +12,7 @@ from gpudl.zoo.unsupervised import Principal, batches, mapped, train
 @pytest.fixture
 def make_page(tmp_path):
     def make(quick):
-        return Page(Info("some", "Some", 1, print), tmp_path, quick=quick)
+        return Page(Info("some", "Some", 1, (), print), tmp_path, quick=quick)
 
     return make
 

@@ -40,7 +40,7 @@ def figure(path: Path, width: float, height: float, **options: Any) -> Iterator[
         from matplotlib.figure import Figure
     except ImportError:
         raise TrainingError(
-            f"{path.name} needs Matplotlib, which is not installed; pip install matplotlib"
+            f"{path.name} needs Matplotlib, which is not installed; pip install 'gpudl[train]'"
         ) from None
     with mpl.rc_context(STYLE):
         fig = Figure(figsize=(width, height), layout="constrained", **options)

@@ -20,7 +20,7 @@ SHOWN = 8  # queries shown in the retrieval picture
 FOUND = 10  # nearest images per query
 
 
-@page("Deep belief network", minutes=6)
+@page("Deep belief network", minutes=6, needs=("matplotlib", "sklearn"))
 def dbn(page: Page) -> None:
     """Restricted Boltzmann machines trained one on top of the other, each on the features of the
     one below (Hinton, Osindero and Teh, Neural Computation 18, 2006). The net has layers of 500,
