@@ -62,6 +62,7 @@ def configure(variant: str, folder: Path) -> list[str]:
         f"-DPython_EXECUTABLE={interpreter()}",
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         f"-DGPUDL_SANITIZE={sanitize}",
+        "-DGPUDL_LINEINFO=ON",
         f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",
     ]
 

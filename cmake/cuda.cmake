@@ -11,6 +11,12 @@ file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/platform/cud
 file(GLOB cuda_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/platform/cuda/*.cu)
 list(APPEND cuda_kernels ${GPUDL_KERNELS})
 
+# Compression divides the size by 3; line numbers would multiply it by 1.5.
+set(options -Xfatbin=-compress-all)
+if(GPUDL_LINEINFO)
+  list(APPEND options -lineinfo)
+endif()
+
 set(objects)
 foreach(source ${cuda_kernels})
   file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR}/csrc ${source})
@@ -19,7 +25,7 @@ foreach(source ${cuda_kernels})
   file(MAKE_DIRECTORY ${folder})
   add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM
     COMMENT "nvcc ${name}"
-    COMMAND ${GPUDL_NVCC} -c -std=c++20 -O3 -lineinfo -ccbin ${CMAKE_CXX_COMPILER}
+    COMMAND ${GPUDL_NVCC} -c -std=c++20 -O3 ${options} -ccbin ${CMAKE_CXX_COMPILER}
       -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wno-unknown-pragmas ${GPUDL_GENCODE}
       -I${PROJECT_SOURCE_DIR}/csrc -MD -MF ${object}.d ${source} -o ${object})
   list(APPEND objects ${object})

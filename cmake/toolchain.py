@@ -281,6 +281,8 @@ def gencode(archs: Sequence[str], ptx: bool) -> list[str]:
 def plan(env: Mapping[str, str] | None = None) -> Plan:
     """Decides what to build from GPUDL_EMULATOR, GPUDL_CUDA, GPUDL_ARCHS and what is installed.
 
+    CUDA kernels take minutes and many megabytes, so by default they are built only where there is a
+    GPU, and only for that GPU.
     Raises ToolchainError if a module is asked for ("on") and cannot be built.
     """
     env = os.environ if env is None else env
@@ -303,7 +305,12 @@ def plan(env: Mapping[str, str] | None = None) -> Plan:
     except ToolchainError as error:
         missing(error, emulator=emulator, cuda=cuda)
         return Plan(None, None, False, (), False, tuple(notes))
-    if cuda != "off":
+    if cuda == "auto" and not env.get("GPUDL_ARCHS", "").strip() and not present_archs():
+        notes.append(
+            "gpudl._cuda is left out: no NVIDIA GPU was found (nvidia-smi lists none); "
+            "to build it for another machine, set GPUDL_CUDA=on."
+        )
+    elif cuda != "off":
         try:
             nvcc = find_nvcc(env, compiler)
         except ToolchainError as error:

@@ -17,8 +17,8 @@ _REBUILD = "install gpudl again (pip install --force-reinstall --no-deps .; in a
 _ABSENT = {
     "emulator": "it is built where a C++20 compiler and Python's headers are installed "
     "(apt-get install g++ python3-dev)",
-    "cuda": "it is built where CUDA's compiler nvcc, 12.0 or newer, and a C++20 compiler are "
-    "installed (put nvcc on PATH or set CUDA_HOME)",
+    "cuda": "it is built where there is an NVIDIA GPU, or with GPUDL_CUDA=on, if CUDA's compiler "
+    "nvcc, 12.0 or newer, and a C++20 compiler are installed (put nvcc on PATH or set CUDA_HOME)",
 }
 
 

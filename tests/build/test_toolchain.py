@@ -37,7 +37,7 @@ def programs(tmp_path, monkeypatch):
         return str(path)
 
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(toolchain, "present_archs", lambda: ())
+    monkeypatch.setattr(toolchain, "present_archs", lambda: ("90a",))
     monkeypatch.setattr(toolchain, "sys", SimpleNamespace(path=[]))
     monkeypatch.setattr(toolchain, "SYSTEM", tmp_path / "system")
     return add
@@ -170,14 +170,31 @@ def test_toolkit_without_static_runtime_is_explained(programs, env, tmp_path):
         ("all", ("75", "80", "86", "89", "90a"), True),  # this nvcc is older than 100 and 120
     ],
 )
-def test_architectures(programs, env, tmp_path, asked, archs, ptx):
+def test_architectures(programs, env, tmp_path, monkeypatch, asked, archs, ptx):
     programs("c++", FAKE_CXX.format(status=0))
     add_toolkit(programs, tmp_path)
-    result = plan({**env, "GPUDL_ARCHS": asked})
+    monkeypatch.setattr(toolchain, "present_archs", lambda: ())
+    result = plan({**env, "GPUDL_CUDA": "on", "GPUDL_ARCHS": asked})
     assert (result.archs, result.ptx) == (archs, ptx)
     flags = next(a for a in result.cmake_args() if a.startswith("-DGPUDL_GENCODE="))
     assert flags.count("-gencode") == len(archs) + ptx
     assert ("code=compute_80" in flags) == ptx
+
+
+def test_cuda_is_built_for_the_gpu_that_is_there_and_otherwise_only_on_request(
+    programs, env, tmp_path, monkeypatch
+):
+    programs("c++", FAKE_CXX.format(status=0))
+    add_toolkit(programs, tmp_path)
+    assert plan(env).archs == ("90a",)
+    monkeypatch.setattr(toolchain, "present_archs", lambda: ())
+    without = plan(env)
+    assert without.emulator
+    assert without.nvcc is None
+    assert "no NVIDIA GPU was found" in without.notes[0]
+    assert "GPUDL_CUDA=on" in without.notes[0]
+    assert plan({**env, "GPUDL_CUDA": "on"}).archs == toolchain.DEFAULT_ARCHS
+    assert plan({**env, "GPUDL_ARCHS": "86"}).archs == ("86",)
 
 
 def test_unknown_architecture_is_refused(programs, env, tmp_path):
