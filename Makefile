@@ -41,9 +41,11 @@ help: ## this list
 train: $(VENV)/.gpudl-$(EXTRAS) ## train a model: make train ARGS="lenet5 --data mnist --epochs 5"
 	@$(if $(findstring cuda,$(EXTRAS)),$(VENV)/bin/python $(BUILD) cuda)
 	@$(VENV)/bin/gpudl train $(or $(ARGS),lenet5)
+	@echo "gpudl is installed in $(VENV); to use it in this shell: source $(VENV)/bin/activate"
 
 test: $(VENV)/.gpudl-dev ## the quick suite; ARGS go to pytest
-	@$(VENV)/bin/python $(BUILD) emulator
+	@$(VENV)/bin/python scripts/watch.py "building the emulator (minutes the first time)" \
+	  $(VENV)/bin/python $(BUILD) emulator
 	$(VENV)/bin/python $(PYTEST) $(QUICK) $(ARGS)
 
 try: $(DEV_READY) ## one operator, seconds after an edit: make try OP=leaky_relu
@@ -109,6 +111,5 @@ clean: ## remove all build outputs and .venv
 	rm -rf build dist *.egg-info .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis gpudl/_emulator*.so gpudl/_cuda*.so
 
 $(VENV)/.gpudl-%: pyproject.toml setup.py scripts/venv.sh
-	@echo "installing gpudl[$*] into $(VENV) ..."
 	@scripts/venv.sh $(VENV) "$*"
 	@touch $@

@@ -16,8 +16,9 @@ fi
 tools=(pybind11)
 command -v cmake >/dev/null 2>&1 || tools+=(cmake)
 command -v ninja >/dev/null 2>&1 || tools+=(ninja)
-GPUDL_EMULATOR=off GPUDL_CUDA=off "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
-  "${tools[@]}" -e ".[$extras]" || {
+GPUDL_EMULATOR=off GPUDL_CUDA=off "$venv/bin/python" scripts/watch.py \
+  "installing gpudl[$extras] into $venv (about 30 s)" \
+  "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off "${tools[@]}" -e ".[$extras]" || {
   echo "gpudl: pip could not install gpudl[$extras] into $venv (its message is above); is the package index reachable?" >&2
   exit 1
 }

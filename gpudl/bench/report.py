@@ -18,9 +18,12 @@ SCHEMA = 3
 # Exceptions of the functions below for a report with other entries or types.
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 MOST_NAMED = 4  # most suites to list in a file name
-HEAD = ("workload", "direction", "dtype", "algorithm", "µs", "rate", "roof", "error", "peer µs",
-        "peer's error", "peer/ours", "quartiles")  # fmt: skip
-LINE = "{:<46} {:<20} {:<16} {:<12} {:>11} {:>12} {:>5} {:>8} {:>11} {:>12} {:>9} {:>11}"
+# The columns of the table and how their cells are aligned; in a narrow terminal those in NARROW.
+TABLE = {"workload": "<46", "direction": "<20", "dtype": "<16", "algorithm": "<12", "µs": ">11",
+         "rate": ">12", "roof": ">5", "error": ">8", "peer µs": ">11", "peer's error": ">12",
+         "peer/ours": ">9", "quartiles": ">11"}  # fmt: skip
+NARROW = {"workload": "<24", "direction": "<20", "µs": ">11", "peer µs": ">11", "peer/ours": ">9"}
+WIDE = 184  # columns of a terminal for the whole table
 
 
 def report(bench: Bench, rows: list[Row], env: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -142,29 +145,39 @@ def number_format(row: Row) -> str:
     return f"{dtype} {row['precision']}" if "precision" in row and dtype == "float32" else dtype
 
 
-def head() -> str:
-    return LINE.format(*HEAD)
+def head(width: int | None = None) -> str:
+    """The header of a table for a terminal of `width` columns; None: for a file."""
+    return _aligned({name: name for name in TABLE}, width)
 
 
-def line(row: Row) -> str:
+def line(row: Row, width: int | None = None) -> str:
     """One row of the table."""
     seconds, peer = row["seconds"], row.get("peer")
     error = row.get("error", {})
     quartiles = row.get("ratio")
-    return LINE.format(
-        row["name"][:46],
-        row["direction"],
-        number_format(row),
-        row.get("algorithm", "")[:12],
-        f"{seconds['gpudl']['median'] * 1e6:,.1f}",
-        speed(row),
-        f"{row['roofline']:.0%}" if "roofline" in row else "",
-        small(error.get("gpudl")),
-        f"{seconds[peer]['median'] * 1e6:,.1f}" if peer else "",
-        small(error.get(peer)) if peer else "",
-        f"{quartiles['median']:.2f}" if quartiles else "",
-        f"{quartiles['low']:.2f}–{quartiles['high']:.2f}" if quartiles else "",
-    ).rstrip()
+    cells = {
+        "workload": row["name"],
+        "direction": row["direction"],
+        "dtype": number_format(row),
+        "algorithm": row.get("algorithm", "")[:12],
+        "µs": f"{seconds['gpudl']['median'] * 1e6:,.1f}",
+        "rate": speed(row),
+        "roof": f"{row['roofline']:.0%}" if "roofline" in row else "",
+        "error": small(error.get("gpudl")),
+        "peer µs": f"{seconds[peer]['median'] * 1e6:,.1f}" if peer else "",
+        "peer's error": small(error.get(peer)) if peer else "",
+        "peer/ours": f"{quartiles['median']:.2f}" if quartiles else "",
+        "quartiles": f"{quartiles['low']:.2f}–{quartiles['high']:.2f}" if quartiles else "",
+    }
+    return _aligned(cells, width)
+
+
+def _aligned(cells: Mapping[str, str], width: int | None) -> str:
+    table = TABLE if width is None or width >= WIDE else NARROW
+    most = int(table["workload"][1:])
+    name = cells["workload"]
+    cells = {**cells, "workload": name if len(name) <= most else name[: most - 1] + "…"}
+    return " ".join(f"{cells[column]:{align}}" for column, align in table.items()).rstrip()
 
 
 def small(value: float | None) -> str:

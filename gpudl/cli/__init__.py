@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     try:
-        options = build_parser().parse_args(sys.argv[1:] if argv is None else list(argv))
+        arguments = sys.argv[1:] if argv is None else list(argv)
+        options = build_parser().parse_args(arguments or ["--help"])
     except SystemExit as stop:  # argparse has printed help or an error
         return int(stop.code or 0)
     try:

@@ -20,14 +20,17 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from gpudl.cli.arguments import add_device, choose_device, positive
 from gpudl.cli.errors import CommandError
+from gpudl.core.terminal import columns, say
 
 PRECISIONS = ("highest", "high", "medium")
+ABOVE = 1.1  # times the measured ceilings: more than noise
 BETWEEN_WRITES = 10.0  # seconds; a run that fails loses no more than this
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -175,13 +178,16 @@ def run_suites(names: tuple[str, ...], options: argparse.Namespace) -> int:
     env = {**environment(device, bench.torch), "load": load}
     rows: list[dict[str, Any]] = []
     out = report.destination(Path(options.out), device, names) if options.out else None
-    print(report.head())
+    if bench.torch is None and not options.no_peer:
+        say("PyTorch is not installed, so nothing is compared: pip install torch")
+    width = columns(sys.stdout)
+    print(report.head(width), flush=True)
     try:
         written = time.monotonic()
         for name in names:
             for row in bench.suite(name, suites.workloads(name, Scale(kind, options.quick))):
                 rows.append(row)
-                print(report.line(row), flush=True)
+                print(report.line(row, width), flush=True)
                 if out and time.monotonic() - written > BETWEEN_WRITES:
                     report.write(out, report.report(bench, rows, env))
                     written = time.monotonic()
@@ -199,12 +205,16 @@ def finish(content: dict[str, Any], out: Path | None, plots: str | None) -> None
     ceilings = content["ceilings"]
     flops = ", ".join(f"{name} {value:g} TFLOP/s" for name, value in ceilings["tflops"].items())
     copied = f"copy {ceilings['gbytes_per_second']:g} GB/s"
-    print(f"measured ceilings: {copied}; {flops or 'no products'}")
+    say(f"measured ceilings: {copied}; {flops or 'no products'}")
+    passed = [row["name"] for row in content["rows"] if row.get("roofline", 0) > ABOVE]
+    if passed:
+        say(
+            f"faster than the measured ceilings allow: {len(passed)} rows, such as {passed[0]}; "
+            "the machine was slower while they were measured, so do not trust the column roof"
+        )
     if content["left_out"]:
         first = content["left_out"][0]
-        print(
-            f"left out: {len(content['left_out'])}, such as {first['workload']}: {first['reason']}"
-        )
+        say(f"left out: {len(content['left_out'])}, such as {first['workload']}: {first['reason']}")
     if out:
         report.write(out, content)
         print(f"wrote {out}")

@@ -13,12 +13,14 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpudl.cli.errors import USAGE
+from gpudl.core.terminal import columns, say, wrapped
 
 LEAST_DRIVER = {12: "525", 13: "580"}  # oldest NVIDIA driver by CUDA's major version
 PACKAGES = {
@@ -48,7 +50,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import gpudl
 
-    print(f"gpudl {gpudl.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    say(f"gpudl {gpudl.__version__}, Python {platform.python_version()}, {platform.platform()}")
     sections = {
         "devices": devices(),
         "compilers": compilers(),
@@ -59,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
     for title, lines in sections.items():
         print(f"\n{title}")
         for line in lines:
-            print(f"  {line.name:<14} {'ok' if line.works else '--':<4} {line.detail}")
+            text = f"  {line.name:<14} {'ok' if line.works else '--':<4} {line.detail}"
+            print(wrapped(text, columns(sys.stdout), " " * 22))
     problems = mismatches(driver_cuda(), module_cuda(), cupy_cuda())
     for problem in problems:
         print(f"\ngpudl: error: {problem}")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
+from gpudl.core.terminal import columns, wrapped
 
 if TYPE_CHECKING:
     from gpudl.models import Info
@@ -41,16 +43,14 @@ def _model(name: str) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in info.training.items())
     dated = info.year is None or str(info.year) in info.source
     published = info.source if dated else f"{info.source}, {info.year}"
-    return "\n".join(
-        [
-            f"{info.name}: {info.description}",
-            f"source: {published}",
-            f"trained on: {_data(info)} for {info.task}; {settings or 'default settings'}",
-            f"options: {', '.join(f'{p.name}={p.default!r}' for p in known) or 'none'}",
-            "",
-            str(info.summary()),
-        ]
-    )
+    facts = [
+        f"{info.name}: {info.description}",
+        f"source: {published}",
+        f"trained on: {_data(info)} for {info.task}; {settings or 'default settings'}",
+        f"options: {', '.join(f'{p.name}={p.default!r}' for p in known) or 'none'}",
+    ]
+    width = columns(sys.stdout)
+    return "\n".join([*(wrapped(fact, width, "  ") for fact in facts), "", str(info.summary())])
 
 
 def _data(info: Info) -> str:
@@ -68,7 +68,7 @@ def _recipes() -> str:
         for r in recipes
     ]
     head = ("recipe", "model", "data", "epochs", "expected", "measured")
-    return table(head, rows, right=(3,))
+    return _listed(head, rows, right=(3,), needed=1, more="gpudl train --recipe NAME trains one")
 
 
 def _models() -> str:
@@ -83,4 +83,15 @@ def _models() -> str:
         size, work = f"{summary.parameters:,}", f"{summary.multiply_adds:,}"
         rows.append((name, size, work, shape, _data(info), year, info.description, info.source))
     head = ("model", "parameters", "multiply-adds", "input", "data", "year", "description")
-    return table((*head, "source"), rows, right=(1, 2))
+    more = "gpudl models NAME shows one layer by layer"
+    return _listed((*head, "source"), rows, right=(1, 2), needed=1, more=more)
+
+
+def _listed(head: tuple[str, ...], rows: list[Any], more: str, **options: Any) -> str:
+    """The table and, if it lacks columns, a line that says so."""
+    text = table(head, rows, **options)
+    absent = [name for name in head if name not in text.split("\n", 1)[0]]
+    if not absent:
+        return text
+    note = f"{more}; a wider terminal also shows {', '.join(absent)}"
+    return f"{text}\n\n{wrapped(note, columns(sys.stdout))}"

@@ -41,8 +41,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs",
         nargs="+",
-        metavar="IMAGE|TEXT",
-        help="image file; for a text model, a text or a .txt file",
+        metavar="IMAGE|FOLDER|TEXT",
+        help="image file, or a folder of them; for a text model, a text or a .txt file",
     )
     parser.add_argument(
         "--top", type=positive, default=3, metavar="N", help="classes to show (default: 3)"
@@ -113,7 +113,7 @@ def _classify(request: Request) -> None:
     images = np.stack([picture.seen for picture in pictures])
     probabilities = _probabilities(request, normalize(images, data.mean, data.std))
     _introduce(request, pictures)
-    print(_answers(request, "image", request.options.inputs, probabilities))
+    print(_answers(request, "image", [str(p.path) for p in pictures], probabilities))
 
     def draw(path: Path, picture: Any, row: Any) -> None:
         from gpudl.train.report import draw_prediction
@@ -149,8 +149,7 @@ def _reconstruct(request: Request) -> None:
         )
     _introduce(request, pictures)
     errors = np.square(reconstructions - seen).mean(axis=(1, 2, 3))
-    names = request.options.inputs
-    rows = [(name, f"{error:.4f}") for name, error in zip(names, errors, strict=True)]
+    rows = [(str(p.path), f"{error:.4f}") for p, error in zip(pictures, errors, strict=True)]
     print(table(("image", "mean squared error"), rows, right=(1,)))
 
     def draw(path: Path, picture: Any, reconstruction: Any) -> None:
@@ -177,7 +176,23 @@ def _read(request: Request) -> list[Any]:
     from gpudl.train.picture import read_picture
 
     options = request.options
-    return [read_picture(Path(image), request.config, options.as_is) for image in options.inputs]
+    return [
+        read_picture(path, request.config, options.as_is)
+        for given in options.inputs
+        for path in _image_files(Path(given))
+    ]
+
+
+def _image_files(path: Path) -> list[Path]:
+    """The image itself, or the images below a folder."""
+    from gpudl.data.folder import SUFFIXES, images_below
+
+    if not path.is_dir():
+        return [path]
+    images = images_below(path)
+    if not images:
+        raise CommandError(f"{path}: has no images (formats: {' '.join(SUFFIXES)})")
+    return images
 
 
 def _texts(request: Request) -> list[str]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ from gpudl.cli.arguments import (
     seconds,
 )
 from gpudl.cli.errors import INTERRUPTED, TERMINATED, CommandError
+from gpudl.core.terminal import say
 
 if TYPE_CHECKING:
     from gpudl.train import Job
@@ -76,6 +78,7 @@ HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("seed", int, "N", "random seed (default: 0)"),
     ("blas-threads", int, "N", "threads for NumPy's matrix products (default: 1)"),
 )
+WRITTEN = ("history.csv", "model.safetensors")
 RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
 
 
@@ -123,11 +126,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _train(job: Job) -> int:
-    from gpudl.train import StoppedError
+    from gpudl.train import StoppedError, TrainingError
 
     with _stops_on_signals(job.stop_request.request) as signals:
         try:
-            print(f"training {job.title}", flush=True)
+            say(f"training {job.title}")
+            if job.config.data.stretched:
+                size = "x".join(map(str, job.config.input_shape[1:]))
+                say(f"the images have several sizes; each is stretched to {size} pixels")
             job.train()
         except BrokenPipeError:  # `gpudl train … | head -1`
             job.close()
@@ -144,9 +150,13 @@ def _train(job: Job) -> int:
                 f"gpudl train --resume {job.run}"
             )
             return TERMINATED if signal.SIGTERM in signals else INTERRUPTED
-    result = job.finish(say=print)
-    summary = job.task.summary(result) if result else "trained"
-    print(f"{summary}, in {job.run}")
+    result = job.finish()
+    say(job.task.summary(result) if result else "trained")
+    try:
+        say(f"in {job.run}: {', '.join([*job.draw(), *WRITTEN])}")
+    except TrainingError as error:  # training is complete even without Matplotlib
+        say(f"in {job.run}: {', '.join(WRITTEN)}; no pictures: {error}")
+    print(f"next: gpudl evaluate {shlex.quote(str(job.run))}")
     return 0
 
 

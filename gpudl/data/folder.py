@@ -146,7 +146,7 @@ def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indice
         )
     paths, labels = [], []
     for label, name in enumerate(classes):
-        images = _images_below(subfolders[name]) if name in subfolders else []
+        images = images_below(subfolders[name]) if name in subfolders else []
         paths += images
         labels += [label] * len(images)
     if not paths:
@@ -157,7 +157,7 @@ def _list_images(root: Path, classes: Sequence[str]) -> tuple[list[Path], Indice
     return paths, np.array(labels, np.int64)
 
 
-def _images_below(root: Path) -> list[Path]:
+def images_below(root: Path) -> list[Path]:
     """The image files in a folder and its subfolders, following links and skipping hidden files."""
     images: list[Path] = []
     seen: set[str] = set()

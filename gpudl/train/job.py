@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -135,39 +135,33 @@ class Job:
                 f"{error}; the last good state is in {self.run.checkpoint}"
             ) from None
 
-    def finish(
-        self, pictures: bool = True, say: Callable[[str], None] = lambda text: None
-    ) -> Evaluation | Scores | None:
-        """Write the weights and the pictures. Returns the evaluation of the final weights; None if
-        the model has no test metric.
-
-        say: called with a message if pictures cannot be drawn.
-        """
+    def finish(self) -> Evaluation | Scores | None:
+        """Write the weights. Returns the evaluation of the final weights; None if the model has no
+        test metric."""
         save_weights(self.run.weights, self.model.state_dict())
         trainer = self.trainer
         if trainer.evaluation is None and trainer.test is not None:  # resumed when already complete
             trainer.evaluation = trainer.objective.evaluate(self.model, trainer.test)
-        result = trainer.evaluation
-        try:
-            if pictures:
-                self._draw(result)
-        except TrainingError as error:  # training is complete even without Matplotlib
-            say(f"no pictures: {error}")
-        return result
+        return trainer.evaluation
 
-    def _draw(self, result: Evaluation | Scores | None) -> None:
-        """Draws curves.png, filters.png and the task's own pictures in the run's folder."""
+    def draw(self) -> list[str]:
+        """Draw curves.png, filters.png and the task's own pictures in the run's folder, after
+        `finish`. Returns their names. Raises TrainingError without Matplotlib."""
         from gpudl.train.report import draw_curves, draw_filters
         from gpudl.train.report.filters import first_filters
 
-        folder, config, history = self.run.folder, self.config, self.trainer.history
-        done = Finished(self.run, config, self.model, self.split, config.data.name, result, history)
-        self.task.draw(done)  # first: a text can be written without Matplotlib
+        folder, config, trainer = self.run.folder, self.config, self.trainer
+        data, result, history = config.data.name, trainer.evaluation, trainer.history
+        done = Finished(self.run, config, self.model, self.split, data, result, history)
+        names = self.task.draw(done)  # first: a text can be written without Matplotlib
         draw_curves(folder / "curves.png", history, done.title)
+        names.insert(0, "curves.png")
         filters = first_filters(self.model, config.input_shape)
         if filters is not None:
             title = f"{done.title}: filters of the first layer"
             draw_filters(folder / "filters.png", filters, title)
+            names.append("filters.png")
+        return names
 
     def close(self) -> None:
         """Release the run for other processes; the end of a `with` block does this too."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from gpudl.core.terminal import columns
 from gpudl.train.trainer import Callback
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ COLUMNS = (
     "images_per_second",
     "seconds",
 )
+GAP = "  "
 FORMATS = {"lr": ".2e", "images_per_second": ",.0f", "seconds": ".1f"}
 
 
@@ -37,7 +39,7 @@ class Progress(Callback):
         self.stream = sys.stdout if stream is None else stream
         self.show_bar = self.stream.isatty() if bar is None else bar
         self.epochs = 0
-        self._columns: tuple[str, ...] = ()  # in the latest header
+        self._columns: tuple[str, ...] = ()  # of the latest header, before some are left out
         self._bar: Any = None
         self._drawn_at = 0.0
 
@@ -45,9 +47,9 @@ class Progress(Callback):
         self.epochs = epochs
         self._columns = ()
 
-    def _print_header(self, columns: Iterable[str], unit: str) -> None:
-        self._columns = tuple(columns)
-        self._print(header(self._columns, unit))
+    def _print_header(self, names: Iterable[str], unit: str) -> None:
+        self._columns = tuple(names)
+        self._print(header(self._columns, self.epochs, unit, columns(self.stream)))
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         if not self.show_bar:
@@ -89,7 +91,7 @@ class Progress(Callback):
         # Some columns are known only after the first epoch.
         if [c for c in row.columns() if c != "step"] != [c for c in self._columns if c != "step"]:
             self._print_header(row.columns(), trainer.objective.unit)
-        self._print(line(row, self.epochs, trainer.objective.unit))
+        self._print(line(row, self.epochs, trainer.objective.unit, columns(self.stream)))
 
     def on_fit_end(self, trainer: Trainer) -> None:
         if trainer.stop_reason:
@@ -108,30 +110,47 @@ class Progress(Callback):
             self._bar.write(text, file=self.stream)  # above the bar
 
 
-def header(columns: Iterable[str] = COLUMNS, unit: str = "images") -> str:
-    """The header of a table of `Row.columns`."""
-    names = [_heading(name, unit) for name in columns if name != "step"]
-    return "  ".join(f"{name:>{_width(name)}}" for name in names)
+def header(
+    names: Iterable[str], epochs: int, unit: str = "images", width: int | None = None
+) -> str:
+    """The header of a table of `Row.columns`.
+
+    width: of the terminal; the columns at the right that do not fit are left out.
+    """
+    widths = _widths(names, epochs, unit, width)
+    return GAP.join(f"{_heading(name, unit):>{widths[name]}}" for name in widths)
 
 
-def line(row: Row, epochs: int, unit: str = "images") -> str:
+def line(row: Row, epochs: int, unit: str = "images", width: int | None = None) -> str:
     """The line for an epoch under `header()`."""
-    cells = []
-    for name, value in row.columns().items():
-        if name == "epoch":
-            text = f"{value}/{epochs}"
-        elif math.isnan(value) and name not in FORMATS:
-            text = ""
-        else:
-            text = format(value, FORMATS.get(name, ".4f"))
-        if name != "step":
-            cells.append(f"{text:>{_width(_heading(name, unit))}}")
-    return "  ".join(cells)
+    values = row.columns()
+    widths = _widths(values, epochs, unit, width)
+    return GAP.join(f"{_text(name, values[name], epochs):>{widths[name]}}" for name in widths)
+
+
+def _widths(names: Iterable[str], epochs: int, unit: str, most: int | None) -> dict[str, int]:
+    """The width of each column that fits into `most` columns of the terminal; the first two always
+    do."""
+    least = {"epoch": len(f"{epochs}/{epochs}"), "lr": 8}
+    widths: dict[str, int] = {}
+    for name in names:
+        if name == "step":
+            continue
+        widths[name] = max(len(_heading(name, unit)), least.get(name, 7))
+        total = sum(widths.values()) + len(GAP) * (len(widths) - 1)
+        if most is not None and len(widths) > 2 and total > most:
+            del widths[name]
+            break
+    return widths
+
+
+def _text(name: str, value: float, epochs: int) -> str:
+    if name == "epoch":
+        return f"{value}/{epochs}"
+    if math.isnan(value) and name not in FORMATS:
+        return ""
+    return format(value, FORMATS.get(name, ".4f"))
 
 
 def _heading(column: str, unit: str) -> str:
     return f"{unit}/s" if column == "images_per_second" else column.replace("_", " ")
-
-
-def _width(column: str) -> int:
-    return max(len(column), 8)

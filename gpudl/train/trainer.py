@@ -25,20 +25,21 @@ READ_EVERY = 20  # steps on a GPU between reads of the loss: each read waits for
 class Totals:
     """Sums over the batches of the current epoch. correct: None if there is no accuracy.
     images: the number of images, or of whatever the objective counts. seconds: training time
-    without evaluation."""
+    without evaluation. lr: the learning rate of the latest step."""
 
     loss: float = 0.0
     correct: int | None = None
     images: int = 0
     seconds: float = 0.0
+    lr: float | None = None
     others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Row:
     """One epoch of a history. Losses are means over all images; images per second and seconds
-    exclude evaluation. Accuracies are NaN if not counted. others: further means by name, with the
-    prefix test_ for those on the test part."""
+    exclude evaluation. lr: that of the epoch's last step. Accuracies are NaN if not counted.
+    others: further means by name, with the prefix test_ for those on the test part."""
 
     epoch: int
     step: int
@@ -174,6 +175,7 @@ class Trainer:
         self.read()
 
     def _train_step(self, batch: tuple[Any, ...]) -> None:
+        self.totals.lr = self.learning_rate  # a schedule sets the next step's after this one
         measured = self.objective.train_step(self.model, self.optimizer, batch)
         self.step += 1
         others = {name: value.detach() for name, value in measured.others.items()}
@@ -183,7 +185,6 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         seen, totals = max(self.totals.images, 1), self.totals
-        lr = self.learning_rate
         self.evaluation = tested = self._evaluate() if self.test is not None else None
         self.epoch += 1
         others = {name: value / seen for name, value in totals.others.items()}
@@ -196,7 +197,7 @@ class Trainer:
             accuracy=math.nan if totals.correct is None else totals.correct / seen,
             test_loss=tested.loss if tested else math.nan,
             test_accuracy=tested.accuracy if isinstance(tested, Evaluation) else math.nan,
-            lr=lr,
+            lr=self.learning_rate if totals.lr is None else totals.lr,
             images_per_second=seen / totals.seconds if totals.seconds else math.nan,
             seconds=totals.seconds,
             others=others,

@@ -21,7 +21,6 @@ def refused(result, *parts):
     ("words", "parts"),
     [
         ("trian", ["did you mean train"]),
-        ("", ["COMMAND", "gpudl --help"]),
         ("train", ["no model", "gpudl models"]),
         ("train lenet", ["did you mean 'lenet5'"]),
         ("train MLP", ["did you mean 'mlp'"]),
@@ -142,7 +141,7 @@ def test_weights_of_another_model(gpudl, blocks, tmp_path):
 
 def test_missing_and_damaged_images(gpudl, trained, tmp_path):
     refused(gpudl("predict", trained, "nothing.png"), r"nothing\.png: does not exist")
-    refused(gpudl("predict", trained, tmp_path), "is a folder; give the path of an image file")
+    refused(gpudl("predict", trained, tmp_path), "has no images")
     (tmp_path / "text.png").write_text("hello")
     refused(gpudl("predict", trained, "text.png"), r"text\.png: is not a readable image")
 

@@ -76,7 +76,7 @@ def test_pieces_of_a_text_are_distinguished_from_forgeries(verse, tmp_path):
     assert settings.config.input_shape == (40,)
     with Job.start(settings, tmp_path / "run") as job:
         job.train()
-        assert isinstance(job.finish(pictures=False), Evaluation)
+        assert isinstance(job.finish(), Evaluation)
     Job.resume(tmp_path / "run").close()
 
 

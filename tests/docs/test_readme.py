@@ -18,7 +18,7 @@ from gpudl.bench import report
 from gpudl.cli import main
 from gpudl.cli.parser import build_parser
 from gpudl.data import DataError, load
-from gpudl.train.progress import header, line
+from gpudl.train.progress import COLUMNS, header, line
 from gpudl.train.trainer import Row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,9 +70,9 @@ def test_the_printed_training_run_matches_the_committed_history():
     train, test = load("digits")
     count = sum(p.numel() for p in models.lenet5().parameters())
     assert f"lenet5 ({count:,} parameters) on digits ({len(train):,} images)" in title
-    assert head == header()
     with HISTORY.open(encoding="utf-8") as file:
         history = list(csv.DictReader(file))
+    assert head == header(COLUMNS, len(history))
     expected = [history_line(row, len(history)) for row in history]
     assert [text for text in epochs if text != "    …"] == [*expected[:2], expected[-1]]
     loss, accuracy = (float(history[-1][name]) for name in ("test_loss", "test_accuracy"))

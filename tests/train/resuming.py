@@ -9,7 +9,7 @@ from gpudl.train import Job, StoppedError, load_weights
 def finish(job):
     with job:
         job.train()
-        job.finish(pictures=False)
+        job.finish()
     return job
 
 

@@ -48,7 +48,7 @@ def test_a_model_for_some_classes_trains_on_them(signs, blocks, tmp_path):
     assert settings.config.data.sizes == (32, 8)
     with Job.start(settings, tmp_path / "run") as job:
         job.train()
-        assert job.finish(pictures=False).logits.shape == (8, 2)
+        assert job.finish().logits.shape == (8, 2)
     again = Job.resume(tmp_path / "run")
     again.close()
     assert again.config.data.only == (3, 7)

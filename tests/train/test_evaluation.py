@@ -47,7 +47,7 @@ def test_evaluation_gives_the_same_result_during_training_and_after(settings, tm
     job = finish(Job.start(settings, tmp_path / "run"))
     again = Job.resume(tmp_path / "run")
     with again:
-        assert again.finish(pictures=False) == job.trainer.evaluation
+        assert again.finish() == job.trainer.evaluation
 
 
 def test_evaluation_does_not_affect_the_random_numbers_of_training(settings, tmp_path):

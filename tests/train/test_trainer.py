@@ -42,7 +42,7 @@ def stopped_after(step, job):
     with Job.resume(job.run) as again:
         assert again.trainer.step == step
         again.train()
-        again.finish(pictures=False)
+        again.finish()
     return again
 
 
@@ -50,6 +50,8 @@ def test_it_learns_and_writes_all_files(blocks, tmp_path):
     with start(blocks, tmp_path / "run", epochs=4) as job:
         job.train()
         result = job.finish()
+        pictures = job.draw()
+    assert pictures == ["curves.png", "confusion.png", "mistakes.png", "filters.png"]
     assert result.accuracy > 0.9
     assert [row.epoch for row in job.trainer.history] == [1, 2, 3, 4]
     assert job.trainer.history[-1].loss < job.trainer.history[0].loss / 2
@@ -82,7 +84,7 @@ def whole(blocks, tmp_path_factory):
         if key not in finished:
             with start(blocks, tmp_path_factory.mktemp("whole") / "run", **options) as job:
                 job.train()
-                job.finish(pictures=False)
+                job.finish()
             finished[key] = job.run
         return finished[key]
 
@@ -210,6 +212,14 @@ def test_a_regression_has_no_accuracy(capsys):
     header, *lines = capsys.readouterr().out.splitlines()
     assert "accuracy" not in header
     assert {len(line) for line in lines} == {len(header)}
+
+
+def test_the_rate_in_the_history_is_that_of_the_last_step(blocks, tmp_path):
+    with start(blocks, tmp_path / "run", epochs=1, schedule="cosine") as job:
+        job.train()
+        (row,) = job.trainer.history
+        assert job.trainer.learning_rate == 0
+        assert row.lr > 0
 
 
 def test_labels_of_pixels_have_no_accuracy():
