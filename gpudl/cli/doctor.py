@@ -61,8 +61,8 @@ def run(options: argparse.Namespace) -> int:
     for title, lines in sections.items():
         print(f"\n{title}")
         for line in lines:
-            text = f"  {line.name:<14} {'ok' if line.works else '--':<4} {line.detail}"
-            print(wrapped(text, columns(sys.stdout), " " * 22))
+            text = f"  {line.name:<16} {'ok' if line.works else '--':<4} {line.detail}"
+            print(wrapped(text, columns(sys.stdout), " " * 24))
     problems = mismatches(driver_cuda(), module_cuda(), cupy_cuda())
     for problem in problems:
         print(f"\ngpudl: error: {problem}")
@@ -138,7 +138,7 @@ def libraries() -> Iterator[Line]:
 
 
 def data() -> Iterator[Line]:
-    from gpudl.data import names
+    from gpudl.data import DataError, info, names
 
     folder = os.environ.get("GPUDL_DATA")
     exists = bool(folder) and Path(folder or "").is_dir()
@@ -149,7 +149,17 @@ def data() -> Iterator[Line]:
     else:
         detail = "is not set; data sets are downloaded if needed (or set it to a folder with data)"
     yield Line("GPUDL_DATA", exists, detail)
-    yield Line("data sets", True, ", ".join(names()))
+    for name in names():
+        source = info(name).source
+        try:
+            place = source.present() if source else "comes with gpudl"
+        except DataError as error:
+            yield Line(name, False, str(error))
+            continue
+        if place or installed("pooch"):
+            yield Line(name, bool(place), str(place or "is downloaded when it is first used"))
+        else:
+            yield Line(name, False, f"is not here; {PACKAGES['pooch']}")
 
 
 # -------------------------------------------------------------------- compatible versions

@@ -25,6 +25,8 @@ def explain(error: BaseException) -> str:
     gpudl's own errors say what is wrong and how to fix it. For others, whose message alone may not
     help, the line adds the type and how to see the traceback.
     """
+    if getattr(error, "lists_addresses", False):
+        return str(error)
     message = " ".join(str(error).split())
     if isinstance(error, KeyError) and error.args:  # str() of a KeyError is its repr
         message = " ".join(str(error.args[0]).split())

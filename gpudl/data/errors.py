@@ -12,6 +12,13 @@ class DataError(ValueError):
     """
 
 
+class NotFoundError(DataError):
+    """The files of a known data set are nowhere. The message lists the addresses to fetch them
+    from, each on a line of its own."""
+
+    lists_addresses = True
+
+
 class NoImagesError(DataError):
     """Images were requested from a data set of text."""
 

@@ -20,6 +20,7 @@ from gpudl.data.dataset import Dataset, ImageDataset
 from gpudl.data.errors import DataError, NoImagesError
 from gpudl.data.resized import Resized
 from gpudl.data.shuffle import check_seed
+from gpudl.data.sources import Source
 from gpudl.data.split import Split
 from gpudl.data.transforms import Size, resize
 
@@ -49,6 +50,7 @@ class Info:
     mean, std: per channel, of the training images scaled to [0, 1]; None if they depend on the
         request.
     origin: authors, source and licence.
+    source: where its files may be; None if they come with gpudl.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Info:
     origin: str
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    source: Source | None
     read: Callable[[Info, Request], Split]
 
     def images(self, images: np.ndarray, labels: np.ndarray) -> ImageDataset:
@@ -78,13 +81,14 @@ def register(
     origin: str,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    source: Source | None = None,
 ) -> Callable[[Reader], Reader]:
     """Decorator: `load(name)` calls the function with (Info, Request) and returns its Split."""
 
     def add(read: Reader) -> Reader:
         if _key(name) in _INFOS:
             raise ValueError(f"register: name: {name!r} is taken; choose another")
-        _INFOS[_key(name)] = Info(name, title, shape, classes, origin, mean, std, read)
+        _INFOS[_key(name)] = Info(name, title, shape, classes, origin, mean, std, source, read)
         return read
 
     return add

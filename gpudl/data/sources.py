@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpudl.core.files import cache_folder, expanded
-from gpudl.data.errors import DataError
+from gpudl.data.errors import DataError, NotFoundError
 
 ENVIRONMENT = "GPUDL_DATA"
 
@@ -91,6 +91,11 @@ class Source:
             return files
         raise self._missing(roots, target, "and the download did not contain it")
 
+    def present(self, data_dir: Path | None = None) -> Path | None:
+        """The folder with all files; None if there is none. Raises DataError as `find` does."""
+        found = filter(None, map(self._search, _roots(data_dir)))
+        return next((files.paths[0].parent for files in found), None)
+
     def _folders(self, root: Path) -> list[Path]:
         return [root / name for name in self.subfolders] + [root]
 
@@ -138,11 +143,11 @@ class Source:
                 raise self._missing(roots, target, reason) from None
 
     def _missing(self, roots: Sequence[Path], target: Path, reason: str) -> DataError:
-        files = " ".join(remote.url for remote in self.remotes)
-        return DataError(
+        return NotFoundError(
             f"{self.name} is not in {', '.join(map(str, roots)) or 'any data folder'}, {reason}; "
-            f"fetch {files} by hand into {target}, or name the folder that has it "
-            f"with --data-dir or {ENVIRONMENT}"
+            f"use digits, which needs no download, or name a folder that has {self.name} with "
+            f"--data-dir or {ENVIRONMENT}, or fetch these files into {target}:"
+            + "".join(f"\n  {remote.url}" for remote in self.remotes)
         )
 
 

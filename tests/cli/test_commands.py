@@ -94,6 +94,19 @@ def test_doctor_lists_everything(gpudl):
         assert re.search(rf"^  {re.escape(name)} +(ok|--) +\S", result.out, re.MULTILINE), name
 
 
+def test_doctor_says_where_each_data_set_is(gpudl, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "sets/tiny-shakespeare").mkdir(parents=True)
+    (tmp_path / "sets/tiny-shakespeare/input.txt").touch()
+    monkeypatch.setenv("GPUDL_DATA", str(tmp_path / "sets"))
+    out = gpudl("doctor").out
+    assert re.search(r"digits +ok +comes with gpudl", out)
+    assert re.search(r"tiny-shakespeare +ok +\S+/sets/tiny-shakespeare", out)
+    assert re.search(r"mnist +-- +is downloaded when it is first used", out)
+    monkeypatch.setattr(doctor, "installed", lambda package: None)
+    assert re.search(r"mnist +-- +is not here; .*gpudl\[train\]", gpudl("doctor").out)
+
+
 @pytest.mark.parametrize(
     ("driver", "module", "cupy", "expected"),
     [

@@ -80,6 +80,7 @@ SOURCE = Source(
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2470, 0.2435, 0.2616),
     origin="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+    source=SOURCE,
 )
 def read_cifar10(info: Info, request: Request) -> Split:
     """50,000 training and 10,000 test images, from whichever published form is present."""

@@ -65,6 +65,7 @@ FASHION_MNIST = _source(
     mean=(0.1307,),
     std=(0.3081,),
     origin="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proc. IEEE 86, 1998; CC BY-SA 3.0",
+    source=MNIST,
 )
 def read_mnist(info: Info, request: Request) -> Split:
     """60,000 training and 10,000 test images."""
@@ -90,6 +91,7 @@ def read_mnist(info: Info, request: Request) -> Split:
     mean=(0.2860,),
     std=(0.3530,),
     origin="H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747, 2017; MIT",
+    source=FASHION_MNIST,
 )
 def read_fashion_mnist(info: Info, request: Request) -> Split:
     """60,000 training and 10,000 test images."""

@@ -32,6 +32,7 @@ SOURCE = Source(
     shape=(WINDOW,),
     classes=tuple(CHARACTERS),
     origin="A. Karpathy, char-rnn, 2015; W. Shakespeare, public domain",
+    source=SOURCE,
 )
 def read_tiny_shakespeare(info: Info, request: Request) -> Split:
     """The first 1,003,854 characters for training, the last 111,540 for testing."""

@@ -53,6 +53,7 @@ VALUES_SHA256 = {
     std=(0.3846,),
     origin="Y. Le Cun et al., 1990; T. Hastie, R. Tibshirani, J. Friedman, "
     "The Elements of Statistical Learning",
+    source=SOURCE,
 )
 def read_usps(info: Info, request: Request) -> Split:
     """7,291 training and 2,007 test images, float32 scaled to [0, 1]."""
