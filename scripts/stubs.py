@@ -29,7 +29,7 @@ class Qualify(ast.NodeTransformer):
     collected for import."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.module = function.__globals__
+        self.module = inspect.unwrap(function).__globals__
         self.imports: set[tuple[str, str]] = set()
 
     def visit_Name(self, node: ast.Name) -> ast.AST:

@@ -11,6 +11,7 @@ from gpudl.autograd.tape import OpNode
 from gpudl.autograd.tensor import Tensor as Tensor
 from gpudl.autograd.views import View
 from gpudl.core.op import Array, Op, Plan
+from gpudl.core.refuse import no_tensor
 from gpudl.devices.find import Device, MetaArray
 
 
@@ -26,7 +27,10 @@ def apply(op: Op, *tensors: Tensor | None) -> Any:
             arrays.append(None)
             key.append(None)
             continue
-        data = tensor.array
+        try:
+            data = tensor.array
+        except AttributeError:
+            raise _no_tensor(op, tensors) from None
         arrays.append(data)
         key.append(data.shape)
         key.append(data.dtype)
@@ -79,6 +83,12 @@ def _results(
             result._index = index
         results.append(result)
     return results
+
+
+def _no_tensor(op: Op, tensors: tuple[Any, ...]) -> TypeError:
+    places = zip(op.inputs, tensors, strict=False)
+    name, given = next((n, t) for n, t in places if t is not None and not isinstance(t, Tensor))
+    return no_tensor(op.name, name, given)
 
 
 def _devices_differ(op: Op, tensors: tuple[Tensor | None, ...]) -> ValueError:

@@ -191,10 +191,10 @@ def attributes(cls: Any) -> Iterator[Any]:
 
 def used(thing: Any) -> Iterator[Any]:
     """Functions and classes of gpudl named in the code of a function or of a class's methods."""
-    methods = [thing] if isinstance(thing, FunctionType) else []
+    methods: list[Any] = [thing] if isinstance(thing, FunctionType) else []
     for base in bases(thing):
         methods += [m for m in vars(base).values() if isinstance(m, FunctionType)]
-    for method in methods:
+    for method in map(inspect.unwrap, methods):
         words = method.__code__.co_names
         known = [method.__globals__.get(word) for word in words]
         for module in [m for m in known if inspect.ismodule(m)]:
@@ -277,6 +277,7 @@ def search(op: Any) -> Iterator[Row]:
 
 def defined(thing: Any) -> str:
     """file:line of the `def` or `class`."""
+    thing = inspect.unwrap(thing)
     path = inspect.getsourcefile(thing) or ""
     code = getattr(thing, "__code__", None)
     name, first = (code.co_name, code.co_firstlineno) if code else (thing.__name__, 1)

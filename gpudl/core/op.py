@@ -379,11 +379,17 @@ def require_float(op: Op, **specs: Spec | None) -> None:
         if first is None:
             first = argument, spec
         elif spec.dtype != first[1].dtype:
+            kept, changed = (argument, spec), first
+            if spec.dtype == np.float64:  # NumPy's default, seldom wanted
+                kept, changed = changed, kept
             raise TypeError(
                 f"{op.name}: {argument} is {spec.dtype.name}, but {first[0]} is "
-                f"{first[1].dtype.name}; convert one of them, as in "
-                f"{argument}.to({first[1].dtype.name})"
+                f"{first[1].dtype.name}; convert {changed[0]} with "
+                f"{CONVERSIONS.get(kept[1].dtype.name, '.to(dtype)')}"
             )
+
+
+CONVERSIONS = {"float32": ".float()", "float64": ".double()", "float16": ".half()"}
 
 
 def is_small(dtype: np.dtype[Any]) -> bool:

@@ -4,7 +4,10 @@ them share."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar, cast
+
+from gpudl.core.refuse import foreign_argument
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,8 +30,17 @@ def public(*places: str, special: tuple[str, ...] = ()) -> Callable[[F], F]:
         raise ValueError(f"public: unknown places {sorted(unknown)}; they are {PLACES}")
 
     def mark(function: F) -> F:
-        PUBLIC.append(Public(function, places, special))
-        return function
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except (AttributeError, TypeError) as error:
+                if refused := foreign_argument(function, args, kwargs):
+                    raise refused from error
+                raise
+
+        PUBLIC.append(Public(call, places, special))
+        return cast(F, call)
 
     return mark
 

@@ -3,7 +3,7 @@
 >>> from gpudl.data import Loader, load
 >>> train, test = load("digits")
 >>> images, labels = next(iter(Loader(train, batch_size=64, shuffle=True, seed=0)))
->>> images.shape
+>>> tuple(images.shape)
 (64, 1, 28, 28)
 """
 

@@ -33,7 +33,7 @@ class Loader:
     num_workers: threads that prepare batches, each up to `prefetch_factor` ahead; 0 prepares them
         on demand. Data set and transform are called from these threads. Batches do not depend on
         the number of threads.
-    device: None yields NumPy arrays, otherwise Tensors on that device.
+    device: of the Tensors in a batch; None yields NumPy arrays.
 
     Every completed pass increments `epoch`, so the next one has another order; an interrupted pass
     starts over. `state_dict` is the position after the last batch yielded; after `load_state_dict`
@@ -52,7 +52,7 @@ class Loader:
         *,
         transform: Transform | None = None,
         seed: int | None = None,
-        device: Any = None,
+        device: Any = "cpu",
     ) -> None:
         _check_arguments(dataset, batch_size, num_workers, drop_last, prefetch_factor)
         self.dataset, self.batch_size, self.shuffle = dataset, int(batch_size), bool(shuffle)

@@ -22,10 +22,14 @@ def save(
 
     The file is written under a temporary name and then renamed, so it is never seen half written.
     metadata: further strings, stored in the file's header.
-    Raises TypeError for a value that is not a tensor.
+    Raises TypeError for anything but a dictionary, and for a value that is not a tensor.
     """
     import safetensors.numpy
 
+    if not isinstance(state_dict, Mapping):
+        has_state = hasattr(state_dict, "state_dict")
+        fix = "pass its state_dict()" if has_state else "pass a dictionary, as in {'x': tensor}"
+        raise TypeError(f"save: state_dict is of type {type(state_dict).__name__}; {fix}")
     arrays = {name: _array(name, value) for name, value in state_dict.items()}
     content = safetensors.numpy.save(arrays, dict(metadata) if metadata else None)
     write_bytes(Path(path), content)

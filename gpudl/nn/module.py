@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -13,6 +13,7 @@ from gpudl.autograd.tensor import Tensor, shared
 from gpudl.core import dtypes
 from gpudl.core.layout import arrange
 from gpudl.core.op import Array, is_floating
+from gpudl.core.refuse import NotATensorError, no_tensor, values_of_others
 from gpudl.devices.find import Device, MetaArray, NativeDevice
 from gpudl.devices.find import device as device_of
 from gpudl.ops.shape.convert import move
@@ -49,6 +50,15 @@ def renamed(function: Any, qualified_name: str) -> FunctionType:
     copy.__doc__ = function.__doc__
     copy.__qualname__ = qualified_name
     return copy
+
+
+def foreign_input(module: Module, inputs: tuple[Any, ...]) -> NotATensorError | None:
+    """The error for an input of a layer of gpudl.nn that should be a Tensor, after it has
+    failed."""
+    if not type(module).__module__.startswith("gpudl.nn."):
+        return None
+    wrong = [value for value in inputs if values_of_others(value)]
+    return no_tensor(type(module).__name__, "input", wrong[0]) if wrong else None
 
 
 class LoadResult(NamedTuple):
@@ -93,7 +103,13 @@ class Module:
             changed = pre_hook(self, inputs)
             if changed is not None:
                 inputs = changed if isinstance(changed, tuple) else (changed,)
-        output = self.forward(*inputs, **named)
+        try:
+            output = self.forward(*inputs, **named)
+        except (AttributeError, TypeError) as error:
+            refused = foreign_input(self, inputs)
+            if refused is None or isinstance(error, NotATensorError):  # which is more precise
+                raise
+            raise refused from error
         for hook in tuple(self._hooks.values()):
             changed = hook(self, inputs, output)
             if changed is not None:
@@ -307,7 +323,17 @@ class Module:
         `num_batches_tracked`, as PyTorch's did before version 0.4.1.
         Raises KeyError for missing or unexpected names if `strict`, ValueError for wrong shapes.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"load_state_dict: state_dict is of type {type(state_dict).__name__}; pass a "
+                "dictionary, as from gpudl.load or gpudl.interop.load_torch_state"
+            )
         own = {name: tensor for name, tensor, _ in self._state()}
+        if strict and own and not state_dict:
+            raise KeyError(
+                f"load_state_dict: state_dict is empty, but {type(self).__name__} has "
+                f"{len(own)} tensors; pass what state_dict() or gpudl.load returned"
+            )
         missing = [
             name for name, _, required in self._state() if required and name not in state_dict
         ]

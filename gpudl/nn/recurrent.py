@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gpudl.autograd.tensor import Tensor
+from gpudl.core.refuse import no_tensor
 from gpudl.nn import init
 from gpudl.nn.module import Module, Parameter
 from gpudl.nn.utils.rnn import PackedSequence, check_lengths
@@ -159,9 +160,7 @@ class RNNBase(Module):
     def _check_input(self, input: Any) -> None:
         name = type(self).__name__
         if not isinstance(input, Tensor):
-            raise TypeError(
-                f"{name}: input is {type(input).__name__}; it must be a Tensor or a PackedSequence"
-            )
+            raise no_tensor(name, "input", input)
         if input.ndim not in (2, 3):
             raise ValueError(f"{name}: input has {input.ndim} axes; it must have 2 or 3")
         if input.shape[-1] != self.input_size:

@@ -55,6 +55,7 @@ def definitions(path: Path) -> dict[str, ast.FunctionDef | ast.ClassDef]:
 
 def definition(thing) -> ast.FunctionDef | ast.ClassDef | None:
     """The `def` or `class` with its name in its source file; None if there is none."""
+    thing = inspect.unwrap(thing)
     found = definitions(Path(inspect.getsourcefile(thing))).get(thing.__name__)
     if isinstance(thing, type):
         return found if isinstance(found, ast.ClassDef) else None

@@ -65,6 +65,7 @@ def library_calls(function: FunctionType, seen: set[FunctionType]) -> set[str]:
                 calls.add(f"{node.value.attr}.at")
         elif isinstance(node, ast.Name):
             called = function.__globals__.get(node.id)
+            called = inspect.unwrap(called) if callable(called) else None
             if isinstance(called, FunctionType) and called.__module__.startswith("gpudl.ops"):
                 calls |= library_calls(called, seen)
     return calls

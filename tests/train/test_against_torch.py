@@ -27,7 +27,9 @@ def batches(count: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
         [data.transforms.ToFloat(), data.transforms.Normalize(train.mean, train.std)]
     )
     # In some orders, a max pooling is so close to a tie that rounding decides, in PyTorch too.
-    loader = data.Loader(train, size, shuffle=True, drop_last=True, transform=transform, seed=0)
+    loader = data.Loader(
+        train, size, shuffle=True, drop_last=True, transform=transform, seed=0, device=None
+    )
     chosen = []
     while len(chosen) < count:
         for batch in loader:

@@ -11,6 +11,14 @@ from gpudl.core.op import Array, Case, Cost, Op, Spec, require, require_float
 from gpudl.ops.elementwise.quick_numpy import in_pieces, quick, sum_in_pieces
 
 
+def _hint(x: Spec, target: Spec) -> str:
+    """How to make the shapes equal: (32, 1) and (32,) usually mean the same values."""
+    for longer, shorter, name in ((x, target, "x"), (target, x, "target")):
+        if longer.shape[:-1] == shorter.shape and longer.shape[-1:] == (1,):
+            return f"use {name}.squeeze({len(longer.shape) - 1})"
+    return "use expand"
+
+
 class ElementLoss(Op):
     """A loss of x and target of equal shape. A subclass defines the `losses` of the elements and
     their derivatives, the `slopes`, by x and target.
@@ -32,7 +40,7 @@ class ElementLoss(Op):
             x.shape == target.shape,
             self,
             "target",
-            f"has shape {target.shape}; it must be x's, {x.shape} (use expand)",
+            f"has shape {target.shape}, but x {x.shape}; they must be equal ({_hint(x, target)})",
         )
         for name, spec in zip(self.inputs[2:], others, strict=True):
             if spec is not None:
