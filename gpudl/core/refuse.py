@@ -27,7 +27,7 @@ def foreign_argument(
         return None
     for name, value in given.items():
         expected = str(inspect.signature(function).parameters[name].annotation)
-        if "Tensor" not in expected:
+        if "Tensor" not in expected or (isinstance(value, (int, float)) and "Number" in expected):
             continue
         several = isinstance(value, (list, tuple)) and "Sequence" in expected
         for item in value if several else [value]:

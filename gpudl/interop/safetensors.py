@@ -26,7 +26,7 @@ def save(
     """
     import safetensors.numpy
 
-    if not isinstance(state_dict, Mapping):
+    if not hasattr(state_dict, "items"):
         has_state = hasattr(state_dict, "state_dict")
         fix = "pass its state_dict()" if has_state else "pass a dictionary, as in {'x': tensor}"
         raise TypeError(f"save: state_dict is of type {type(state_dict).__name__}; {fix}")
