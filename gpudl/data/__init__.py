@@ -19,6 +19,7 @@ from gpudl.data.dataset import (
     stratified_split,
 )
 from gpudl.data.errors import DataError
+from gpudl.data.image_file import load_image
 from gpudl.data.labelled_text import LabelledTexts, forgeries, load_texts
 from gpudl.data.loader import Loader
 from gpudl.data.registry import Info, Request, info, load, names, register
@@ -45,6 +46,7 @@ __all__ = [
     "forgeries",
     "info",
     "load",
+    "load_image",
     "load_texts",
     "names",
     "random_split",

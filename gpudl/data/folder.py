@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gpudl.data.dataset import Dataset, Indices, Subset, channel_statistics
 from gpudl.data.errors import DataError
-from gpudl.data.image_file import measure, read_image, resized, with_channels
+from gpudl.data.image_file import load_image, measure
 from gpudl.data.split import Split, hold_out
 from gpudl.data.transforms import Size
 
@@ -71,10 +71,7 @@ class ImageFolder(Dataset):
         return len(self.paths)
 
     def sample(self, index: int) -> tuple[npt.NDArray[Any], ...]:
-        channels, height, width = self._shape
-        pixels = with_channels(read_image(self.paths[index]).pixels, channels)
-        pixels = resized(pixels, height, width).reshape(height, width, channels)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)), self._labels[index]
+        return load_image(self.paths[index], self._shape), self._labels[index]
 
     @property
     def stretched(self) -> bool:

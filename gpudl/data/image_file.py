@@ -7,6 +7,7 @@ Images are turned upright, transparent pixels become white, and all number forma
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gpudl.core.files import expanded
 from gpudl.data.errors import DataError, damaged
 from gpudl.data.files import regular_size
 
@@ -49,6 +51,18 @@ def read_image(path: Path) -> Image:
     """
     with _opened(path) as image:
         return _decode(image)
+
+
+def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> Pixels:
+    """An image file as (C, H, W) uint8 of this shape, with the pixels that a folder of images gives.
+
+    One channel is grey, three are colour; other heights and widths are stretched.
+
+    Raises DataError if the file is missing, damaged or not an image.
+    """
+    channels, height, width = shape
+    pixels = resized(with_channels(read_image(expanded(path)).pixels, channels), height, width)
+    return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:

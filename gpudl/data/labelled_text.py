@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from gpudl.core.files import expanded
 from gpudl.data.dataset import ArrayDataset, Indices
 from gpudl.data.errors import DataError
 from gpudl.data.split import Split, hold_out
@@ -99,12 +100,13 @@ def _forge(texts: Codes, source: Codes, base: int, rng: np.random.Generator) -> 
         texts[:, place] = source[order[np.minimum(chosen, len(order) - 1)] + 2]
 
 
-def load_texts(folder: Path, longest: int = LONGEST, seed: int = 0) -> Split:
+def load_texts(folder: str | os.PathLike[str], longest: int = LONGEST, seed: int = 0) -> Split:
     """The lines of the .txt files in a folder; each file is a class with its name. A fifth of each
     class, chosen by `seed`, is held out. Blank lines are skipped.
 
     Raises DataError if there are fewer than two files, or if one has no text.
     """
+    folder = expanded(folder)
     files = sorted(folder.glob("*.txt"))
     if len(files) < 2:
         raise DataError(

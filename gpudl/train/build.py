@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -22,12 +21,12 @@ from gpudl.data import (
     class_names,
     find_labels,
     load,
-    transforms,
 )
 from gpudl.data import info as known_data
 from gpudl.data.errors import DataError, NoImagesError
 from gpudl.data.shuffle import permutation
 from gpudl.optim import lr_scheduler
+from gpudl.train.batches import threads, transform
 from gpudl.train.callbacks import Schedule
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
@@ -37,7 +36,6 @@ STEP_EPOCHS, STEP_FACTOR = 1 / 3, 0.1
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.5
 SPLIT_SEED = 0  # selects the held-out part; the same in all runs, so accuracies are comparable
 EVALUATION_BATCH = 256
-MOST_THREADS = 8  # each may hold two batches
 # Exceptions that a model's function may raise for wrong options.
 BUILDING = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 IMAGE_AXES = 3  # (C, H, W)
@@ -148,8 +146,8 @@ def train_loader(part: Dataset, data: Data, training: Training, device: str) -> 
         part,
         training.batch_size,
         shuffle=True,
-        num_workers=_threads(part),
-        transform=_transform(part, data, training.augment, training.shift),
+        num_workers=threads(part),
+        transform=transform(part, data.mean, data.std, training.augment, training.shift),
         seed=training.seed,
         device=device,
     )
@@ -159,28 +157,13 @@ def plain_loader(
     part: Dataset, data: Data, device: str, batch_size: int = EVALUATION_BATCH
 ) -> Loader:
     """The images in their order, normalized as in training."""
-    transform = _transform(part, data)
     return Loader(
-        part, batch_size, num_workers=_threads(part), transform=transform, seed=0, device=device
-    )
-
-
-def _threads(part: Dataset) -> int:
-    """The number of threads that prepare batches; the batches do not depend on it."""
-    return min(MOST_THREADS, os.cpu_count() or 1) if part.from_files else 1
-
-
-def _transform(
-    part: Dataset, data: Data, augment: str = "none", shift: int = 0
-) -> transforms.Transform:
-    steps: list[transforms.Transform] = []
-    if "shift" in augment:
-        height, width = part.shape[1:]
-        steps.append(transforms.RandomCrop((height, width), shift))
-    if "flip" in augment:
-        steps.append(transforms.RandomHorizontalFlip())
-    return transforms.Compose(
-        [*steps, transforms.ToFloat(), transforms.Normalize(data.mean, data.std)]
+        part,
+        batch_size,
+        num_workers=threads(part),
+        transform=transform(part, data.mean, data.std),
+        seed=0,
+        device=device,
     )
 
 

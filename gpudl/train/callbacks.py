@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from gpudl.core.files import write_text
+from gpudl.train.callback import Callback
 from gpudl.train.checkpoint import save_state
+from gpudl.train.epochs import Row
 from gpudl.train.errors import StoppedError
-from gpudl.train.trainer import Callback, Row, Trainer
+from gpudl.train.trainer import Trainer
 
 
-class History(Callback):
+class CSVLogger(Callback):
     """Keeps the rows of all epochs in a CSV file, each epoch once even after a resumption."""
 
     def __init__(self, path: Path) -> None:

@@ -15,7 +15,8 @@ from gpudl.core.choice import tune
 from gpudl.data import Split
 from gpudl.devices.find import meta
 from gpudl.train import blas, build
-from gpudl.train.callbacks import Checkpoint, EarlyStopping, History, StopRequest
+from gpudl.train.callback import Callback
+from gpudl.train.callbacks import Checkpoint, CSVLogger, EarlyStopping, StopRequest
 from gpudl.train.checkpoint import load_state, load_weights, save_weights
 from gpudl.train.config import Config
 from gpudl.train.errors import DivergedError, TrainingError
@@ -26,7 +27,7 @@ from gpudl.train.progress import Progress
 from gpudl.train.run import Run
 from gpudl.train.tasks import task_of
 from gpudl.train.tasks.base import Finished
-from gpudl.train.trainer import Callback, Trainer, not_finite
+from gpudl.train.trainer import Trainer, not_finite
 
 # Exceptions of a model and of a state that do not fit the settings.
 UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -61,7 +62,7 @@ class Job:
         callbacks: list[Callback] = [*build.make_schedules(optimizer, training, steps)]
         if training.patience:
             callbacks.append(EarlyStopping(training.patience))
-        callbacks += [self.progress, self.checkpoint, History(run.history), self.stop_request]
+        callbacks += [self.progress, self.checkpoint, CSVLogger(run.history), self.stop_request]
         objective = task.objective(training)
         self.trainer = Trainer(self.model, optimizer, objective, loader, test, callbacks)
 

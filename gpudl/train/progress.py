@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from gpudl.core.terminal import columns
-from gpudl.train.trainer import Callback
-
-if TYPE_CHECKING:
-    from gpudl.train.trainer import Row, Trainer
+from gpudl.train.callback import Callback
+from gpudl.train.epochs import COLUMNS, Row, header, line
 
 REDRAW = 0.1  # seconds
-COLUMNS = (
-    "epoch",
-    "loss",
-    "accuracy",
-    "test_loss",
-    "test_accuracy",
-    "lr",
-    "images_per_second",
-    "seconds",
-)
-GAP = "  "
-FORMATS = {"lr": ".2e", "images_per_second": ",.0f", "seconds": ".1f"}
 
 
 class Progress(Callback):
@@ -43,7 +28,7 @@ class Progress(Callback):
         self._bar: Any = None
         self._drawn_at = 0.0
 
-    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None:
+    def on_fit_begin(self, trainer: Any, epochs: int) -> None:
         self.epochs = epochs
         self._columns = ()
 
@@ -51,7 +36,7 @@ class Progress(Callback):
         self._columns = tuple(names)
         self._print(header(self._columns, self.epochs, unit, columns(self.stream)))
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Any) -> None:
         if not self.show_bar:
             return
         from tqdm import tqdm
@@ -68,7 +53,7 @@ class Progress(Callback):
             "[{remaining}{postfix}]",
         )
 
-    def on_step_end(self, trainer: Trainer) -> None:
+    def on_step_end(self, trainer: Any) -> None:
         if not self._columns and trainer.totals.correct is not None:
             self._print_header(COLUMNS, trainer.objective.unit)
         if self._bar is None:
@@ -86,14 +71,14 @@ class Progress(Callback):
                 f"{totals.images / totals.seconds:,.0f} {trainer.objective.unit}/s"
             )
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+    def on_epoch_end(self, trainer: Any, row: Row) -> None:
         self.close()
         # Some columns are known only after the first epoch.
         if [c for c in row.columns() if c != "step"] != [c for c in self._columns if c != "step"]:
             self._print_header(row.columns(), trainer.objective.unit)
         self._print(line(row, self.epochs, trainer.objective.unit, columns(self.stream)))
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         if trainer.stop_reason:
             self._print(f"stopped early: {trainer.stop_reason}")
 
@@ -108,49 +93,3 @@ class Progress(Callback):
             print(text, file=self.stream, flush=True)
         else:
             self._bar.write(text, file=self.stream)  # above the bar
-
-
-def header(
-    names: Iterable[str], epochs: int, unit: str = "images", width: int | None = None
-) -> str:
-    """The header of a table of `Row.columns`.
-
-    width: of the terminal; the columns at the right that do not fit are left out.
-    """
-    widths = _widths(names, epochs, unit, width)
-    return GAP.join(f"{_heading(name, unit):>{widths[name]}}" for name in widths)
-
-
-def line(row: Row, epochs: int, unit: str = "images", width: int | None = None) -> str:
-    """The line for an epoch under `header()`."""
-    values = row.columns()
-    widths = _widths(values, epochs, unit, width)
-    return GAP.join(f"{_text(name, values[name], epochs):>{widths[name]}}" for name in widths)
-
-
-def _widths(names: Iterable[str], epochs: int, unit: str, most: int | None) -> dict[str, int]:
-    """The width of each column that fits into `most` columns of the terminal; the first two always
-    do."""
-    least = {"epoch": len(f"{epochs}/{epochs}"), "lr": 8}
-    widths: dict[str, int] = {}
-    for name in names:
-        if name == "step":
-            continue
-        widths[name] = max(len(_heading(name, unit)), least.get(name, 7))
-        total = sum(widths.values()) + len(GAP) * (len(widths) - 1)
-        if most is not None and len(widths) > 2 and total > most:
-            del widths[name]
-            break
-    return widths
-
-
-def _text(name: str, value: float, epochs: int) -> str:
-    if name == "epoch":
-        return f"{value}/{epochs}"
-    if math.isnan(value) and name not in FORMATS:
-        return ""
-    return format(value, FORMATS.get(name, ".4f"))
-
-
-def _heading(column: str, unit: str) -> str:
-    return f"{unit}/s" if column == "images_per_second" else column.replace("_", " ")

@@ -13,10 +13,15 @@ import numpy as np
 
 from gpudl.core import random
 from gpudl.core.choice import choices
+from gpudl.train.batches import loader
+from gpudl.train.callback import Callback
 from gpudl.train.config import from_table
+from gpudl.train.epochs import Row
 from gpudl.train.errors import DivergedError
+from gpudl.train.history import History
 from gpudl.train.metrics import Evaluation
 from gpudl.train.objective import Measured, Objective, Scores, Supervised
+from gpudl.train.progress import Progress
 
 READ_EVERY = 20  # steps on a GPU between reads of the loss: each read waits for the GPU
 
@@ -33,65 +38,6 @@ class Totals:
     seconds: float = 0.0
     lr: float | None = None
     others: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One epoch of a history. Losses are means over all images; images per second and seconds
-    exclude evaluation. lr: that of the epoch's last step. Accuracies are NaN if not counted.
-    others: further means by name, with the prefix test_ for those on the test part."""
-
-    epoch: int
-    step: int
-    loss: float
-    accuracy: float
-    test_loss: float
-    test_accuracy: float
-    lr: float
-    images_per_second: float
-    seconds: float
-    others: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def has_accuracy(self) -> bool:
-        return not (math.isnan(self.accuracy) and math.isnan(self.test_accuracy))
-
-    def columns(self) -> dict[str, float]:
-        """All values by name, in the order of a table; accuracies that were not counted are left
-        out."""
-        values = asdict(self)
-        others = values.pop("others")
-        if math.isnan(self.accuracy):
-            del values["accuracy"]
-        if not self.has_accuracy:
-            del values["test_accuracy"]
-        last = {name: values.pop(name) for name in ("lr", "images_per_second", "seconds")}
-        return {**values, **others, **last}
-
-
-class Callback:
-    """Hooks called during training; a subclass overrides the ones it needs.
-
-    `state_dict` returns any state to be checkpointed. A callback may set `trainer.stop_reason`,
-    which makes the current epoch the last one.
-    """
-
-    def on_fit_begin(self, trainer: Trainer, epochs: int) -> None: ...
-
-    def on_epoch_begin(self, trainer: Trainer) -> None: ...
-
-    def on_step_end(self, trainer: Trainer) -> None: ...
-
-    def on_evaluation_step(self, trainer: Trainer) -> None: ...
-
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> None: ...
-
-    def on_fit_end(self, trainer: Trainer) -> None: ...
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 def not_finite(state: Mapping[Any, Any]) -> str | None:
@@ -112,12 +58,17 @@ class Trainer:
     """Trains a model on batches and evaluates it after each epoch.
 
     model: a Module. optimizer: of gpudl.optim. loss: called as loss(logits, labels) if batches are
-    (images, labels) and the model returns logits (N, classes); otherwise an `Objective`. train: a
-    `gpudl.data.Loader` whose batches are Tensors on the model's device; test: another one, or None.
-    callbacks: see `gpudl.train.Callback`; called in order.
+    (images, labels) and the model returns logits (N, classes); otherwise an `Objective`.
+    train: a data set, (inputs, targets) as arrays, or a `gpudl.data.Loader` whose batches are
+    Tensors on the model's device. From a data set, batches of `batch_size` are drawn in a new order
+    each epoch; uint8 images are scaled to [0, 1], and normalized if the data set has a mean and a
+    standard deviation. test: likewise, in the given order, or None.
+    callbacks: see `gpudl.train.Callback`; called in order. progress: whether to show a table with a
+    line per epoch and, in a terminal, a progress bar.
 
     >>> trainer = Trainer(net, SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss(), train, test)
-    >>> trainer.fit(epochs=5)
+    >>> history = trainer.fit(epochs=5)
+    >>> history.plot("curves.png")
     """
 
     def __init__(
@@ -128,15 +79,22 @@ class Trainer:
         train: Any,
         test: Any = None,
         callbacks: Sequence[Callback] = (),
+        *,
+        batch_size: int = 64,
+        progress: bool = True,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.objective = loss if isinstance(loss, Objective) else Supervised(loss)
-        self.train, self.callbacks = train, list(callbacks)
-        self.test = copy.copy(test) if test is train else test  # a loader has only one position
+        self.train = loader(train, model, batch_size, shuffle=True)
+        if test is train:
+            test = copy.copy(test)  # a loader has only one position
+        self.test = None if test is None else loader(test, model, batch_size)
+        shown = any(isinstance(callback, Progress) for callback in callbacks)
+        self.callbacks = [*callbacks, *([Progress()] if progress and not shown else [])]
         self.epoch = 0  # epochs completed
         self.step = 0  # optimizer steps completed
         self.totals = Totals()
-        self.history: list[Row] = []
+        self.history = History()
         self.evaluation: Evaluation | Scores | None = None  # of the latest epoch
         self.stop_reason: str | None = None  # set by a callback to make the epoch the last
         self._unread: list[Measured] = []
@@ -145,7 +103,7 @@ class Trainer:
 
     # ---------------------------------------------------------------- the loop
 
-    def fit(self, epochs: int) -> list[Row]:
+    def fit(self, epochs: int) -> History:
         """Train until `epochs` epochs are complete, including those before a resumption.
 
         Raises DivergedError if the loss is no longer a finite number. Exceptions raised by
@@ -207,6 +165,7 @@ class Trainer:
         self._call("on_epoch_end", row)
 
     def _evaluate(self) -> Evaluation | Scores:
+        assert self.test is not None
         self.test.set_epoch(0)
         training = random.get_rng_state()
 
@@ -289,6 +248,6 @@ class Trainer:
             callback.load_state_dict(saved)
         self.epoch, self.step = state["epoch"], state["step"]
         self.totals = from_table(Totals, state["totals"])
-        self.history = [from_table(Row, row) for row in state["history"]]
+        self.history = History(from_table(Row, row) for row in state["history"])
         self.stop_reason = state["stop_reason"]
         self._unread = []

@@ -245,7 +245,7 @@ class Page:
         from gpudl.data import ArrayDataset, Loader
         from gpudl.ops.loss.cross_entropy import cross_entropy
         from gpudl.optim.lr_scheduler import LambdaLR
-        from gpudl.train import Progress, Schedule, Trainer
+        from gpudl.train import Schedule, Trainer
 
         if self.quick:
             train = train[0][: QUICK_STEPS * batch_size], train[1][: QUICK_STEPS * batch_size]
@@ -258,8 +258,10 @@ class Page:
         callbacks: list[Any] = []
         if schedule is not None:
             callbacks.append(Schedule(LambdaLR(optimizer, schedule(epochs * len(loader)))))
-        callbacks += [] if self.quick else [Progress()]
-        trainer = Trainer(model, optimizer, loss or cross_entropy, loader, judged, callbacks)
+        trainer = Trainer(
+            model, optimizer, loss or cross_entropy, loader, judged, callbacks,
+            progress=not self.quick,
+        )  # fmt: skip
         return trainer.fit(epochs)
 
     # ------------------------------------------------------------------ private

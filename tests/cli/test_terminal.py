@@ -11,8 +11,7 @@ from PIL import Image
 
 from gpudl.cli.table import table
 from gpudl.core import terminal
-from gpudl.train.progress import COLUMNS, header, line
-from gpudl.train.trainer import Row
+from gpudl.train.epochs import COLUMNS, Row, header, line
 
 ROOT = Path(__file__).resolve().parents[2]
 pty = pytest.importorskip("pty")

@@ -18,8 +18,7 @@ from gpudl.bench import report
 from gpudl.cli import main
 from gpudl.cli.parser import build_parser
 from gpudl.data import load
-from gpudl.train.progress import COLUMNS, header, line
-from gpudl.train.trainer import Row
+from gpudl.train.epochs import COLUMNS, Row, header, line
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from gpudl.train import (
     load_state,
     load_weights,
 )
-from gpudl.train.trainer import Row
+from gpudl.train.epochs import Row
 
 SMALL = {"epochs": 2, "batch_size": 32, "schedule": "cosine"}  # 5 steps per epoch
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpudl.train.epochs import Row
 from gpudl.train.report.figure import BLUE, GREEN, ORANGE, figure
-from gpudl.train.trainer import Row
 
 ZOOM = 0.9  # above this accuracy the axis shows only the upper end
 
 
-def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
+def draw_curves(path: Path | None, history: Sequence[Row], title: str) -> Any:
     """Three panels: loss (logarithmic if positive), accuracy and learning rate; two if there is no
-    accuracy."""
+    accuracy. Returns the figure."""
     epochs = [row.epoch for row in history]
     has_accuracy = all(row.has_accuracy for row in history)
     with figure(path, 12 if has_accuracy else 7.7, 3.8) as fig:
@@ -37,6 +37,7 @@ def draw_curves(path: Path, history: Sequence[Row], title: str) -> None:
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axes.set_xlim(0.5, max(epochs) + 0.5)
         loss.legend()
+    return fig
 
 
 def _draw_accuracy(axes: Any, history: Sequence[Row]) -> None:

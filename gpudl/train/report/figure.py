@@ -29,8 +29,8 @@ STYLE: Any = {
 
 
 @contextmanager
-def figure(path: Path, width: float, height: float, **options: Any) -> Iterator[Any]:
-    """A figure of width by height inches to draw on, written to `path` at the end.
+def figure(path: Path | None, width: float, height: float, **options: Any) -> Iterator[Any]:
+    """A figure of width by height inches to draw on, written to `path` at the end if there is one.
 
     Raises TrainingError without Matplotlib.
     """
@@ -39,14 +39,17 @@ def figure(path: Path, width: float, height: float, **options: Any) -> Iterator[
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
+        name = path.name if path else "a picture"
         raise TrainingError(
-            f"{path.name} needs Matplotlib, which is not installed; pip install 'gpudl[train]'"
+            f"{name} needs Matplotlib, which is not installed; pip install 'gpudl[train]'"
         ) from None
     with mpl.rc_context(STYLE):
         fig = Figure(figsize=(width, height), layout="constrained", **options)
         FigureCanvasAgg(fig)
         yield fig
         _show_dollars(fig)
+        if path is None:
+            return
         with replacing(path) as part:
             # Without the software's version, so that the same run writes the same file.
             fig.savefig(part, metadata={"Software": None})

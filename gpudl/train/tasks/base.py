@@ -12,11 +12,11 @@ from gpudl import models
 from gpudl.data import Loader, Split
 from gpudl.train import build
 from gpudl.train.config import Config, Data, Training
+from gpudl.train.epochs import Row
 from gpudl.train.errors import TrainingError
 from gpudl.train.metrics import Evaluation, class_logits
 from gpudl.train.objective import Objective
 from gpudl.train.run import Run, slug
-from gpudl.train.trainer import Row
 
 
 class Answer(Enum):
