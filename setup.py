@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -38,8 +39,21 @@ def native_options() -> dict[str, object]:
     }
 
 
+def description() -> str:
+    """The README for a package index, which has no other files: links to files become their names,
+    and pictures are left out."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"^!\[[^\]]*\]\((?!https?:)[^)]*\)\n+", "", text, flags=re.MULTILINE)
+    return re.sub(r"\[([^\]]+)\]\((?!https?:|#)[^)]*\)", r"\1", text)
+
+
 # A build folder of an earlier version would install files that have since been removed.
 for stale in ROOT.glob("build/pip/lib*"):
     shutil.rmtree(stale)
 
-setup(options={"build": {"build_base": "build/pip"}}, **native_options())
+setup(
+    options={"build": {"build_base": "build/pip"}},
+    long_description=description(),
+    long_description_content_type="text/markdown",
+    **native_options(),
+)

@@ -54,7 +54,7 @@ def read_image(path: Path) -> Image:
 
 
 def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> Pixels:
-    """An image file as (C, H, W) uint8 of this shape, with the pixels that a folder of images gives.
+    """An image file as (C, H, W) uint8 of this shape, with the same pixels as in a folder of images.
 
     One channel is grey, three are colour; other heights and widths are stretched.
 

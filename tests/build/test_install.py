@@ -1,6 +1,7 @@
 """pip installs gpudl from a source distribution, with and without compilers, and editable."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,23 @@ def sdist(tmp_path_factory):
     code, text = call([sys.executable, "-m", "build", "--sdist", "-o", str(out)], cwd=ROOT)
     assert code == 0, text
     return next(out.glob("gpudl-*.tar.gz"))
+
+
+def test_the_source_distribution_holds_the_documents_and_a_readme_without_dead_links(
+    sdist, tmp_path
+):
+    shutil.unpack_archive(sdist, tmp_path)
+    tree = tmp_path / sdist.name.removesuffix(".tar.gz")
+    for name in (
+        "CONTRIBUTING.md",
+        "docs/own-model.md",
+        "docs/zoo/lenet5.md",
+        "docs/images/digit.png",
+    ):
+        assert (tree / name).is_file(), name
+    page = (tree / "PKG-INFO").read_text(encoding="utf-8")
+    assert "# gpudl" in page
+    assert re.findall(r"\]\((?!https?:)\S*\)", page) == []
 
 
 @pytest.fixture
