@@ -54,7 +54,7 @@ def read_image(path: Path) -> Image:
 
 
 def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> Pixels:
-    """An image file as (C, H, W) uint8 of this shape, with the same pixels as in a folder of images.
+    """An image file as uint8 (C, H, W) of this shape, as in a folder of images by class.
 
     One channel is grey, three are colour; other heights and widths are stretched.
 
