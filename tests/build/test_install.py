@@ -26,7 +26,7 @@ print(gpudl.relu(gpudl.tensor([-1.0, 11.0])))
 
 def call(command, *, cwd, path=None, **variables):
     """Runs a command; `path` replaces PATH. Returns its exit code and its output."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GPUDL_")}
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("GPUDL_", "PYTHONPATH"))}
     env |= variables | ({"PATH": str(path)} if path else {})
     result = subprocess.run(
         command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -92,6 +92,8 @@ def test_without_compilers_it_installs_and_runs_on_numpy(sdist, bare, tmp_path):
     code, text = install(sdist, tmp_path, path=bare)
     assert code == 0, text
     assert use(tmp_path / "site", tmp_path) == set()
+    for typed in (ROOT / "gpudl" / "py.typed", *(ROOT / "gpudl").rglob("*.pyi")):
+        assert (tmp_path / "site" / typed.relative_to(ROOT)).is_file(), f"{typed} is not installed"
 
 
 def test_requesting_a_module_that_cannot_be_built_fails_with_one_sentence(sdist, bare, tmp_path):
@@ -123,3 +125,13 @@ def test_editable_installation_builds_into_the_tree(sdist, tmp_path):
     code, text = call([python, "-c", USE], cwd=tmp_path)
     assert code == 0, text
     assert text.splitlines()[:2] == [str(tree / "gpudl" / "__init__.py"), "emulator"]
+    assert revealed_type(python, tmp_path) == "gpudl.autograd.tensor.Tensor"
+
+
+def revealed_type(python, cwd):
+    """The type of a tensor for mypy, which looks for gpudl where `python` does."""
+    program = "import gpudl; reveal_type(gpudl.tensor(1.0))"
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python)]
+    code, text = call([*command, "-c", program], cwd=cwd)
+    assert code == 0, text
+    return text.split('"')[1]
