@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from gpudl.core.refuse import foreign_argument
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")  # Tensor, which is above this module
 
 
 class Public(NamedTuple):
@@ -57,8 +58,16 @@ Number = bool | int | float
 Dim = int | Sequence[int] | None  # axes of a reduction, None for all
 
 
-class Sorted(NamedTuple):
-    """Sorted elements and their original indices, both Tensors."""
+if TYPE_CHECKING:
 
-    values: Any
-    indices: Any
+    class ValuesAndIndices(NamedTuple, Generic[T]):
+        values: T
+        indices: T
+
+else:  # a generic named tuple needs Python 3.11
+
+    class ValuesAndIndices(NamedTuple):
+        """Elements that were found along an axis, and their indices there; both are Tensors."""
+
+        values: Any
+        indices: Any

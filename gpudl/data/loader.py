@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -15,10 +15,15 @@ from gpudl.data.shuffle import augmentation_rng, check_seed, permutation
 from gpudl.data.transforms import Transform
 from gpudl.devices.find import device as find_device
 
-Batch = Any  # has the structure of a sample, typically a tuple
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    Batch = TypeVarWithDefault("Batch", default=tuple[Tensor, ...])
+else:
+    Batch = TypeVar("Batch")
 
 
-class Loader:
+class Loader(Generic[Batch]):
     """Iterates over a data set in batches: samples stacked along a leading axis of batch_size.
 
     dataset: a `Dataset`, or any object with a length whose `[i]` returns a sample: an array, a
@@ -35,11 +40,43 @@ class Loader:
         the number of threads.
     device: of the Tensors in a batch; None yields NumPy arrays.
 
+    For type checkers a batch is a tuple of Tensors, or of arrays with device=None; for samples of
+    another structure write it down: `loader: Loader[dict[str, Tensor]] = Loader(dataset)`.
     Every completed pass increments `epoch`, so the next one has another order; an interrupted pass
     starts over. `state_dict` is the position after the last batch yielded; after `load_state_dict`
     the next pass continues there.
     Raises ValueError for an empty data set and for arguments out of range.
     """
+
+    @overload
+    def __init__(
+        self: Loader[tuple[np.ndarray[Any, Any], ...]],
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        num_workers: int = 1,
+        drop_last: bool = False,
+        prefetch_factor: int = 2,
+        *,
+        transform: Transform | None = None,
+        seed: int | None = None,
+        device: None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        num_workers: int = 1,
+        drop_last: bool = False,
+        prefetch_factor: int = 2,
+        *,
+        transform: Transform | None = None,
+        seed: int | None = None,
+        device: Any = "cpu",
+    ) -> None: ...
 
     def __init__(
         self,

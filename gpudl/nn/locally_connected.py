@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.nn import init
@@ -18,7 +18,7 @@ __all__ = ["LocallyConnected1d", "LocallyConnected2d"]
 
 class _LocallyConnected(Module):
     rank: ClassVar[int]
-    function: ClassVar[Callable[..., Any]]
+    function: ClassVar[Callable[..., Tensor]]
     weight: Parameter
     bias: Parameter | None
 
@@ -63,7 +63,7 @@ class _LocallyConnected(Module):
             if parameter is not None:
                 init.uniform_(parameter, -bound, bound)
 
-    def forward(self, input: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return type(self).function(input, self.weight, self.bias, self.stride, self.padding)
 
     def extra_repr(self) -> str:

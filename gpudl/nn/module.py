@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -21,6 +21,15 @@ from gpudl.ops.shape.convert import move
 __all__ = ["Module", "Parameter"]
 
 M = TypeVar("M", bound="Module")
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class HasForward(Protocol[P, R_co]):
+    """A module whose class defines forward: calling it has forward's arguments and result."""
+
+    @property
+    def forward(self) -> Callable[P, R_co]: ...
 
 
 class Parameter(Tensor):
@@ -95,8 +104,19 @@ class Module:
     _pre_hooks: dict[int, Callable[..., Any]]
     _transient: set[str]
 
-    def forward(self, *inputs: Any) -> Any:
-        raise TypeError(f"{type(self).__name__} does not define forward()")
+    if TYPE_CHECKING:
+        # None, so that a Module of unknown class is no HasForward.
+        forward: Callable[..., Any] | None
+    else:
+
+        def forward(self, *inputs: Any) -> Any:
+            raise TypeError(f"{type(self).__name__} does not define forward()")
+
+    @overload
+    def __call__(self: HasForward[P, R_co], *inputs: P.args, **named: P.kwargs) -> R_co: ...
+
+    @overload
+    def __call__(self, *inputs: Any, **named: Any) -> Tensor: ...
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         for pre_hook in tuple(self._pre_hooks.values()):
@@ -104,7 +124,7 @@ class Module:
             if changed is not None:
                 inputs = changed if isinstance(changed, tuple) else (changed,)
         try:
-            output = self.forward(*inputs, **named)
+            output = self.forward(*inputs, **named)  # type: ignore[misc]
         except (AttributeError, TypeError) as error:
             refused = foreign_input(self, inputs)
             if refused is None or isinstance(error, NotATensorError):  # which is more precise

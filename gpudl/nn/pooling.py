@@ -37,7 +37,7 @@ __all__ = [
 class _Settings(Module):
     """A layer that calls a function with its settings, which are also its attributes."""
 
-    function: ClassVar[Callable[..., Any]]
+    function: ClassVar[Callable[..., Tensor]]
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Settings(Module):
 
 
 class _Pool(_Settings):
-    def forward(self, input: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return type(self).function(input, **self.settings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from gpudl.optim.flat_state import FlatState
 from gpudl.optim.launches import Chosen, Launch, launches_of
 
 Group = dict[str, Any]
-
+L = TypeVar("L")  # what a closure returns, the loss
 
 OWN = {"l1", "lectures", "eps_inside"}  # options that PyTorch's optimizers lack
 PATTERNS = 64  # how many sets of parameters updated together are cached
@@ -123,6 +123,12 @@ class Optimizer:
         return {}
 
     # ---------------------------------------------------------------- training
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], L]) -> L: ...
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters that have a gradient. closure: recomputes the loss and its

@@ -96,7 +96,7 @@ class AlexNet(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         features = self.avgpool(self.features(input))
-        return self.classifier(features.flatten(1))  # type: ignore[no-any-return]
+        return self.classifier(features.flatten(1))
 
 
 def feature_layers(stages: Sequence[Stage], channels: int) -> list[nn.Module]:
@@ -123,7 +123,7 @@ def start_as_in_paper(net: AlexNet, ones: Sequence[nn.Module]) -> None:
         init.ones_(layer.bias)
 
 
-def start_with_equal_chances(net: nn.Module, last: nn.Linear) -> None:
+def start_with_equal_chances(net: nn.Module, last: nn.Module) -> None:
     """Weights normal as in He et al. 2015, biases 0; the last layer's weights are small, so that
     all classes start about equally likely."""
     start(net, he)

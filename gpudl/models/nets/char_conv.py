@@ -82,7 +82,7 @@ class SequenceConv(nn.Module):
         """Logits of (N, features, T). outside: bool (N, 1, T), True for padding."""
         for convolution in self.convolutions:
             x = masked_fill(convolution(x).relu(), outside, 0.0)
-        return self.head(masked_fill(x, outside, FLOOR).amax(2))  # type: ignore[no-any-return]
+        return self.head(masked_fill(x, outside, FLOOR).amax(2))
 
 
 class TextConv(SequenceConv):
@@ -123,9 +123,7 @@ class TextRNN(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         outside = codes == self.padding
         states, _ = self.rnn(self.embedding(codes), lengths=(~outside).sum(1))
-        return self.head(  # type: ignore[no-any-return]
-            masked_fill(states, outside.unsqueeze(2), FLOOR).amax(1)
-        )
+        return self.head(masked_fill(states, outside.unsqueeze(2), FLOOR).amax(1))
 
 
 @language_model("Bai, Kolter and Koltun, arXiv:1803.01271", 2018)

@@ -104,7 +104,7 @@ class DBN(nn.Module):
 
     def classify(self, images: Tensor) -> Tensor:
         """(N, num_classes) logits of the top machine's exact p(class | features)."""
-        return self.top(self.below_top(images))  # type: ignore[no-any-return]
+        return self.top(self.below_top(images))
 
     @no_grad()
     def judge(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

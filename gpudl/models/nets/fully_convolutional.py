@@ -34,7 +34,7 @@ class FullyConvolutional(nn.Module):
 
     def scores(self, input: Tensor) -> Tensor:
         """(N, num_classes, ⌈H/4⌉, ⌈W/4⌉)."""
-        return self.classifier(self.features(input))  # type: ignore[no-any-return]
+        return self.classifier(self.features(input))
 
     def forward(self, input: Tensor) -> Tensor:
         return self.scores(input).mean((2, 3))

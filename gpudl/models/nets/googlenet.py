@@ -122,7 +122,7 @@ class InceptionAux(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         hidden = self.fc1(self.conv(self.pool(input)).flatten(1)).relu()
-        return self.fc2(self.dropout(hidden))  # type: ignore[no-any-return]
+        return self.fc2(self.dropout(hidden))
 
 
 class GoogLeNet(nn.Module):
@@ -204,7 +204,7 @@ class SmallGoogLeNet(nn.Module):
         start(self, he, nn.Conv2d)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.fc(self.dropout(self.features(input)))  # type: ignore[no-any-return]
+        return self.fc(self.dropout(self.features(input)))
 
 
 @register(

@@ -96,7 +96,7 @@ class HebbianNet(nn.Module):
         return images.flatten(1) - self.mean
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.neurons(self.centred(input))  # type: ignore[no-any-return]
+        return self.neurons(self.centred(input))
 
     @no_grad()
     def look(self, images: Tensor) -> None:

@@ -33,7 +33,7 @@ class LeNet5(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         features = self.features(input)
-        return self.classifier(features)  # type: ignore[no-any-return]
+        return self.classifier(features)
 
 
 @register(

@@ -116,7 +116,7 @@ class LeNet5Of1998(nn.Module):
         hidden = input
         for layer in (self.c1, self.s2, self.c3, self.s4, self.c5):
             hidden = self.squash(layer(hidden))
-        return self.output(self.squash(self.f6(hidden.flatten(1))))  # type: ignore[no-any-return]
+        return self.output(self.squash(self.f6(hidden.flatten(1))))
 
 
 def map_loss(scores: Tensor, labels: Tensor, j: float = 1.0) -> Tensor:

@@ -52,7 +52,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(width, num_classes))
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.layers(input)  # type: ignore[no-any-return]
+        return self.layers(input)
 
 
 @register(

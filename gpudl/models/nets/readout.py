@@ -42,7 +42,7 @@ class Readout(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         with no_grad():
             features = self.features(input)
-        return self.readout(features)  # type: ignore[no-any-return]
+        return self.readout(features)
 
     classify = forward  # for `gpudl train`
 

@@ -76,14 +76,14 @@ class BasicBlock(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         identity = input if self.downsample is None else self.downsample(input)
         hidden = self.bn1(self.conv1(input))
-        return self.bn2(self.conv2(hidden), identity)  # type: ignore[no-any-return]
+        return self.bn2(self.conv2(hidden), identity)
 
 
 class PlainBlock(BasicBlock):
     """The same layers without the shortcut, the paper's baseline (figure 3, middle)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.bn2(self.conv2(self.bn1(self.conv1(input))))  # type: ignore[no-any-return]
+        return self.bn2(self.conv2(self.bn1(self.conv1(input))))
 
 
 class Bottleneck(nn.Module):
@@ -109,7 +109,7 @@ class Bottleneck(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         identity = input if self.downsample is None else self.downsample(input)
         hidden = self.bn2(self.conv2(self.bn1(self.conv1(input))))
-        return self.bn3(self.conv3(hidden), identity)  # type: ignore[no-any-return]
+        return self.bn3(self.conv3(hidden), identity)
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -194,10 +194,10 @@ class ResNet(Residual):
         """(N, in_channels, H, W) -> (N, 512 or 2048): the input of the last layer."""
         hidden = self.maxpool(self.bn1(self.conv1(input)))
         hidden = self.layer4(self.layer3(self.layer2(self.layer1(hidden))))
-        return self.avgpool(hidden).flatten(1)  # type: ignore[no-any-return]
+        return self.avgpool(hidden).flatten(1)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.fc(self.features(input))  # type: ignore[no-any-return]
+        return self.fc(self.features(input))
 
 
 class CifarResNet(Residual):
@@ -233,10 +233,10 @@ class CifarResNet(Residual):
         """(N, in_channels, H, W) -> (N, 64): the input of the last layer."""
         hidden = self.bn1(self.conv1(input))
         hidden = self.layer3(self.layer2(self.layer1(hidden)))
-        return self.avgpool(hidden).flatten(1)  # type: ignore[no-any-return]
+        return self.avgpool(hidden).flatten(1)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.linear(self.features(input))  # type: ignore[no-any-return]
+        return self.linear(self.features(input))
 
 
 SOURCE = "He, Zhang, Ren and Sun, CVPR 2016"

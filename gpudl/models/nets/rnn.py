@@ -91,7 +91,7 @@ class ElmanNet(nn.Module):
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         """(T, N, inputs) -> (T, N, outputs)."""
-        return self.head(self.unfold(x, h))  # type: ignore[no-any-return]
+        return self.head(self.unfold(x, h))
 
 
 def bptt(net: ElmanNet, x: Tensor, targets: Tensor, loss: Loss) -> float:

@@ -74,7 +74,7 @@ class ShallowNet(nn.Module):
         self.linear = nn.Linear(width, outputs)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.linear(self.features(input.flatten(1)))  # type: ignore[no-any-return]
+        return self.linear(self.features(input.flatten(1)))
 
 
 def hessian_norm(features: Tensor, loss: str = "least squares", iterations: int = 100) -> float:
@@ -147,7 +147,7 @@ class LinearRegression(ShallowNet):
     def classify(self, images: Tensor) -> Tensor:
         """(N, outputs) logits, assuming that outputs are targets plus normal noise of variance
         1."""
-        return 2 * self(images)  # type: ignore[no-any-return]
+        return 2 * self(images)
 
     @no_grad()
     def average(self) -> None:
@@ -189,7 +189,7 @@ class GaussianNet(Readout):
         self.readout = nn.Linear(centres, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        return self.kernel(images.flatten(1))  # type: ignore[no-any-return]
+        return self.kernel(images.flatten(1))
 
     def teach(self, image: Tensor, number: int) -> None:
         self.kernel.centres[number] = image.flatten()

@@ -94,7 +94,7 @@ class ComplexReader(Readout):
         self.readout = nn.Linear(templates, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        return self.cells(images)  # type: ignore[no-any-return]
+        return self.cells(images)
 
     def teach(self, image: Tensor, number: int) -> None:
         self.cells.templates[number] = standard((image.flatten(1) @ self.moves)[:, 0])

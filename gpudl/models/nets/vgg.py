@@ -60,7 +60,7 @@ class VGG(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         features = self.avgpool(self.features(input))
-        return self.classifier(features.flatten(1))  # type: ignore[no-any-return]
+        return self.classifier(features.flatten(1))
 
 
 imagenet_net = register(

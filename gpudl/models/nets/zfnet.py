@@ -55,7 +55,7 @@ class ZFNet(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         features = self.avgpool(self.features(input))
-        return self.classifier(features.flatten(1))  # type: ignore[no-any-return]
+        return self.classifier(features.flatten(1))
 
 
 def _convolution(channels: int, filters: int) -> list[nn.Module]:

@@ -217,13 +217,13 @@ def _comparable(other: Any) -> bool:
 
 
 @public("Tensor")
-def __eq__(self: Tensor, other: Any) -> Any:
+def __eq__(self: Tensor, other: Any) -> Tensor:
     """eq() if other is a tensor or a number."""
     return eq(self, other) if _comparable(other) else NotImplemented
 
 
 @public("Tensor")
-def __ne__(self: Tensor, other: Any) -> Any:
+def __ne__(self: Tensor, other: Any) -> Tensor:
     """ne() if other is a tensor or a number."""
     return ne(self, other) if _comparable(other) else NotImplemented
 

@@ -44,7 +44,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 @public("Tensor")
 def where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
     """self where condition is true, else other."""
-    return slices.where(condition, self, other)  # type: ignore[no-any-return]
+    return slices.where(condition, self, other)
 
 
 def _bands(name: str, x: Tensor, diagonal: int, lower: bool) -> Tensor:
@@ -53,7 +53,7 @@ def _bands(name: str, x: Tensor, diagonal: int, lower: bool) -> Tensor:
     rows, columns = x.shape[-2:]
     keep = np.tri(rows, columns, diagonal if lower else diagonal - 1, dtype=bool)
     mask = tensor(keep if lower else ~keep, device=x.device)
-    return slices.where(mask, x, 0)  # type: ignore[no-any-return]
+    return slices.where(mask, x, 0)
 
 
 @public("gpudl", "Tensor")

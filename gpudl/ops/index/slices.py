@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -251,6 +251,14 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return apply(TakeOp.of(dim), input, index.reshape(-1))  # type: ignore[no-any-return]
 
 
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+
+
+@overload
+def where(condition: Tensor, input: Tensor | Number, other: Tensor | Number) -> Tensor: ...
+
+
 @public("gpudl")
 def where(
     condition: Tensor, input: Tensor | Number | None = None, other: Tensor | Number | None = None
@@ -271,7 +279,7 @@ def where(
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     """input with `value` where mask is true."""
     fill = value if isinstance(value, Tensor) else number(value, input)
-    return where(mask, fill.to(input.dtype), input)  # type: ignore[no-any-return]
+    return where(mask, fill.to(input.dtype), input)
 
 
 @public("Tensor")
@@ -291,13 +299,21 @@ def _spec(x: Tensor) -> Spec:
     return Spec(x.shape, x.dtype)
 
 
+@overload
+def nonzero(input: Tensor, *, as_tuple: Literal[False] = False) -> Tensor: ...
+
+
+@overload
+def nonzero(input: Tensor, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
+
+
 @public("gpudl", "Tensor")
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Indices of the nonzero elements: an (n, axes) matrix, or a tuple with one vector per axis.
     A scalar counts as a vector of one element, without an axis in the matrix."""
     if not input.ndim:
-        found = nonzero(input.reshape(1), as_tuple=True)
-        return found if as_tuple else found[0].reshape(-1, 1)[:, :0]
+        place = nonzero(input.reshape(1), as_tuple=True)
+        return place if as_tuple else place[0].reshape(-1, 1)[:, :0]
     found = [Tensor.from_array(i, input.device) for i in input.device.xp.nonzero(input.array)]
     if as_tuple:
         return tuple(found)

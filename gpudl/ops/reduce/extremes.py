@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec
-from gpudl.core.public import Dim, public
+from gpudl.core.public import Dim, ValuesAndIndices, public
 from gpudl.ops.elementwise.base import fixed, normal
 from gpudl.ops.elementwise.comparison import maximum, minimum
 from gpudl.ops.reduce.sums import Reduction, dims_of, kept_shape
@@ -141,19 +141,14 @@ class ArgminOp(Place):
     find = "argmin"
 
 
-class Extremes(NamedTuple):
-    """Extreme elements along an axis and their indices."""
-
-    values: Tensor
-    indices: Tensor
-
-
-def _with_indices(place: type[Place], input: Tensor, dim: int, keepdim: bool) -> Extremes:
+def _with_indices(
+    place: type[Place], input: Tensor, dim: int, keepdim: bool
+) -> ValuesAndIndices[Tensor]:
     indices = apply(place.of(dim, True), input)
     values = input.gather(dim, indices) if input.ndim else input.clone()
     if not keepdim:
         values, indices = values.squeeze(dim), indices.squeeze(dim)
-    return Extremes(values, indices)
+    return ValuesAndIndices(values, indices)
 
 
 @public("gpudl", "Tensor")
@@ -168,6 +163,14 @@ def amin(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     return apply(AminOp.of(dims_of(dim), keepdim), input)  # type: ignore[no-any-return]
 
 
+@overload
+def max(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+
+
+@overload
+def max(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices[Tensor]: ...
+
+
 @public("gpudl", "Tensor")
 def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
     """max(x): the largest element. max(x, dim): (values, indices) along an axis. max(x, y): the
@@ -177,6 +180,14 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -
     if dim is None:
         return apply(MaxOp.of(None, False), input)
     return _with_indices(ArgmaxOp, input, dim, keepdim)
+
+
+@overload
+def min(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+
+
+@overload
+def min(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices[Tensor]: ...
 
 
 @public("gpudl", "Tensor")

@@ -11,7 +11,7 @@ from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
 from gpudl.core import dtypes
 from gpudl.core.op import Case, Op, Spec, is_floating, require
-from gpudl.core.public import Sorted, public
+from gpudl.core.public import ValuesAndIndices, public
 from gpudl.ops.elementwise.base import fixed, normal
 from gpudl.ops.reduce.segments import flat_index
 from gpudl.ops.shape.views import axis_of
@@ -161,9 +161,11 @@ class CumsumOp(Op):
 
 
 @public("gpudl", "Tensor")
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Sorted:
+def sort(
+    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True
+) -> ValuesAndIndices[Tensor]:
     """(values, indices) sorted along an axis. Always stable; NaN counts as the largest."""
-    return Sorted(*apply(SortOp.of(dim, bool(descending)), input))
+    return ValuesAndIndices(*apply(SortOp.of(dim, bool(descending)), input))
 
 
 @public("gpudl", "Tensor")
@@ -174,9 +176,11 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
 
 
 @public("gpudl", "Tensor")
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Sorted:
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> ValuesAndIndices[Tensor]:
     """(values, indices) of the k largest or smallest elements along an axis, always sorted."""
-    return Sorted(*apply(TopkOp.of(dim, bool(largest), int(k)), input))
+    return ValuesAndIndices(*apply(TopkOp.of(dim, bool(largest), int(k)), input))
 
 
 @public("gpudl", "Tensor")

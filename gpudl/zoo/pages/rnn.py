@@ -100,7 +100,7 @@ class Adder(nn.Module):
         self.layer, self.head = layer, nn.Linear(layer.hidden_size, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.layer(x)[0][-1])  # type: ignore[no-any-return]
+        return self.head(self.layer(x)[0][-1])
 
 
 def _addition(page: Page) -> None:

@@ -41,10 +41,10 @@ class DigitNet(nn.Module):
 
     def features(self, input: Tensor) -> Tensor:
         """(N, 1, 16, 16) -> (N, 64): the input of the last layer."""
-        return self.fc1(self.maps(input)).relu()  # type: ignore[no-any-return]
+        return self.fc1(self.maps(input)).relu()
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.head(self.features(input))  # type: ignore[no-any-return]
+        return self.head(self.features(input))
 
     def layers(self) -> list[nn.Module]:
         return [self.conv1, self.conv2, self.fc1, self.head]
