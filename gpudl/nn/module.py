@@ -75,6 +75,12 @@ class LoadResult(NamedTuple):
     unexpected_keys: list[str]
 
 
+class AnyModule(Protocol):
+    """A Module of unknown class, whose forward may have any arguments."""
+
+    forward: Callable[..., Any] | None
+
+
 class Module:
     """Base of layers and networks. A subclass assigns Parameters and Modules to attributes in
     `__init__` (after `super().__init__()`) and defines `forward`."""
@@ -105,7 +111,7 @@ class Module:
     _transient: set[str]
 
     if TYPE_CHECKING:
-        # None, so that a Module of unknown class is no HasForward.
+        # With None, so that a Module of unknown class is an AnyModule and no HasForward.
         forward: Callable[..., Any] | None
     else:
 
@@ -116,7 +122,7 @@ class Module:
     def __call__(self: HasForward[P, R_co], *inputs: P.args, **named: P.kwargs) -> R_co: ...
 
     @overload
-    def __call__(self, *inputs: Any, **named: Any) -> Tensor: ...
+    def __call__(self: AnyModule, *inputs: Any, **named: Any) -> Tensor: ...
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         for pre_hook in tuple(self._pre_hooks.values()):

@@ -6,7 +6,7 @@ sizes divide the input sizes, the windows are those of ordinary pooling, which i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 from gpudl.autograd.apply import apply
 from gpudl.autograd.tensor import Tensor
@@ -37,12 +37,36 @@ def _adaptive(
     return x, lacking, sizes, tuple(n // s for n, s in zip(x.shape[2:], sizes, strict=True))
 
 
+@overload
+def adaptive_max_pool1d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: Literal[False] = False
+) -> Tensor: ...
+
+
+@overload
+def adaptive_max_pool1d(
+    input: Tensor, output_size: AdaptiveSize, *, return_indices: Literal[True]
+) -> tuple[Tensor, Tensor]: ...
+
+
 @public("functional")
 def adaptive_max_pool1d(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> Any:
     """Maximum over output_size windows: (N, C, W) -> (N, C, Q); see adaptive_max_pool2d."""
     return _adaptive_max_pool(1, input, output_size, return_indices)
+
+
+@overload
+def adaptive_max_pool2d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: Literal[False] = False
+) -> Tensor: ...
+
+
+@overload
+def adaptive_max_pool2d(
+    input: Tensor, output_size: AdaptiveSize, *, return_indices: Literal[True]
+) -> tuple[Tensor, Tensor]: ...
 
 
 @public("functional")
@@ -55,6 +79,18 @@ def adaptive_max_pool2d(
     to but not including ceil((p + 1)*H/P), columns likewise. return_indices: as in max_pool2d.
     """
     return _adaptive_max_pool(2, input, output_size, return_indices)
+
+
+@overload
+def adaptive_max_pool3d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: Literal[False] = False
+) -> Tensor: ...
+
+
+@overload
+def adaptive_max_pool3d(
+    input: Tensor, output_size: AdaptiveSize, *, return_indices: Literal[True]
+) -> tuple[Tensor, Tensor]: ...
 
 
 @public("functional")
