@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from gpudl.autograd.tensor import Tensor
 from gpudl.core.refuse import no_tensor
@@ -22,9 +22,10 @@ from gpudl.ops.shape.joining import cat, stack
 __all__ = ["GRU", "LSTM", "RNN", "RNNBase"]
 
 States = tuple[Tensor, ...]
+State = TypeVar("State")  # of forward(): h, for an LSTM the pair (h, c)
 
 
-class RNNBase(Module):
+class RNNBase(Module, Generic[State]):
     """Base of RNN, LSTM and GRU: layers, directions, parameters with PyTorch's names and shapes.
 
     Parameters start uniform in ±1/√hidden_size.
@@ -92,6 +93,18 @@ class RNNBase(Module):
 
     def flatten_parameters(self) -> None:
         """Does nothing: the kernels do not need contiguous weights."""
+
+    if TYPE_CHECKING:  # from forward() Module takes one overload only
+
+        @overload
+        def __call__(
+            self, input: Tensor, hx: State | None = None, lengths: Any = None
+        ) -> tuple[Tensor, State]: ...
+        @overload
+        def __call__(
+            self, input: PackedSequence, hx: State | None = None, lengths: None = None
+        ) -> tuple[PackedSequence, State]: ...
+        def __call__(self, *inputs: Any, **named: Any) -> Any: ...
 
     def forward(self, input: Any, hx: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """Return all states of the last layer and the last states of all layers.
@@ -223,7 +236,7 @@ class RNNBase(Module):
         return text
 
 
-class RNN(RNNBase):
+class RNN(RNNBase[Tensor]):
     """h[t] = f(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh), f = "tanh" or "relu" (Elman 1990).
 
     See RNNBase.forward for shapes.
@@ -269,7 +282,7 @@ class RNN(RNNBase):
         return text + (f", nonlinearity={self.nonlinearity}" if self.nonlinearity != "tanh" else "")
 
 
-class LSTM(RNNBase):
+class LSTM(RNNBase[tuple[Tensor, Tensor]]):
     """Long short-term memory with the gates i, f, g, o in the rows of its weights:
 
     c[t] = σ(f)·c[t-1] + σ(i)·tanh(g), h[t] = σ(o)·tanh(c[t]). Hochreiter and Schmidhuber 1997;
@@ -317,7 +330,7 @@ class LSTM(RNNBase):
         return lstm_sequence(self._projected(x, suffix), weight, h, c, lengths, reverse)
 
 
-class GRU(RNNBase):
+class GRU(RNNBase[Tensor]):
     """Gated recurrent units with the gates r, z, n in the rows of their weights:
 
     n = tanh(W_in x + b_in + r·(W_hn h + b_hn)), h[t] = (1 - z)·n + z·h[t-1]. Cho et al. 2014, in

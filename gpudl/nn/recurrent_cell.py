@@ -56,15 +56,12 @@ class RNNCellBase(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
-        """input: (N, input_size) or (input_size); hx: (N, hidden_size) or (hidden_size), zeros if
-        None; for an LSTMCell a pair (h, c). Returns the next state in the same shape."""
+    def _next(self, input: Tensor, hx: Any) -> tuple[Tensor, ...]:
+        """The states after one step, in the shape of those before it."""
         self._check_input(input)
         batch = input if input.ndim == 2 else input.unsqueeze(0)
         states = self._step(batch.unsqueeze(0), self._first_states(input, hx))
-        if input.ndim == 1:
-            states = tuple(s.squeeze(0) for s in states)
-        return states if len(states) > 1 else states[0]
+        return tuple(s.squeeze(0) for s in states) if input.ndim == 1 else states
 
     def _step(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """x: (1, N, input_size) -> the next states, (N, hidden_size) each."""
@@ -125,6 +122,11 @@ class RNNCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = nonlinearity
 
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """input: (N, input_size) or (input_size); hx: (N, hidden_size) or (hidden_size), zeros if
+        None. Returns the next state in the same shape."""
+        return self._next(input, hx)[0]
+
     def _step(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         projected = self._projected(x)
         return rnn_sequence(projected, self.weight_hh, start[0], None, self.nonlinearity)[1:]
@@ -136,6 +138,14 @@ class LSTMCell(RNNCellBase):
     gates = 4
     states = ("h", "c")
 
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """input: (N, input_size) or (input_size); hx: the pair (h, c), each (N, hidden_size) or
+        (hidden_size), zeros if None. Returns the next pair in the same shapes."""
+        h, c = self._next(input, hx)
+        return h, c
+
     def _step(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return lstm_sequence(self._projected(x), self.weight_hh, start[0], start[1])[1:]
 
@@ -144,6 +154,11 @@ class GRUCell(RNNCellBase):
     """One step of a GRU; see GRU."""
 
     gates = 3
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """input: (N, input_size) or (input_size); hx: (N, hidden_size) or (hidden_size), zeros if
+        None. Returns the next state in the same shape."""
+        return self._next(input, hx)[0]
 
     def _step(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         projected = self._projected(x, both=False)

@@ -60,6 +60,15 @@ for layer in sequential:
     reveal_type(layer)  # Module
 reveal_type(nn.MaxPool2d(2)(gpudl.randn(1, 1, 28, 28)))  # Tensor
 reveal_type(nn.CrossEntropyLoss()(gpudl.randn(2, 3), gpudl.tensor([0, 1])))  # Tensor
+output, (h, c) = nn.LSTM(8, 4)(gpudl.randn(5, 2, 8))
+reveal_type(output)  # Tensor
+reveal_type(c)  # Tensor
+reveal_type(nn.GRU(8, 4)(gpudl.randn(5, 2, 8)))  # tuple[Tensor, Tensor]
+packed = nn.utils.rnn.pack_padded_sequence(gpudl.randn(5, 2, 8), [5, 3])
+reveal_type(nn.RNN(8, 4)(packed)[0])  # PackedSequence
+cell = nn.LSTMCell(8, 4)
+reveal_type(cell(gpudl.randn(2, 8), cell(gpudl.randn(2, 8))))  # tuple[Tensor, Tensor]
+reveal_type(nn.GRUCell(8, 4)(gpudl.randn(2, 8)))  # Tensor
 reveal_type(net.train())  # Net
 reveal_type(net.to("cpu"))  # Net
 reveal_type(net.head.weight)  # Parameter
