@@ -13,6 +13,8 @@ import numpy as np
 
 from gpudl.core import random
 from gpudl.core.choice import choices
+from gpudl.nn.module import Module
+from gpudl.optim.optimizer import Optimizer
 from gpudl.train.batches import loader
 from gpudl.train.callback import Callback
 from gpudl.train.config import from_table
@@ -73,8 +75,8 @@ class Trainer:
 
     def __init__(
         self,
-        model: Any,
-        optimizer: Any,
+        model: Module,
+        optimizer: Optimizer,
         loss: Callable[[Any, Any], Any] | Objective,
         train: Any,
         test: Any = None,
