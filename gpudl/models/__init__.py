@@ -1,5 +1,5 @@
-"""Networks, one module of `nets` per family. To add a family, add a module there; edit nothing
-else.
+"""Networks, one module of `nets` per family. To add a family, add a module there and run `make
+stubs`, which gives its functions their types; edit nothing else.
 
 >>> from gpudl import models
 >>> models.names()
