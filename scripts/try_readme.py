@@ -2,10 +2,11 @@
 
     python scripts/try_readme.py [--silence SECONDS]
 
-Clones this repository, runs `make train`, and then every command and program of the README without a
-network. Reports each command's time and longest silence, and exits with 1 after a failed command, a
-traceback, a line wider than the terminal or a silence longer than SECONDS (default: 3). Commands that
-install with pip are left to tests/build. Needs only the standard library, and a network for make train.
+Clones this repository, runs `make train`, and then every command and program of the README without
+a network. Shows each command's time and longest silence; exits with 1 after a failed command, a
+traceback, a line wider than the terminal or a silence longer than SECONDS (default: 3). Commands
+that install with pip are left to tests/build. Needs only the standard library, and a network for
+make train.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def main() -> int:
             verdict = "; ".join(wrong) or "ok"
             print(f"{shown.seconds:5.1f} s, silent {shown.silence:4.1f} s  {command}: {verdict}")
             if wrong:
-                print(shown.text)
+                print(re.sub(r"[^\n]*\r(?!\n)", "", shown.text))
     return 1 if failed else 0
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gpudl.cli.arguments import add_device, choose_device, filled, natural, positive
 from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
+from gpudl.core.terminal import say
 
 if TYPE_CHECKING:
     from gpudl.train import Config, Run
@@ -214,10 +215,10 @@ def _texts(request: Request) -> list[str]:
 
 
 def _introduce(request: Request, pictures: Sequence[Any] = ()) -> None:
-    print(f"{request.config.model} from {request.run}, {request.which}")
+    say(f"{request.config.model} from {request.run}, {request.which}")
     for picture in pictures:
         for assumption in picture.assumptions:
-            print(f"{picture.path}: {assumption}")
+            say(f"{picture.path}: {assumption}")
 
 
 def _probabilities(request: Request, batch: Any) -> Any:
@@ -266,6 +267,6 @@ def _draw(
             taken.add(stem)
             path = folder / f"{stem}.png"
             draw(path, picture, result)
-            print(f"wrote {path}")
+            say(f"wrote {path}")
     except TrainingError as error:
-        print(f"no pictures: {error}")
+        say(f"no pictures: {error}")

@@ -78,7 +78,6 @@ HYPER_PARAMETERS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("seed", int, "N", "random seed (default: 0)"),
     ("blas-threads", int, "N", "threads for NumPy's matrix products (default: 1)"),
 )
-WRITTEN = ("history.csv", "model.safetensors")
 RESUMABLE = {"resume", "data_dir", "device", "save_every", "debug", "run"}
 
 
@@ -152,10 +151,12 @@ def _train(job: Job) -> int:
             return TERMINATED if signal.SIGTERM in signals else INTERRUPTED
     result = job.finish()
     say(job.task.summary(result) if result else "trained")
+    say(f"wrote {job.run}/model.safetensors, history.csv; drawing pictures")
     try:
-        say(f"in {job.run}: {', '.join([*job.draw(), *WRITTEN])}")
+        for name in job.draw():
+            say(f"wrote {job.run}/{name}")
     except TrainingError as error:  # training is complete even without Matplotlib
-        say(f"in {job.run}: {', '.join(WRITTEN)}; no pictures: {error}")
+        say(f"no pictures: {error}")
     print(f"next: gpudl evaluate {shlex.quote(str(job.run))}")
     return 0
 

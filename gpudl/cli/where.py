@@ -141,7 +141,10 @@ def members() -> dict[str, Any]:
     for package in PACKAGES:
         module = import_module(package if package == "gpudl" else f"gpudl.{package}")
         for name in getattr(module, "__all__", vars(module)):
-            value = getattr(module, name)
+            try:
+                value = getattr(module, name)
+            except ImportError:  # gpudl.bfloat16 needs ml_dtypes
+                continue
             home = getattr(value, "__module__", None) or ""
             if isinstance(value, FunctionType | type) and home.startswith(module.__name__):
                 found.setdefault(value, f"{package}.{name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -145,24 +145,23 @@ class Job:
             trainer.evaluation = trainer.objective.evaluate(self.model, trainer.test)
         return trainer.evaluation
 
-    def draw(self) -> list[str]:
+    def draw(self) -> Iterator[str]:
         """Draw curves.png, filters.png and the task's own pictures in the run's folder, after
-        `finish`. Returns their names. Raises TrainingError without Matplotlib."""
+        `finish`. Yields their names. Raises TrainingError without Matplotlib."""
         from gpudl.train.report import draw_curves, draw_filters
         from gpudl.train.report.filters import first_filters
 
         folder, config, trainer = self.run.folder, self.config, self.trainer
         data, result, history = config.data.name, trainer.evaluation, trainer.history
         done = Finished(self.run, config, self.model, self.split, data, result, history)
-        names = self.task.draw(done)  # first: a text can be written without Matplotlib
+        yield from self.task.draw(done)  # first: a text can be written without Matplotlib
         draw_curves(folder / "curves.png", history, done.title)
-        names.insert(0, "curves.png")
+        yield "curves.png"
         filters = first_filters(self.model, config.input_shape)
         if filters is not None:
             title = f"{done.title}: filters of the first layer"
             draw_filters(folder / "filters.png", filters, title)
-            names.append("filters.png")
-        return names
+            yield "filters.png"
 
     def close(self) -> None:
         """Release the run for other processes; the end of a `with` block does this too."""

@@ -1,6 +1,7 @@
 """gpudl where: the way from a name to its kernels."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,10 @@ def test_without_a_module_and_csrc_it_says_so(gpudl, monkeypatch, tmp_path):
 def test_an_installation_names_the_files_of_the_repository(gpudl, monkeypatch, tmp_path):
     monkeypatch.setattr(where, "ROOT", tmp_path)
     assert re.search(r"  csrc/ops/conv/\w+\.cu:\d+$", gpudl("where", "conv2d").out)
+
+
+def test_bfloat16_need_not_be_installed(gpudl, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    where.public_classes.cache_clear()
+    assert "Conv2dOp" in gpudl("where", "conv2d").out
+    where.public_classes.cache_clear()

@@ -109,7 +109,7 @@ def test_reconstruction(registered, blocks, tmp_path):
     with job:
         job.train()
         scores = job.finish()
-        job.draw()
+        assert list(job.draw())
     assert scores.others["error"] == pytest.approx(scores.loss / 2)
     assert job.trainer.history[1].test_loss < job.trainer.history[0].test_loss
     head = job.run.history.read_text().splitlines()[0]
@@ -127,7 +127,7 @@ def test_own_steps(registered, blocks, tmp_path):
     with job:
         job.train()
         assert job.finish().others == {"ones": 1.0}
-        job.draw()
+        assert list(job.draw())
     assert "chain" in job.trainer.history[0].others
     assert (job.run.folder / "samples.png").exists()
 
@@ -138,7 +138,7 @@ def test_language(verse, tmp_path):
     with job:
         job.train()
         scores = job.finish()
-        job.draw()
+        assert list(job.draw())
     assert scores.loss < 1.5
     assert len((job.run.folder / "sample.txt").read_text()) > 900
     assert job.task.summary(scores).startswith(f"test loss {scores.loss:.4f} nats per character")

@@ -50,8 +50,8 @@ def test_it_learns_and_writes_all_files(blocks, tmp_path):
     with start(blocks, tmp_path / "run", epochs=4) as job:
         job.train()
         result = job.finish()
-        pictures = job.draw()
-    assert pictures == ["curves.png", "confusion.png", "mistakes.png", "filters.png"]
+        pictures = list(job.draw())
+    assert pictures == ["confusion.png", "mistakes.png", "curves.png", "filters.png"]
     assert result.accuracy > 0.9
     assert [row.epoch for row in job.trainer.history] == [1, 2, 3, 4]
     assert job.trainer.history[-1].loss < job.trainer.history[0].loss / 2
