@@ -235,7 +235,7 @@ class _MaxUnpool(_Settings):
 
     def forward(
         self, input: Tensor, indices: Tensor, output_size: tuple[int, ...] | None = None
-    ) -> Any:
+    ) -> Tensor:
         return type(self).function(input, indices, **self.settings, output_size=output_size)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpudl import models
+from gpudl import models, nn
 from gpudl.core.public import PUBLIC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +53,13 @@ def test_each_model_has_the_type_that_its_function_returns(tmp_path):
     assert results == [
         models.info(n).build.__annotations__["return"].rpartition(".")[2] for n in names
     ]
+
+
+def test_each_layer_returns_something_of_a_known_type(tmp_path):
+    layers = [n for n, v in vars(nn).items() if isinstance(v, type) and issubclass(v, nn.Module)]
+    program = "from gpudl import nn\n" + "".join(f"reveal_type(nn.{n}.forward)\n" for n in layers)
+    kinds = revealed(program, tmp_path).values()
+    assert [n for n, kind in zip(layers, kinds, strict=True) if kind.endswith("-> Any")] == []
 
 
 def test_a_function_with_several_kinds_of_result_declares_overloads():

@@ -74,6 +74,16 @@ reveal_type(net.to("cpu"))  # Net
 reveal_type(net.head.weight)  # Parameter
 reveal_type(net.parameters())  # Iterator[Parameter]
 
+codes, sequence = gpudl.tensor([[1, 2], [3, 0]]), gpudl.randn(5, 2, 8)
+reveal_type(nn.Embedding(4, 8)(codes))  # Tensor
+reveal_type(nn.LSTM(8, 16)(sequence))  # tuple[Tensor, tuple[Tensor, Tensor]]
+reveal_type(nn.GRU(8, 16)(sequence))  # tuple[Tensor, Tensor]
+packed, _ = nn.RNN(8, 16)(nn.utils.rnn.pack_padded_sequence(sequence, [5, 3]))
+reveal_type(packed)  # PackedSequence
+reveal_type(nn.utils.rnn.pad_packed_sequence(packed))  # tuple[Tensor, Tensor]
+reveal_type(nn.LSTMCell(8, 16)(sequence[0]))  # tuple[Tensor, Tensor]
+reveal_type(nn.GRUCell(8, 16)(sequence[0]))  # Tensor
+
 x = gpudl.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
 reveal_type(x.max(1).values)  # Tensor
 reveal_type(x.max(dim=1).indices)  # Tensor
