@@ -14,6 +14,7 @@ from gpudl.core.layout import is_dense, stored_order
 from gpudl.core.op import is_small
 from gpudl.devices.base import quietly
 from gpudl.devices.find import NativeDevice
+from gpudl.nn.utils import rnn as rnn
 from gpudl.ops.optimizer.blocks import tables_of
 from gpudl.ops.optimizer.clipping import ClipNormOp, ClipValueOp, VectorNormOp
 from gpudl.ops.shape.joining import stack
