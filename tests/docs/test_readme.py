@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 HISTORY = ROOT / "docs" / "images" / "lenet5-digits-history.csv"
 FIGURE = re.compile(r"\d+\.\d+")
-VERSIONS = re.compile(r"(Python |PyTorch |Apache-)\d+\.\d+(\.\d+)?")
+VERSIONS = re.compile(r"(Python |PyTorch |Apache-|CC BY )\d+\.\d+(\.\d+)?")
 
 
 def blocks(language: str) -> list[str]:
