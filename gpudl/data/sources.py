@@ -139,7 +139,7 @@ class Source:
                 )
             # No narrower class covers pooch's back ends, their time-outs and its checksum error.
             except Exception as error:
-                reason = f"and downloading {remote.url} failed ({_first_line(error)})"
+                reason = f"and downloading it failed ({_first_line(error)})"
                 raise self._missing(roots, target, reason) from None
 
     def _missing(self, roots: Sequence[Path], target: Path, reason: str) -> DataError:
@@ -171,4 +171,8 @@ def _existing(folder: Path, named_by: str) -> Path:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    """What went wrong, in a few words: network libraries nest their messages."""
+    kind = type(error).__name__
+    if any(word in kind for word in ("Connection", "Proxy", "Timeout")):
+        return "no connection to the server"
+    return f"{kind}: {error}".splitlines()[0][:200]
