@@ -13,6 +13,7 @@ from typing import Any
 from gpudl.bench.facts import environment
 from gpudl.bench.runner import Bench
 from gpudl.bench.workload import Row
+from gpudl.core.terminal import wrapped
 
 SCHEMA = 3
 # Exceptions of the functions below for a report with other entries or types.
@@ -86,11 +87,11 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def shown(path: Path, as_markdown: bool = False) -> str:
+def shown(path: Path, as_markdown: bool = False, width: int | None = None) -> str:
     """A report as text. Raises ValueError, which names the file, if it is not a whole report."""
     content = read(path)
     try:
-        return markdown(content) if as_markdown else text(content)
+        return markdown(content) if as_markdown else text(content, width)
     except MALFORMED as error:
         raise damaged(path, error) from None
 
@@ -206,14 +207,17 @@ def summary_text(entries: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def text(content: Mapping[str, Any]) -> str:
-    """The whole report, as printed during the measurement."""
+def text(content: Mapping[str, Any], width: int | None = None) -> str:
+    """The whole report, as printed during the measurement in a terminal of `width` columns."""
     env = content["environment"]
     parts = [
-        f"{env['hardware']}, {env['device']}, {threads(content)}, "
-        f"{env['date'][:16]}, load {env.get('load')} before",
-        head(),
-        *(line(row) for row in content["rows"]),
+        wrapped(
+            f"{env['hardware']}, {env['device']}, {threads(content)}, "
+            f"{env['date'][:16]}, load {env.get('load')} before",
+            width,
+        ),
+        head(width),
+        *(line(row, width) for row in content["rows"]),
         "",
         "peer/ours, geometric means",
         summary_text(content["summary"]),

@@ -1,11 +1,11 @@
 """Time suites of workloads against PyTorch, or compare two reports.
 
 examples:
-  gpudl bench gemm conv --quick          a selection of two suites
-  gpudl bench all --out results          all suites, written to a folder; takes long
-  gpudl bench show a.json                print a report; --markdown: means by suite
-  gpudl bench compare a.json b.json      changes beyond the noise
-  gpudl bench tune gemm --device cuda    time all applicable kernels and remember the fastest
+  gpudl bench gemm conv --quick       a selection of two suites
+  gpudl bench all --out results       all suites, into a folder; long
+  gpudl bench show a.json             print a report; --markdown: means by suite
+  gpudl bench compare a.json b.json   changes beyond the noise
+  gpudl bench tune gemm --device cuda  remember the fastest kernels
 
 Suites: activation, conv, copy, gemm, kernels (every operator by itself), norm, optimizer, pool,
 rbm, recurrent, softmax, step (whole training steps; the default).
@@ -27,7 +27,7 @@ from typing import Any
 
 from gpudl.cli.arguments import add_device, choose_device, positive
 from gpudl.cli.errors import CommandError
-from gpudl.core.terminal import columns, say
+from gpudl.core.terminal import columns, say, wrapped
 
 PRECISIONS = ("highest", "high", "medium")
 ABOVE = 1.1  # times the measured ceilings: more than noise
@@ -234,7 +234,7 @@ def run_show(files: list[str], options: argparse.Namespace) -> int:
     if not files:
         raise CommandError("bench show: give a file, as in gpudl bench show results.json")
     for file in files:
-        print(report.shown(Path(file), options.markdown))
+        print(report.shown(Path(file), options.markdown, columns(sys.stdout)))
     return 0
 
 
@@ -249,7 +249,9 @@ def run_compare(files: list[str], options: argparse.Namespace) -> int:
     if not options.any_device:
         compare.check_same_device(before, after)
     changes = compare.changes(before, after, options.by)
-    print(compare.text(changes, *compare.missing(before, after)))
+    print(
+        wrapped(compare.text(changes, *compare.missing(before, after)), columns(sys.stdout), "  ")
+    )
     if options.fail_above is None:
         return 0
     limit = 1 + options.fail_above / 100

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gpudl.cli.arguments import add_classes, add_data, add_device, choose_device, positive
 from gpudl.cli.errors import CommandError
 from gpudl.cli.table import table
+from gpudl.core.terminal import say
 
 if TYPE_CHECKING:
     from gpudl.train import Evaluation
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     split = task.fitted(config, task.load(data, info, config.training), name)
     loader = task.test_loader(split, config, device, options.batch_size)
     result = task.objective(config.training).evaluate(model, loader)
-    print(f"{config.model} from {run}, {which}, on {name}, {device}")
+    say(f"{config.model} from {run}, {which}, on {name}, {device}")
     _report(task, Finished(run, config, model, split, name, result, []))
     return 0
 
@@ -81,10 +82,10 @@ def _report(task: Task, done: Finished) -> None:
     try:
         written = task.draw(done)
         if written:
-            print(f"wrote {' and '.join(str(done.run.folder / name) for name in written)}")
+            say(f"wrote {' and '.join(str(done.run.folder / name) for name in written)}")
     except TrainingError as error:
-        print(f"no pictures: {error}")
-    print(task.summary(done.result))
+        say(f"no pictures: {error}")
+    say(task.summary(done.result))
 
 
 def by_class(result: Evaluation, classes: tuple[str, ...], unit: str) -> str:

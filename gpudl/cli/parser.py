@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import textwrap
 from typing import Any, NoReturn
 
 from gpudl.cli import bench, doctor, evaluate, models, predict, train, where, zoo
@@ -16,6 +17,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"gpudl: error: {_with_suggestion(message)}; see {self.prog} --help\n")
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps paragraphs to the terminal, but not examples, whose lines are indented."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = text.split("\n\n")
+        return "\n\n".join(
+            block if "\n  " in block else textwrap.fill(block, width) for block in blocks
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
             help=summary.removesuffix("."),
             description=summary,
             epilog=details.strip() or None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
             allow_abbrev=False,
         )
         module.add(command)

@@ -45,6 +45,18 @@ def shown(words: list[str], width: int, folder: Path) -> list[str]:
     return [row.rpartition("\r")[2] for row in text.decode().replace("\r\n", "\n").split("\n")]
 
 
+MEASURED = ROOT / "bench/results/2026-12-01-cpu-step-1-thread.json"
+
+
+@pytest.mark.parametrize(
+    "words", [f"bench show {MEASURED}", *(f"{c} --help" for c in ("train", "bench", "predict"))]
+)
+def test_reports_and_help_fit_80_columns(tmp_path, words):
+    lines = shown(words.split(), 80, tmp_path)
+    assert len(lines) > 8
+    assert max(map(len, lines)) <= 80
+
+
 @pytest.mark.parametrize("width", [80, 50])
 @pytest.mark.parametrize("words", ["models", "models --recipes", "doctor", "zoo"])
 def test_lists_fit_the_terminal(tmp_path, words, width):
