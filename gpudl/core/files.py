@@ -64,9 +64,20 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def is_there(path: Path) -> bool:
+    """Whether the name is taken, be it by a link that leads nowhere: for such a link `exists` is
+    False, and what it stood for would silently count as never written."""
+    return os.path.lexists(path)
+
+
 def require_regular(path: Path) -> None:
     """Raises OSError if the path is not a regular file; reading a pipe or a device could block."""
-    mode = path.stat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):
+            raise OSError(error.errno, "A link that leads to no file", str(path)) from None
+        raise
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):

@@ -127,6 +127,8 @@ def load(
     seed: chooses the held-out fifth of each class if there is no published test part.
     Raises DataError, which names the file, if something is missing or damaged.
     """
+    if data_dir is not None and not os.fspath(data_dir):  # Path("") is the current folder
+        raise DataError("data_dir is empty; give a folder, or None to search for the data")
     directory = None if data_dir is None else expanded(data_dir)
     request = Request(directory, download, check_seed(seed), size)
     path = expanded(name)

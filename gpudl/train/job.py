@@ -12,6 +12,7 @@ import numpy as np
 
 from gpudl.core import random
 from gpudl.core.choice import tune
+from gpudl.core.files import is_there
 from gpudl.data import Split
 from gpudl.devices.find import meta
 from gpudl.train import blas, build
@@ -87,14 +88,14 @@ class Job:
         run, settings = open_run(folder)
         settings = replace(
             settings,
-            device=device or settings.device,
-            data=replace(settings.data, folder=data_dir or settings.data.folder),
+            device=settings.device if device is None else device,
+            data=settings.data if data_dir is None else replace(settings.data, folder=data_dir),
         )
         split = reload_data(settings)
         run.lock()
         try:
             job = cls(run, settings, split, save_every)
-            if run.checkpoint.exists():  # otherwise it stopped before the first save: start over
+            if is_there(run.checkpoint):  # otherwise it stopped before the first save: start over
                 job._load(load_state(run.checkpoint))
         except BaseException:
             run.unlock()
@@ -203,7 +204,7 @@ def open_run(folder: Folder) -> tuple[Run, Config]:
 
 def _check_same_training(run: Run, settings: Config, weights: Mapping[str, Any]) -> None:
     """Raises TrainingError if the weights differ from those of the run's last checkpoint."""
-    if not run.checkpoint.exists():
+    if not is_there(run.checkpoint):
         return
     state = load_state(run.checkpoint)
     saved = state.get("model", {})
@@ -221,10 +222,10 @@ def trained_model(run: Run, settings: Config, device: str) -> tuple[Any, str]:
     """The model of a run with its final weights, or else those of the last checkpoint, and a
     description of those weights."""
     model = build.rebuild_model(settings)
-    if run.weights.exists():
+    if is_there(run.weights):
         weights, which = load_weights(run.weights), "final weights"
         _check_same_training(run, settings, weights)
-    elif run.checkpoint.exists():
+    elif is_there(run.checkpoint):
         state = load_state(run.checkpoint)
         weights = state["model"]
         which = f"weights after {state['epoch']} of {settings.training.epochs} epochs"

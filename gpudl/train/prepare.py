@@ -52,7 +52,10 @@ def configure(
     task = task_of(info)
     build.check_options(info, options)
     name = info.dataset if data is None else _absolute(data)
-    data_dir = os.path.realpath(expanded(data_dir)) if data_dir else None
+    if data_dir is not None:
+        if not data_dir:
+            raise TrainingError("data_dir is empty; give a folder, or None to search for the data")
+        data_dir = os.path.realpath(expanded(data_dir))
     settings = _settings(info, task, name, training)
     source = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
     split = task.load(source, info, settings)

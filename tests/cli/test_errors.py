@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gpudl.data import DataError, load
+from gpudl.train import TrainingError, configure
+
 
 def refused(result, *parts):
     assert result.code == 2
@@ -189,3 +192,22 @@ def test_a_link_to_itself(gpudl, tmp_path):
         (tmp_path / name).symlink_to(name)
         refused(gpudl("train", "mlp", "--data", f"./{name}"), name)
     refused(gpudl("train", "mlp", "--data", "mnist", "--data-dir", "folder"), "folder: does not")
+
+
+@pytest.mark.parametrize("target", ["gone", "checkpoint.safetensors"], ids=["dangling", "looping"])
+def test_a_checkpoint_that_is_a_link_to_nothing_is_no_new_start(gpudl, trained, tmp_path, target):
+    shutil.copytree(trained, tmp_path / "r")
+    for name in ("checkpoint", "model"):
+        (tmp_path / "r" / f"{name}.safetensors").unlink()
+    (tmp_path / "r" / "checkpoint.safetensors").symlink_to(target)
+    for command in (("train", "--resume", "r"), ("evaluate", "r")):
+        result = gpudl(*command)
+        assert result.code == 2
+        assert "link that leads to no file" in result.err
+
+
+def test_an_empty_data_dir_is_not_the_default(blocks):
+    with pytest.raises(TrainingError, match="data_dir is empty"):
+        configure("mlp", data=str(blocks), data_dir="")
+    with pytest.raises(DataError, match="data_dir is empty"):
+        load(str(blocks), data_dir="")
