@@ -27,7 +27,8 @@ def replacing(path: Path) -> Iterator[Path]:
     a killed process left behind is removed by `remove_parts`.
     Raises OSError, which names `path`.
     """
-    part = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.part{path.suffix}")
+    stem = path.stem[:40]  # the name, at most 255 bytes long, may not become too long
+    part = path.with_name(f".{stem}.{secrets.token_hex(8)}.part{path.suffix}")
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
@@ -61,7 +62,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+    """Writes UTF-8. What it cannot hold, bytes of a file's name in another encoding, is written as
+    \\udc80 to \\udcff, which JSON reads back."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def is_there(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Run:
         self.history = self.folder / "history.csv"
         self.checkpoint = self.folder / "checkpoint.safetensors"
         self.weights = self.folder / "model.safetensors"
-        self._lock: Any = None
+        self._lock: int | None = None
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str] | None, config: Config) -> Run:
@@ -36,14 +37,21 @@ class Run:
         Raises TrainingError if the folder is not empty or cannot be created.
         """
         try:
-            run = cls(_next_folder(config) if folder is None else _empty_folder(Path(folder)))
-            write_text(run.config_path, _readable(config.as_dict()))
+            run = cls(_next_folder(config) if folder is None else folder)
+            run.folder.mkdir(parents=True, exist_ok=True)
+            run._require_empty()
+            run.lock()
+            try:
+                run._require_empty()  # another process may have started here before the lock
+                write_text(run.config_path, readable(config.as_dict()))
+            except BaseException:
+                run.unlock()
+                raise
         except OSError as error:
             raise TrainingError(
                 f"{folder or ROOT}: cannot be written ({error.strerror or error}); "
                 "choose another folder with --out"
             ) from None
-        run.lock()
         return run
 
     @classmethod
@@ -51,6 +59,11 @@ class Run:
         """An existing run. Raises TrainingError if the folder is not a run."""
         run = cls(folder)
         if not run.config_path.is_file():
+            if run.folder.is_dir() and any(map(is_part, run.folder.iterdir())):
+                raise TrainingError(
+                    f"{folder}: was stopped before its settings were saved; "
+                    f"start it again with --out {folder}"
+                )
             known = sorted((p.parent for p in ROOT.glob("*/config.json")), key=_age)
             hint = f"the latest is {known[-1]}" if known else "train a model first: gpudl train"
             raise TrainingError(f"{folder}: is not a run (it has no config.json); {hint}")
@@ -72,7 +85,8 @@ class Run:
             import fcntl
         except ImportError:  # not on this system
             return
-        self._lock = self.config_path.open("rb")
+        # The folder, not a file in it: files are replaced, and a lock would stay with the old one.
+        self._lock = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -86,8 +100,21 @@ class Run:
 
     def unlock(self) -> None:
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
+
+    def _require_empty(self) -> None:
+        """Raises TrainingError if the folder has files, except those of a killed start."""
+        if all(map(is_part, self.folder.iterdir())):
+            return
+        resume = (
+            f"continue it with gpudl train --resume {self}, or "
+            if self.config_path.is_file()
+            else ""
+        )
+        raise TrainingError(
+            f"{self}: already has files in it; {resume}give another folder with --out"
+        )
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -109,30 +136,24 @@ def _next_folder(config: Config) -> Path:
             return folder
 
 
-def _readable(values: Any) -> str:
-    """Indented JSON, but with each list of numbers or names on one line."""
-    text = json.dumps(values, indent=2, ensure_ascii=False)
-    lists = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
-    return lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
+def readable(values: Mapping[str, Any], indent: str = "") -> str:
+    """Indented JSON, but with each list on one line."""
+    inner = indent + "  "
+    lines = [
+        f"{inner}{json.dumps(name, ensure_ascii=False)}: "
+        + (
+            readable(value, inner)
+            if isinstance(value, Mapping) and value
+            else json.dumps(value, ensure_ascii=False)
+        )
+        for name, value in values.items()
+    ]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}" + ("" if indent else "\n")
 
 
 def slug(data: str) -> str:
     """The name of a data set, or the last part of its path, for use in a file name."""
     return re.sub(r"[^\w.-]+", "_", Path(data).stem) or "data"
-
-
-def _empty_folder(folder: Path) -> Path:
-    if folder.is_dir() and not all(map(is_part, folder.iterdir())):  # parts of a killed start
-        resume = (
-            f"continue it with gpudl train --resume {folder}, or "
-            if (folder / "config.json").is_file()
-            else ""
-        )
-        raise TrainingError(
-            f"{folder}: already has files in it; {resume}give another folder with --out"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _age(folder: Path) -> float:

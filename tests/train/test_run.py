@@ -1,0 +1,75 @@
+"""A run's folder: what is written there can be read again, and belongs to one process."""
+
+import json
+import os
+
+import pytest
+
+from gpudl.core.files import replacing, write_text
+from gpudl.train import TrainingError
+from gpudl.train import run as runs
+from gpudl.train.config import Config, Data, Training
+from gpudl.train.run import Run, readable
+
+NAMES = ("a  b", " c", "d\te", "f\u3000g", "h\ni", "[ j ]", '"k" ,  l', "caf\udce9", "m]", "{ n }")
+
+
+def settings(**data):
+    values = {"mean": (0.5,), "std": (0.5,), "classes": ("a", "b"), **data}
+    return Config("mlp", Data("own", **values), Training(), "cpu", {}, (1, 28, 28))
+
+
+def test_settings_are_read_as_they_were_written(tmp_path):
+    config = settings(classes=NAMES, only=NAMES)
+    run = Run.create(tmp_path / "run", config)
+    run.unlock()
+    assert run.config() == config
+
+
+def test_settings_are_readable():
+    text = readable({"a": {"b": [1, 2], "c": {}}, "d": None})
+    assert text == '{\n  "a": {\n    "b": [1, 2],\n    "c": {}\n  },\n  "d": null\n}\n'
+    assert json.loads(text) == {"a": {"b": [1, 2], "c": {}}, "d": None}
+
+
+def test_two_processes_cannot_start_in_one_folder(tmp_path, monkeypatch):
+    """The second starts when the first is just about to write."""
+
+    def write(path, text):
+        monkeypatch.setattr(runs, "write_text", write_text)
+        with pytest.raises(TrainingError, match="trained by another process"):
+            Run.create(tmp_path, settings())
+        write_text(path, text)
+
+    monkeypatch.setattr(runs, "write_text", write)
+    first = Run.create(tmp_path, settings())
+    with pytest.raises(TrainingError, match="trained by another process"):
+        Run(tmp_path).lock()
+    first.unlock()
+    with pytest.raises(TrainingError, match="already has files in it; continue it with"):
+        Run.create(tmp_path, settings())
+
+
+def test_a_folder_with_files_is_left_alone(tmp_path):
+    part = tmp_path / ".a.0123456789abcdef.part"
+    for path in (part, tmp_path / "notes.txt"):
+        path.write_text("mine")
+    with pytest.raises(TrainingError, match="already has files in it; give another folder"):
+        Run.create(tmp_path, settings())
+    assert part.exists()
+
+
+def test_a_start_that_was_killed_before_its_settings_were_saved(tmp_path):
+    part = tmp_path / ".config.0123456789abcdef.part.json"
+    part.write_text("{")
+    with pytest.raises(TrainingError, match=f"start it again with --out {tmp_path}"):
+        Run.open(tmp_path)
+    Run.create(tmp_path, settings()).unlock()
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".png", "ü" * 125 + ".png"])
+def test_the_longest_names_can_be_written(tmp_path, name):
+    with replacing(tmp_path / name) as part:
+        part.write_bytes(b"x")
+    assert os.listdir(tmp_path) == [name]
