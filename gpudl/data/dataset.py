@@ -6,6 +6,7 @@ samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -311,12 +312,28 @@ def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, .
     uint8 images are scaled to [0, 1] first. A constant channel gets the standard deviation 1, so
     that dividing by it is harmless.
     """
-    scale = 255.0 if images.dtype == np.uint8 else 1.0
-    axes = (0, 2, 3)
-    mean = images.mean(axes, dtype=np.float64) / scale
-    std = images.std(axes, dtype=np.float64) / scale
+    if images.dtype == np.uint8:
+        mean, std = _statistics_of_bytes(images)
+    else:
+        mean, std = images.mean((0, 2, 3), np.float64), images.std((0, 2, 3), np.float64)
     std[std < 1e-6] = 1.0
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _statistics_of_bytes(images: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each channel, scaled to [0, 1], from the counts of the 256
+    values: exact, and without floating-point copies of the images."""
+    values = np.arange(256) / 255
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    step = max(1, (1 << 22) // max(1, math.prod(images.shape[1:])))
+    for start in range(0, len(images), step):
+        for channel in range(images.shape[1]):
+            pixels = images[start : start + step, channel].ravel()
+            counts[channel] += np.bincount(pixels, minlength=256)
+    total = counts.sum(1)
+    mean = counts @ values / total
+    squares = np.square(values - mean[:, None])
+    return mean, np.sqrt((counts * squares).sum(1) / total)
 
 
 def _check_images(images: Array, labels: Array, classes: int) -> None:

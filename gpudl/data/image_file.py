@@ -21,7 +21,7 @@ from gpudl.data.errors import DataError, damaged
 from gpudl.data.files import regular_size
 
 Pixels = npt.NDArray[np.uint8]
-MOST_PIXELS = 1 << 27  # per stored image
+MOST_PIXELS = 1 << 26  # per stored image, which takes up to 1 GB of memory
 GREY = ("1", "L", "LA", "La", "F", "I")  # Pillow's modes without colour, including wide ones
 WIDE = ("F", "I")  # modes whose values Pillow would clip at 255
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # Exif tag; its values that exchange height and width

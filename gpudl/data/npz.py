@@ -16,6 +16,7 @@ from gpudl.data.files import DEFLATE_RATIO, check_labels, regular_size
 from gpudl.data.split import Split, hold_out
 
 LIMIT = 1 << 32  # bytes of one array
+LARGE, MOST_PACKED = 1 << 28, 200  # bytes above which images that pack so well are no images
 # The names of the arrays: (train images, train labels, test images, test labels).
 NAMES = (
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -77,6 +78,13 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, s
         raise damaged(
             path,
             f"{member.filename} claims {member.file_size} bytes, more than the file can hold",
+        )
+    if member.file_size > max(LARGE, MOST_PACKED * member.compress_size):
+        raise damaged(
+            path,
+            f"{member.filename} unpacks to {member.file_size} bytes, more than "
+            f"{MOST_PACKED} times its size in the file",
+            "save it with numpy.savez, which does not compress",
         )
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)

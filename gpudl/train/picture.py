@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,22 @@ import numpy.typing as npt
 
 from gpudl.data.dataset import Dataset
 from gpudl.data.errors import DataError
-from gpudl.data.image_file import Image, read_image, resized, with_channels
+from gpudl.data.image_file import MOST_PIXELS, Image, read_image, resized, with_channels
 from gpudl.train.config import Config
 from gpudl.train.errors import TrainingError
 
 Pixels = npt.NDArray[Any]
 DARK = 0.4  # mean brightness, 0 to 1, below which training images are light ink on dark paper
 INK = 0.35  # brightness, relative to the brightest pixel, above which a pixel counts as ink
+LARGEST = 4096  # pixels along a side to which an image is reduced before its ink is found
+SHOWN = 1024  # of the original in a picture
 SAMPLE = 500  # training images from which the usual extent of ink is measured
 
 
 @dataclass(frozen=True)
 class Picture:
-    """original: (H, W) or (H, W, 3) uint8. seen: (C, H, W) float32 in [0, 1].
+    """original: (H, W) or (H, W, 3) uint8, made smaller if it is large. seen: (C, H, W)
+    float32 in [0, 1].
 
     assumptions: a sentence for each change of the image that its author may not have intended.
     """
@@ -53,21 +57,30 @@ def read_picture(path: Path, config: Config, as_is: bool = False) -> Picture:
     if values.shape[:2] != (height, width):
         stored = f"{original.shape[1]}x{original.shape[0]}"
         if extent is not None and not as_is:
-            values, changes = _isolated(values, extent)
+            values, changes = _isolated(_within(values, LARGEST), extent)
             notes += changes
         if not config.data.stretched:
-            values = _filled(values, height / width)
+            values = _filled(path, values, height / width)
         notes.append(f"it was resized from {stored} to {width}x{height}")
     elif extent is not None and not as_is and _paper(values) > 127:
         values = 255 - values
         notes.append(SWAPPED)
     seen = resized(values, height, width).reshape(height, width, channels).transpose(2, 0, 1)
     scaled = np.ascontiguousarray(seen, np.float32) / np.float32(255)
-    return Picture(path, original, scaled, tuple(notes))
+    return Picture(path, _within(original, SHOWN), scaled, tuple(notes))
+
+
+def _within(pixels: Pixels, side: int) -> Pixels:
+    """The pixels, made smaller if the image is longer than `side`."""
+    height, width = pixels.shape[:2]
+    share = side / max(height, width)
+    if share >= 1:
+        return pixels
+    return resized(pixels, max(1, round(height * share)), max(1, round(width * share)))
 
 
 def _read(path: Path) -> Image:
-    if not path.is_file():
+    if path.is_dir() or not os.path.lexists(path):
         wrong = "is a folder" if path.is_dir() else "does not exist"
         raise TrainingError(f"{path}: {wrong}; give the path of an image file")
     try:
@@ -128,11 +141,16 @@ def _isolated(grey: Pixels, extent: float) -> tuple[Pixels, list[str]]:
     return np.rint(canvas * 255).astype(np.uint8), notes
 
 
-def _filled(pixels: Pixels, ratio: float) -> Pixels:
-    """The image on a canvas of the given height/width, padded by repeating its edge."""
+def _filled(path: Path, pixels: Pixels, ratio: float) -> Pixels:
+    """The image on a canvas of the given height/width, padded by repeating its edge. Raises
+    TrainingError if that would be far larger than an image may be."""
     height, width = pixels.shape[:2]
     wanted_height = max(height, round(width * ratio))
     wanted_width = max(width, round(height / ratio))
+    if wanted_height * wanted_width > MOST_PIXELS:
+        raise TrainingError(
+            f"{path}: {width}x{height} pixels are too long and narrow; cut it or make it smaller"
+        )
     above, left = (wanted_height - height) // 2, (wanted_width - width) // 2
     more = [(above, wanted_height - height - above), (left, wanted_width - width - left)]
     return np.pad(pixels, more + [(0, 0)] * (pixels.ndim - 2), mode="edge")

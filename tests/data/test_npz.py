@@ -111,6 +111,13 @@ def test_refuses(write, case):
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_refuses_an_array_that_packs_too_well(write, monkeypatch):
+    monkeypatch.setattr("gpudl.data.npz.LARGE", 1 << 16)
+    with pytest.raises(DataError, match="unpacks to 200128 bytes") as caught:
+        load(write("own.npz", npz(images=np.zeros((2000, 10, 10), np.uint8), labels=LABELS)))
+    assert "numpy.savez" in str(caught.value)
+
+
 def test_refuses_a_bomb(write):
     """The directory of the archive claims more than so small a file can hold."""
     content = bytearray(member(bytes(100)))

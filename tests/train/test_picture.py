@@ -141,3 +141,15 @@ def test_usual_extent():
     assert usual_extent(images) == pytest.approx(20 / 28)
     assert usual_extent(255 - images) is None
     assert usual_extent(np.repeat(images, 3, axis=1)) is None
+
+
+def test_a_large_image_is_reduced_before_its_ink_is_found(save):
+    picture = read_picture(save(letter(shape=(3000, 9000))), config())
+    assert max(picture.original.shape) == 1024
+    assert picture.seen.max() > 0.5
+    assert "it was resized from 9000x3000 to 28x28" in picture.assumptions
+
+
+def test_refuses_a_strip_that_would_need_a_huge_canvas(save):
+    with pytest.raises(TrainingError, match="20000x2 pixels are too long and narrow"):
+        read_picture(save(np.zeros((2, 20000), np.uint8)), config(extent=None))
