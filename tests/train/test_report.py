@@ -72,3 +72,12 @@ def test_dollars_in_names_are_no_formulas(tmp_path):
     matrix = np.array([[50, 3], [1, 50]])
     report.draw_confusion(tmp_path / "p.png", matrix, ["$$", r"$\x$"], r"$\x$")
     check(tmp_path / "p.png")
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    names = ["caf\udce9", "\udcff"]
+    report.draw_confusion(tmp_path / "p.png", np.array([[50, 3], [1, 50]]), names, "\udcff")
+    check(tmp_path / "p.png")
+    image, chances = np.zeros((1, 9, 9), np.float32), np.array([0.2, 0.8])
+    report.draw_prediction(tmp_path / "p.png", image[0], image, chances, names, "\udcff.png")
+    check(tmp_path / "p.png")

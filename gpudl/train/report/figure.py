@@ -47,7 +47,7 @@ def figure(path: Path | None, width: float, height: float, **options: Any) -> It
         fig = Figure(figsize=(width, height), layout="constrained", **options)
         FigureCanvasAgg(fig)
         yield fig
-        _show_dollars(fig)
+        _show_names(fig)
         if path is None:
             return
         with replacing(path) as part:
@@ -55,8 +55,9 @@ def figure(path: Path | None, width: float, height: float, **options: Any) -> It
             fig.savefig(part, metadata={"Software": None})
 
 
-def _show_dollars(fig: Any) -> None:
-    """Makes names such as $5 no formulas; the powers of ten on logarithmic axes stay formulas."""
+def _show_names(fig: Any) -> None:
+    """Makes names such as $5 no formulas; the powers of ten on logarithmic axes stay formulas.
+    Bytes of a file's name that are not UTF-8, which no font has, become question marks."""
     from matplotlib.text import Text
 
     powers = {
@@ -66,8 +67,18 @@ def _show_dollars(fig: Any) -> None:
         if axis.get_scale() == "log"
         for text in axis.findobj(Text)
     }
+    for axes in fig.axes:
+        for axis in (axes.xaxis, axes.yaxis):  # drawing sets the texts of ticks again
+            names = [text.get_text() for text in axis.get_ticklabels()]
+            if (printable := list(map(_printable, names))) != names:
+                axis.set_ticklabels(printable)
     for text in set(fig.findobj(Text)) - powers:
         text.set_parse_math(False)
+        text.set_text(_printable(text.get_text()))
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 Cell = tuple[float, float, float, float]  # left, right, bottom, top: imshow's extent
