@@ -8,6 +8,7 @@ USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
 UNREAD = 141  # 128 + SIGPIPE
 TERMINATED = 143  # 128 + SIGTERM
+LONGEST = 1000  # characters of a message, which may repeat names from a file
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PLACE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR,
@@ -20,13 +21,19 @@ class CommandError(Exception):
 
 
 def explain(error: BaseException) -> str:
-    """A one-line message for any exception.
+    """A one-line message for any exception, of at most LONGEST characters: beginning and end stay,
+    what is wrong and how to fix it.
 
     gpudl's own errors say what is wrong and how to fix it. For others, whose message alone may not
     help, the line adds the type and how to see the traceback.
     """
     if getattr(error, "lists_addresses", False):
         return str(error)
+    line = _line(error)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 300]} … {line[-297:]}"
+
+
+def _line(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, KeyError) and error.args:  # str() of a KeyError is its repr
         message = " ".join(str(error.args[0]).split())

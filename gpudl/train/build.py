@@ -124,7 +124,8 @@ def build_model(
         return info.build(**options), options
     except BUILDING as error:
         raise TrainingError(
-            f"{info.name} cannot be built with {given or options} ({error}); check --option"
+            f"{info.name} cannot be built with {short(given or options)} ({short(error)}); "
+            "check --option"
         ) from None
 
 
@@ -135,9 +136,15 @@ def rebuild_model(settings: Config) -> Any:
         return models.create(settings.model, **settings.options)
     except BUILDING as error:
         raise TrainingError(
-            f"{settings.model} cannot be built with {settings.options} ({error}); "
+            f"{settings.model} cannot be built with {short(settings.options)} ({short(error)}); "
             "train the model again"
         ) from None
+
+
+def short(value: Any) -> str:
+    """At most 200 characters of a value's text, for messages."""
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def train_loader(part: Dataset, data: Data, training: Training, device: str) -> Loader:

@@ -211,3 +211,31 @@ def test_an_empty_data_dir_is_not_the_default(blocks):
         configure("mlp", data=str(blocks), data_dir="")
     with pytest.raises(DataError, match="data_dir is empty"):
         load(str(blocks), data_dir="")
+
+
+def test_long_names_in_a_message_are_cut(gpudl, tmp_path):
+    np.savez(tmp_path / "own.npz", **{f"{'x' * 100}{n}": [1] for n in range(100)})
+    result = gpudl("train", "mlp", "--data", "own.npz")
+    refused(result, "own.npz: has the arrays x", " … ", "or images and labels")
+    assert len(result.err) < 1100
+
+
+def test_a_value_of_an_option_is_cut_in_a_message(gpudl, blocks):
+    result = gpudl("train", "mlp", "--data", blocks, "--option", f"dropout={'9' * 5000}")
+    refused(result, "mlp cannot be built with .*; check --option")
+    assert len(result.err) < 600
+
+
+def test_names_of_files_that_are_not_utf8(gpudl, tmp_path):
+    """A model is trained on such classes, evaluated, and applied to such a file."""
+    for number, name in enumerate(("caf\udce9", "the  other")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for copy in range(3):
+            grey = np.full((28, 28), 200 * number + copy, np.uint8)
+            Image.fromarray(grey).save(tmp_path / "own" / name / f"\udcff{copy}.png")
+    words = "train", "mlp", "--data", "own/", "--epochs", 1, "--out", "r", "--device", "cpu"
+    assert gpudl(*words).code == 0
+    assert gpudl("evaluate", "r").code == 0
+    result = gpudl("predict", "r", "own/caf\udce9/\udcff0.png")
+    assert result.code == 0, result.err
+    assert (tmp_path / "r" / "predictions" / "\udcff0.png").exists()
