@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpudl.core.op import is_floating
-from gpudl.data import ArrayDataset, Dataset, Loader, transforms
+from gpudl.data import ArrayDataset, Dataset, Loader, Split, transforms
 
 MOST_THREADS = 8  # each may hold two batches
 IMAGES = 4  # axes of a batch of images
@@ -42,8 +42,10 @@ def loader(data: Any, model: Any, batch_size: int, shuffle: bool = False) -> Loa
     on the model's device and in its number format."""
     if isinstance(data, Loader):
         return data
+    if isinstance(data, Split):
+        raise TypeError("Trainer: this is a Split; pass its parts, split.train and split.test")
     weight = next(model.parameters())
-    if isinstance(data, tuple) and all(hasattr(part, "shape") for part in data):
+    if isinstance(data, tuple):
         data = ArrayDataset(*(_fitting(part, weight.dtype) for part in data))
     return Loader(
         data,

@@ -91,6 +91,9 @@ class Supervised(Objective):
         self.loss, self.clip, self.unit = loss, clip, unit
 
     def measure(self, model: Any, batch: Batch) -> Measured:
+        if not isinstance(batch, tuple) or len(batch) != 2:
+            got = f"{len(batch)} entries" if isinstance(batch, tuple) else type(batch).__name__
+            raise ValueError(f"a batch must be (inputs, targets); this one is {got}")
         images, labels = batch
         outputs = model(images)
         logits, *heads = (

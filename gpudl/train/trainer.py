@@ -85,6 +85,17 @@ class Trainer:
         batch_size: int = 64,
         progress: bool = True,
     ) -> None:
+        for name, value in (("model", model), ("optimizer", optimizer), ("loss", loss)):
+            if isinstance(value, type):
+                raise TypeError(
+                    f"Trainer: {name} is a class; pass an object, as in {value.__name__}(...)"
+                )
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if trained.isdisjoint(map(id, model.parameters())):
+            raise ValueError(
+                "Trainer: optimizer has none of the model's parameters; make it with "
+                "model.parameters()"
+            )
         self.model, self.optimizer = model, optimizer
         self.objective = loss if isinstance(loss, Objective) else Supervised(loss)
         self.train = loader(train, model, batch_size, shuffle=True)
@@ -185,9 +196,11 @@ class Trainer:
         for step, (loss, images, correct, others) in enumerate(unread, first):
             value = float(loss.item())
             if not math.isfinite(value):
+                fix = "try a smaller learning rate (--lr)"
+                if step == 1:  # nothing has been learned yet
+                    fix = "look for NaN and infinity in the inputs, the targets and the weights"
                 raise DivergedError(
-                    f"the loss is {value} in epoch {self.epoch + 1}, step {step}; "
-                    "try a smaller learning rate (--lr)"
+                    f"the loss is {value} in epoch {self.epoch + 1}, step {step}; {fix}"
                 )
             self.totals.loss += value * images
             if correct is not None:

@@ -6,7 +6,7 @@ from PIL import Image
 
 import gpudl
 from gpudl import data, models, nn, optim
-from gpudl.train import History, Trainer
+from gpudl.train import DivergedError, History, Trainer
 
 
 def trained(train, test=None, epochs=2, net=None, loss=None, lr=2e-3, **options):
@@ -63,3 +63,25 @@ def test_an_empty_history_says_so():
     assert History()._repr_html_() == "<pre>History()</pre>"
     with pytest.raises(ValueError, match="no epochs yet"):
         History().plot()
+
+
+def test_wrong_arguments_are_named():
+    net = nn.Linear(4, 2)
+    optimizer, loss = optim.SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss()
+    x, y = np.ones((8, 4), np.float32), np.arange(8) % 2
+    with pytest.raises(TypeError, match=r"loss is a class; .*CrossEntropyLoss\(\.\.\.\)"):
+        Trainer(net, optimizer, nn.CrossEntropyLoss, (x, y))
+    with pytest.raises(ValueError, match="none of the model's parameters"):
+        Trainer(nn.Linear(4, 2), optimizer, loss, (x, y))
+    with pytest.raises(TypeError, match=r"pass its parts, split\.train and split\.test"):
+        Trainer(net, optimizer, loss, data.load("digits"))
+    with pytest.raises(ValueError, match=r"must be \(inputs, targets\); this one is 1 entries"):
+        Trainer(net, optimizer, loss, (x,), progress=False).fit(1)
+    with pytest.raises(DivergedError, match="step 1; look for NaN and infinity in the inputs"):
+        Trainer(net, optimizer, loss, (x * np.nan, y), progress=False).fit(1)
+
+
+def test_lists_are_data_too():
+    assert (
+        len(trained(([[0.0, 1.0], [1.0, 0.0]], [0, 1]), net=nn.Linear(2, 2), progress=False)) == 2
+    )
