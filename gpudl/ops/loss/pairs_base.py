@@ -115,7 +115,7 @@ class ElementLoss(Op):
             "shapes differ",
             mean,
             lambda rng: (*cls.draw(rng, (4, 1))[:1], *cls.draw(rng, (4, 6))[1:]),
-            error=r"target has shape \(4, 6\); it must be x's, \(4, 1\)",
+            error=r"target has shape \(4, 6\), but x \(4, 1\); they must be equal",
         )
         integers = np.arange(3)
         yield Case("integers", mean, lambda rng: (integers, integers), error="x is int64")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any, cast
 
@@ -32,7 +33,8 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: str) -> s
     averaged, one = (value is None or bool(value) for value in (size_average, reduce))
     meant = "none" if not one else "mean" if averaged else "sum"
     warnings.warn(
-        f'{name}: size_average and reduce are deprecated; pass reduction="{meant}"', stacklevel=3
+        f'{name}: size_average and reduce are deprecated; pass reduction="{meant}"',
+        stacklevel=_level_of_user(),
     )
     return meant
 
@@ -64,3 +66,11 @@ def weighted(name: str, losses: Tensor, weight: Tensor, reduction: str, by_weigh
     if reduction == "mean" and by_weight:
         return products.sum() / cast(Any, weight).sum()  # type: ignore[no-any-return]
     return reduced(name, products, reduction)
+
+
+def _level_of_user() -> int:
+    """The stack level, for `reduction_of`'s warning, of the code outside gpudl that called it."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and str(frame.f_globals.get("__name__")).startswith("gpudl."):
+        level, frame = level + 1, frame.f_back
+    return level
