@@ -48,9 +48,7 @@ def test_a_full_disk_is_reported_in_one_sentence(tmp_path):
 
 
 def test_a_run_whose_output_is_no_longer_read_says_how_to_resume(tmp_path):
-    code, out, err = run(
-        tmp_path, [*TRAIN, "--epochs", "40"], "| head -c 1; exit ${PIPESTATUS[0]}"
-    )
+    code, out, err = run(tmp_path, [*TRAIN, "--epochs", "40"], "| head -c 1; exit ${PIPESTATUS[0]}")
     assert (code, out) == (141, b"t")
     assert err.endswith("no longer read; continue with: gpudl train --resume run\n")
     assert run(tmp_path, ["train", "--resume", "run"])[0] == 0
