@@ -6,7 +6,11 @@ import pytest
 import gpudl
 from gpudl import nn
 from gpudl.models import registry
-from gpudl.train import Job, StoppedError, configure
+from gpudl.train import Evaluation, Job, StoppedError, configure
+from gpudl.train.config import Config, Data, Training
+from gpudl.train.run import Run
+from gpudl.train.tasks import classification
+from gpudl.train.tasks.base import Finished
 from tests.train.resuming import assert_same_weights, finish
 
 BATCHES = 3  # of the test part
@@ -76,3 +80,22 @@ def test_training_stopped_during_evaluation_resumes_bit_for_bit(settings, tmp_pa
     assert_same_weights(whole.run, again.run)
     losses = [[row.test_loss for row in one.trainer.history] for one in (whole, again)]
     assert losses[0] == losses[1]
+
+
+def test_the_confusion_of_very_many_classes_is_drawn_in_blocks(tmp_path, monkeypatch):
+    """A matrix of 50,000 by 50,000 counts would take 20 GB."""
+    drawn = []
+    monkeypatch.setattr("gpudl.train.report.draw_confusion", lambda *args: drawn.append(args))
+    labels, logits = np.array([0, 49_999]), np.zeros((2, 50_000), np.float32)
+    logits[1, 49_999] = 1
+    classes = tuple(map(str, range(50_000)))
+    config = Config("m", Data("own", classes=classes), Training())
+    evaluation = Evaluation(1.0, logits, labels)
+    classification.draw_confusion(
+        Finished(Run(tmp_path), config, None, None, "own", evaluation, [])
+    )
+    _, matrix, names, title = drawn[0]
+    assert matrix.shape == (1000, 1000)
+    assert (matrix[0, 0], matrix[999, 999], matrix.sum()) == (1, 1, 2)
+    assert names[:2] == ("0", "50")
+    assert "each cell is of 50 classes" in title

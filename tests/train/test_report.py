@@ -38,7 +38,7 @@ def test_filters(tmp_path, shape):
     check(tmp_path / "p.png")
 
 
-@pytest.mark.parametrize("classes", [2, 40])
+@pytest.mark.parametrize("classes", [2, 40, 1000])
 def test_confusion(tmp_path, classes):
     matrix = np.eye(classes, dtype=np.int64) * 90
     matrix[0, 1] = 3

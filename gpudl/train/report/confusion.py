@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gpudl.train.report.figure import figure
 
+MOST_NAMES = 100  # with more classes, only some have their names beside the picture
 MOST_NUMBERS = 30  # classes: with more, the numbers would be too small to read
 
 
@@ -27,10 +28,10 @@ def draw_confusion(
         axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)
         axes.set(title=title, xlabel="predicted", ylabel="true")
         long = max(map(len, classes), default=0) > 3
-        axes.set_xticks(
-            range(count), classes, rotation=45 if long else 0, ha="right" if long else "center"
-        )
-        axes.set_yticks(range(count), classes)
+        step = -(-count // MOST_NAMES)
+        shown, names = range(0, count, step), classes[::step]
+        axes.set_xticks(shown, names, rotation=45 if long else 0, ha="right" if long else "center")
+        axes.set_yticks(shown, names)
         axes.grid(False)
         axes.tick_params(length=0)
         for spine in axes.spines.values():

@@ -14,9 +14,12 @@ from gpudl.ops.shape.create import zeros
 from gpudl.train import build
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.errors import TrainingError
+from gpudl.train.metrics import confusion_matrix
 from gpudl.train.objective import Objective, Supervised, evaluation_mode
 from gpudl.train.picture import framing
 from gpudl.train.tasks.base import Answer, Finished, Task
+
+MOST_CELLS = 1000  # along a side of the confusion matrix that is drawn
 
 
 class Classification(Task):
@@ -57,8 +60,9 @@ def check_classes(
     per class."""
     classes, shape = len(config.data.classes), config.input_shape
     if classes < 2:
+        found = "1 class" if classes else "no classes"
         raise TrainingError(
-            f"{config.data.name}: has {classes} class, expected two or more; "
+            f"{config.data.name}: has {found}, expected two or more; "
             "choose other --classes or other data"
         )
     try:
@@ -93,8 +97,13 @@ def draw_confusion(done: Finished) -> str:
 
     result, path = done.result, done.place("confusion.png")
     counts = f"{result.correct:,} of {len(result.labels):,} right ({result.accuracy:.2%})"
-    classes = done.config.data.classes
-    report.draw_confusion(path, result.confusion, classes, f"{done.title}: {counts}")
+    classes, count = done.config.data.classes, result.logits.shape[1]
+    step = -(-count // MOST_CELLS)
+    if step > 1:
+        counts += f"; each cell is of {step} classes"
+    labels = result.predictions // step, result.labels // step
+    matrix = confusion_matrix(*labels, -(-count // step))
+    report.draw_confusion(path, matrix, classes[::step], f"{done.title}: {counts}")
     return path.name
 
 
