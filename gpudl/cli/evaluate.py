@@ -41,8 +41,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    import numpy as np
+
     from gpudl.train import blas
     from gpudl.train.job import open_run, trained_model
+    from gpudl.train.metrics import require_numbers
     from gpudl.train.prepare import find_model
     from gpudl.train.tasks import task_of
     from gpudl.train.tasks.base import Finished
@@ -68,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
     split = task.fitted(config, task.load(data, info, config.training), name)
     loader = task.test_loader(split, config, device, options.batch_size)
     result = task.objective(config.training).evaluate(model, loader)
+    require_numbers(np.float64(result.loss), str(run))
     say(f"{config.model} from {run}, {which}, on {name}, {device}")
     _report(task, Finished(run, config, model, split, name, result, []))
     return 0

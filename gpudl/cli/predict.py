@@ -138,6 +138,7 @@ def _classify_texts(request: Request) -> None:
 def _reconstruct(request: Request) -> None:
     import numpy as np
 
+    from gpudl.train.metrics import require_numbers
     from gpudl.train.tasks.reconstruction import reconstruct
 
     pictures = _read(request)
@@ -148,6 +149,7 @@ def _reconstruct(request: Request) -> None:
             f"{request.config.model}: does not return images of the same size; "
             + _instead(request.task, request.model, request.run)
         )
+    require_numbers(reconstructions, str(request.run))
     _introduce(request, pictures)
     errors = np.square(reconstructions - seen).mean(axis=(1, 2, 3))
     rows = [(str(p.path), f"{error:.4f}") for p, error in zip(pictures, errors, strict=True)]
@@ -225,11 +227,13 @@ def _probabilities(request: Request, batch: Any) -> Any:
     """Probabilities (N, classes) for a batch of model inputs, a NumPy array."""
     from gpudl import Tensor, no_grad
     from gpudl.train.checkpoint import to_numpy
-    from gpudl.train.metrics import softmax
+    from gpudl.train.metrics import require_numbers, softmax
 
     device = next(request.model.parameters()).device
     with no_grad():
-        return softmax(to_numpy(request.task.classify(request.model, Tensor(batch, device=device))))
+        logits = to_numpy(request.task.classify(request.model, Tensor(batch, device=device)))
+    require_numbers(logits, str(request.run))
+    return softmax(logits)
 
 
 def _answers(request: Request, kind: str, names: list[str], probabilities: Any) -> str:

@@ -193,6 +193,8 @@ def _check_shapes(config: Config) -> None:
         finite = all(map(math.isfinite, data.mean)) and all(0 < x < math.inf for x in data.std)
         if counts != (shape[0], shape[0]) or not finite:
             raise ValueError(f"mean and std: expected {shape[0]} finite numbers each, std above 0")
+    if data.limit is not None and data.limit < 1:
+        raise ValueError(f"limit: {reprlib.repr(data.limit)}, expected 1 or more")
     if data.extent is not None and not 0 < data.extent <= 1:
         raise ValueError(f"extent: {data.extent}, expected a number from 0 to 1")
 
@@ -233,4 +235,6 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, part) for part in parts)
     if hint in (int, float) and isinstance(value, bool):
         return False
-    return isinstance(value, (int, float) if hint is float else hint)
+    if hint is float:
+        return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 53)
+    return isinstance(value, hint)

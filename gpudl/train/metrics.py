@@ -13,6 +13,7 @@ from gpudl.autograd.tape import no_grad
 from gpudl.ops.shape.create import zeros_like
 from gpudl.ops.shape.joining import cat
 from gpudl.train.checkpoint import to_numpy
+from gpudl.train.errors import TrainingError
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int64]
@@ -23,6 +24,15 @@ def softmax(logits: Floats) -> Floats:
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     result: Floats = exp / exp.sum(axis=1, keepdims=True)
     return result
+
+
+def require_numbers(values: Floats, what: str) -> None:
+    """Raises TrainingError if one of a trained model's outputs is NaN or infinity."""
+    if not np.isfinite(values).all():
+        raise TrainingError(
+            f"{what}: the model's output is NaN or infinity, so its weights or its config.json are "
+            "damaged; train again"
+        )
 
 
 def are_classes(outputs: Any, labels: Any) -> bool:

@@ -56,6 +56,8 @@ def configure(
         if not data_dir:
             raise TrainingError("data_dir is empty; give a folder, or None to search for the data")
         data_dir = os.path.realpath(expanded(data_dir))
+    if limit is not None and limit < 1:
+        raise TrainingError(f"--limit: {limit}; give 1 or more")
     settings = _settings(info, task, name, training)
     source = config.Data(name, data_dir, limit, only=tuple(classes) or info.classes)
     split = task.load(source, info, settings)

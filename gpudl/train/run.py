@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpudl.core.files import is_part, read_json, remove_parts, write_text
+from gpudl.core.files import is_part, is_there, read_json, remove_parts, write_text
 from gpudl.train.config import Config, from_dict
 from gpudl.train.errors import TrainingError
 
@@ -58,7 +58,7 @@ class Run:
     def open(cls, folder: str | os.PathLike[str]) -> Run:
         """An existing run. Raises TrainingError if the folder is not a run."""
         run = cls(folder)
-        if not run.config_path.is_file():
+        if not is_there(run.config_path):
             if run.folder.is_dir() and any(map(is_part, run.folder.iterdir())):
                 raise TrainingError(
                     f"{folder}: was stopped before its settings were saved; "

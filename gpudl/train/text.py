@@ -10,6 +10,7 @@ import numpy as np
 from gpudl.autograd.tensor import Tensor
 from gpudl.data.text import decode, encode
 from gpudl.train.checkpoint import to_numpy
+from gpudl.train.metrics import require_numbers
 from gpudl.train.objective import evaluation_mode
 
 
@@ -45,6 +46,7 @@ def continue_text(
 
 def _draw(logits: np.ndarray[Any, Any], temperature: float, uniform: float) -> int:
     """An index drawn by inverting the cumulative distribution."""
+    require_numbers(logits, "continue_text")
     if temperature == 0:
         return int(logits.argmax())
     weights = np.exp((logits.astype(np.float64) - logits.max()) / temperature)

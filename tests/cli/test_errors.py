@@ -1,5 +1,7 @@
 """Every error: one sentence with a fix, exit code 2, no traceback."""
 
+import json
+import os
 import re
 import shutil
 
@@ -239,3 +241,44 @@ def test_names_of_files_that_are_not_utf8(gpudl, tmp_path):
     result = gpudl("predict", "r", "own/caf\udce9/\udcff0.png")
     assert result.code == 0, result.err
     assert (tmp_path / "r" / "predictions" / "\udcff0.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("training", "lr", 10**400, "lr: 1000.*expected float"),
+        ("data", "std", [10**400], "std: .*expected tuple"),
+        ("data", "limit", -5, "limit: -5, expected 1 or more"),
+    ],
+)
+def test_numbers_in_the_settings_that_mean_nothing(
+    gpudl, trained, tmp_path, part, name, value, message
+):
+    shutil.copytree(trained, tmp_path / "r")
+    settings = json.loads((tmp_path / "r" / "config.json").read_text())
+    settings[part][name] = value
+    (tmp_path / "r" / "config.json").write_text(json.dumps(settings))
+    refused(gpudl("evaluate", "r"), "r/config.json: ", message)
+    refused(gpudl("train", "--resume", "r"), "r/config.json: ", message)
+
+
+def test_a_limit_in_python_is_checked_too(blocks):
+    with pytest.raises(TrainingError, match="--limit: -5; give 1 or more"):
+        configure("mlp", data=str(blocks), limit=-5)
+
+
+def test_outputs_that_are_no_numbers(gpudl, trained, tmp_path):
+    """Damaged settings make them, with good weights."""
+    shutil.copytree(trained, tmp_path / "r")
+    settings = json.loads((tmp_path / "r" / "config.json").read_text())
+    settings["data"]["std"] = [5e-324]
+    (tmp_path / "r" / "config.json").write_text(json.dumps(settings))
+    Image.new("L", (28, 28), 99).save(tmp_path / "a.png")
+    for words in (["evaluate", "r"], ["predict", "r", "a.png"]):
+        refused(gpudl(*words), "r: the model's output is NaN or infinity")
+
+
+def test_a_pipe_in_place_of_the_settings(gpudl, tmp_path):
+    (tmp_path / "r").mkdir()
+    os.mkfifo(tmp_path / "r" / "config.json")
+    refused(gpudl("evaluate", "r"), "r/config.json: cannot be read .Not a regular file")
