@@ -51,7 +51,8 @@ test: $(VENV)/.gpudl-dev ## the quick suite; ARGS go to pytest
 try: $(DEV_READY) ## one operator, seconds after an edit: make try OP=leaky_relu
 	$(if $(OP),,$(error make try needs an operator: make try OP=leaky_relu))
 	@$(DEV) $(BUILD) emulator >/dev/null
-	@PYTHONPATH=. $(DEV) $(PYTEST) -q $(QUICK) tests/ops/test_all.py -k "$(OP)" $(ARGS)
+	@PYTHONPATH=. $(DEV) $(PYTEST) -q -rs --tb=short $(QUICK) tests/ops -k "$(OP)" $(ARGS) || { code=$$?; \
+	  [ $$code != 5 ] || PYTHONPATH=. $(DEV) -m gpudl where "$(OP)"; exit $$code; }
 
 emulator: $(DEV_READY) ## build gpudl._emulator in place
 	$(DEV) $(BUILD) emulator
@@ -88,6 +89,7 @@ kernels: $(DEV_READY) ## write build/kernels.md and docs/kernels.md: machine cod
 lint: $(DEV_READY) ## formatting, style and types
 	$(DEV) -m ruff check .
 	$(DEV) -m ruff format --check .
+	PYTHONPATH=. $(DEV) scripts/stubs.py --check
 	$(DEV) -m mypy
 	$(CPP_FILES) | xargs $(CLANG_FORMAT) --dry-run -Werror
 

@@ -47,7 +47,7 @@ _MODELS: dict[str, Info] = {}
 def register(
     input_shape: tuple[int, ...],
     dataset: str,
-    source: str = "",
+    source: str,
     year: int | None = None,
     training: Mapping[str, Any] | None = None,
     task: str = "classification",
@@ -56,7 +56,8 @@ def register(
     """Register a function that builds a model under its name; the first line of its docstring is
     the description.
 
-    dataset: the default data set for training. See Info for the rest.
+    dataset: the default data set for training. source: the authors, and where they published it.
+    See Info for the rest.
     """
 
     def mark(build: B) -> B:

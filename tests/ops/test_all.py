@@ -113,7 +113,7 @@ def test_faster_numpy_forms_equal_the_definition(case):
         outputs = cpu.forward(op, h.specs_of(arrays), arrays, form)
         compare(case, h.results(op, arrays, outputs), want, kind, form)
     for form in h.numpy_forms(case, "backward"):
-        check_backward(case, lambda *a, f=form: cpu.backward(*a, f), cpu, kind)
+        check_backward(case, lambda *a, f=form: cpu.backward(*a, f), cpu, kind, form)
 
 
 @h.each_on_native_devices(h.GOOD)
@@ -144,7 +144,8 @@ def test_native_backward(case, where):
                 where.synchronize()
             return result
 
-        check_backward(case, run, where, coarser(case, where, "backward", algorithm))
+        kind = coarser(case, where, "backward", algorithm)
+        check_backward(case, run, where, kind, algorithm or "definition")
 
 
 @native
@@ -238,8 +239,9 @@ def close(case, got, want, kind, what) -> None:
     assert_close(got / scale, want / scale, kind, reduction, what)
 
 
-def check_backward(case, run, where, kind) -> None:
-    """Compare `run`, a device's backward, with the definition's backward in float64."""
+def check_backward(case, run, where, kind, what) -> None:
+    """Compare `run`, a device's backward, with the definition's backward in float64. what: the
+    algorithm, for messages."""
     op = case.op
     arrays, outputs = h.reference(case)
     needs = h.needs_of(case, arrays)
@@ -263,8 +265,8 @@ def check_backward(case, run, where, kind) -> None:
         got = run(op, tuple(narrow(dy) for dy in dys), own_saved, wanted)
         for name, g, w, n in zip(op.inputs, got, want, wanted, strict=True):
             if n and w is not None:
-                assert g is not None, f"d{name} is missing"
-                close(case, where.to_numpy(g), w, kind, f"d{name}")
+                assert g is not None, f"{what}: d{name} is missing"
+                close(case, where.to_numpy(g), w, kind, f"{what}: d{name}")
 
 
 def only_one(needs: tuple[bool, ...]) -> list[tuple[bool, ...]]:

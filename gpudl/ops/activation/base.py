@@ -65,7 +65,10 @@ class Activation(Op):
         return Cost(self.FLOPS * x.size, 2 * x.size * x.dtype.itemsize)
 
     def twin(self, torch: Any, x: Any) -> Any:
-        return getattr(torch.nn.functional, self.name)(x, **self.parameters())
+        function = getattr(torch.nn.functional, self.name, None)
+        if function is None:
+            raise TypeError(f"PyTorch has no {self.name}: define {type(self).__name__}.twin")
+        return function(x, **self.parameters())
 
     @classmethod
     def common_cases(cls, *golden: float) -> Iterator[Case]:

@@ -87,6 +87,19 @@ def test_the_gradient_at_nan_agrees_with_pytorch(where, name):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+@pytest.mark.parametrize("where", native_devices())
+@each
+def test_kernels_treat_nan_and_infinity_as_the_definition_does(where, name):
+    results = []
+    for device in ("cpu", where):
+        x = Tensor(np.array([np.nan, np.inf, -np.inf], np.float32), device=device)
+        x.requires_grad = True
+        y = getattr(F, name)(x)
+        y.sum().backward()
+        results.append(np.stack([np.asarray(y.detach()), np.asarray(x.grad)]))
+    np.testing.assert_allclose(*results, rtol=1e-6)
+
+
 @each
 def test_defaults_agree_with_pytorch(name):
     torch = pytest.importorskip("torch")

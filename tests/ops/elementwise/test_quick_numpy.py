@@ -52,7 +52,7 @@ def test_many_pieces_equal_the_definition(case, monkeypatch):
     op, arrays, kind = case.op, h.draw(case), dtype_kind(case)
     got = h.results(op, arrays, cpu.forward(op, h.specs_of(arrays), arrays))
     compare(case, got, h.results(op, *h.reference(case)), kind, "in pieces")
-    check_backward(case, cpu.backward, cpu, kind)
+    check_backward(case, cpu.backward, cpu, kind, "quick")
 
 
 def test_pieces_follow_the_memory_order():
