@@ -54,7 +54,8 @@ class SparseAutoencoder(Autoencoder):
     """A wide code of which few units are active.
 
     sparsity "kl": the divergence Σ ρ log(ρ/ρ̂) + (1-ρ) log((1-ρ)/(1-ρ̂)) pulls each logistic unit's
-    batch mean ρ̂ to `target` ρ (Lee, Ekanadham and Ng, NIPS 2007; Ng, Sparse autoencoder, 2011).
+    batch mean ρ̂ to `target` ρ (Nair and Hinton, NIPS 2009, as a cross-entropy, for Boltzmann
+    machines; Ng, Sparse autoencoder, CS294A lecture notes, 2011).
     "l1": Σ |code|, averaged over images.
     """
 
@@ -145,7 +146,12 @@ def denoising_autoencoder(
 
 
 @register(
-    (1, 28, 28), "mnist", "Lee, Ekanadham and Ng, NIPS 2007", 2007, TRAINING, "reconstruction"
+    (1, 28, 28),
+    "mnist",
+    "Ng, Sparse autoencoder, CS294A notes, 2011",
+    2011,
+    TRAINING,
+    "reconstruction",
 )
 def sparse_autoencoder(
     in_channels: int = 1, image_size: int = 28, sparsity: str = "kl", weight: float = 1.0

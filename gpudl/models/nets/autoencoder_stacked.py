@@ -12,7 +12,7 @@ from typing import Any
 
 from gpudl.autograd.tape import no_grad
 from gpudl.autograd.tensor import Tensor
-from gpudl.models.nets.autoencoder import HINTON, TRAINING, Autoencoder
+from gpudl.models.nets.autoencoder import TRAINING, Autoencoder
 from gpudl.models.registry import register
 from gpudl.ops.shape.create import full, zeros
 
@@ -76,7 +76,10 @@ class LayerByLayer:
         return self.net.stage(number).loss(codes)
 
 
-@register((1, 28, 28), "mnist", HINTON, 2006, TRAINING | {"epochs": 7}, "own")
+BENGIO = "Bengio et al., Greedy layer-wise training, NIPS 2006"
+
+
+@register((1, 28, 28), "mnist", BENGIO, 2006, TRAINING | {"epochs": 7}, "own")
 def stacked_autoencoder(
     in_channels: int = 1,
     image_size: int = 28,
