@@ -48,6 +48,8 @@ def _line(error: BaseException) -> str:
         advice = {
             **dict.fromkeys(FULL, "; free some space or write to another folder"),
             **dict.fromkeys(PLACE, "; check the path and its permissions"),
+            errno.EFBIG: "; raise the limit of file sizes (ulimit -f) or write to another folder",
+            errno.EIO: "; the disk or its connection fails: check it, or write to another folder",
         }
         return f"{name}{error.strerror}{advice.get(error.errno or 0, '')}"
     return (

@@ -39,11 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+        _sync_folder(path.parent)
     except OSError as error:
         if error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
-    _sync_folder(path.parent)
 
 
 def remove_parts(folder: Path) -> None:
@@ -126,14 +126,14 @@ def cache_folder() -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the new name survive a power cut. Not all systems can open folders."""
+    """Makes the new name survive a power cut. Not all systems can open or sync folders; raises
+    OSError if the disk itself fails or is full."""
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise

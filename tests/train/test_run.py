@@ -1,7 +1,9 @@
 """A run's folder: what is written there can be read again, and belongs to one process."""
 
+import errno
 import json
 import os
+import stat
 
 import pytest
 
@@ -73,3 +75,34 @@ def test_the_longest_names_can_be_written(tmp_path, name):
     with replacing(tmp_path / name) as part:
         part.write_bytes(b"x")
     assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("call", ["fsync", "close"])
+def test_a_disk_that_fails_for_the_folder_is_an_error_with_a_name(tmp_path, monkeypatch, call):
+    """The file is complete by then, but its name may not survive a power cut."""
+    real = getattr(os, call)
+
+    def failing(handle):
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        real(handle)
+        if is_folder:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, call, failing)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        write_text(tmp_path / "a.txt", "text")
+    assert caught.value.filename == str(tmp_path / "a.txt")
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_file_system_without_sync_of_folders(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def unsupported(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", unsupported)
+    write_text(tmp_path / "a.txt", "text")
+    assert (tmp_path / "a.txt").read_text() == "text"
