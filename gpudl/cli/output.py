@@ -40,7 +40,7 @@ class Clean:
 
     def write(self, text: str) -> int:
         start = "\r" if text.startswith("\r") else ""
-        self._stream.write(start + CONTROL.sub(_escaped, text[len(start) :]))
+        self._stream.write(start + CONTROL.sub(escaped, text[len(start) :]))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -51,7 +51,7 @@ class Clean:
         return getattr(self._stream, name)
 
 
-def _escaped(match: re.Match[str]) -> str:
+def escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
 
 

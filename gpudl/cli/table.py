@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
 
+from gpudl.cli.output import escaped
 from gpudl.core.terminal import columns
 
 GAP = 2
+_BREAKS = re.compile(r"[\n\r\t]")  # in names of files and classes, they would break the table
 LEAST = 20  # columns of a cell that is wrapped
 
 
@@ -21,7 +24,7 @@ def table(
     are needed), and then the widest text is wrapped.
     """
     width = columns(sys.stdout)
-    lines = [list(head), *map(list, rows)]
+    lines = [list(head), *([_BREAKS.sub(escaped, cell) for cell in row] for row in rows)]
     while width and len(lines[0]) > (needed or len(head)) and _total(lines) > width:
         lines = [line[:-1] for line in lines]
     if width and (excess := _total(lines) - width) > 0:

@@ -143,3 +143,7 @@ def test_images_of_several_sizes_are_said_to_be_stretched(gpudl, tmp_path):
     result = gpudl("train", "mlp", "--data", "photos", "--epochs", 1)
     assert result.code == 0, result.err
     assert "each is stretched to" in result.out
+
+
+def test_line_breaks_in_names_do_not_break_a_table():
+    assert table(("name",), [("a\nb\tc",)]).splitlines() == ["name", "-------", r"a\nb\tc"]
