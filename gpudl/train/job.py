@@ -71,8 +71,12 @@ class Job:
     def start(cls, prepared: Prepared, out: Folder | None = None, save_every: float = 20.0) -> Job:
         """A new training run in the folder `out`, or in the next free one under runs/."""
         run = Run.create(out, prepared.config)
-        job = cls(run, prepared.config, prepared.split, save_every)
-        job.checkpoint.save(job.trainer)
+        try:
+            job = cls(run, prepared.config, prepared.split, save_every)
+            job.checkpoint.save(job.trainer)
+        except BaseException:
+            run.unlock()
+            raise
         return job
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Run:
         self.history = self.folder / "history.csv"
         self.checkpoint = self.folder / "checkpoint.safetensors"
         self.weights = self.folder / "model.safetensors"
-        self._lock: int | None = None
+        self._lock: weakref.finalize[[int], Run] | None = None
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str] | None, config: Config) -> Run:
@@ -86,9 +87,10 @@ class Run:
         except ImportError:  # not on this system
             return
         # The folder, not a file in it: files are replaced, and a lock would stay with the old one.
-        self._lock = os.open(self.folder, os.O_RDONLY)
+        handle = os.open(self.folder, os.O_RDONLY)
+        self._lock = weakref.finalize(self, os.close, handle)  # also without `unlock`
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.unlock()
             raise TrainingError(
@@ -100,7 +102,7 @@ class Run:
 
     def unlock(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock()
             self._lock = None
 
     def _require_empty(self) -> None:

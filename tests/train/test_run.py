@@ -1,6 +1,7 @@
 """A run's folder: what is written there can be read again, and belongs to one process."""
 
 import errno
+import gc
 import json
 import os
 import stat
@@ -8,8 +9,9 @@ import stat
 import pytest
 
 from gpudl.core.files import replacing, write_text
-from gpudl.train import TrainingError
+from gpudl.train import Job, TrainingError, configure
 from gpudl.train import run as runs
+from gpudl.train.callbacks import Checkpoint
 from gpudl.train.config import Config, Data, Training
 from gpudl.train.run import Run, readable
 
@@ -50,6 +52,26 @@ def test_two_processes_cannot_start_in_one_folder(tmp_path, monkeypatch):
     first.unlock()
     with pytest.raises(TrainingError, match="already has files in it; continue it with"):
         Run.create(tmp_path, settings())
+
+
+def test_a_run_that_nobody_holds_is_not_locked(tmp_path):
+    run = Run.create(tmp_path, settings())
+    del run
+    gc.collect()
+    Run(tmp_path).lock()
+
+
+def test_a_start_that_fails_releases_the_folder(tmp_path, monkeypatch, blocks):
+    def failing(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    prepared = configure("mlp", data=str(blocks), epochs=1)
+    monkeypatch.setattr(Checkpoint, "save", failing)
+    with pytest.raises(OSError, match="No space left"):
+        Job.start(prepared, tmp_path / "r")
+    again = Run(tmp_path / "r")
+    again.lock()
+    again.unlock()
 
 
 def test_a_folder_with_files_is_left_alone(tmp_path):
