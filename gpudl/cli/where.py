@@ -113,7 +113,7 @@ def suggestion(name: str) -> str:
     close = difflib.get_close_matches(last_word(name).lower(), spelled, 2, 0.7)
     near = [spelled[word] for word in close]
     if not near:
-        return "give an operator, function, layer or optimizer, such as conv2d or Adam"
+        return "give an operator, function, layer, model or optimizer, such as conv2d or Adam"
     return f"did you mean {' or '.join(near)}?"
 
 
@@ -236,7 +236,8 @@ def definitions(found: Found) -> Iterator[Row]:
     for name, cls in found.classes.items():
         yield Row("layer" if issubclass(cls, Module) else "class", name, defined(cls))
     for function in found.functions:
-        yield Row("function", function.__name__, defined(function))
+        kind = "model" if function.__module__.startswith("gpudl.models.") else "function"
+        yield Row(kind, function.__name__, defined(function))
 
 
 def parts(op: Any) -> Iterator[Row]:

@@ -46,21 +46,22 @@ def shown(words: list[str], width: int, folder: Path) -> list[str]:
 
 
 MEASURED = ROOT / "bench/results/2026-12-01-cpu-step-1-thread.json"
+HELP = [f"{command} --help" for command in ("train", "bench", "predict")]
+LISTS = ["models", "models --recipes", "doctor", "zoo"]
 
 
 @pytest.mark.parametrize(
-    "words", [f"bench show {MEASURED}", *(f"{c} --help" for c in ("train", "bench", "predict"))]
+    ("words", "width"),
+    [*((w, 80) for w in (*LISTS, *HELP, f"bench show {MEASURED}")), *((w, 50) for w in LISTS)],
 )
-def test_reports_and_help_fit_80_columns(tmp_path, words):
-    lines = shown(words.split(), 80, tmp_path)
-    assert len(lines) > 8
-    assert max(map(len, lines)) <= 80
-
-
-@pytest.mark.parametrize("width", [80, 50])
-@pytest.mark.parametrize("words", ["models", "models --recipes", "doctor", "zoo"])
-def test_lists_fit_the_terminal(tmp_path, words, width):
-    lines = shown(words.split(), width, tmp_path)
+def test_lists_reports_and_help_fit_the_terminal(gpudl, monkeypatch, words, width):
+    """In this process, with a standard output that says it is a terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    size = os.terminal_size((width, 24))
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: size)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1)
+    lines = gpudl(*words.split()).out.splitlines()
     assert len(lines) > 8
     assert max(map(len, lines)) <= width
 

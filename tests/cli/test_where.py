@@ -82,7 +82,7 @@ def test_a_full_name_finds_one_function_and_the_last_word_all(rows):
     assert [file for _, file, _ in rows("data.load")["function"]] == ["gpudl/data/registry.py"]
     assert len(rows("load")["function"]) == 2
     assert rows("Loader").keys() == {"class"}
-    assert rows("models.resnet18")["function"][0][2] == "def resnet18("
+    assert rows("models.resnet18")["model"][0][2] == "def resnet18("
 
 
 def test_every_public_name_and_operator_is_found():
