@@ -16,6 +16,7 @@ import threading
 import time
 
 TERMINAL_EVERY, FILE_EVERY = 0.5, 15.0  # seconds
+LONGEST = 80  # characters of what the command printed
 
 
 def watch(title: str, command: list[str]) -> int:
@@ -46,7 +47,7 @@ def watch(title: str, command: list[str]) -> int:
 
 
 def show(title: str, detail: str, seconds: float, in_terminal: bool) -> None:
-    text = f"{title}: {seconds:.0f} s" + (f", {detail}" if detail else "")
+    text = f"{title}: {seconds:.0f} s" + (f", {detail[:LONGEST]}" if detail else "")
     if in_terminal:
         width = os.get_terminal_size(sys.stdout.fileno()).columns - 1
         print(f"\r{text[:width]:<{width}}", end="", flush=True)
