@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.slow
 def test_the_commands_use_only_the_selected_classes(gpudl, blocks, tmp_path):
     Image = pytest.importorskip("PIL.Image")
     words = ("train", "mlp", "--data", blocks, "--classes", "4,8", "--epochs", 3, "--out", "run")

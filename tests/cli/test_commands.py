@@ -29,6 +29,7 @@ def test_train_prints_the_accuracy_and_writes_a_run(gpudl, blocks, tmp_path):
     assert config["data"]["name"] == str(blocks)
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_seed_have_the_same_bits(gpudl, blocks, tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         options = ("--epochs", 1, "--seed", seed, "--out", name, "--option", "dropout=0.3")
@@ -175,6 +176,7 @@ def test_importing_the_command_line_is_light():
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_bench_tune_keeps_its_measurements(gpudl, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     words = ("bench", "tune", "kernels", "--device", "emulator", "--only", "matmul, nn")

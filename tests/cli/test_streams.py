@@ -33,6 +33,7 @@ def test_ascii_terminals_get_similar_characters(tmp_path, words):
     assert out.isascii()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(tmp_path, shell):
     assert run(tmp_path, TRAIN, shell)[0] == 0
@@ -47,6 +48,7 @@ def test_a_full_disk_is_reported_in_one_sentence(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_run_whose_output_is_no_longer_read_says_how_to_resume(tmp_path):
     code, out, err = run(tmp_path, [*TRAIN, "--epochs", "40"], "| head -c 1; exit ${PIPESTATUS[0]}")
     assert (code, out) == (141, b"t")
@@ -76,6 +78,7 @@ def test_a_start_that_was_killed_can_be_repeated(gpudl, tmp_path, blocks):
     assert not list((tmp_path / "run").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_foreign_run_overwrites_nothing_through_its_links(gpudl, tmp_path, blocks):
     gpudl("train", "mlp", "--data", blocks, "--epochs", 1, "--out", "run")
     mine = tmp_path / "mine.txt"
@@ -87,6 +90,7 @@ def test_a_foreign_run_overwrites_nothing_through_its_links(gpudl, tmp_path, blo
     assert mine.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_weights_of_another_run_are_refused(gpudl, tmp_path, blocks):
     for name, seed in (("a", 0), ("b", 1)):
         gpudl("train", "mlp", "--data", blocks, "--epochs", 1, "--seed", seed, "--out", name)

@@ -66,6 +66,7 @@ def test_lists_reports_and_help_fit_the_terminal(gpudl, monkeypatch, words, widt
     assert max(map(len, lines)) <= width
 
 
+@pytest.mark.slow
 def test_a_training_run_fits_the_terminal_and_ends_with_what_to_do_next(tmp_path, blocks):
     words = ["train", "mlp", "--data", str(blocks), "--epochs", "10", "--out", "run"]
     lines = [text for text in shown(words, 80, tmp_path) if text]

@@ -41,6 +41,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_block_runs_in_order(files, monkeypatch):
     monkeypatch.chdir(files)
     monkeypatch.syspath_prepend(str(files))

@@ -29,6 +29,7 @@ def test_names_of_torchvision(torchvision, name):
     assert {name: value.shape for name, value in own.state_dict().items()} == shapes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "norm"), [(11, False), (11, True), (13, True), (16, True)])
 def test_logits_of_torchvision(torchvision, depth, norm):
     """With few hidden units; the other layers have full size."""
