@@ -18,6 +18,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -39,6 +40,14 @@ class Shown(NamedTuple):
     code: int
     seconds: float
     silence: float
+
+
+def fresh_copy(folder: Path) -> None:
+    """A clone of this repository; without git, a copy without what was built."""
+    clone = ["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(folder)]
+    if subprocess.run(clone, check=False).returncode:
+        built = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.so", "__pycache__")
+        shutil.copytree(ROOT, folder, ignore=built)
 
 
 def run(command: str, folder: Path, env: dict[str, str]) -> Shown:
@@ -101,7 +110,7 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary) / "gpudl"
-        subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(clone)], check=True)
+        fresh_copy(clone)
         offline = env | dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "https_proxy"), NOWHERE)
         offline |= {"XDG_CACHE_HOME": temporary}
         before = ""
