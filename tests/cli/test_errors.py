@@ -65,7 +65,7 @@ def refused(result, *parts):
         ("bench --suite x", ["--suite"]),
         ("bench --device tpu", ["--device: 'tpu'"]),
         ("where conv2e", ["'conv2e' is unknown; did you mean conv2d"]),
-        ("where nn.", ["'nn.' is unknown; give an operator, function, layer or optimizer"]),
+        ("where nn.", ["'nn.' is unknown; give an operator, function, layer, model or optimizer"]),
     ],
 )
 def test_wrong_arguments(gpudl, words, parts):
