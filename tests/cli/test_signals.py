@@ -47,7 +47,7 @@ def test_ctrl_c_before_training_starts(spawn, blocks, tmp_path):
 def finish(process):
     out, _ = process.communicate(timeout=280)
     assert process.returncode == 0, out
-    assert out.splitlines()[-1].startswith("test accuracy ")
+    assert out.splitlines()[-1].startswith("next: gpudl evaluate ")
     return out
 
 
